@@ -3,10 +3,12 @@
 //! What happens on a route, the chain of filters and its end, is put together by `gateway`.
 
 mod condition;
+mod redirect;
 mod table;
 mod template;
 
 pub use condition::{Conditions, Wanted};
+pub use redirect::{Redirect, Target};
 pub use table::{Miss, Table};
 pub use template::{Host, PARAMS_MAX, Template};
 

@@ -3,8 +3,10 @@
 //! What the values mean is not known here: each room reads its own part of the file.
 
 mod environment;
+mod named;
 
 pub use environment::Environment;
+pub use named::Named;
 
 use crate::problem::{Place, Problem, listed, nearest};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -105,6 +107,11 @@ pub struct At<T> {
 }
 
 impl<T> At<T> {
+    /// A default: it stands nowhere.
+    pub fn unwritten(value: T) -> Self {
+        At { value, place: Place::default() }
+    }
+
     /// A problem with this very value.
     pub fn problem(&self, text: impl Into<String>) -> Problem {
         Problem::at(self.place, text)
@@ -162,8 +169,9 @@ impl<T> Entries<T> {
         self.0.iter().map(|(name, value)| (name, value))
     }
 
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
+    /// The names with their places.
+    pub fn places(&self) -> Vec<&At<String>> {
+        self.0.iter().map(|(name, _)| name).collect()
     }
 }
 
