@@ -6,9 +6,11 @@
 
 mod answer;
 mod config;
+mod playback;
 
-pub use answer::{conflict, ended, listed};
+pub use answer::{conflict, ended, lease_field, lease_json, listed};
 pub use config::{Config, WhenFull, WhenStoreFails};
+pub use playback::playback_id;
 
 use crate::denial::{Code, Denial};
 use crate::problem::Problem;
@@ -18,8 +20,8 @@ use http::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::{
-    About, Claim, Ending, Grant, Keeper, Lease, LeaseId, LeaseStore, Leases, Live, Pepper, Replace,
-    State, StoreError, Timing,
+    About, Claim, Grant, Keeper, Lease, LeaseId, LeaseStore, Leases, Live, Pepper, Replace, State,
+    StoreError,
 };
 
 /// A policy that routes share by naming it.
@@ -121,8 +123,7 @@ impl Policy {
         store: Arc<dyn LeaseStore>,
     ) -> Result<(Policy, Keeper), Vec<Problem>> {
         let checked = config.check(name)?;
-        let timing = Timing { ttl: config.ttl.0, ..Timing::default() };
-        let (leases, keeper) = Leases::new(store, timing);
+        let (leases, keeper) = Leases::new(store, checked.timing);
         let policy = Policy {
             name: name.as_str().into(),
             leases,
@@ -185,7 +186,7 @@ impl Policy {
     fn judge(&self, grant: Grant, is_takeover: bool) -> Result<Admission, Refusal> {
         match grant {
             Grant::Held(lease) => {
-                let outcome = match (lease.provisional, lease.is_new, is_takeover) {
+                let outcome = match (lease.is_provisional(), lease.is_new(), is_takeover) {
                     (true, ..) => Outcome::AdmittedDegraded,
                     (_, true, true) => Outcome::Takeover,
                     (_, true, false) => Outcome::Admitted,
@@ -226,13 +227,13 @@ impl Policy {
         self.leases.list(&self.viewer(session).holder).await
     }
 
-    /// Marks a stream as playing or paused and renews it.
-    pub async fn beat(
+    /// Notes what a player declares of its stream; `false` when the stream is not live.
+    pub async fn declare(
         &self,
         session: &Session,
         id: &LeaseId,
         state: State,
-    ) -> Result<Result<Lease, Ending>, StoreError> {
+    ) -> Result<bool, StoreError> {
         self.leases.state(&self.viewer(session).holder, id, state).await
     }
 

@@ -37,6 +37,8 @@ pub struct Route {
     pub chain: Chain,
     pub end: End,
     pub forward_token: bool,
+    /// The largest body a request may bring, in bytes.
+    pub body_bytes_max: u64,
     pub metrics: Arc<RouteMetrics>,
 }
 

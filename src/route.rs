@@ -178,6 +178,11 @@ impl Captures {
         self.count -= 1;
     }
 
+    /// The text of the last parameter.
+    pub fn last<'p>(&self, path: &'p str) -> Option<&'p str> {
+        self.text(usize::from(self.count).checked_sub(1)?, path)
+    }
+
     /// The text of parameter number `index` in `path`, the one that was matched.
     pub fn text<'p>(&self, index: usize, path: &'p str) -> Option<&'p str> {
         let (start, end) = *self.ranges[..usize::from(self.count)].get(index)?;

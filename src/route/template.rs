@@ -59,6 +59,11 @@ impl Template {
         self.segments.iter().filter_map(Segment::name)
     }
 
+    /// Whether it takes all the rest of a path.
+    pub fn is_open(&self) -> bool {
+        matches!(self.segments.last(), Some(Segment::CatchAll(_)))
+    }
+
     /// Whether both match the same paths: parameters may have other names.
     pub fn is_same_shape(&self, other: &Template) -> bool {
         self.cmp_shape(other) == Ordering::Equal
