@@ -14,14 +14,13 @@ pub use playback::playback_id;
 
 use crate::denial::{Code, Denial};
 use crate::problem::Problem;
-use crate::session::{Session, Viewer};
+use crate::session::{Disguise, Session, Viewer};
 use crate::yaml::At;
 use http::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::{
-    About, Claim, Grant, Keeper, Lease, LeaseId, LeaseStore, Leases, Live, Pepper, Replace, State,
-    StoreError,
+    About, Claim, Grant, Lease, LeaseId, Leases, Live, Replace, State, StoreError, Timing,
 };
 
 /// A policy that routes share by naming it.
@@ -29,7 +28,7 @@ use streamgate_lease::{
 pub struct Policy {
     pub name: Arc<str>,
     leases: Leases,
-    pepper: Pepper,
+    disguise: Disguise,
     limit_claim: Option<String>,
     limit_default: u32,
     when_full: WhenFull,
@@ -116,30 +115,28 @@ pub struct Refusal {
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 
 impl Policy {
-    /// Compiles the policy `name` on `store`. The keeper must be run for its leases to be renewed.
+    /// Compiles the policy `name`; `leases` gives those of its store, with the policy's timing.
     pub fn compile(
         name: &At<String>,
         config: &Config,
-        store: Arc<dyn LeaseStore>,
-    ) -> Result<(Policy, Keeper), Vec<Problem>> {
+        leases: impl FnOnce(Timing) -> Leases,
+    ) -> Result<Policy, Vec<Problem>> {
         let checked = config.check(name)?;
-        let (leases, keeper) = Leases::new(store, checked.timing);
-        let policy = Policy {
+        Ok(Policy {
             name: name.as_str().into(),
-            leases,
-            pepper: checked.pepper,
+            leases: leases(checked.timing),
+            disguise: Disguise::new(checked.pepper),
             limit_claim: config.limit.claim.as_ref().map(|claim| claim.0.clone()),
             limit_default: config.limit.default.0,
             when_full: config.when_full,
             when_store_fails: config.when_store_fails,
             status: checked.status,
-        };
-        Ok((policy, keeper))
+        })
     }
 
     /// The session's account as this policy's pepper hides it.
-    pub fn viewer<'s>(&self, session: &'s Session) -> &'s Viewer {
-        session.viewer(&self.pepper)
+    pub fn viewer(&self, session: &Session) -> Arc<Viewer> {
+        session.viewer(&self.disguise)
     }
 
     /// Which lease a stream of this session is.

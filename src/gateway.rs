@@ -4,7 +4,10 @@
 //! After it, nothing asks whether the configuration is valid.
 
 mod compile;
+mod described;
 mod name;
+
+pub use described::Described;
 
 use crate::concurrency::Policy;
 use crate::config::Loaded;

@@ -4,6 +4,7 @@
 //! lease, no path, no address. When something is counted is `observe`'s business.
 
 mod family;
+mod kept;
 mod route;
 
 pub use family::{Family, as_json, as_markdown};
@@ -11,7 +12,7 @@ pub use route::RouteMetrics;
 
 use crate::concurrency::Outcome;
 use family::Families;
-use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use std::sync::Arc;
 
 /// All metrics of one gateway.
@@ -37,7 +38,7 @@ pub struct All {
     pub gateway_overhead: HistogramVec,
     pub request_body_bytes: IntCounterVec,
     pub response_body_bytes: IntCounterVec,
-    pub requests_in_flight: IntGaugeVec,
+    pub requests_in_flight: IntGauge,
     pub responses_by_source: IntCounterVec,
     pub denials: IntCounterVec,
     pub heads_refused: IntCounterVec,
@@ -113,10 +114,9 @@ impl Metrics {
                 "Body bytes sent to clients.",
                 &["route"],
             ),
-            requests_in_flight: f.gauges(
+            requests_in_flight: f.gauge(
                 "requests_in_flight",
                 "Requests that are being answered now.",
-                &["listener"],
             ),
             responses_by_source: f.counters(
                 "responses_by_source_total",

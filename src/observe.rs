@@ -3,10 +3,13 @@
 
 mod access;
 
-pub use access::{AccessLog, Writer};
+pub use access::{AccessLog, Stopper, Writer};
 
+use crate::denial::Code;
 use crate::exchange::Exchange;
 use crate::metrics::{Metrics, RouteMetrics};
+use crate::session::KeySet;
+use crate::session::key_set::Refresh;
 use crate::upstream::{Change, Upstream};
 use http::Method;
 use std::net::SocketAddr;
@@ -61,8 +64,8 @@ impl Observe {
         if exchange.session().is_some() {
             route.auth_passed.inc();
         }
-        if let Some(reason) = exchange.session_reason() {
-            let labels = [route.name(), "refused", reason.reason()];
+        if let Some(reason) = auth_refusal(exchange) {
+            let labels = [route.name(), "refused", reason];
             self.metrics.auth_decisions.with_label_values(&labels).inc();
         }
         if let Some(outcome) = exchange.stream_outcome() {
@@ -105,8 +108,40 @@ impl Observe {
         }
     }
 
+    /// A store came within reach or was lost.
+    pub fn store_changed(&self, store: &str, is_up: bool) {
+        self.metrics.store_up.with_label_values(&[store]).set(i64::from(is_up));
+        match is_up {
+            true => info!(store, "the store answers"),
+            false => warn!(store, "the store does not answer; policies say what holds now"),
+        }
+    }
+
+    /// A key set was fetched, or not.
+    pub fn key_set_refreshed(&self, key_set: &KeySet, refresh: &Refresh) {
+        let provider = key_set.name();
+        match refresh {
+            Refresh::Changed { keys, skipped } => {
+                info!(provider, keys, skipped = skipped.len(), "the key set changed");
+            }
+            Refresh::Same => {}
+            Refresh::Failed(error) => {
+                warn!(provider, %error, "the key set can't be read; the last good one stays");
+            }
+        }
+    }
+
     /// A client took too long to send the head of a request.
     pub fn head_timed_out(&self, listener: &str) {
         self.metrics.heads_refused.with_label_values(&[listener, "timeout"]).inc();
     }
+}
+
+/// Why a session was refused: the token's own reason, else the refusal's code.
+fn auth_refusal(exchange: &Exchange) -> Option<&'static str> {
+    let code = match exchange.denied()? {
+        code @ (Code::SessionMissing | Code::SessionEnded) => Some(code.name()),
+        _ => None,
+    };
+    exchange.session_reason().map(|reason| reason.reason()).or(code)
 }

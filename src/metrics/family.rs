@@ -2,7 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry,
 };
 use serde_json::{Value, json};
 
@@ -41,6 +42,11 @@ impl Families {
     pub(super) fn counter(&mut self, name: &str, help: &'static str) -> IntCounter {
         let opts = self.enter(name, "counter", help, &[]);
         self.register(IntCounter::with_opts(opts))
+    }
+
+    pub(super) fn gauge(&mut self, name: &str, help: &'static str) -> IntGauge {
+        let opts = self.enter(name, "gauge", help, &[]);
+        self.register(IntGauge::with_opts(opts))
     }
 
     pub(super) fn gauges(

@@ -133,7 +133,7 @@ impl Segment {
 }
 
 /// Which hosts a route serves.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Host {
     /// This very host.
     Exact(String),
