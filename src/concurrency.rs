@@ -24,7 +24,6 @@ use streamgate_lease::{
 };
 
 /// A policy that routes share by naming it.
-#[derive(Debug)]
 pub struct Policy {
     pub name: Arc<str>,
     leases: Leases,
@@ -35,6 +34,12 @@ pub struct Policy {
     when_store_fails: WhenStoreFails,
     /// The status of `concurrency_limit`, where old clients need another one.
     status: Option<StatusCode>,
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policy").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Which stream of a session is meant, and what the viewer wishes.
@@ -149,11 +154,7 @@ impl Policy {
 
     /// Lets a stream pass when it holds a slot or there is room for it. For a stream that is known
     /// here and fresh this is a look-up; otherwise it is one round trip to the store.
-    pub async fn admit(
-        &self,
-        session: &Session,
-        stream: Stream<'_>,
-    ) -> Result<Admission, Refusal> {
+    pub async fn admit(&self, session: &Session, stream: Stream<'_>) -> Result<Admission, Refusal> {
         let holder = self.viewer(session).holder;
         let id = self.lease_id(session, stream.playback);
         let is_plain = matches!(stream.replace, Replace::Nobody) && !stream.anew;

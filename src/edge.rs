@@ -62,12 +62,12 @@ impl<P: HttpServerApp + Send + Sync + 'static> HttpServerApp for Edge<P> {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         // Between two requests a connection may be idle first; the head's own time comes on top.
-        let is_first = session.get_keepalive_reuses_remaining()
-            == Some(REQUESTS_PER_CONNECTION_MAX);
+        let is_first =
+            session.get_keepalive_reuses_remaining() == Some(REQUESTS_PER_CONNECTION_MAX);
         let idle = Duration::from_secs(if is_first { 0 } else { IDLE_SECS });
         let read = Arc::new(Notify::new());
-        let exchange = HEAD_READ
-            .scope(Arc::clone(&read), self.proxy.process_new_http(session, shutdown));
+        let exchange =
+            HEAD_READ.scope(Arc::clone(&read), self.proxy.process_new_http(session, shutdown));
         tokio::pin!(exchange);
         let deadline = tokio::time::sleep(idle + HEAD_TIMEOUT);
         tokio::pin!(deadline);

@@ -42,7 +42,11 @@ pub enum Finding {
     /// The token was verified.
     Session(Arc<Session>),
     /// The stream may play; `account` is the holder behind which the account hides.
-    Stream { account: Holder, account_field: HeaderValue, admission: Admission },
+    Stream {
+        account: Holder,
+        account_field: HeaderValue,
+        admission: Admission,
+    },
 }
 
 /// What stands behind a refusal, for those who count and tell it.

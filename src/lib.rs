@@ -5,36 +5,36 @@
 
 // Entrance: the command line, the processes and tasks, the connections.
 pub mod cli;
-pub mod server;
 pub mod edge;
+pub mod server;
 
 // Motion: what moves while a request is answered.
 pub mod admin;
+pub mod forward;
 pub mod proxy;
 pub mod service;
-pub mod forward;
 
 // Plan: the file, what it compiles to, and the routes and filters in it.
-pub mod gateway;
 pub mod config;
 pub mod filter;
+pub mod gateway;
 
 // Parts: what filters and routes are made of.
-pub mod observe;
+pub mod concurrency;
 pub mod exchange;
 pub mod metrics;
-pub mod shared;
-pub mod concurrency;
-pub mod upstream;
-pub mod store;
-pub mod session;
-pub mod route;
+pub mod observe;
 pub mod request;
+pub mod route;
+pub mod session;
+pub mod shared;
+pub mod store;
+pub mod upstream;
 
 // Ground: refusals, texts, problems, time.
+pub mod clock;
 pub mod denial;
 pub mod fetch;
-pub mod yaml;
-pub mod units;
 pub mod problem;
-pub mod clock;
+pub mod units;
+pub mod yaml;

@@ -114,10 +114,8 @@ impl Metrics {
                 "Body bytes sent to clients.",
                 &["route"],
             ),
-            requests_in_flight: f.gauge(
-                "requests_in_flight",
-                "Requests that are being answered now.",
-            ),
+            requests_in_flight: f
+                .gauge("requests_in_flight", "Requests that are being answered now."),
             responses_by_source: f.counters(
                 "responses_by_source_total",
                 "Answers by who gave them: upstream or gateway.",

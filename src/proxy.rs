@@ -56,11 +56,7 @@ enum Onward {
 }
 
 impl Proxy {
-    pub fn new(
-        live: Arc<ArcSwap<Gateway>>,
-        observe: Observe,
-        listener: (usize, Arc<str>),
-    ) -> Self {
+    pub fn new(live: Arc<ArcSwap<Gateway>>, observe: Observe, listener: (usize, Arc<str>)) -> Self {
         Proxy { live, observe, listener }
     }
 
@@ -91,21 +87,12 @@ impl Proxy {
         }
     }
 
-    async fn answer_call(
-        &self,
-        call: Call,
-        downstream: &mut Downstream,
-    ) -> Result<Reply, Halt> {
+    async fn answer_call(&self, call: Call, downstream: &mut Downstream) -> Result<Reply, Halt> {
         let body = respond::read_body(downstream, Call::BODY_BYTES_MAX).await?;
         Ok(call.answer(&body).await?)
     }
 
-    async fn halt(
-        &self,
-        halt: Halt,
-        downstream: &mut Downstream,
-        ctx: &mut Ctx,
-    ) -> Result<bool> {
+    async fn halt(&self, halt: Halt, downstream: &mut Downstream, ctx: &mut Ctx) -> Result<bool> {
         let reply = match halt {
             Halt::Reply(reply) => reply,
             Halt::Deny(denial, cause) => {
@@ -137,11 +124,7 @@ impl ProxyHttp for Proxy {
         Ctx::new(self.live.load_full())
     }
 
-    async fn early_request_filter(
-        &self,
-        downstream: &mut Downstream,
-        ctx: &mut Ctx,
-    ) -> Result<()> {
+    async fn early_request_filter(&self, downstream: &mut Downstream, ctx: &mut Ctx) -> Result<()> {
         edge::head_was_read();
         ctx.exchange.client = downstream.client_addr().and_then(|a| a.as_inet().copied());
         let is_tunnel = downstream.is_upgrade_req();
@@ -283,7 +266,9 @@ impl ProxyHttp for Proxy {
     ) -> FailToProxy {
         let fault = fault::of(error);
         ctx.fault = Some(fault.told);
-        if fault.is_upstreams && let Some((name, endpoint)) = ctx.endpoint() {
+        if fault.is_upstreams
+            && let Some((name, endpoint)) = ctx.endpoint()
+        {
             self.observe.upstream_failed(name, endpoint, fault.told);
         }
         let mut status = 0;

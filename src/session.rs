@@ -136,7 +136,7 @@ impl Config {
     }
 
     fn rules(&self, claims: &[&str]) -> claims::Rules {
-        let mapped = self.claims_to_headers.names();
+        let mapped = self.claims_to_headers.iter().map(|(claim, _)| claim.as_str());
         let mut kept: Vec<Box<str>> =
             claims.iter().copied().chain(mapped).map(Into::into).collect();
         kept.sort();
@@ -166,6 +166,16 @@ pub struct Session {
 }
 
 impl Session {
+    /// Only verification makes one.
+    fn new(
+        account: Box<str>,
+        id: Box<str>,
+        claims: Box<[(Box<str>, Value)]>,
+        expires_at: u64,
+    ) -> Self {
+        Session { account, id, claims, expires_at, viewer: viewer::Memo::default() }
+    }
+
     /// Who is logged in: `sub`. 1 to 256 bytes without control characters. Never for logs.
     pub fn account(&self) -> &str {
         &self.account

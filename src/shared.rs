@@ -38,9 +38,8 @@ impl Shared {
         for (name, config) in configs.iter() {
             let key = (name.value.clone(), config.url.value.clone());
             let mut stores = self.stores.lock();
-            let store = stores.entry(key).or_insert_with_key(|(name, url)| {
-                Arc::new(Store::new(name, url))
-            });
+            let store =
+                stores.entry(key).or_insert_with_key(|(name, url)| Arc::new(Store::new(name, url)));
             named.enter(name, Ok(Arc::clone(store)), problems);
         }
         named

@@ -117,7 +117,8 @@ impl Upstream {
         let sum: u32 = endpoints.iter().map(|endpoint| endpoint.weight).sum();
         if sum > WEIGHTS_MAX {
             let text = format!("the weights add up to {sum}; at most {WEIGHTS_MAX} are possible");
-            problems.push(config.endpoints.problem(text).help("divide them all by the same number"));
+            problems
+                .push(config.endpoints.problem(text).help("divide them all by the same number"));
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -156,11 +157,7 @@ impl Upstream {
     }
 }
 
-fn endpoint(
-    name: &At<String>,
-    written: &At<Text>,
-    config: &Config,
-) -> Result<Endpoint, Problem> {
+fn endpoint(name: &At<String>, written: &At<Text>, config: &Config) -> Result<Endpoint, Problem> {
     use crate::yaml::Scalar;
     let (address, weight) = match written.0.split_once(" weight=") {
         Some((address, weight)) => (address, Count::read(weight)),

@@ -101,7 +101,12 @@ pub(super) async fn streams(State(admin): State<Arc<Admin>>) -> Response {
 /// Tells what there is.
 pub(super) async fn unknown(uri: Uri) -> Response {
     let there = [
-        "/healthz", "/readyz", "/metrics", "/api/config", "/api/routes", "/api/upstreams",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/api/config",
+        "/api/routes",
+        "/api/upstreams",
         "/api/streams",
     ];
     let error = format!("there is no {}", uri.path());

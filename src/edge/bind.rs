@@ -35,9 +35,8 @@ fn owner(port: u16) -> Option<String> {
     let processes = fs::read_dir("/proc").ok()?.flatten();
     processes.filter_map(|entry| entry.file_name().into_string().ok()).find_map(|pid| {
         let mut open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
-        let holds = open.any(|fd| {
-            fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str())
-        });
+        let holds = open
+            .any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str()));
         let name = holds.then(|| fs::read_to_string(format!("/proc/{pid}/comm")).ok())??;
         Some(format!("{} (pid {pid})", name.trim()))
     })

@@ -195,9 +195,8 @@ mod tests {
         let host = |b: http::request::Builder| b.header("host", "a");
         assert_eq!(code(|b| host(b).header("x", "y".repeat(17_000))), "header_too_large");
         assert_eq!(code(|b| host(b).uri(format!("/{}", "y".repeat(9_000)))), "header_too_large");
-        let many = (0..101).fold(http::Request::builder().uri("/"), |b, i| {
-            b.header(format!("x-{i}"), "y")
-        });
+        let many = (0..101)
+            .fold(http::Request::builder().uri("/"), |b, i| b.header(format!("x-{i}"), "y"));
         assert_eq!(code(|_| host(many)), "header_too_large");
         assert_eq!(code(|b| host(b).header("x_user", "1")), "request_malformed");
         assert_eq!(code(|b| host(b).method("TRACE")), "method_not_allowed");

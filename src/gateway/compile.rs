@@ -81,20 +81,20 @@ fn sessions(
     let claims = limits.filter_map(|(_, policy)| Some(policy.limit.claim.as_ref()?.0.as_str()));
     let claims: Vec<&str> = claims.collect();
     let verifier = Verifier::compile(name, entry, &claims, loaded.base_dir())?;
-    let active_in = entry.active_in.as_ref().map(|at| Ok((at, Arc::clone(stores.find(at)?))));
-    let active_in = match active_in.transpose()? {
-        Some((at, store)) if store.is_unwritable() => {
-            let text = format!(
-                "a memory store has no writer but this process, so no session can be active in \
-                 `{}`",
-                at.value
-            );
-            let help = "name a Redis (`REDIS_URL`), or leave `active_in` out";
-            problems.push(at.problem(text).help(help).warning());
-            Some(store)
-        }
-        found => found.map(|(_, store)| store),
+    problems.extend(verifier.warnings().iter().cloned());
+    let active_in = match &entry.active_in {
+        None => None,
+        Some(at) => Some((at, Arc::clone(stores.find(at)?))),
     };
+    if let Some((at, _)) = active_in.as_ref().filter(|(_, store)| store.is_unwritable()) {
+        let text = format!(
+            "a memory store has no writer but this process, so no session can be active in `{}`",
+            at.value
+        );
+        let help = "name a Redis (`REDIS_URL`), or leave `active_in` out";
+        problems.push(at.problem(text).help(help).warning());
+    }
+    let active_in = active_in.map(|(_, store)| store);
     Ok(Sessions { verifier: Arc::new(verifier), active_in, config: Arc::new(entry.clone()) })
 }
 

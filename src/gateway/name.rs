@@ -55,8 +55,7 @@ pub(super) fn same_counts(config: &Config) -> Vec<Problem> {
     let policies: Vec<_> = config.concurrency.iter().collect();
     let shared = policies.iter().enumerate().filter_map(|(i, (name, policy))| {
         let (first, _) = policies[..i].iter().find(|(_, earlier)| {
-            earlier.store.value == policy.store.value
-                && earlier.pepper.value == policy.pepper.value
+            earlier.store.value == policy.store.value && earlier.pepper.value == policy.pepper.value
         })?;
         let text = format!(
             "policies `{}` and `{}` have the same store and pepper, so they would count the same \

@@ -56,7 +56,8 @@ impl Conditions {
             Wanted::Present => "any".to_owned(),
             Wanted::Exactly(text) => text.clone(),
         };
-        let headers = self.headers.iter().map(|(name, wanted)| format!("{name}: {}", shown(wanted)));
+        let headers =
+            self.headers.iter().map(|(name, wanted)| format!("{name}: {}", shown(wanted)));
         let query = self.query.iter().map(|(name, wanted)| format!("?{name}={}", shown(wanted)));
         methods.into_iter().chain(headers).chain(query).collect()
     }

@@ -320,10 +320,7 @@ impl State {
 }
 
 fn cut(text: &str, chars_max: usize) -> Box<str> {
-    let end = text
-        .char_indices()
-        .nth(chars_max)
-        .map_or(text.len(), |(at, _)| at);
+    let end = text.char_indices().nth(chars_max).map_or(text.len(), |(at, _)| at);
     text[..end].into()
 }
 

@@ -127,10 +127,7 @@ impl Roster {
         let mut shard = self.shard(&slot.holder).lock();
         let entry = shard.find(&slot.holder, &slot.id)?;
         let limit = if entry.reusable { 0 } else { entry.limit };
-        let claim = Claim {
-            limit,
-            ..entry.claim(&slot.holder)
-        };
+        let claim = Claim { limit, ..entry.claim(&slot.holder) };
         (entry.standing == Standing::Held).then_some(claim)
     }
 

@@ -53,9 +53,7 @@ impl Server {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(START_MAX, wait)
-            .await
-            .expect("redis-server does not answer");
+        timeout(START_MAX, wait).await.expect("redis-server does not answer");
     }
 
     pub fn url(&self) -> String {
@@ -65,10 +63,7 @@ impl Server {
     /// A link for tests that are not about deadlines: this machine may be busy.
     pub fn patient_link(&self) -> Arc<Link> {
         let patient = Duration::from_secs(20);
-        let deadlines = Deadlines {
-            command: patient,
-            connect: patient,
-        };
+        let deadlines = Deadlines { command: patient, connect: patient };
         Arc::new(Link::with(&self.url(), deadlines).unwrap())
     }
 
@@ -80,21 +75,12 @@ impl Server {
     pub async fn peek(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
         let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(START_MAX));
-        client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .unwrap()
+        client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
     }
 
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([name, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
     pub fn kill(&mut self) {
