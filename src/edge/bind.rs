@@ -33,7 +33,10 @@ fn owner(port: u16) -> Option<String> {
     let inode = listening_inode(port)?;
     let wanted = format!("socket:[{inode}]");
     let processes = fs::read_dir("/proc").ok()?.flatten();
-    processes.filter_map(|entry| entry.file_name().into_string().ok()).find_map(|pid| {
+    let processes = processes.filter_map(|entry| entry.file_name().into_string().ok());
+    // `/proc/self` and its like are other names of one that is listed by its number.
+    let mut numbers = processes.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()));
+    numbers.find_map(|pid| {
         let mut open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
         let holds = open
             .any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str()));
