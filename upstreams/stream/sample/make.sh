@@ -8,7 +8,8 @@
 # Every segment begins with a key frame and carries its own PAT, PMT, SPS and PPS, so a player may
 # begin at any of them. No B-frames: presentation order is decoding order, and a segment lasts
 # exactly two seconds by either clock. Threads are pinned to one, so a second run makes the same
-# pictures.
+# pictures. One muxer writes all six segments, so the packet counters run on across them, and the
+# first segment says in its packets that a new turn begins.
 set -eu
 cd "$(dirname "$0")"
 
@@ -36,9 +37,11 @@ drawtext=fontfile=$FONT:fontcolor=white:fontsize=h/12:text='|':x='mod(t,$SEGMENT
     -sc_threshold 0 \
     -c:a aac -b:a "${audio_kbps}k" -ac 1 \
     -fflags +bitexact -flags:v +bitexact -flags:a +bitexact \
-    -f segment -segment_format mpegts -segment_time "$SEGMENT_SECONDS" \
-    -segment_list_type csv -segment_list /dev/stderr \
-    -muxpreload 0 -muxdelay 0 "$name/%d.ts"
+    -muxpreload 0 -muxdelay 0 -mpegts_flags +initial_discontinuity \
+    -f hls -hls_time "$SEGMENT_SECONDS" -hls_list_size 0 -hls_playlist_type vod \
+    -hls_segment_filename "$name/%d.ts" "$name/index.m3u8"
+  grep '#EXTINF' "$name/index.m3u8"
+  rm "$name/index.m3u8"
 }
 
 rendition 360p 640 360 340 48
