@@ -37,7 +37,7 @@ drawtext=fontfile=$FONT:fontcolor=white:fontsize=h/12:text='|':x='mod(t,$SEGMENT
     -sc_threshold 0 \
     -c:a aac -b:a "${audio_kbps}k" -ac 1 \
     -fflags +bitexact -flags:v +bitexact -flags:a +bitexact \
-    -muxpreload 0 -muxdelay 0 -mpegts_flags +initial_discontinuity \
+    -muxpreload 0 -muxdelay 0 -hls_segment_options mpegts_flags=+initial_discontinuity \
     -f hls -hls_time "$SEGMENT_SECONDS" -hls_list_size 0 -hls_playlist_type vod \
     -hls_segment_filename "$name/%d.ts" "$name/index.m3u8"
   grep '#EXTINF' "$name/index.m3u8"
