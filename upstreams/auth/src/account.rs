@@ -33,11 +33,7 @@ impl FromStr for AccountName {
     fn from_str(text: &str) -> Result<Self, SpecError> {
         let fits = (1..=NAME_BYTES_MAX).contains(&text.len());
         let is_plain = !text.chars().any(|c| c.is_control() || c.is_whitespace());
-        if fits && is_plain {
-            Ok(Self(text.to_ascii_lowercase()))
-        } else {
-            Err(SpecError::Name)
-        }
+        if fits && is_plain { Ok(Self(text.to_ascii_lowercase())) } else { Err(SpecError::Name) }
     }
 }
 
@@ -68,11 +64,7 @@ impl Account {
         if max_streams.is_some_and(|streams| streams > STREAMS_MAX) {
             return Err(SpecError::MaxStreams);
         }
-        Ok(Self {
-            name,
-            tier: tier.to_owned(),
-            max_streams,
-        })
+        Ok(Self { name, tier: tier.to_owned(), max_streams })
     }
 }
 
@@ -95,10 +87,7 @@ pub enum SpecError {
     #[error("an account's name has 1 to {NAME_BYTES_MAX} bytes, no spaces, no control characters")]
     Name,
     /// The password.
-    #[error(
-        "an account's password has 1 to {} bytes",
-        crate::password::PASSWORD_BYTES_MAX
-    )]
+    #[error("an account's password has 1 to {} bytes", crate::password::PASSWORD_BYTES_MAX)]
     Password,
     /// The tier.
     #[error("a tier has 1 to {NAME_BYTES_MAX} of a-z, A-Z, 0-9, - and _")]
@@ -133,20 +122,12 @@ mod tests {
 
     #[test]
     fn a_seed_is_read_and_its_password_never_printed() {
-        let seed: Seed = "Alice@example.com:s3cret:gold:5"
-            .parse()
-            .expect("a good seed");
+        let seed: Seed = "Alice@example.com:s3cret:gold:5".parse().expect("a good seed");
         assert_eq!(seed.account.name.as_str(), "alice@example.com");
-        assert_eq!(
-            (seed.account.tier.as_str(), seed.account.max_streams),
-            ("gold", Some(5))
-        );
+        assert_eq!((seed.account.tier.as_str(), seed.account.max_streams), ("gold", Some(5)));
         assert!(!format!("{seed:?}").contains("s3cret"));
         let plain: Seed = "bob:pw".parse().expect("a good seed");
-        assert_eq!(
-            (plain.account.tier.as_str(), plain.account.max_streams),
-            ("standard", None)
-        );
+        assert_eq!((plain.account.tier.as_str(), plain.account.max_streams), ("standard", None));
     }
 
     #[test]

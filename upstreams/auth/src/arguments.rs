@@ -26,12 +26,7 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
     /// Where to listen.
-    #[arg(
-        long,
-        env = "AUTH_LISTEN",
-        default_value = "127.0.0.1:4001",
-        global = true
-    )]
+    #[arg(long, env = "AUTH_LISTEN", default_value = "127.0.0.1:4001", global = true)]
     pub(crate) listen: SocketAddr,
     /// Where accounts are kept: `memory`, or the path of a SQLite file.
     #[arg(long = "accounts", env = "AUTH_ACCOUNTS_AT", default_value = "memory")]
@@ -71,11 +66,7 @@ pub(crate) struct Arguments {
     #[arg(long, env = "AUTH_COOKIE_SECURE", value_enum, default_value = "always")]
     cookie_secure: SecureWhen,
     /// Origins besides our own from which browsers may log in, as https://www.example.com.
-    #[arg(
-        long = "allowed-origin",
-        env = "AUTH_ALLOWED_ORIGINS",
-        value_delimiter = ','
-    )]
+    #[arg(long = "allowed-origin", env = "AUTH_ALLOWED_ORIGINS", value_delimiter = ',')]
     allowed_origins: Vec<String>,
     /// How many proxies in front append to X-Forwarded-For; with 0 the field is not read.
     #[arg(long, env = "AUTH_TRUSTED_HOPS", default_value_t = 1)]
@@ -158,9 +149,7 @@ impl Arguments {
         let told = |problem: auth::signing::SigningError| problem.to_string();
         match (&self.signing_key, &self.session_secret_file, secret) {
             (Some(path), None, None) => {
-                let pair = self
-                    .signing_algorithm
-                    .ok_or("--signing-key needs its algorithm")?;
+                let pair = self.signing_algorithm.ok_or("--signing-key needs its algorithm")?;
                 Signing::pem(pair, &small_file(path)?).map_err(told)
             }
             (None, Some(path), None) => {
@@ -170,11 +159,9 @@ impl Arguments {
             (None, None, None) => Err("nothing to sign with: set SESSION_SECRET to 32 bytes or \
                  more, or name a --session-secret-file or a --signing-key"
                 .to_owned()),
-            _ => Err(
-                "more than one thing to sign with: give one of SESSION_SECRET, \
+            _ => Err("more than one thing to sign with: give one of SESSION_SECRET, \
                  --session-secret-file and --signing-key"
-                    .to_owned(),
-            ),
+                .to_owned()),
         }
     }
 
@@ -182,19 +169,15 @@ impl Arguments {
         match &self.redis_url {
             Some(url) => {
                 let opened = RedisSessions::new(url);
-                Ok(Arc::new(
-                    opened.map_err(|problem| format!("REDIS_URL: {problem}"))?,
-                ))
+                Ok(Arc::new(opened.map_err(|problem| format!("REDIS_URL: {problem}"))?))
             }
             None if self.tokens_only => {
                 eprintln!("auth: sessions live only in their tokens: a logout ends none elsewhere");
                 Ok(Arc::new(TokensOnly))
             }
-            None => Err(
-                "nowhere to write sessions: set REDIS_URL to the store that the gateway \
+            None => Err("nowhere to write sessions: set REDIS_URL to the store that the gateway \
                  reads, or say --tokens-only"
-                    .to_owned(),
-            ),
+                .to_owned()),
         }
     }
 }
@@ -202,10 +185,7 @@ impl Arguments {
 fn small_file(path: &PathBuf) -> Result<Vec<u8>, String> {
     let told = |problem: std::io::Error| format!("{}: {problem}", path.display());
     if std::fs::metadata(path).map_err(told)?.len() > KEY_BYTES_MAX {
-        return Err(format!(
-            "{}: no key is larger than {KEY_BYTES_MAX} bytes",
-            path.display()
-        ));
+        return Err(format!("{}: no key is larger than {KEY_BYTES_MAX} bytes", path.display()));
     }
     std::fs::read(path).map_err(told)
 }

@@ -50,9 +50,7 @@ enum Delivery {
 pub(crate) async fn read(fields: &HeaderMap, body: Body) -> Result<Login, Refusal> {
     let form = Form::of(fields)?;
     let bytes = timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX)).await;
-    let bytes = bytes
-        .map_err(|_| Refusal::BodyTooSlow)?
-        .map_err(|problem| refused(&problem))?;
+    let bytes = bytes.map_err(|_| Refusal::BodyTooSlow)?.map_err(|problem| refused(&problem))?;
     let malformed = Refusal::RequestMalformed("it needs the texts `account` and `password`");
     let written: Written = match form {
         Form::Json => serde_json::from_slice(&bytes).map_err(|_| malformed)?,
@@ -75,10 +73,7 @@ enum Form {
 
 impl Form {
     fn of(fields: &HeaderMap) -> Result<Self, Refusal> {
-        let value = fields
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or("");
+        let value = fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let essence = value.split(';').next().unwrap_or("").trim();
         match essence.to_ascii_lowercase().as_str() {
             "application/json" => Ok(Self::Json),
@@ -104,10 +99,7 @@ fn refused(problem: &axum::Error) -> Refusal {
 pub(crate) fn is_local(path: &str) -> bool {
     let mut bytes = path.bytes();
     let begins = bytes.next() == Some(b'/') && !matches!(bytes.next(), Some(b'/' | b'\\'));
-    begins
-        && path
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+    begins && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
 }
 
 #[cfg(test)]
@@ -119,15 +111,7 @@ mod tests {
         for ours in ["/", "/watch/final?t=1#x", "/a//b"] {
             assert!(is_local(ours), "{ours}");
         }
-        for other in [
-            "",
-            "a",
-            "//evil.example",
-            "/\\evil.example",
-            "/\tx",
-            "https://x",
-            "/é",
-        ] {
+        for other in ["", "a", "//evil.example", "/\\evil.example", "/\tx", "https://x", "/é"] {
             assert!(!is_local(other), "{other}");
         }
     }

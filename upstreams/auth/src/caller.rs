@@ -16,14 +16,8 @@ pub(crate) enum Caller {
 /// proxies that we trust, everything left of them by whoever liked to.
 pub(crate) fn find(fields: &HeaderMap, peer: Option<SocketAddr>, trusted_hops: usize) -> Caller {
     let forwarded = trusted_hops.checked_sub(1).and_then(|skipped| {
-        let lines = fields
-            .get_all("x-forwarded-for")
-            .iter()
-            .filter_map(|line| line.to_str().ok());
-        let entries: Vec<&str> = lines
-            .flat_map(|line| line.split(','))
-            .map(str::trim)
-            .collect();
+        let lines = fields.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
+        let entries: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
         entries.into_iter().rev().nth(skipped).and_then(address)
     });
     let found = forwarded.or(peer.map(|peer| peer.ip()));
@@ -52,10 +46,7 @@ mod tests {
 
     fn check(forwarded: &'static str, hops: usize, expected: &str) {
         let mut fields = HeaderMap::new();
-        fields.insert(
-            "x-forwarded-for",
-            axum::http::HeaderValue::from_static(forwarded),
-        );
+        fields.insert("x-forwarded-for", axum::http::HeaderValue::from_static(forwarded));
         let peer = "192.0.2.9:4000".parse().ok();
         let expected = Caller::Net(expected.parse().expect("a test's own text"));
         assert_eq!(find(&fields, peer, hops), expected, "{forwarded} {hops}");

@@ -35,11 +35,7 @@ pub(crate) fn set(
     secure: Secure,
     request: &HeaderMap,
 ) -> HeaderValue {
-    let mark = if secure.holds(request) {
-        "; Secure"
-    } else {
-        ""
-    };
+    let mark = if secure.holds(request) { "; Secure" } else { "" };
     let text =
         format!("{name}={token}; Path=/; Max-Age={max_age_seconds}; HttpOnly; SameSite=Lax{mark}");
     let mut value = HeaderValue::from_str(&text).expect("a name and a token are visible ASCII");

@@ -31,20 +31,12 @@ pub(crate) fn find(fields: &HeaderMap, cookie_name: &str) -> Result<Credential, 
     if token.len() > TOKEN_BYTES_MAX || found.any(|(_, other)| other != token) {
         return Err(Refusal::SessionInvalid);
     }
-    Ok(Credential {
-        token: token.to_owned(),
-        way,
-    })
+    Ok(Credential { token: token.to_owned(), way })
 }
 
 fn cookies<'a>(fields: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let lines = fields
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|line| line.to_str().ok());
-    let pairs = lines
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.split_once('='));
+    let lines = fields.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
     pairs
         .filter(move |(key, _)| key.trim() == name)
         .map(|(_, value)| value.trim())
@@ -52,10 +44,7 @@ fn cookies<'a>(fields: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a
 }
 
 fn bearers(fields: &HeaderMap) -> impl Iterator<Item = &str> {
-    let lines = fields
-        .get_all(AUTHORIZATION)
-        .iter()
-        .filter_map(|line| line.to_str().ok());
+    let lines = fields.get_all(AUTHORIZATION).iter().filter_map(|line| line.to_str().ok());
     lines.filter_map(|line| {
         let (scheme, token) = line.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -71,10 +60,7 @@ mod tests {
         for (name, value) in fields {
             map.append(*name, axum::http::HeaderValue::from_static(value));
         }
-        let expected = expected.map(|(token, way)| Credential {
-            token: token.to_owned(),
-            way,
-        });
+        let expected = expected.map(|(token, way)| Credential { token: token.to_owned(), way });
         assert_eq!(find(&map, "session"), expected, "{fields:?}");
     }
 
@@ -82,28 +68,13 @@ mod tests {
     fn one_token_is_found_and_two_are_refused() {
         check(&[], Err(Refusal::SessionMissing));
         check(&[("cookie", "session=")], Err(Refusal::SessionMissing));
-        check(
-            &[("cookie", "xsession=t; a=b")],
-            Err(Refusal::SessionMissing),
-        );
+        check(&[("cookie", "xsession=t; a=b")], Err(Refusal::SessionMissing));
         check(&[("cookie", "a=b; session=t")], Ok(("t", Way::Cookie)));
         check(&[("authorization", "bearer t")], Ok(("t", Way::Bearer)));
-        check(
-            &[("authorization", "Basic t")],
-            Err(Refusal::SessionMissing),
-        );
-        check(
-            &[("cookie", "session=t"), ("authorization", "Bearer t")],
-            Ok(("t", Way::Cookie)),
-        );
-        check(
-            &[("cookie", "session=t; session=u")],
-            Err(Refusal::SessionInvalid),
-        );
-        check(
-            &[("cookie", "session=t"), ("cookie", "session=u")],
-            Err(Refusal::SessionInvalid),
-        );
+        check(&[("authorization", "Basic t")], Err(Refusal::SessionMissing));
+        check(&[("cookie", "session=t"), ("authorization", "Bearer t")], Ok(("t", Way::Cookie)));
+        check(&[("cookie", "session=t; session=u")], Err(Refusal::SessionInvalid));
+        check(&[("cookie", "session=t"), ("cookie", "session=u")], Err(Refusal::SessionInvalid));
         let mixed = [("cookie", "session=t"), ("authorization", "Bearer u")];
         check(&mixed, Err(Refusal::SessionInvalid));
     }

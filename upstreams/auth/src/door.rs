@@ -49,20 +49,14 @@ async fn login(State(service): State<Arc<Service>>, request: Request) -> Result<
     let (head, body) = request.into_parts();
     let settings = &service.settings;
     origin::check(&head.headers, &settings.allowed_origins)?;
-    let peer = head
-        .extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|info| info.0);
+    let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let caller = caller::find(&head.headers, peer, settings.trusted_hops);
     let login = body::read(&head.headers, body).await?;
     let taken = service.throttle.take(&login.account, caller);
     taken.map_err(|wait| Refusal::TooManyRequests(wait.as_secs() + 1))?;
 
     let (account, hash) = service.accounts.find(login.account.clone()).await?.unzip();
-    let is_right = service
-        .passwords
-        .is_right(login.password.clone(), hash)
-        .await?;
+    let is_right = service.passwords.is_right(login.password.clone(), hash).await?;
     let (true, Some(account)) = (is_right, account) else {
         tracing::info!("a login was refused");
         return Err(Refusal::CredentialsInvalid);
@@ -70,15 +64,8 @@ async fn login(State(service): State<Arc<Service>>, request: Request) -> Result<
     service.throttle.give_back(&login.account, caller);
 
     let claims = claims_at_login(&service, &account);
-    settings
-        .sessions
-        .put(&claims.sid, remaining(&claims))
-        .await?;
-    let way = if login.wants_token {
-        Way::Bearer
-    } else {
-        Way::Cookie
-    };
+    settings.sessions.put(&claims.sid, remaining(&claims)).await?;
+    let way = if login.wants_token { Way::Bearer } else { Way::Cookie };
     let mut answer = admitted(&service, &claims, way, &head.headers)?;
     send_on(&mut answer, &login);
     Ok(answer)
@@ -93,33 +80,21 @@ async fn refresh(
     origin::check(&fields, &settings.allowed_origins)?;
     let (claims, way) = present(&service, &fields)?;
     let now = settings.clock.now();
-    let end = claims
-        .auth_time
-        .saturating_add(settings.lifetime.absolute.as_secs());
+    let end = claims.auth_time.saturating_add(settings.lifetime.absolute.as_secs());
     if end <= now {
         return Err(Refusal::SessionExpired);
     }
     // Asked again, because tier and limit may have changed, or the account may be gone.
     let name = claims.sub.parse().map_err(|_| Refusal::SessionInvalid)?;
-    let (account, _) = service
-        .accounts
-        .find(name)
-        .await?
-        .ok_or(Refusal::SessionEnded)?;
+    let (account, _) = service.accounts.find(name).await?.ok_or(Refusal::SessionEnded)?;
     let claims = Claims {
         iat: now,
-        exp: now
-            .saturating_add(settings.lifetime.idle.as_secs())
-            .min(end),
+        exp: now.saturating_add(settings.lifetime.idle.as_secs()).min(end),
         tier: account.tier,
         max_streams: account.max_streams,
         ..claims
     };
-    if !settings
-        .sessions
-        .extend(&claims.sid, remaining(&claims))
-        .await?
-    {
+    if !settings.sessions.extend(&claims.sid, remaining(&claims)).await? {
         return Err(Refusal::SessionEnded);
     }
     admitted(&service, &claims, way, &fields)
@@ -139,10 +114,7 @@ async fn logout(
     }
     let name = &settings.cookie_name;
     let gone = cookie::set(name, "", 0, settings.cookie_secure, &fields);
-    let fields = [
-        (SET_COOKIE, gone),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
+    let fields = [(SET_COOKIE, gone), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Ok((StatusCode::NO_CONTENT, fields).into_response())
 }
 
@@ -193,9 +165,7 @@ impl<'a> Admission<'a> {
 fn present(service: &Service, fields: &HeaderMap) -> Result<(Claims, Way), Refusal> {
     let settings = &service.settings;
     let found = credential::find(fields, &settings.cookie_name)?;
-    let claims = settings
-        .signing
-        .read(&found.token, &settings.issuer, &settings.audience);
+    let claims = settings.signing.read(&found.token, &settings.issuer, &settings.audience);
     let claims = claims.ok_or(Refusal::SessionInvalid)?;
     if claims.exp <= settings.clock.now() {
         return Err(Refusal::SessionExpired);
@@ -254,19 +224,13 @@ fn send_on(answer: &mut Response, login: &Login) {
         *answer.status_mut() = StatusCode::SEE_OTHER;
         answer.headers_mut().insert(LOCATION, place);
         *answer.body_mut() = Body::empty();
-        answer
-            .headers_mut()
-            .remove(axum::http::header::CONTENT_LENGTH);
-        answer
-            .headers_mut()
-            .remove(axum::http::header::CONTENT_TYPE);
+        answer.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
+        answer.headers_mut().remove(axum::http::header::CONTENT_TYPE);
     }
 }
 
 fn unstored(body: impl IntoResponse) -> Response {
     let mut answer = body.into_response();
-    answer
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }

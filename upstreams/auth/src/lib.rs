@@ -4,7 +4,7 @@
 //! claims in its tokens, the key `sg:session:{sid}`, the channel `sg:revoked`. It is not an
 //! identity provider; put your own in its place and keep the contract (`upstreams/README.md`).
 //!
-//! * [`door`](crate::app) — the routes: login, refresh, logout, me, keys.
+//! * [`app`] — the routes: login, refresh, logout, me, keys.
 //! * [`session`] — where sessions live; [`Settings`] is handed a [`SessionStore`].
 //! * [`signing`] — tokens made and read, keys published.
 //! * [`account`] — who may come in, in SQLite; [`password`] — how that is proven.
@@ -74,11 +74,6 @@ pub async fn app(settings: Settings) -> Result<Router, OpenError> {
         accounts.add_if_absent(seed.account.clone(), hash).await?;
     }
     let throttle = Throttle::new(settings.per_account, settings.per_address);
-    let service = Service {
-        settings,
-        accounts,
-        passwords,
-        throttle,
-    };
+    let service = Service { settings, accounts, passwords, throttle };
     Ok(door::routes(Arc::new(service)))
 }

@@ -60,21 +60,14 @@ fn refuse(refusal: &clap::Error) -> ExitCode {
 }
 
 async fn serve(arguments: Arguments) -> Result<(), String> {
-    tracing_subscriber::fmt()
-        .json()
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
     let listen = arguments.listen;
     let settings = arguments.settings()?;
-    let router = auth::app(settings)
-        .await
-        .map_err(|problem| problem.to_string())?;
+    let router = auth::app(settings).await.map_err(|problem| problem.to_string())?;
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|problem| format!("cannot listen on {listen}: {problem}"))?;
-    let address = listener
-        .local_addr()
-        .map_err(|problem| problem.to_string())?;
+    let address = listener.local_addr().map_err(|problem| problem.to_string())?;
     eprintln!("auth: listening on http://{address}");
     let stopping = stop_signal().map_err(|problem| format!("cannot hear signals: {problem}"))?;
     let heard = |mut stopping: watch::Receiver<bool>| async move {
@@ -112,9 +105,7 @@ async fn add_account(asked: AddAccount) -> Result<(), String> {
         None => first_line()?,
     };
     let password = Password::parse(password).map_err(|e| told(&e))?;
-    let passwords = Passwords::open(HashCost::default())
-        .await
-        .map_err(|e| told(&e))?;
+    let passwords = Passwords::open(HashCost::default()).await.map_err(|e| told(&e))?;
     let hash = passwords.hash(password).await.map_err(|e| told(&e))?;
     let at = AccountsAt::File(asked.accounts);
     let accounts = Accounts::open(&at).await.map_err(|e| told(&e))?;
@@ -136,9 +127,6 @@ fn first_line() -> Result<String, String> {
         eprintln!("auth: the password, then Enter (it is shown as you type):");
     }
     let mut line = String::new();
-    input
-        .lock()
-        .read_line(&mut line)
-        .map_err(|problem| format!("no password: {problem}"))?;
+    input.lock().read_line(&mut line).map_err(|problem| format!("no password: {problem}"))?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -19,11 +19,7 @@ pub(crate) fn check(fields: &HeaderMap, allowed: &[String]) -> Result<(), Refusa
         (Some(_), _) => false,
         (None, Some(origin)) => is_same(fields, origin),
     };
-    if is_ours {
-        Ok(())
-    } else {
-        Err(Refusal::OriginRefused)
-    }
+    if is_ours { Ok(()) } else { Err(Refusal::OriginRefused) }
 }
 
 /// Whether an origin is the one that the browser asked: its host, and its scheme where a gateway
@@ -39,9 +35,7 @@ fn is_same(fields: &HeaderMap, origin: &str) -> bool {
 }
 
 fn text<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    fields
-        .get(name)
-        .map(|value| value.to_str().unwrap_or("unreadable"))
+    fields.get(name).map(|value| value.to_str().unwrap_or("unreadable"))
 }
 
 #[cfg(test)]
@@ -50,10 +44,7 @@ mod tests {
 
     fn check_one(fields: &[(&'static str, &'static str)], passes: bool) {
         let mut map = HeaderMap::new();
-        map.insert(
-            "host",
-            axum::http::HeaderValue::from_static("127.0.0.1:4001"),
-        );
+        map.insert("host", axum::http::HeaderValue::from_static("127.0.0.1:4001"));
         for (name, value) in fields {
             map.insert(*name, axum::http::HeaderValue::from_static(value));
         }
@@ -66,23 +57,11 @@ mod tests {
         let behind = ("x-forwarded-host", "tv.example.com");
         let tls = ("x-forwarded-proto", "https");
         check_one(&[], true);
-        check_one(
-            &[
-                ("sec-fetch-site", "same-origin"),
-                ("origin", "https://tv.example.com"),
-            ],
-            true,
-        );
+        check_one(&[("sec-fetch-site", "same-origin"), ("origin", "https://tv.example.com")], true);
         check_one(&[("sec-fetch-site", "none")], true);
         check_one(&[("sec-fetch-site", "cross-site")], false);
         check_one(&[("sec-fetch-site", "same-site")], false);
-        check_one(
-            &[
-                ("sec-fetch-site", "same-site"),
-                ("origin", "https://www.example.com"),
-            ],
-            true,
-        );
+        check_one(&[("sec-fetch-site", "same-site"), ("origin", "https://www.example.com")], true);
         check_one(&[("origin", "http://127.0.0.1:4001")], true);
         check_one(&[("origin", "https://tv.example.com"), behind, tls], true);
         check_one(&[("origin", "http://tv.example.com"), behind, tls], false);

@@ -59,10 +59,7 @@ pub struct HashCost {
 
 impl Default for HashCost {
     fn default() -> Self {
-        Self {
-            memory_kib: 19 * 1024,
-            passes: 2,
-        }
+        Self { memory_kib: 19 * 1024, passes: 2 }
     }
 }
 
@@ -129,9 +126,7 @@ impl Passwords {
             let _turn = turn;
             work()
         });
-        worked
-            .await
-            .map_err(|problem| PasswordError::Argon2(problem.to_string()))?
+        worked.await.map_err(|problem| PasswordError::Argon2(problem.to_string()))?
     }
 }
 

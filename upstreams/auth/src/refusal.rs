@@ -52,78 +52,38 @@ impl Refusal {
     fn row(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
-            Self::RequestMalformed(_) => (
-                S::BAD_REQUEST,
-                "request_malformed",
-                "The request cannot be read",
-            ),
-            Self::BodyTooLarge => (
-                S::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                "The body is too large",
-            ),
-            Self::BodyTooSlow => (
-                S::REQUEST_TIMEOUT,
-                "body_too_slow",
-                "The body came too slowly",
-            ),
-            Self::MediaTypeUnsupported => (
-                S::UNSUPPORTED_MEDIA_TYPE,
-                "media_type_unsupported",
-                "Send JSON or a form",
-            ),
-            Self::OriginRefused => (
-                S::FORBIDDEN,
-                "origin_refused",
-                "Another site may not send this",
-            ),
-            Self::CredentialsInvalid => (
-                S::UNAUTHORIZED,
-                "credentials_invalid",
-                "Account or password is wrong",
-            ),
-            Self::TooManyRequests(_) => (
-                S::TOO_MANY_REQUESTS,
-                "too_many_requests",
-                "Too many failed logins",
-            ),
+            Self::RequestMalformed(_) => {
+                (S::BAD_REQUEST, "request_malformed", "The request cannot be read")
+            }
+            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
+            Self::BodyTooSlow => (S::REQUEST_TIMEOUT, "body_too_slow", "The body came too slowly"),
+            Self::MediaTypeUnsupported => {
+                (S::UNSUPPORTED_MEDIA_TYPE, "media_type_unsupported", "Send JSON or a form")
+            }
+            Self::OriginRefused => {
+                (S::FORBIDDEN, "origin_refused", "Another site may not send this")
+            }
+            Self::CredentialsInvalid => {
+                (S::UNAUTHORIZED, "credentials_invalid", "Account or password is wrong")
+            }
+            Self::TooManyRequests(_) => {
+                (S::TOO_MANY_REQUESTS, "too_many_requests", "Too many failed logins")
+            }
             Self::SessionMissing => (S::UNAUTHORIZED, "session_missing", "Nobody is logged in"),
-            Self::SessionInvalid => (
-                S::UNAUTHORIZED,
-                "session_invalid",
-                "The session is not ours",
-            ),
-            Self::SessionExpired => (
-                S::UNAUTHORIZED,
-                "session_expired",
-                "The session has expired",
-            ),
-            Self::SessionEnded => (
-                S::UNAUTHORIZED,
-                "session_ended",
-                "The session has been ended",
-            ),
-            Self::SessionStoreUnavailable => (
-                S::SERVICE_UNAVAILABLE,
-                "session_store_unavailable",
-                "Sessions cannot be reached",
-            ),
-            Self::AccountsUnavailable => (
-                S::SERVICE_UNAVAILABLE,
-                "accounts_unavailable",
-                "Accounts cannot be reached",
-            ),
-            Self::Overloaded => (
-                S::SERVICE_UNAVAILABLE,
-                "overloaded",
-                "Too many are logging in",
-            ),
+            Self::SessionInvalid => (S::UNAUTHORIZED, "session_invalid", "The session is not ours"),
+            Self::SessionExpired => (S::UNAUTHORIZED, "session_expired", "The session has expired"),
+            Self::SessionEnded => (S::UNAUTHORIZED, "session_ended", "The session has been ended"),
+            Self::SessionStoreUnavailable => {
+                (S::SERVICE_UNAVAILABLE, "session_store_unavailable", "Sessions cannot be reached")
+            }
+            Self::AccountsUnavailable => {
+                (S::SERVICE_UNAVAILABLE, "accounts_unavailable", "Accounts cannot be reached")
+            }
+            Self::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded", "Too many are logging in"),
             Self::RouteNotFound => (S::NOT_FOUND, "route_not_found", "Nothing is served here"),
-            Self::MethodNotAllowed => (
-                S::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "This path does not take the method",
-            ),
+            Self::MethodNotAllowed => {
+                (S::METHOD_NOT_ALLOWED, "method_not_allowed", "This path does not take the method")
+            }
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "This is our mistake"),
         }
     }
@@ -142,11 +102,7 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, code, title) = self.row();
-        let detail = if let Self::RequestMalformed(why) = self {
-            Some(why)
-        } else {
-            None
-        };
+        let detail = if let Self::RequestMalformed(why) = self { Some(why) } else { None };
         let retry_after = self.retry_after();
         let body = Body {
             r#type: "about:blank",
@@ -158,10 +114,7 @@ impl IntoResponse for Refusal {
         };
         let mut answer = (status, axum::Json(body)).into_response();
         let fields = answer.headers_mut();
-        fields.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = retry_after {
             fields.insert(RETRY_AFTER, HeaderValue::from(seconds));

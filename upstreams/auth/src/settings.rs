@@ -76,22 +76,13 @@ impl Settings {
             sessions,
             issuer: "streamgate-auth".to_owned(),
             audience: "streamgate".to_owned(),
-            lifetime: Lifetime {
-                idle: hours(12),
-                absolute: hours(7 * 24),
-            },
+            lifetime: Lifetime { idle: hours(12), absolute: hours(7 * 24) },
             cookie_name: "session".to_owned(),
             cookie_secure: Secure::Always,
             allowed_origins: Vec::new(),
             trusted_hops: 1,
-            per_account: Allowance {
-                burst: 10,
-                one_back_after: Duration::from_secs(30),
-            },
-            per_address: Allowance {
-                burst: 60,
-                one_back_after: Duration::from_secs(5),
-            },
+            per_account: Allowance { burst: 10, one_back_after: Duration::from_secs(30) },
+            per_address: Allowance { burst: 60, one_back_after: Duration::from_secs(5) },
             hash_cost: HashCost::default(),
             clock: Clock::Wall,
         }

@@ -122,16 +122,8 @@ impl Signing {
         jwk.common.key_id = Some(kid.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         let public = DecodingKey::from_jwk(&jwk).map_err(refuse)?;
-        let header = Header {
-            kid: Some(kid),
-            ..Header::new(algorithm)
-        };
-        Ok(Self {
-            header,
-            private,
-            public,
-            jwk: Some(jwk),
-        })
+        let header = Header { kid: Some(kid), ..Header::new(algorithm) };
+        Ok(Self { header, private, public, jwk: Some(jwk) })
     }
 
     /// The public keys, when there are any.
@@ -152,17 +144,12 @@ impl Signing {
         asked.set_audience(&[audience]);
         asked.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         asked.validate_exp = false;
-        jsonwebtoken::decode::<Claims>(token, &self.public, &asked)
-            .ok()
-            .map(|data| data.claims)
+        jsonwebtoken::decode::<Claims>(token, &self.public, &asked).ok().map(|data| data.claims)
     }
 }
 
 impl fmt::Debug for Signing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signing")
-            .field("alg", &self.header.alg)
-            .field("key", &"***")
-            .finish()
+        f.debug_struct("Signing").field("alg", &self.header.alg).field("key", &"***").finish()
     }
 }

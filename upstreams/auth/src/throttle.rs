@@ -32,19 +32,14 @@ pub(crate) struct Throttle {
 
 impl Throttle {
     pub(crate) fn new(per_account: Allowance, per_address: Allowance) -> Self {
-        Self {
-            accounts: Table::new(per_account),
-            addresses: Table::new(per_address),
-        }
+        Self { accounts: Table::new(per_account), addresses: Table::new(per_address) }
     }
 
     /// Takes one attempt from both, or says how long to wait for one.
     pub(crate) fn take(&self, account: &AccountName, caller: Caller) -> Result<(), Duration> {
         let now = Instant::now();
         self.addresses.take(caller, now)?;
-        self.accounts
-            .take(account.clone(), now)
-            .inspect_err(|_| self.addresses.give_back(&caller))
+        self.accounts.take(account.clone(), now).inspect_err(|_| self.addresses.give_back(&caller))
     }
 
     /// The attempt was no failure: it is given back.
@@ -62,10 +57,7 @@ struct Table<K> {
 
 impl<K: Eq + Hash + Clone> Table<K> {
     fn new(allowance: Allowance) -> Self {
-        Self {
-            allowance,
-            used_until: Mutex::default(),
-        }
+        Self { allowance, used_until: Mutex::default() }
     }
 
     fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
@@ -98,10 +90,7 @@ fn forget<K: Eq + Hash + Clone>(used_until: &mut HashMap<K, Instant>, now: Insta
     if used_until.len() < ENTRIES_MAX {
         return;
     }
-    let soonest = used_until
-        .iter()
-        .min_by_key(|(_, used)| **used)
-        .map(|(key, _)| key.clone());
+    let soonest = used_until.iter().min_by_key(|(_, used)| **used).map(|(key, _)| key.clone());
     if let Some(key) = soonest {
         used_until.remove(&key);
     }
@@ -114,10 +103,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn table() -> Table<u32> {
-        Table::new(Allowance {
-            burst: 3,
-            one_back_after: SECOND * 10,
-        })
+        Table::new(Allowance { burst: 3, one_back_after: SECOND * 10 })
     }
 
     #[test]
@@ -152,9 +138,6 @@ mod tests {
             assert_eq!(table.take(key, now), Ok(()));
         }
         assert_eq!(table.used_until.lock().len(), ENTRIES_MAX);
-        assert!(
-            table.take(0, now).is_err(),
-            "the busiest key is the last to be forgotten"
-        );
+        assert!(table.take(0, now).is_err(), "the busiest key is the last to be forgotten");
     }
 }

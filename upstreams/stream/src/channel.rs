@@ -169,18 +169,8 @@ mod tests {
     #[test]
     fn a_segment_has_one_address() {
         assert!(matches!(File::parse("7.ts"), Ok(File::Segment(7))));
-        for odd in [
-            "07.ts",
-            "+7.ts",
-            "-7.ts",
-            ".ts",
-            "7.TS.ts",
-            "99999999999999999999.ts",
-        ] {
-            assert!(
-                matches!(File::parse(odd), Err(Problem::SegmentNotFound)),
-                "{odd}"
-            );
+        for odd in ["07.ts", "+7.ts", "-7.ts", ".ts", "7.TS.ts", "99999999999999999999.ts"] {
+            assert!(matches!(File::parse(odd), Err(Problem::SegmentNotFound)), "{odd}");
         }
     }
 

@@ -60,13 +60,7 @@ struct Slow {
 
 impl Default for Slow {
     fn default() -> Self {
-        Self {
-            first_byte_ms: 0,
-            bytes: 1024,
-            chunk_bytes: 256,
-            chunk_ms: 0,
-            chunked: false,
-        }
+        Self { first_byte_ms: 0, bytes: 1024, chunk_bytes: 256, chunk_ms: 0, chunked: false }
     }
 }
 
@@ -91,16 +85,10 @@ struct Status {
 async fn status(Path(code): Path<u16>, Query(asked): Query<Status>) -> Result<Response, Problem> {
     let status = final_status(code)?;
     let is_bodiless = matches!(code, 204 | 304);
-    let text = if is_bodiless {
-        String::new()
-    } else {
-        format!("status {code}, as asked\n")
-    };
+    let text = if is_bodiless { String::new() } else { format!("status {code}, as asked\n") };
     let mut answer = (status, text).into_response();
     if let Some(seconds) = asked.retry_after {
-        answer
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     Ok(answer)
 }
@@ -120,10 +108,7 @@ struct Partial {
 
 impl Default for Partial {
     fn default() -> Self {
-        Self {
-            bytes: 1024,
-            of: 4096,
-        }
+        Self { bytes: 1024, of: 4096 }
     }
 }
 
@@ -153,10 +138,7 @@ struct Headers {
 
 impl Default for Headers {
     fn default() -> Self {
-        Self {
-            fields: 10,
-            bytes: 100,
-        }
+        Self { fields: 10, bytes: 100 }
     }
 }
 
@@ -167,10 +149,7 @@ async fn headers(Query(asked): Query<Headers>) -> Result<HeaderMap, Problem> {
     let value = HeaderValue::from_str(&"a".repeat(asked.bytes)).expect("the letter a is visible");
     let named = |index| {
         let name = HeaderName::from_bytes(format!("x-fault-{index}").as_bytes());
-        (
-            name.expect("letters, digits and dashes are a name"),
-            value.clone(),
-        )
+        (name.expect("letters, digits and dashes are a name"), value.clone())
     };
     Ok((0..asked.fields).map(named).collect())
 }
@@ -187,10 +166,7 @@ async fn health(
 fn octets(script: Script, length: Option<usize>) -> Response {
     let mut answer = Response::new(script.into_body());
     let fields = answer.headers_mut();
-    fields.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/octet-stream"),
-    );
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     if let Some(length) = length {
         fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -199,21 +175,15 @@ fn octets(script: Script, length: Option<usize>) -> Response {
 
 fn pause(asked_ms: u64) -> Result<Duration, Problem> {
     let fits = asked_ms <= PAUSE_MS_MAX;
-    fits.then(|| Duration::from_millis(asked_ms))
-        .ok_or(Problem::FaultMalformed)
+    fits.then(|| Duration::from_millis(asked_ms)).ok_or(Problem::FaultMalformed)
 }
 
 fn size(asked: usize) -> Result<usize, Problem> {
-    (asked <= BODY_BYTES_MAX)
-        .then_some(asked)
-        .ok_or(Problem::FaultMalformed)
+    (asked <= BODY_BYTES_MAX).then_some(asked).ok_or(Problem::FaultMalformed)
 }
 
 /// A status that ends an exchange; 1xx would not.
 fn final_status(code: u16) -> Result<StatusCode, Problem> {
     let status = StatusCode::from_u16(code).map_err(|_| Problem::FaultMalformed)?;
-    (200..600)
-        .contains(&code)
-        .then_some(status)
-        .ok_or(Problem::FaultMalformed)
+    (200..600).contains(&code).then_some(status).ok_or(Problem::FaultMalformed)
 }

@@ -45,13 +45,8 @@ pub(crate) struct Service {
 /// The whole service. Starts nothing: serve it with `axum::serve`, on any listener.
 pub fn app(settings: Settings) -> Router {
     let faults = settings.faults;
-    let service = Arc::new(Service {
-        settings,
-        board: Board::default(),
-    });
-    let mut router = Router::new()
-        .route("/healthz", get(healthz))
-        .merge(channel::routes());
+    let service = Arc::new(Service { settings, board: Board::default() });
+    let mut router = Router::new().route("/healthz", get(healthz)).merge(channel::routes());
     if faults {
         let count = from_fn_with_state(Arc::clone(&service), fault::count);
         router = router.merge(fault::routes()).layer(count);
@@ -72,11 +67,5 @@ struct Health {
 async fn healthz(State(service): State<Arc<Service>>) -> (StatusCode, Json<Health>) {
     let status = service.board.health();
     let replica = service.settings.replica.clone();
-    (
-        status,
-        Json(Health {
-            status: status.as_u16(),
-            replica,
-        }),
-    )
+    (status, Json(Health { status: status.as_u16(), replica }))
 }

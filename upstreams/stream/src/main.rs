@@ -27,12 +27,7 @@ struct Arguments {
     #[command(subcommand)]
     verb: Option<Verb>,
     /// Where to listen.
-    #[arg(
-        long,
-        env = "STREAM_LISTEN",
-        default_value = "127.0.0.1:4002",
-        global = true
-    )]
+    #[arg(long, env = "STREAM_LISTEN", default_value = "127.0.0.1:4002", global = true)]
     listen: SocketAddr,
     /// Live events, by name.
     #[arg(long = "event", env = "STREAM_EVENTS", value_delimiter = ',')]
@@ -89,31 +84,16 @@ fn refuse(refusal: &clap::Error) -> ExitCode {
 }
 
 async fn serve(arguments: Arguments) -> Result<(), String> {
-    let Arguments {
-        listen,
-        events,
-        titles,
-        faults,
-        replica,
-        ..
-    } = arguments;
+    let Arguments { listen, events, titles, faults, replica, .. } = arguments;
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|problem| format!("cannot listen on {listen}: {problem}"))?;
-    let address = listener
-        .local_addr()
-        .map_err(|problem| problem.to_string())?;
+    let address = listener.local_addr().map_err(|problem| problem.to_string())?;
     eprintln!("stream: listening on http://{address}");
     if faults {
         eprintln!("stream: /faults is on: this replica hangs and breaks on request");
     }
-    let router = stream::app(Settings {
-        events,
-        titles,
-        faults,
-        replica,
-        clock: Clock::Wall,
-    });
+    let router = stream::app(Settings { events, titles, faults, replica, clock: Clock::Wall });
     let stopping = stop_signal().map_err(|problem| format!("cannot hear signals: {problem}"))?;
     let heard = |mut stopping: watch::Receiver<bool>| async move {
         // An error means that nobody can stop us any more; then nobody has.

@@ -42,11 +42,7 @@ pub(crate) fn answer(media: Media, method: &Method, request: &HeaderMap) -> Resp
         Some(Range::Part { first, last }) => {
             let body = Body::from(media.bytes.slice(first..=last));
             let mut answer = response(&media, StatusCode::PARTIAL_CONTENT, body);
-            put(
-                &mut answer,
-                CONTENT_RANGE,
-                format!("bytes {first}-{last}/{total}"),
-            );
+            put(&mut answer, CONTENT_RANGE, format!("bytes {first}-{last}/{total}"));
             answer
         }
     }
@@ -76,10 +72,7 @@ fn put(answer: &mut Response, name: axum::http::HeaderName, value: String) {
 
 /// `If-None-Match` names this representation, or any (weak comparison, RFC 9110 §13.1.2).
 fn is_known(request: &HeaderMap, etag: &str) -> bool {
-    let listed = request
-        .get_all(IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let listed = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     listed
         .flat_map(|value| value.split(','))
         .map(str::trim)
@@ -89,9 +82,7 @@ fn is_known(request: &HeaderMap, etag: &str) -> bool {
 /// Without `If-Range` every range is current; with it only the very same representation's is
 /// (strong comparison). A date never is: no answer here carries `Last-Modified`.
 fn is_range_current(request: &HeaderMap, etag: &str) -> bool {
-    request
-        .get(IF_RANGE)
-        .is_none_or(|value| value.as_bytes() == etag.as_bytes())
+    request.get(IF_RANGE).is_none_or(|value| value.as_bytes() == etag.as_bytes())
 }
 
 /// One range, resolved against a length.
@@ -118,31 +109,21 @@ impl Range {
             return Some(Self::suffix(number(last)?, total));
         }
         let first = number(first)?;
-        let last = if last.is_empty() {
-            usize::MAX
-        } else {
-            number(last)?
-        };
+        let last = if last.is_empty() { usize::MAX } else { number(last)? };
         if last < first {
             return None;
         }
         if first >= total {
             return Some(Self::Unsatisfiable);
         }
-        Some(Self::Part {
-            first,
-            last: last.min(total - 1),
-        })
+        Some(Self::Part { first, last: last.min(total - 1) })
     }
 
     fn suffix(wanted: usize, total: usize) -> Self {
         if wanted == 0 || total == 0 {
             return Self::Unsatisfiable;
         }
-        Self::Part {
-            first: total.saturating_sub(wanted),
-            last: total - 1,
-        }
+        Self::Part { first: total.saturating_sub(wanted), last: total - 1 }
     }
 }
 
@@ -158,10 +139,7 @@ mod tests {
 
     fn check(range: &str, expected: Option<Range>) {
         let mut request = HeaderMap::new();
-        request.insert(
-            RANGE,
-            HeaderValue::from_str(range).expect("a test's own text"),
-        );
+        request.insert(RANGE, HeaderValue::from_str(range).expect("a test's own text"));
         assert_eq!(Range::parse(&request, 100), expected, "{range}");
     }
 

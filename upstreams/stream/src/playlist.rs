@@ -20,12 +20,7 @@ pub const TITLE_SEGMENTS: u64 = TITLE_TURNS * TURN_SEGMENTS;
 pub fn master() -> String {
     let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n");
     for rendition in &RENDITIONS {
-        let Rendition {
-            name,
-            resolution: (width, height),
-            codecs,
-            ..
-        } = rendition;
+        let Rendition { name, resolution: (width, height), codecs, .. } = rendition;
         push(
             &mut text,
             format_args!(
@@ -49,10 +44,7 @@ pub fn live(last: u64) -> String {
     let mut text = head(first);
     push(
         &mut text,
-        format_args!(
-            "#EXT-X-DISCONTINUITY-SEQUENCE:{}\n",
-            discontinuities_before(first)
-        ),
+        format_args!("#EXT-X-DISCONTINUITY-SEQUENCE:{}\n", discontinuities_before(first)),
     );
     for number in first..=last {
         segment(&mut text, number, Some(number * SEGMENT_SECONDS));
@@ -87,10 +79,7 @@ fn segment(text: &mut String, number: u64, date_seconds: Option<u64>) {
     if let Some(date) = date_seconds.and_then(date) {
         push(text, format_args!("#EXT-X-PROGRAM-DATE-TIME:{date:.3}\n"));
     }
-    push(
-        text,
-        format_args!("#EXTINF:{SEGMENT_SECONDS}.000,\n{number}.ts\n"),
-    );
+    push(text, format_args!("#EXTINF:{SEGMENT_SECONDS}.000,\n{number}.ts\n"));
 }
 
 fn begins_a_turn(number: u64) -> bool {
@@ -108,6 +97,5 @@ fn date(seconds: u64) -> Option<Timestamp> {
 }
 
 fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
-    text.write_fmt(line)
-        .expect("writing to a String cannot fail");
+    text.write_fmt(line).expect("writing to a String cannot fail");
 }

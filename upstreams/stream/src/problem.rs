@@ -23,11 +23,9 @@ impl Problem {
         use StatusCode as S;
         match self {
             Self::RouteNotFound => (S::NOT_FOUND, "route_not_found", "Nothing is served here"),
-            Self::MethodNotAllowed => (
-                S::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "This path does not take the method",
-            ),
+            Self::MethodNotAllowed => {
+                (S::METHOD_NOT_ALLOWED, "method_not_allowed", "This path does not take the method")
+            }
             Self::EventNotFound => (S::NOT_FOUND, "event_not_found", "No such event"),
             Self::TitleNotFound => (S::NOT_FOUND, "title_not_found", "No such title"),
             Self::RenditionNotFound => (S::NOT_FOUND, "rendition_not_found", "No such rendition"),
@@ -48,10 +46,7 @@ impl IntoResponse for Problem {
         );
         // A cache that kept "not yet" would keep the segment from everybody when it is there.
         let fields = [
-            (
-                CONTENT_TYPE,
-                HeaderValue::from_static("application/problem+json"),
-            ),
+            (CONTENT_TYPE, HeaderValue::from_static("application/problem+json")),
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
         (status, fields, body).into_response()

@@ -57,9 +57,7 @@ impl Accounts {
             // So that `add-account` can write while the service reads.
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.execute_batch(SCHEMA)?;
-            Ok(Self {
-                connection: Arc::new(Mutex::new(connection)),
-            })
+            Ok(Self { connection: Arc::new(Mutex::new(connection)) })
         })
         .await
     }
@@ -91,16 +89,12 @@ impl Accounts {
 
     /// Adds an account, or gives the one that exists this password, tier and limit.
     pub async fn replace(&self, account: Account, hash: String) -> Result<(), AccountsError> {
-        self.insert("INSERT OR REPLACE", account, hash)
-            .await
-            .map(drop)
+        self.insert("INSERT OR REPLACE", account, hash).await.map(drop)
     }
 
     /// Adds an account; one that exists stays as it is.
     pub async fn add_if_absent(&self, account: Account, hash: String) -> Result<(), AccountsError> {
-        self.insert("INSERT OR IGNORE", account, hash)
-            .await
-            .map(drop)
+        self.insert("INSERT OR IGNORE", account, hash).await.map(drop)
     }
 
     /// True when a row was written.
@@ -114,11 +108,7 @@ impl Accounts {
             "{verb} INTO account (name, password_hash, tier, max_streams) VALUES (?1, ?2, ?3, ?4)"
         );
         self.ask(move |connection| {
-            let Account {
-                name,
-                tier,
-                max_streams,
-            } = account;
+            let Account { name, tier, max_streams } = account;
             let row = params![name.as_str(), hash, tier, max_streams];
             Ok(connection.execute(&statement, row)? == 1)
         })

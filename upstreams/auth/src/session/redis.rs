@@ -40,30 +40,18 @@ impl RedisSessions {
     }
 
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreDown> {
-        command
-            .query_async(&mut self.connection.clone())
-            .await
-            .map_err(down)
+        command.query_async(&mut self.connection.clone()).await.map_err(down)
     }
 }
 
 #[async_trait]
 impl SessionStore for RedisSessions {
     async fn put(&self, sid: &str, ttl: Duration) -> Result<(), StoreDown> {
-        self.ask(
-            Cmd::new()
-                .arg("SET")
-                .arg(key(sid))
-                .arg(1)
-                .arg("PX")
-                .arg(millis(ttl)),
-        )
-        .await
+        self.ask(Cmd::new().arg("SET").arg(key(sid)).arg(1).arg("PX").arg(millis(ttl))).await
     }
 
     async fn extend(&self, sid: &str, ttl: Duration) -> Result<bool, StoreDown> {
-        self.ask(Cmd::new().arg("PEXPIRE").arg(key(sid)).arg(millis(ttl)))
-            .await
+        self.ask(Cmd::new().arg("PEXPIRE").arg(key(sid)).arg(millis(ttl))).await
     }
 
     async fn is_live(&self, sid: &str) -> Result<bool, StoreDown> {
@@ -75,9 +63,7 @@ impl SessionStore for RedisSessions {
         let mut both = Pipeline::new();
         both.cmd("DEL").arg(key(sid)).ignore();
         both.cmd("PUBLISH").arg(REVOKED_CHANNEL).arg(sid).ignore();
-        both.query_async(&mut self.connection.clone())
-            .await
-            .map_err(down)
+        both.query_async(&mut self.connection.clone()).await.map_err(down)
     }
 }
 

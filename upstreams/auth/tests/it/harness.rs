@@ -39,15 +39,7 @@ impl Redis {
     pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let child = Command::new("redis-server")
-            .args([
-                "--port",
-                "0",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--unixsocket",
-            ])
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
             .arg(directory.path().join("redis.sock"))
             .stdout(Stdio::null())
             .spawn()
@@ -58,10 +50,7 @@ impl Redis {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!(
-            "redis+unix://{}",
-            self.directory.path().join("redis.sock").display()
-        )
+        format!("redis+unix://{}", self.directory.path().join("redis.sock").display())
     }
 
     pub(crate) async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
@@ -119,10 +108,7 @@ pub(crate) struct Auth {
 impl Auth {
     /// With a Redis, one account `alice`/`wonderland` of tier gold with five streams, and `bob`.
     pub(crate) async fn with_redis(redis: &Redis) -> Self {
-        Self::start(settings(Arc::new(
-            RedisSessions::new(&redis.url()).unwrap(),
-        )))
-        .await
+        Self::start(settings(Arc::new(RedisSessions::new(&redis.url()).unwrap()))).await
     }
 
     pub(crate) async fn start(mut settings: Settings) -> Self {
@@ -132,11 +118,7 @@ impl Auth {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self {
-            address,
-            clock,
-            client: client(),
-        }
+        Self { address, clock, client: client() }
     }
 
     pub(crate) fn turn_clock(&self, seconds: u64) {
@@ -144,20 +126,13 @@ impl Auth {
     }
 
     pub(crate) async fn send(&self, method: Method, path: &str, ask: Ask<'_>) -> Answer {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.address));
+        let mut request =
+            Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         for (name, value) in ask.fields {
             request = request.header(*name, *value);
         }
         let body = Full::from(ask.body.to_owned());
-        Answer::read(
-            self.client
-                .request(request.body(body).unwrap())
-                .await
-                .unwrap(),
-        )
-        .await
+        Answer::read(self.client.request(request.body(body).unwrap()).await.unwrap()).await
     }
 
     pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)], body: &str) -> Answer {
@@ -170,12 +145,7 @@ impl Auth {
 
     pub(crate) async fn login(&self, account: &str, password: &str) -> Answer {
         let body = serde_json::json!({ "account": account, "password": password }).to_string();
-        self.post(
-            "/auth/login",
-            &[("content-type", "application/json")],
-            &body,
-        )
-        .await
+        self.post("/auth/login", &[("content-type", "application/json")], &body).await
     }
 }
 
@@ -192,14 +162,9 @@ pub(crate) fn client() -> Client<HttpConnector, Full<Bytes>> {
 /// Settings as a test likes them: cheap hashes, two accounts.
 pub(crate) fn settings(sessions: Arc<dyn SessionStore>) -> Settings {
     let mut settings = Settings::new(Signing::hs256(SECRET).unwrap(), sessions);
-    settings.hash_cost = HashCost {
-        memory_kib: 8,
-        passes: 1,
-    };
-    settings.seeds = vec![
-        "alice:wonderland:gold:5".parse().unwrap(),
-        "bob:builder".parse().unwrap(),
-    ];
+    settings.hash_cost = HashCost { memory_kib: 8, passes: 1 };
+    settings.seeds =
+        vec!["alice:wonderland:gold:5".parse().unwrap(), "bob:builder".parse().unwrap()];
     settings
 }
 
@@ -219,11 +184,7 @@ impl Answer {
         let (head, body) = answer.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Self {
-            status: head.status,
-            fields: head.headers,
-            text,
-        }
+        Self { status: head.status, fields: head.headers, text }
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -231,32 +192,21 @@ impl Answer {
     }
 
     pub(crate) fn field(&self, name: &str) -> &str {
-        self.fields
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.fields.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// The problem's code, and that it is told as a problem.
     pub(crate) fn refused(&self) -> (u16, String) {
-        assert_eq!(
-            self.field("content-type"),
-            "application/problem+json",
-            "{self:?}"
-        );
+        assert_eq!(self.field("content-type"), "application/problem+json", "{self:?}");
         assert_eq!(self.json()["status"], self.status.as_u16());
         assert_eq!(self.field("cache-control"), "no-store");
-        (
-            self.status.as_u16(),
-            self.json()["code"].as_str().unwrap().to_owned(),
-        )
+        (self.status.as_u16(), self.json()["code"].as_str().unwrap().to_owned())
     }
 
     /// The cookie's token and its attributes, names in lower case.
     pub(crate) fn cookie(&self) -> (String, HashMap<String, String>) {
         let line = self.field("set-cookie");
-        let mut parts = line
-            .split("; ")
-            .map(|part| part.split_once('=').unwrap_or((part, "")));
+        let mut parts = line.split("; ").map(|part| part.split_once('=').unwrap_or((part, "")));
         let (name, token) = parts.next().unwrap();
         assert_eq!(name, "session", "{self:?}");
         let attributes = parts.map(|(key, value)| (key.to_lowercase(), value.to_owned()));

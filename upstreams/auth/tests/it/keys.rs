@@ -28,15 +28,9 @@ fn fresh(pair: KeyPair) -> String {
         }
         KeyPair::Rs256 => {
             let key = aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa2048).unwrap();
-            pem(AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&key)
-                .unwrap()
-                .as_ref())
+            pem(AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&key).unwrap().as_ref())
         }
-        KeyPair::EdDsa => pem(Ed25519KeyPair::generate()
-            .unwrap()
-            .to_pkcs8v1()
-            .unwrap()
-            .as_ref()),
+        KeyPair::EdDsa => pem(Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap().as_ref()),
     }
 }
 
@@ -54,17 +48,10 @@ async fn the_published_keys_check_a_token() {
         let (token, _) = auth.login("alice", "wonderland").await.cookie();
 
         let answer = auth.get("/auth/.well-known/jwks.json", &[]).await;
-        assert_eq!(
-            answer.text,
-            auth.get("/.well-known/jwks.json", &[]).await.text
-        );
+        assert_eq!(answer.text, auth.get("/.well-known/jwks.json", &[]).await.text);
         assert!(answer.field("cache-control").contains("max-age"));
         let private = ["\"d\"", "\"p\"", "\"q\"", "\"k\""];
-        assert!(
-            !private.iter().any(|part| answer.text.contains(part)),
-            "{}",
-            answer.text
-        );
+        assert!(!private.iter().any(|part| answer.text.contains(part)), "{}", answer.text);
 
         let set: JwkSet = serde_json::from_str(&answer.text).unwrap();
         let head = jsonwebtoken::decode_header(&token).unwrap();
@@ -75,21 +62,11 @@ async fn the_published_keys_check_a_token() {
         asked.set_issuer(&["streamgate-auth"]);
         asked.validate_exp = false;
         let key = DecodingKey::from_jwk(key).unwrap();
-        let claims = jsonwebtoken::decode::<Claims>(&token, &key, &asked)
-            .unwrap()
-            .claims;
-        assert_eq!(
-            (claims.sub.as_str(), claims.iat),
-            ("alice", BEGIN),
-            "{pair}"
-        );
+        let claims = jsonwebtoken::decode::<Claims>(&token, &key, &asked).unwrap().claims;
+        assert_eq!((claims.sub.as_str(), claims.iat), ("alice", BEGIN), "{pair}");
 
         let cookie = format!("session={token}");
-        assert_eq!(
-            auth.get("/auth/me", &[("cookie", &cookie)]).await.status,
-            200,
-            "{pair}"
-        );
+        assert_eq!(auth.get("/auth/me", &[("cookie", &cookie)]).await.status, 200, "{pair}");
     }
 }
 
@@ -97,10 +74,7 @@ async fn the_published_keys_check_a_token() {
 async fn a_secret_is_published_nowhere() {
     let auth = Auth::start(settings(Arc::new(TokensOnly))).await;
     for path in ["/.well-known/jwks.json", "/auth/.well-known/jwks.json"] {
-        assert_eq!(
-            auth.get(path, &[]).await.refused(),
-            (404, "route_not_found".to_owned())
-        );
+        assert_eq!(auth.get(path, &[]).await.refused(), (404, "route_not_found".to_owned()));
     }
 }
 

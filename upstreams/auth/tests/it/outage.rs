@@ -14,18 +14,11 @@ async fn without_its_store_the_service_says_so() {
     let down = (503, "session_store_unavailable".to_owned());
     let login = auth.login("alice", "wonderland").await;
     assert_eq!(login.refused(), down);
-    assert_eq!(
-        (login.field("set-cookie"), login.field("retry-after")),
-        ("", "2")
-    );
+    assert_eq!((login.field("set-cookie"), login.field("retry-after")), ("", "2"));
     for path in ["/auth/refresh", "/auth/logout"] {
         let answer = auth.post(path, &cookie, "").await;
         assert_eq!(answer.refused(), down, "{path}");
-        assert_eq!(
-            answer.field("set-cookie"),
-            "",
-            "the cookie stays, to try again"
-        );
+        assert_eq!(answer.field("set-cookie"), "", "the cookie stays, to try again");
     }
     assert_eq!(auth.get("/auth/me", &cookie).await.refused(), down);
     let wrong = auth.login("alice", "wrong").await;

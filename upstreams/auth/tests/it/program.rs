@@ -27,19 +27,12 @@ fn check(output: &Output, code: i32, said: &str) {
 fn bad_settings_end_with_78_and_a_sentence() {
     let run = |words: &[&str]| program(words).env(SECRET.0, SECRET.1).output().unwrap();
     check(&program(&[]).output().unwrap(), 78, "nothing to sign with");
-    let short = program(&["--tokens-only"])
-        .env("SESSION_SECRET", "short")
-        .output()
-        .unwrap();
+    let short = program(&["--tokens-only"]).env("SESSION_SECRET", "short").output().unwrap();
     check(&short, 78, "HS256 needs 32 or more");
     check(&run(&[]), 78, "nowhere to write sessions");
     check(&run(&["--redis-url", "mysql://x"]), 78, "REDIS_URL");
     check(&run(&["--listen", "everywhere"]), 78, "invalid value");
-    check(
-        &run(&["--tokens-only", "--accounts", "/nowhere/at/all.db"]),
-        78,
-        "account database",
-    );
+    check(&run(&["--tokens-only", "--accounts", "/nowhere/at/all.db"]), 78, "account database");
     check(&run(&["--nonsense"]), 64, "--nonsense");
     let bad = run(&["--tokens-only", "--account", "alice:s3cret:gold:many"]);
     check(&bad, 78, "account 1 of --account: max_streams");
@@ -64,24 +57,12 @@ async fn an_account_added_to_the_file_can_log_in_at_once() {
     adding.stdin.take().unwrap().write_all(b"sesame\n").unwrap();
     check(&adding.wait_with_output().unwrap(), 0, "carol can log in");
     let answer = auth.login("carol", "sesame").await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.json()["tier"].as_str()),
-        (200, Some("gold"))
-    );
+    assert_eq!((answer.status.as_u16(), answer.json()["tier"].as_str()), (200, Some("gold")));
 
-    let again = |words: &[&str]| {
-        program(words)
-            .env("AUTH_PASSWORD", "other")
-            .output()
-            .unwrap()
-    };
+    let again = |words: &[&str]| program(words).env("AUTH_PASSWORD", "other").output().unwrap();
     let twice = again(&["add-account", "carol", "--accounts", path]);
     check(&twice, 78, "the account carol exists");
-    check(
-        &again(&["add-account", "carol", "--accounts", path, "--replace"]),
-        0,
-        "carol",
-    );
+    check(&again(&["add-account", "carol", "--accounts", path, "--replace"]), 0, "carol");
     assert_eq!(auth.login("carol", "sesame").await.status, 401);
     assert_eq!(auth.login("carol", "other").await.status, 200);
 }
@@ -109,30 +90,19 @@ fn it_serves_says_that_it_is_well_and_stops_at_a_signal() {
         .spawn()
         .unwrap();
     let address = address(&mut child);
-    let asked = program(&["healthcheck", "--listen", &address])
-        .output()
-        .unwrap();
+    let asked = program(&["healthcheck", "--listen", &address]).output().unwrap();
     assert!(asked.status.success(), "{asked:?}");
-    let signalled = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
-        .status();
+    let signalled = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(signalled.unwrap().success());
     assert!(child.wait().unwrap().success());
-    check(
-        &program(&["healthcheck", "--listen", &address])
-            .output()
-            .unwrap(),
-        1,
-        "not well",
-    );
+    check(&program(&["healthcheck", "--listen", &address]).output().unwrap(), 1, "not well");
 }
 
 fn address(child: &mut Child) -> String {
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
     let told = lines.find_map(|line| {
         let line = line.unwrap();
-        line.strip_prefix("auth: listening on http://")
-            .map(str::to_owned)
+        line.strip_prefix("auth: listening on http://").map(str::to_owned)
     });
     told.expect("it says where it listens")
 }

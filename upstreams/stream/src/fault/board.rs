@@ -24,10 +24,7 @@ pub(crate) struct Board {
 
 impl Default for Board {
     fn default() -> Self {
-        Self {
-            health: AtomicU16::new(StatusCode::OK.as_u16()),
-            hits: Mutex::default(),
-        }
+        Self { health: AtomicU16::new(StatusCode::OK.as_u16()), hits: Mutex::default() }
     }
 }
 

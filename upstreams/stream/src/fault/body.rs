@@ -31,29 +31,17 @@ const CHUNK_BYTES: usize = 16 << 10;
 impl Script {
     /// `bytes` in pieces of `chunk_bytes`, with a pause before each but the first.
     pub(super) fn send(bytes: usize, chunk_bytes: usize, between: Duration) -> Self {
-        Self {
-            left: bytes,
-            chunk_bytes,
-            between,
-            is_first: true,
-            end: End::Whole,
-        }
+        Self { left: bytes, chunk_bytes, between, is_first: true, end: End::Whole }
     }
 
     /// `bytes`, then the connection breaks. With 0 not even the head leaves.
     pub(super) fn broken_at(bytes: usize) -> Self {
-        Self {
-            end: End::Broken,
-            ..Self::send(bytes, CHUNK_BYTES, Duration::ZERO)
-        }
+        Self { end: End::Broken, ..Self::send(bytes, CHUNK_BYTES, Duration::ZERO) }
     }
 
     /// `bytes`, then silence.
     pub(super) fn silent_at(bytes: usize) -> Self {
-        Self {
-            end: End::Silent,
-            ..Self::send(bytes, CHUNK_BYTES, Duration::ZERO)
-        }
+        Self { end: End::Silent, ..Self::send(bytes, CHUNK_BYTES, Duration::ZERO) }
     }
 
     pub(super) fn into_body(self) -> Body {

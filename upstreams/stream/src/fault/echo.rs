@@ -58,9 +58,7 @@ pub(super) async fn echo(
 
 /// Says every text and binary message back, until the other side closes.
 pub(super) async fn websocket(upgrade: WebSocketUpgrade) -> Response {
-    upgrade
-        .max_message_size(MESSAGE_BYTES_MAX)
-        .on_upgrade(converse)
+    upgrade.max_message_size(MESSAGE_BYTES_MAX).on_upgrade(converse)
 }
 
 async fn converse(mut socket: WebSocket) {

@@ -27,12 +27,7 @@ async fn raw(stream: &Stream, path: &str) -> String {
 #[tokio::test]
 async fn faults_exist_only_where_they_are_switched_on() {
     let stream = Stream::at(BEGIN).await;
-    for path in [
-        "/faults/status/500",
-        "/faults/close",
-        "/faults/echo",
-        "/faults/hits",
-    ] {
+    for path in ["/faults/status/500", "/faults/close", "/faults/echo", "/faults/hits"] {
         assert_eq!(stream.get(path).await.status, 404, "{path}");
     }
 }
@@ -43,17 +38,10 @@ async fn a_status_is_answered_as_asked() {
     for code in [200, 204, 304, 404, 429, 500, 503, 599] {
         let path = format!("/faults/status/{code}?retry_after=7");
         let answer = stream.send(Method::POST, &path, &[]).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.field("retry-after")),
-            (code, "7")
-        );
+        assert_eq!((answer.status.as_u16(), answer.field("retry-after")), (code, "7"));
     }
     for odd in ["100", "199", "600", "x"] {
-        assert_eq!(
-            stream.get(&format!("/faults/status/{odd}")).await.status,
-            400,
-            "{odd}"
-        );
+        assert_eq!(stream.get(&format!("/faults/status/{odd}")).await.status, 400, "{odd}");
     }
 }
 
@@ -63,30 +51,12 @@ async fn slow_waits_before_the_first_byte_and_between_pieces() {
     let begun = Instant::now();
     let path = "/faults/slow?first_byte_ms=60&bytes=1000&chunk_bytes=250&chunk_ms=20";
     let answer = stream.get(path).await;
-    assert_eq!(
-        (answer.bytes.len(), answer.field("content-length")),
-        (1000, "1000")
-    );
-    assert!(
-        Duration::from_millis(120) <= begun.elapsed(),
-        "60 and three times 20"
-    );
+    assert_eq!((answer.bytes.len(), answer.field("content-length")), (1000, "1000"));
+    assert!(Duration::from_millis(120) <= begun.elapsed(), "60 and three times 20");
     let chunked = stream.get("/faults/slow?bytes=10&chunked=true").await;
-    assert_eq!(
-        (chunked.bytes.len(), chunked.field("transfer-encoding")),
-        (10, "chunked")
-    );
-    for odd in [
-        "chunk_bytes=0",
-        "bytes=99999999999",
-        "first_byte_ms=600001",
-        "other=1",
-    ] {
-        assert_eq!(
-            stream.get(&format!("/faults/slow?{odd}")).await.status,
-            400,
-            "{odd}"
-        );
+    assert_eq!((chunked.bytes.len(), chunked.field("transfer-encoding")), (10, "chunked"));
+    for odd in ["chunk_bytes=0", "bytes=99999999999", "first_byte_ms=600001", "other=1"] {
+        assert_eq!(stream.get(&format!("/faults/slow?{odd}")).await.status, 400, "{odd}");
     }
 }
 
@@ -107,10 +77,7 @@ async fn hang_never_answers_and_stall_stops_in_the_middle() {
     let hang = stream.ask(Method::GET, "/faults/hang", &[], "");
     assert!(tokio::time::timeout(patience, hang).await.is_err());
 
-    let stall = stream
-        .ask(Method::GET, "/faults/stall?bytes=100&of=200", &[], "")
-        .await
-        .unwrap();
+    let stall = stream.ask(Method::GET, "/faults/stall?bytes=100&of=200", &[], "").await.unwrap();
     let mut body = stall.into_body();
     let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(piece.len(), 100);
@@ -121,34 +88,14 @@ async fn hang_never_answers_and_stall_stops_in_the_middle() {
 async fn echo_tells_what_arrived() {
     let stream = Stream::with_faults().await;
     let fields = [("x-twice", "one"), ("x-twice", "two"), ("cookie", "a=b")];
-    let answer = stream
-        .ask(Method::PUT, "/faults/echo/a%20b?c=d&e", &fields, "hello")
-        .await;
-    let bytes = answer
-        .unwrap()
-        .into_body()
-        .collect()
-        .await
-        .unwrap()
-        .to_bytes();
+    let answer = stream.ask(Method::PUT, "/faults/echo/a%20b?c=d&e", &fields, "hello").await;
+    let bytes = answer.unwrap().into_body().collect().await.unwrap().to_bytes();
     let echo: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-    assert_eq!(
-        (&echo["method"], &echo["path"]),
-        (&"PUT".into(), &"/faults/echo/a%20b".into())
-    );
-    assert_eq!(
-        (&echo["query"], &echo["body"]),
-        (&"c=d&e".into(), &"hello".into())
-    );
-    assert_eq!(
-        echo["headers"]["x-twice"],
-        serde_json::json!(["one", "two"])
-    );
+    assert_eq!((&echo["method"], &echo["path"]), (&"PUT".into(), &"/faults/echo/a%20b".into()));
+    assert_eq!((&echo["query"], &echo["body"]), (&"c=d&e".into(), &"hello".into()));
+    assert_eq!(echo["headers"]["x-twice"], serde_json::json!(["one", "two"]));
     assert_eq!(echo["headers"]["cookie"], serde_json::json!(["a=b"]));
-    assert_eq!(
-        (&echo["body_bytes"], &echo["replica"]),
-        (&5.into(), &"stream".into())
-    );
+    assert_eq!((&echo["body_bytes"], &echo["replica"]), (&5.into(), &"stream".into()));
 }
 
 #[tokio::test]
@@ -170,21 +117,12 @@ async fn a_websocket_says_everything_back() {
 async fn health_and_headers_can_be_asked_for() {
     let stream = Stream::with_faults().await;
     assert_eq!(stream.get("/healthz").await.status, 200);
-    assert_eq!(
-        stream
-            .send(Method::PUT, "/faults/health/503", &[])
-            .await
-            .status,
-        204
-    );
+    assert_eq!(stream.send(Method::PUT, "/faults/health/503", &[]).await.status, 204);
     assert_eq!(stream.get("/healthz").await.status, 503);
     stream.send(Method::PUT, "/faults/health/200", &[]).await;
     assert_eq!(stream.get("/healthz").await.status, 200);
     let answer = stream.get("/faults/headers?fields=20&bytes=50").await;
-    let many = answer
-        .fields
-        .iter()
-        .filter(|(name, _)| name.as_str().starts_with("x-fault-"));
+    let many = answer.fields.iter().filter(|(name, _)| name.as_str().starts_with("x-fault-"));
     assert_eq!(many.map(|(_, value)| value.len()).sum::<usize>(), 1000);
 }
 

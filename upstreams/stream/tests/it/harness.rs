@@ -23,21 +23,12 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) async fn at(seconds: u64) -> Self {
         let clock = Clock::StoppedAt(Duration::from_secs(seconds));
-        Self::start(Settings {
-            clock,
-            ..Settings::default()
-        })
-        .await
+        Self::start(Settings { clock, ..Settings::default() }).await
     }
 
     pub(crate) async fn with_faults() -> Self {
         let clock = Clock::StoppedAt(Duration::from_secs(BEGIN));
-        Self::start(Settings {
-            clock,
-            faults: true,
-            ..Settings::default()
-        })
-        .await
+        Self::start(Settings { clock, faults: true, ..Settings::default() }).await
     }
 
     pub(crate) async fn start(settings: Settings) -> Self {
@@ -45,10 +36,7 @@ impl Stream {
         let address = listener.local_addr().unwrap().to_string();
         let router = stream::app(settings);
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self {
-            address,
-            client: Client::builder(TokioExecutor::new()).build_http(),
-        }
+        Self { address, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -59,11 +47,7 @@ impl Stream {
         let answer = self.ask(method, path, fields, "").await.unwrap();
         let (head, body) = answer.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        Answer {
-            status: head.status,
-            fields: head.headers,
-            bytes,
-        }
+        Answer { status: head.status, fields: head.headers, bytes }
     }
 
     /// The answer's head, or why there is none; the body is still to be read.
@@ -75,15 +59,12 @@ impl Stream {
         body: &'static str,
     ) -> Result<http::Response<impl BodyExt<Data = Bytes, Error: std::fmt::Debug> + use<>>, Error>
     {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.address));
+        let mut request =
+            Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        self.client
-            .request(request.body(Full::from(body)).unwrap())
-            .await
+        self.client.request(request.body(Full::from(body)).unwrap()).await
     }
 }
 
@@ -97,9 +78,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn field(&self, name: &str) -> &str {
-        self.fields
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.fields.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     pub(crate) fn json(&self) -> serde_json::Value {
@@ -108,15 +87,8 @@ impl Answer {
 
     /// The problem's code, and that no cache may keep it.
     pub(crate) fn refused(&self) -> (u16, String) {
-        assert_eq!(
-            self.field("content-type"),
-            "application/problem+json",
-            "{self:?}"
-        );
+        assert_eq!(self.field("content-type"), "application/problem+json", "{self:?}");
         assert_eq!(self.field("cache-control"), "no-store");
-        (
-            self.status.as_u16(),
-            self.json()["code"].as_str().unwrap().to_owned(),
-        )
+        (self.status.as_u16(), self.json()["code"].as_str().unwrap().to_owned())
     }
 }
