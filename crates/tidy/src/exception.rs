@@ -29,19 +29,13 @@ impl Exception {
 /// The findings that no exception covers.
 pub fn inexcusable(findings: Vec<Finding>, exceptions: &[Exception]) -> Vec<Finding> {
     let excused = |finding: &Finding| exceptions.iter().any(|entry| entry.excuses(finding));
-    findings
-        .into_iter()
-        .filter(|finding| !excused(finding))
-        .collect()
+    findings.into_iter().filter(|finding| !excused(finding)).collect()
 }
 
 /// The exceptions that cover no finding, or give no reason.
 pub fn stale<'a>(findings: &[Finding], exceptions: &'a [Exception]) -> Vec<&'a Exception> {
     let used = |entry: &Exception| findings.iter().any(|finding| entry.excuses(finding));
-    exceptions
-        .iter()
-        .filter(|entry| !used(entry) || entry.reason.is_empty())
-        .collect()
+    exceptions.iter().filter(|entry| !used(entry) || entry.reason.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -58,12 +52,7 @@ mod tests {
             right: String::new(),
         };
         let reason = "one row per flag reads better whole";
-        let table = [Exception {
-            rule: "size",
-            file: "src/a.rs",
-            about: "`table`",
-            reason,
-        }];
+        let table = [Exception { rule: "size", file: "src/a.rs", about: "`table`", reason }];
         let findings = vec![finding("src/a.rs"), finding("src/b.rs")];
         assert!(stale(&findings, &table).is_empty());
         assert_eq!(stale(&findings[1..], &table).len(), 1);

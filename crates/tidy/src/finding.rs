@@ -20,13 +20,7 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            rule,
-            file,
-            line,
-            wrong,
-            right,
-        } = self;
+        let Self { rule, file, line, wrong, right } = self;
         write!(f, "{file}:{line}: {wrong}\n    {right}   [{rule}]")
     }
 }

@@ -13,25 +13,21 @@ const HOUSES: &[&str] = &["src/", "crates/tidy/src/"];
 const CELLS: &[&str] = &["filter"];
 
 pub fn imports(tree: &Tree) -> Vec<Finding> {
-    HOUSES
-        .iter()
-        .flat_map(|house| house_imports(tree, house))
-        .collect()
+    HOUSES.iter().flat_map(|house| house_imports(tree, house)).collect()
 }
 
 fn house_imports(tree: &Tree, house: &str) -> Vec<Finding> {
     let Some(lib) = tree.file(&format!("{house}lib.rs")) else {
         return Vec::new();
     };
-    let children = lib
-        .children()
-        .into_iter()
-        .filter(|(_, at)| !lib.in_test(*at));
+    let children = lib.children().into_iter().filter(|(_, at)| !lib.in_test(*at));
     let rooms: Vec<&str> = children.map(|(name, _)| name).collect();
     let mut findings = Vec::new();
     for file in tree.below(house).filter(|file| file.is_rust()) {
         let module = module(house, file);
-        if module.is_empty() {
+        // A room that nobody declares is `island`'s to tell, once.
+        let is_declared = |room: &String| rooms.contains(&room.as_str());
+        if !module.first().is_some_and(is_declared) {
             continue;
         }
         let imports = import::inward(file, &module).into_iter();
@@ -60,10 +56,7 @@ fn judge(file: &Source, rooms: &[&str], module: &[String], import: &Import) -> O
         return None;
     } else if floor(there).is_none() {
         (
-            format!(
-                "`crate::{}` is not a room of lib.rs",
-                import.path.join("::")
-            ),
+            format!("`crate::{}` is not a room of lib.rs", import.path.join("::")),
             "name the room where the thing lives".to_owned(),
         )
     } else if floor(there) > floor(here) {
@@ -75,13 +68,7 @@ fn judge(file: &Source, rooms: &[&str], module: &[String], import: &Import) -> O
         )
     };
     let line = file.line(import.offset);
-    Some(Finding {
-        rule: "floor",
-        file: file.path.clone(),
-        line,
-        wrong,
-        right,
-    })
+    Some(Finding { rule: "floor", file: file.path.clone(), line, wrong, right })
 }
 
 fn is_macro(file: &Source, import: &Import) -> bool {
@@ -113,20 +100,13 @@ mod tests {
 
     fn check(path: &str, text: &str, wrong: &[&str]) {
         let findings = imports(&Tree::sample(&[LIB, (path, text)]));
-        let said: Vec<_> = findings
-            .iter()
-            .map(|finding| finding.wrong.as_str())
-            .collect();
+        let said: Vec<_> = findings.iter().map(|finding| finding.wrong.as_str()).collect();
         assert_eq!(said, wrong, "of {text}");
     }
 
     #[test]
     fn imports_point_down() {
-        check(
-            "src/proxy.rs",
-            "use crate::{filter::Chain, session::Session};",
-            &[],
-        );
+        check("src/proxy.rs", "use crate::{filter::Chain, session::Session};", &[]);
         let up = "`session` imports `proxy`, which stands above it";
         check("src/session.rs", "use crate::proxy::Proxy;", &[up]);
         check("src/session/keys.rs", "fn f() { crate::proxy::g() }", &[up]);
@@ -135,51 +115,23 @@ mod tests {
             "use super::super::{filter::X, proxy};",
             &["`session` imports `filter`, which stands above it", up],
         );
-        check(
-            "src/session.rs",
-            "use crate::Thing;",
-            &["`crate::Thing` is not a room of lib.rs"],
-        );
+        check("src/session.rs", "use crate::Thing;", &["`crate::Thing` is not a room of lib.rs"]);
         check("src/session.rs", "crate::say!(1);", &[]);
     }
 
     #[test]
     fn tests_may_look_up() {
-        check(
-            "src/session.rs",
-            "#[cfg(test)]\nmod tests { use crate::proxy::P; }",
-            &[],
-        );
+        check("src/session.rs", "#[cfg(test)]\nmod tests { use crate::proxy::P; }", &[]);
         check("src/session/tests.rs", "use crate::proxy::P;", &[]);
     }
 
     #[test]
     fn filters_do_not_know_each_other() {
         let seen = "`filter::cors` imports its neighbour `filter::session`";
-        check(
-            "src/filter/cors.rs",
-            "use super::session::Session;",
-            &[seen],
-        );
-        check(
-            "src/filter/cors.rs",
-            "use crate::filter::session::Session;",
-            &[seen],
-        );
-        check(
-            "src/filter/cors.rs",
-            "use super::{Filter, Halt};\nuse crate::session::S;",
-            &[],
-        );
-        check(
-            "src/filter/cors/wild.rs",
-            "use crate::filter::cors::Config;",
-            &[],
-        );
-        check(
-            "src/filter.rs",
-            "use cors::Cors; use crate::filter::cors::X;",
-            &[],
-        );
+        check("src/filter/cors.rs", "use super::session::Session;", &[seen]);
+        check("src/filter/cors.rs", "use crate::filter::session::Session;", &[seen]);
+        check("src/filter/cors.rs", "use super::{Filter, Halt};\nuse crate::session::S;", &[]);
+        check("src/filter/cors/wild.rs", "use crate::filter::cors::Config;", &[]);
+        check("src/filter.rs", "use cors::Cors; use crate::filter::cors::X;", &[]);
     }
 }

@@ -26,9 +26,7 @@ pub fn inward(source: &Source, module: &[String]) -> Vec<Import> {
 /// Every path that begins with the crate `name`.
 pub fn outward(source: &Source, name: &str) -> Vec<Import> {
     let code = &source.code;
-    let starts = words(code, name)
-        .into_iter()
-        .filter(|at| !code[..*at].ends_with("::"));
+    let starts = words(code, name).into_iter().filter(|at| !code[..*at].ends_with("::"));
     starts.flat_map(|at| unfold(code, at, &[])).collect()
 }
 
@@ -54,9 +52,7 @@ fn upward(source: &Source, module: &[String]) -> Vec<Import> {
 
 /// The names of the `mod x { … }` blocks around `at`.
 fn inline_modules(code: &str, at: usize) -> Vec<String> {
-    let starts = words(code, "mod")
-        .into_iter()
-        .take_while(|start| *start < at);
+    let starts = words(code, "mod").into_iter().take_while(|start| *start < at);
     let around = starts.filter_map(|start| {
         let (name, from) = word_at(code, skip_blank(code, start + 3))?;
         let block = body(code, from)?;
@@ -116,43 +112,26 @@ mod tests {
         let source = Source::parse("src/filter/cors.rs", text);
         let module = ["filter".to_owned(), "cors".to_owned()];
         let imports = inward(&source, &module);
-        let paths: Vec<_> = imports
-            .iter()
-            .map(|import| import.path.join("::"))
-            .collect();
+        let paths: Vec<_> = imports.iter().map(|import| import.path.join("::")).collect();
         assert_eq!(paths, expected, "of {text}");
     }
 
     #[test]
     fn paths_are_made_absolute() {
         check("use crate::units::Bytes;", &["units::Bytes"]);
-        check(
-            "use crate::{a, b::{C, d::E as F}, g::*};",
-            &["a", "b::C", "b::d::E", "g::*"],
-        );
-        check(
-            "fn f() -> crate::x::Y { crate::z::w::<u8>() }",
-            &["x::Y", "z::w"],
-        );
-        check(
-            "use super::session::Session;",
-            &["filter::session::Session"],
-        );
+        check("use crate::{a, b::{C, d::E as F}, g::*};", &["a", "b::C", "b::d::E", "g::*"]);
+        check("fn f() -> crate::x::Y { crate::z::w::<u8>() }", &["x::Y", "z::w"]);
+        check("use super::session::Session;", &["filter::session::Session"]);
         check("use super::super::proxy;", &["proxy"]);
         check("mod tests { use super::*; }", &["filter::cors::*"]);
-        check(
-            "// crate::no\nlet x = \"crate::no\"; pub(crate) fn f() {}",
-            &[],
-        );
+        check("// crate::no\nlet x = \"crate::no\"; pub(crate) fn f() {}", &[]);
     }
 
     #[test]
     fn other_crates_are_unfolded_too() {
         let source = Source::parse("src/a.rs", "use tokio::{spawn, time::sleep}; mytokio::x();");
-        let paths: Vec<_> = outward(&source, "tokio")
-            .into_iter()
-            .map(|i| i.path.join("::"))
-            .collect();
+        let paths: Vec<_> =
+            outward(&source, "tokio").into_iter().map(|i| i.path.join("::")).collect();
         assert_eq!(paths, ["tokio::spawn", "tokio::time::sleep"]);
     }
 }

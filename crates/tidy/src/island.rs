@@ -20,14 +20,7 @@ const ISLANDS: &[Island] = &[
     },
     Island {
         folder: "crates/streamgate-lease/",
-        strangers: &[
-            "streamgate",
-            "pingora",
-            "axum",
-            "jsonwebtoken",
-            "serde_yaml",
-            "http",
-        ],
+        strangers: &["streamgate", "pingora", "axum", "jsonwebtoken", "serde_yaml", "http"],
         why: "leases are of use without the gateway: no HTTP, no tokens, no YAML here",
     },
 ];
@@ -72,9 +65,7 @@ fn dependency(manifest: &str, name: &str) -> Option<usize> {
     for line in manifest.split_inclusive('\n') {
         let end = line.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
         let key = line[..end.unwrap_or(line.len())].replace('-', "_");
-        let is_entry = line[end.unwrap_or(0)..]
-            .trim_start()
-            .starts_with(['=', '.']);
+        let is_entry = line[end.unwrap_or(0)..].trim_start().starts_with(['=', '.']);
         if key == name && is_entry {
             return Some(at);
         }
@@ -86,10 +77,7 @@ fn dependency(manifest: &str, name: &str) -> Option<usize> {
 /// Every module file is declared by its parent; an undeclared one is not even compiled.
 pub fn orphans(tree: &Tree) -> Vec<Finding> {
     let lost = tree.rust().filter(|file| {
-        let parents: Vec<_> = parents(file)
-            .iter()
-            .filter_map(|path| tree.file(path))
-            .collect();
+        let parents: Vec<_> = parents(file).iter().filter_map(|path| tree.file(path)).collect();
         let declares = |parent: &&Source| parent.children().iter().any(|(n, _)| *n == file.stem());
         !parents.is_empty() && !parents.iter().any(declares)
     });
@@ -111,11 +99,7 @@ fn parents(file: &Source) -> Vec<String> {
     if matches!(name, "lib.rs" | "main.rs") {
         return Vec::new();
     }
-    vec![
-        format!("{folder}.rs"),
-        format!("{folder}/lib.rs"),
-        format!("{folder}/main.rs"),
-    ]
+    vec![format!("{folder}.rs"), format!("{folder}/lib.rs"), format!("{folder}/main.rs")]
 }
 
 #[cfg(test)]
@@ -130,41 +114,13 @@ mod tests {
 
     #[test]
     fn islands_know_no_strangers() {
-        check(
-            "upstreams/auth/src/lib.rs",
-            "\nuse streamgate::units::Secret;",
-            &[2],
-        );
-        check(
-            "upstreams/auth/src/lib.rs",
-            "let h = \"x-streamgate-account\";",
-            &[],
-        );
-        check(
-            "upstreams/auth/Cargo.toml",
-            "[dependencies]\nstreamgate-lease = \"1\"\n",
-            &[2],
-        );
-        check(
-            "upstreams/auth/Cargo.toml",
-            "[dependencies]\ndemo.workspace = true\n",
-            &[2],
-        );
-        check(
-            "upstreams/auth/Cargo.toml",
-            "description = \"for streamgate = x\"",
-            &[],
-        );
-        check(
-            "crates/streamgate-lease/src/a.rs",
-            "use streamgate_lease::Lease;",
-            &[],
-        );
-        check(
-            "crates/streamgate-lease/Cargo.toml",
-            "name = \"streamgate-lease\"\n",
-            &[],
-        );
+        check("upstreams/auth/src/lib.rs", "\nuse streamgate::units::Secret;", &[2]);
+        check("upstreams/auth/src/lib.rs", "let h = \"x-streamgate-account\";", &[]);
+        check("upstreams/auth/Cargo.toml", "[dependencies]\nstreamgate-lease = \"1\"\n", &[2]);
+        check("upstreams/auth/Cargo.toml", "[dependencies]\ndemo.workspace = true\n", &[2]);
+        check("upstreams/auth/Cargo.toml", "description = \"for streamgate = x\"", &[]);
+        check("crates/streamgate-lease/src/a.rs", "use streamgate_lease::Lease;", &[]);
+        check("crates/streamgate-lease/Cargo.toml", "name = \"streamgate-lease\"\n", &[]);
     }
 
     #[test]
@@ -180,10 +136,7 @@ mod tests {
             ("tests/it/y.rs", ""),
             ("benches/route.rs", ""),
         ]);
-        let lost: Vec<_> = orphans(&tree)
-            .into_iter()
-            .map(|finding| finding.file)
-            .collect();
+        let lost: Vec<_> = orphans(&tree).into_iter().map(|finding| finding.file).collect();
         assert_eq!(lost, ["src/a/c.rs", "tests/it/y.rs"]);
     }
 }

@@ -29,13 +29,8 @@ pub fn kinds(text: &str) -> Vec<Kind> {
 /// `text` with everything blanked that is not of a wanted kind; offsets and lines stay the same.
 pub fn keep(text: &str, kinds: &[Kind], wanted: &[Kind]) -> String {
     let bytes = text.bytes().zip(kinds);
-    let kept = bytes.map(|(byte, kind)| {
-        if byte == b'\n' || wanted.contains(kind) {
-            byte
-        } else {
-            b' '
-        }
-    });
+    let kept =
+        bytes.map(|(byte, kind)| if byte == b'\n' || wanted.contains(kind) { byte } else { b' ' });
     // Every token begins and ends at an ASCII byte, so no character is cut.
     String::from_utf8(kept.collect()).expect("whole characters were blanked")
 }
@@ -56,19 +51,14 @@ fn token(rest: &[u8]) -> (Kind, usize) {
         },
         [byte, ..] if is_word(*byte) => match raw_length(rest) {
             Some(length) => (Kind::Literal, length),
-            None => (
-                Kind::Code,
-                rest.iter().take_while(|byte| is_word(**byte)).count(),
-            ),
+            None => (Kind::Code, rest.iter().take_while(|byte| is_word(**byte)).count()),
         },
         _ => (Kind::Code, 1),
     }
 }
 
 fn line_length(rest: &[u8]) -> usize {
-    rest.iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(rest.len())
+    rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len())
 }
 
 /// Block comments nest.
@@ -123,22 +113,16 @@ fn character_length(rest: &[u8]) -> Option<usize> {
 
 /// `r"…"`, `r#"…"#` and their byte and C forms.
 fn raw_length(rest: &[u8]) -> Option<usize> {
-    let prefix = ["br", "cr", "r"]
-        .into_iter()
-        .find(|prefix| rest.starts_with(prefix.as_bytes()))?;
-    let hashes = rest[prefix.len()..]
-        .iter()
-        .take_while(|byte| **byte == b'#')
-        .count();
+    let prefix =
+        ["br", "cr", "r"].into_iter().find(|prefix| rest.starts_with(prefix.as_bytes()))?;
+    let hashes = rest[prefix.len()..].iter().take_while(|byte| **byte == b'#').count();
     let open = prefix.len() + hashes;
     if rest.get(open) != Some(&b'"') {
         return None;
     }
     let closing = [b"\"".as_slice(), &vec![b'#'; hashes]].concat();
     let body = &rest[open + 1..];
-    let end = body
-        .windows(closing.len())
-        .position(|window| window == closing);
+    let end = body.windows(closing.len()).position(|window| window == closing);
     Some(end.map_or(rest.len(), |end| open + 1 + end + closing.len()))
 }
 
@@ -147,11 +131,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, code: &str) {
-        assert_eq!(
-            keep(text, &kinds(text), &[Kind::Code]).trim_end(),
-            code,
-            "of {text}"
-        );
+        assert_eq!(keep(text, &kinds(text), &[Kind::Code]).trim_end(), code, "of {text}");
     }
 
     #[test]
@@ -161,10 +141,7 @@ mod tests {
         check(r#"f("x \" y", 'z')"#, "f(        ,    )");
         check("f(r#\"say \"no\"\"#)", "f(             )");
         check("f(b\"x\")", "f(b   )");
-        check(
-            "fn f<'a>(x: &'a str) -> char { '\\'' }",
-            "fn f<'a>(x: &'a str) -> char {      }",
-        );
+        check("fn f<'a>(x: &'a str) -> char { '\\'' }", "fn f<'a>(x: &'a str) -> char {      }");
         check("let r#type = '✓';", "let r#type =      ;");
         check("let url = \"http://x\"; g()", "let url =           ; g()");
     }

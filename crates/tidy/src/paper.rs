@@ -8,9 +8,7 @@ use crate::tree::Tree;
 pub fn titles(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for page in tree.ending(".md") {
-        let titles: Vec<_> = prose(page)
-            .filter(|(_, line)| line.starts_with("# "))
-            .collect();
+        let titles: Vec<_> = prose(page).filter(|(_, line)| line.starts_with("# ")).collect();
         let right = "a page has exactly one title, its first heading: `# …`";
         let first = prose(page).find(|(_, line)| line.starts_with('#'));
         match titles.as_slice() {
@@ -45,11 +43,7 @@ pub fn links(tree: &Tree) -> Vec<Finding> {
 /// The lines outside fenced blocks, counted from 1.
 fn prose(page: &Source) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
-    let lines = page
-        .text
-        .lines()
-        .enumerate()
-        .map(|(index, line)| (index + 1, line));
+    let lines = page.text.lines().enumerate().map(|(index, line)| (index + 1, line));
     lines.filter(move |(_, line)| {
         let fence = line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~");
         fenced ^= fence;
@@ -59,10 +53,7 @@ fn prose(page: &Source) -> impl Iterator<Item = (usize, &str)> {
 
 /// What `[…](target)` points at, without anchors; links to elsewhere are left out.
 fn targets(line: &str) -> impl Iterator<Item = &str> {
-    let ends = line
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split([')', ' ']).next());
+    let ends = line.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
     let files = ends.map(|target| target.split('#').next().unwrap_or(target));
     files.filter(|target| !target.is_empty() && !target.contains("://") && !target.contains('`'))
 }
@@ -79,20 +70,11 @@ fn leads(tree: &Tree, page: &Source, target: &str) -> bool {
     }
     let path = steps.join("/");
     let folder = format!("{path}/");
-    path.is_empty()
-        || tree
-            .files()
-            .any(|f| f.path == path || f.path.starts_with(&folder))
+    path.is_empty() || tree.files().any(|f| f.path == path || f.path.starts_with(&folder))
 }
 
 fn finding(page: &Source, line: usize, wrong: String, right: &str) -> Finding {
-    Finding {
-        rule: "paper",
-        file: page.path.clone(),
-        line,
-        wrong,
-        right: right.to_owned(),
-    }
+    Finding { rule: "paper", file: page.path.clone(), line, wrong, right: right.to_owned() }
 }
 
 #[cfg(test)]
@@ -100,14 +82,8 @@ mod tests {
     use super::*;
 
     fn check(rule: fn(&Tree) -> Vec<Finding>, text: &str, wrong: &[&str]) {
-        let findings = rule(&Tree::sample(&[
-            ("docs/a.md", text),
-            ("docs/b/c.md", "# C\n"),
-        ]));
-        let said: Vec<_> = findings
-            .iter()
-            .map(|finding| finding.wrong.as_str())
-            .collect();
+        let findings = rule(&Tree::sample(&[("docs/a.md", text), ("docs/b/c.md", "# C\n")]));
+        let said: Vec<_> = findings.iter().map(|finding| finding.wrong.as_str()).collect();
         assert_eq!(said, wrong, "of {text}");
     }
 
@@ -116,25 +92,13 @@ mod tests {
         check(titles, "# One\n## Two\n```sh\n# a comment\n```\n", &[]);
         check(titles, "words\n", &["no title"]);
         check(titles, "# One\n# Two\n", &["a second title"]);
-        check(
-            titles,
-            "## Two\n# One\n",
-            &["a heading stands before the title"],
-        );
+        check(titles, "## Two\n# One\n", &["a heading stands before the title"]);
     }
 
     #[test]
     fn links_lead_somewhere() {
-        check(
-            links,
-            "[c](b/c.md) [d](./b/) [e](../docs/a.md#x) [f](https://x/y)",
-            &[],
-        );
+        check(links, "[c](b/c.md) [d](./b/) [e](../docs/a.md#x) [f](https://x/y)", &[]);
         check(links, "[c](c.md)", &["the link to `c.md` leads nowhere"]);
-        check(
-            links,
-            "[c](../../x)",
-            &["the link to `../../x` leads nowhere"],
-        );
+        check(links, "[c](../../x)", &["the link to `../../x` leads nowhere"]);
     }
 }

@@ -11,10 +11,7 @@ const HEAD: &[&str] = &["KEYS", "ARGV", "Returns"];
 pub fn heads(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for script in tree.ending(".lua") {
-        let comments = script
-            .text
-            .lines()
-            .take_while(|line| line.starts_with("--"));
+        let comments = script.text.lines().take_while(|line| line.starts_with("--"));
         let head: String = comments.collect::<Vec<_>>().join("\n");
         for word in HEAD.iter().filter(|word| !head.contains(**word)) {
             let wrong = format!("the head does not speak of `{word}`");
@@ -76,13 +73,7 @@ fn join(folder: &str, path: &str) -> String {
 }
 
 fn finding(file: &Source, line: usize, wrong: String, right: &str) -> Finding {
-    Finding {
-        rule: "script",
-        file: file.path.clone(),
-        line,
-        wrong,
-        right: right.to_owned(),
-    }
+    Finding { rule: "script", file: file.path.clone(), line, wrong, right: right.to_owned() }
 }
 
 #[cfg(test)]
@@ -93,10 +84,7 @@ mod tests {
 
     fn check(rule: fn(&Tree) -> Vec<Finding>, files: &[(&str, &str)], wrong: &[&str]) {
         let findings = rule(&Tree::sample(files));
-        let said: Vec<_> = findings
-            .iter()
-            .map(|finding| finding.wrong.as_str())
-            .collect();
+        let said: Vec<_> = findings.iter().map(|finding| finding.wrong.as_str()).collect();
         assert_eq!(said, wrong);
     }
 
@@ -114,16 +102,9 @@ mod tests {
     fn a_script_has_one_caller() {
         let call = "const A: &str = include_str!(\"redis/acquire.lua\");";
         let script = ("src/store/redis/acquire.lua", HEADED);
-        check(
-            callers,
-            &[script, ("src/store/redis.rs", "")],
-            &["0 Rust files embed this script"],
-        );
+        check(callers, &[script, ("src/store/redis.rs", "")], &["0 Rust files embed this script"]);
         check(callers, &[script, ("src/store/redis.rs", call)], &[]);
-        let other = (
-            "src/b/c.rs",
-            "include_str!(\n    \"../store/redis/acquire.lua\")",
-        );
+        let other = ("src/b/c.rs", "include_str!(\n    \"../store/redis/acquire.lua\")");
         check(
             callers,
             &[script, ("src/store/redis.rs", call), other],

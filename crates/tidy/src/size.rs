@@ -26,10 +26,7 @@ pub fn functions_of(source: &Source) -> Vec<Function<'_>> {
         let (name, from) = word_at(code, skip_blank(code, start + 2))?;
         let body = body(code, from)?;
         let has_body = code[body.start..].starts_with('{');
-        has_body.then_some(Function {
-            name,
-            span: start..body.end,
-        })
+        has_body.then_some(Function { name, span: start..body.end })
     });
     found.collect()
 }
@@ -51,9 +48,7 @@ pub fn functions(tree: &Tree) -> Vec<Finding> {
 }
 
 pub fn files(tree: &Tree) -> Vec<Finding> {
-    let long = tree
-        .rust()
-        .filter(|file| file.lines_to_read() > FILE_LINES_MAX);
+    let long = tree.rust().filter(|file| file.lines_to_read() > FILE_LINES_MAX);
     let said = long.map(|file| {
         let wrong = format!("{} lines, tests apart", file.lines_to_read());
         let right = format!("cut it where a reader would pause: {FILE_LINES_MAX} lines at most");
@@ -78,13 +73,7 @@ pub fn lines(tree: &Tree) -> Vec<Finding> {
 }
 
 fn finding(file: &Source, line: usize, wrong: String, right: String) -> Finding {
-    Finding {
-        rule: "size",
-        file: file.path.clone(),
-        line,
-        wrong,
-        right,
-    }
+    Finding { rule: "size", file: file.path.clone(), line, wrong, right }
 }
 
 #[cfg(test)]
@@ -97,16 +86,10 @@ mod tests {
 
     #[test]
     fn long_functions_are_found() {
-        let long = format!(
-            "\nfn long<T: Fn() -> [u8; 2]>() {{\n{}}}\n",
-            "    x();\n".repeat(69)
-        );
+        let long = format!("\nfn long<T: Fn() -> [u8; 2]>() {{\n{}}}\n", "    x();\n".repeat(69));
         let found = functions(&sample("src/a.rs", &long));
         assert_eq!(found.len(), 1);
-        assert_eq!(
-            (found[0].line, found[0].wrong.as_str()),
-            (2, "`long` has 71 lines")
-        );
+        assert_eq!((found[0].line, found[0].wrong.as_str()), (2, "`long` has 71 lines"));
         assert!(functions(&sample("tests/it/a.rs", &long)).is_empty());
         let short = format!("fn short() {{\n{}}}\n", "    x(\"}\");\n".repeat(68));
         assert!(functions(&sample("src/a.rs", &short)).is_empty());
@@ -124,10 +107,7 @@ mod tests {
     #[test]
     fn wide_lines_are_found() {
         let text = format!("ok\n// {}\n// {}", "é".repeat(97), "é".repeat(98));
-        let found: Vec<_> = lines(&sample("src/a.rs", &text))
-            .iter()
-            .map(|f| f.line)
-            .collect();
+        let found: Vec<_> = lines(&sample("src/a.rs", &text)).iter().map(|f| f.line).collect();
         assert_eq!(found, [3]);
     }
 }

@@ -64,9 +64,7 @@ impl Source {
             return 0;
         }
         let tests = self.test_parts.iter();
-        let tested: usize = tests
-            .map(|part| self.line(part.end) - self.line(part.start) + 1)
-            .sum();
+        let tested: usize = tests.map(|part| self.line(part.end) - self.line(part.start) + 1).sum();
         self.text.lines().count().saturating_sub(tested)
     }
 
@@ -152,28 +150,17 @@ pub fn words(text: &str, word: &str) -> Vec<usize> {
         let before = at.checked_sub(1).and_then(|before| bytes.get(before));
         !joins(before, bytes.get(*at)) && !joins(bytes.get(end - 1), bytes.get(end))
     };
-    text.match_indices(word)
-        .map(|(at, _)| at)
-        .filter(alone)
-        .collect()
+    text.match_indices(word).map(|(at, _)| at).filter(alone).collect()
 }
 
 /// The word at `at` and where it starts; `None` if there is none.
 pub fn word_at(code: &str, at: usize) -> Option<(&str, usize)> {
-    let length = code
-        .bytes()
-        .skip(at)
-        .take_while(|byte| mask::is_word(*byte))
-        .count();
+    let length = code.bytes().skip(at).take_while(|byte| mask::is_word(*byte)).count();
     (length > 0).then(|| (&code[at..at + length], at))
 }
 
 pub fn skip_blank(code: &str, at: usize) -> usize {
-    at + code
-        .bytes()
-        .skip(at)
-        .take_while(u8::is_ascii_whitespace)
-        .count()
+    at + code.bytes().skip(at).take_while(u8::is_ascii_whitespace).count()
 }
 
 #[cfg(test)]

@@ -26,12 +26,7 @@ impl Tree {
 
     /// A tree of samples, as the rules' own tests use it.
     pub fn sample(files: &[(&str, &str)]) -> Self {
-        Self::new(
-            files
-                .iter()
-                .map(|(path, text)| Source::parse(path, text))
-                .collect(),
-        )
+        Self::new(files.iter().map(|(path, text)| Source::parse(path, text)).collect())
     }
 
     /// A module declared under `#[cfg(test)]` makes its file a test, and the files below it too.
@@ -62,8 +57,7 @@ impl Tree {
 
     /// Files below a folder, which ends with `/`.
     pub fn below(&self, folder: &str) -> impl Iterator<Item = &Source> {
-        self.files()
-            .filter(move |file| file.path.starts_with(folder))
+        self.files().filter(move |file| file.path.starts_with(folder))
     }
 
     pub fn file(&self, path: &str) -> Option<&Source> {
@@ -77,13 +71,8 @@ fn tested_children(file: &Source) -> Vec<String> {
         "lib" | "main" => file.path.rsplit_once('/').map_or("", |(folder, _)| folder),
         _ => file.path.trim_end_matches(".rs"),
     };
-    let children = file
-        .children()
-        .into_iter()
-        .filter(|(_, at)| file.in_test(*at));
-    children
-        .map(|(name, _)| format!("{folder}/{name}.rs"))
-        .collect()
+    let children = file.children().into_iter().filter(|(_, at)| file.in_test(*at));
+    children.map(|(name, _)| format!("{folder}/{name}.rs")).collect()
 }
 
 fn walk(root: &Path, folder: &Path, files: &mut Vec<Source>) -> io::Result<()> {
@@ -108,10 +97,7 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<Source>) -> io::Result<()> {
 fn read(root: &Path, path: PathBuf) -> Option<Source> {
     let text = fs::read_to_string(&path).ok()?;
     let inside = path.strip_prefix(root).expect("the walk began at the root");
-    Some(Source::parse(
-        &inside.to_string_lossy().replace('\\', "/"),
-        &text,
-    ))
+    Some(Source::parse(&inside.to_string_lossy().replace('\\', "/"), &text))
 }
 
 #[cfg(test)]
@@ -127,11 +113,7 @@ mod tests {
             ("src/a/bed/cot.rs", ""),
             ("src/a/real.rs", ""),
         ]);
-        let tests: Vec<_> = tree
-            .files()
-            .filter(|f| f.is_test)
-            .map(|f| &f.path)
-            .collect();
+        let tests: Vec<_> = tree.files().filter(|f| f.is_test).map(|f| &f.path).collect();
         assert_eq!(tests, ["src/a/bed.rs", "src/a/bed/cot.rs"]);
     }
 }

@@ -7,25 +7,16 @@ use crate::tree::Tree;
 
 /// Words in code, tests included.
 const IN_CODE: &[(&str, &str)] = &[
-    (
-        "dbg!",
-        "remove it; what is worth seeing is told through `observe`",
-    ),
+    ("dbg!", "remove it; what is worth seeing is told through `observe`"),
     ("todo!", "write it, or leave the feature out"),
     ("unimplemented!", "write it, or leave the feature out"),
-    (
-        "#[ignore",
-        "a check that does not run is not a check: repair it or remove it",
-    ),
+    ("#[ignore", "a check that does not run is not a check: repair it or remove it"),
     ("#[should_panic", "assert on a returned value"),
 ];
 
 /// Words in code that is no test.
 const IN_PRODUCT: &[(&str, &str)] = &[
-    (
-        ".unwrap()",
-        "return the error, or `expect(\"why it cannot be\")` for our own mistakes",
-    ),
+    (".unwrap()", "return the error, or `expect(\"why it cannot be\")` for our own mistakes"),
     (".unwrap_err()", "return the other side, or match"),
 ];
 
@@ -33,9 +24,7 @@ const IN_PRODUCT: &[(&str, &str)] = &[
 const MARKS: &[&str] = &["FIXME", "TODO", "XXX", "HACK"];
 
 /// Files besides Rust in which the marks are looked for. Prose may speak of them.
-const MARKED: &[&str] = &[
-    ".lua", ".yaml", ".yml", ".toml", ".sh", ".html", ".js", ".css",
-];
+const MARKED: &[&str] = &[".lua", ".yaml", ".yml", ".toml", ".sh", ".html", ".js", ".css"];
 
 pub fn code(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -44,9 +33,7 @@ pub fn code(tree: &Tree) -> Vec<Finding> {
             findings.extend(found(file, &file.code, word, right));
         }
         for (word, right) in IN_PRODUCT {
-            let places = words(&file.code, word)
-                .into_iter()
-                .filter(|at| !file.in_test(*at));
+            let places = words(&file.code, word).into_iter().filter(|at| !file.in_test(*at));
             findings.extend(places.map(|at| finding(file, at, word, right)));
         }
     }
@@ -69,13 +56,9 @@ pub fn silence(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in tree.rust() {
         for mark in ["#[allow(", "#![allow(", "#[expect(", "#![expect("] {
-            let places = words(&file.code, mark)
-                .into_iter()
-                .filter(|at| !file.in_test(*at));
+            let places = words(&file.code, mark).into_iter().filter(|at| !file.in_test(*at));
             let silent = places.filter(|at| {
-                let end = file.code[*at..]
-                    .find(']')
-                    .map_or(file.code.len(), |length| at + length);
+                let end = file.code[*at..].find(']').map_or(file.code.len(), |length| at + length);
                 words(&file.code[*at..end], "reason").is_empty()
             });
             let right = "add `reason = \"…\"`, so the next reader can judge it";
@@ -86,10 +69,7 @@ pub fn silence(tree: &Tree) -> Vec<Finding> {
 }
 
 fn found(file: &Source, text: &str, word: &str, right: &str) -> Vec<Finding> {
-    words(text, word)
-        .into_iter()
-        .map(|at| finding(file, at, word, right))
-        .collect()
+    words(text, word).into_iter().map(|at| finding(file, at, word, right)).collect()
 }
 
 fn finding(file: &Source, at: usize, word: &str, right: &str) -> Finding {
@@ -116,19 +96,9 @@ mod tests {
     fn words_are_found_in_code_only() {
         check(code, "src/a.rs", "x\ndbg!(y);\ntodo!()", &[2, 3]);
         check(code, "src/a.rs", "// dbg!\n\"todo!()\"; my_dbg!()", &[]);
-        check(
-            code,
-            "tests/it/a.rs",
-            "#[ignore = \"slow\"]\nfn f() {}",
-            &[1],
-        );
+        check(code, "tests/it/a.rs", "#[ignore = \"slow\"]\nfn f() {}", &[1]);
         check(code, "src/a.rs", "a.unwrap();\nb.unwrap_or(1);", &[1]);
-        check(
-            code,
-            "src/a.rs",
-            "#[cfg(test)]\nmod tests { fn f() { a.unwrap(); } }",
-            &[],
-        );
+        check(code, "src/a.rs", "#[cfg(test)]\nmod tests { fn f() { a.unwrap(); } }", &[]);
     }
 
     #[test]
@@ -140,17 +110,7 @@ mod tests {
 
     #[test]
     fn silence_has_a_reason() {
-        check(
-            silence,
-            "src/a.rs",
-            "#[allow(x)]\n#[expect(y, reason = \"z\")]",
-            &[1],
-        );
-        check(
-            silence,
-            "tests/it/a.rs",
-            "#![allow(clippy::unwrap_used)]",
-            &[],
-        );
+        check(silence, "src/a.rs", "#[allow(x)]\n#[expect(y, reason = \"z\")]", &[1]);
+        check(silence, "tests/it/a.rs", "#![allow(clippy::unwrap_used)]", &[]);
     }
 }

@@ -60,21 +60,13 @@ rules! {
 fn exceptions_still_apply() {
     let findings: Vec<_> = RULES.iter().flat_map(|rule| rule(&TREE)).collect();
     let stale = stale(&findings, EXCEPTIONS);
-    assert!(
-        stale.is_empty(),
-        "remove from crates/tidy/src/exception.rs: {stale:#?}"
-    );
+    assert!(stale.is_empty(), "remove from crates/tidy/src/exception.rs: {stale:#?}");
 }
 
 /// An empty walk would make every rule pass.
 #[test]
 fn the_walk_sees_the_house() {
-    for path in [
-        "Cargo.toml",
-        "src/lib.rs",
-        "crates/tidy/src/mask.rs",
-        "scripts/test",
-    ] {
+    for path in ["Cargo.toml", "src/lib.rs", "crates/tidy/src/mask.rs", "scripts/test"] {
         assert!(TREE.file(path).is_some(), "{path} was not read");
     }
 }
