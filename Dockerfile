@@ -39,7 +39,8 @@ FROM docker.io/library/debian:${DEBIAN} AS runtime
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin streamgate
+ && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin streamgate \
+ && install -d -o 10001 -g 10001 /var/lib/streamgate
 USER 10001:10001
 STOPSIGNAL SIGTERM
 
