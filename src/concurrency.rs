@@ -6,20 +6,21 @@
 
 mod answer;
 mod config;
+mod playback;
 
-pub use answer::{conflict, ended, listed};
+pub use answer::{conflict, ended, lease_field, lease_json, listed};
 pub use config::{Config, WhenFull, WhenStoreFails};
+pub use playback::playback_id;
 
 use crate::denial::{Code, Denial};
 use crate::problem::Problem;
-use crate::session::{Session, Viewer};
+use crate::session::{Disguise, Session, Viewer};
 use crate::yaml::At;
 use http::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::{
-    About, Claim, Ending, Grant, Keeper, Lease, LeaseId, LeaseStore, Leases, Live, Pepper, Replace,
-    State, StoreError, Timing,
+    About, Claim, Grant, Lease, LeaseId, Leases, Live, Replace, State, StoreError, Timing,
 };
 
 /// A policy that routes share by naming it.
@@ -27,7 +28,7 @@ use streamgate_lease::{
 pub struct Policy {
     pub name: Arc<str>,
     leases: Leases,
-    pepper: Pepper,
+    disguise: Disguise,
     limit_claim: Option<String>,
     limit_default: u32,
     when_full: WhenFull,
@@ -114,31 +115,28 @@ pub struct Refusal {
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 
 impl Policy {
-    /// Compiles the policy `name` on `store`. The keeper must be run for its leases to be renewed.
+    /// Compiles the policy `name`; `leases` gives those of its store, with the policy's timing.
     pub fn compile(
         name: &At<String>,
         config: &Config,
-        store: Arc<dyn LeaseStore>,
-    ) -> Result<(Policy, Keeper), Vec<Problem>> {
+        leases: impl FnOnce(Timing) -> Leases,
+    ) -> Result<Policy, Vec<Problem>> {
         let checked = config.check(name)?;
-        let timing = Timing { ttl: config.ttl.0, ..Timing::default() };
-        let (leases, keeper) = Leases::new(store, timing);
-        let policy = Policy {
+        Ok(Policy {
             name: name.as_str().into(),
-            leases,
-            pepper: checked.pepper,
+            leases: leases(checked.timing),
+            disguise: Disguise::new(checked.pepper),
             limit_claim: config.limit.claim.as_ref().map(|claim| claim.0.clone()),
             limit_default: config.limit.default.0,
             when_full: config.when_full,
             when_store_fails: config.when_store_fails,
             status: checked.status,
-        };
-        Ok((policy, keeper))
+        })
     }
 
     /// The session's account as this policy's pepper hides it.
-    pub fn viewer<'s>(&self, session: &'s Session) -> &'s Viewer {
-        session.viewer(&self.pepper)
+    pub fn viewer(&self, session: &Session) -> Arc<Viewer> {
+        session.viewer(&self.disguise)
     }
 
     /// Which lease a stream of this session is.
@@ -185,7 +183,7 @@ impl Policy {
     fn judge(&self, grant: Grant, is_takeover: bool) -> Result<Admission, Refusal> {
         match grant {
             Grant::Held(lease) => {
-                let outcome = match (lease.provisional, lease.is_new, is_takeover) {
+                let outcome = match (lease.is_provisional(), lease.is_new(), is_takeover) {
                     (true, ..) => Outcome::AdmittedDegraded,
                     (_, true, true) => Outcome::Takeover,
                     (_, true, false) => Outcome::Admitted,
@@ -226,13 +224,13 @@ impl Policy {
         self.leases.list(&self.viewer(session).holder).await
     }
 
-    /// Marks a stream as playing or paused and renews it.
-    pub async fn beat(
+    /// Notes what a player declares of its stream; `false` when the stream is not live.
+    pub async fn declare(
         &self,
         session: &Session,
         id: &LeaseId,
         state: State,
-    ) -> Result<Result<Lease, Ending>, StoreError> {
+    ) -> Result<bool, StoreError> {
         self.leases.state(&self.viewer(session).holder, id, state).await
     }
 

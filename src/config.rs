@@ -3,7 +3,7 @@
 //! Each room keeps the shape of its own part. What the parts mean together is `gateway`'s business.
 
 use crate::problem::{Problem, Report};
-use crate::units::{Address, FilePath, Secret, Text, Workers};
+use crate::units::{Address, FilePath, Secret, Size, Text, Workers};
 use crate::yaml::{self, At, Entries, Environment};
 use crate::{concurrency, filter, route, session, store, upstream};
 use schemars::JsonSchema;
@@ -112,6 +112,13 @@ pub struct Route {
     /// Lets the session's token pass to the upstream, which is not done otherwise.
     #[serde(default)]
     pub forward_token: bool,
+    /// The largest body that a request may bring.
+    #[serde(default = "max_body")]
+    pub max_body: Size,
+}
+
+fn max_body() -> Size {
+    Size(1024 * 1024)
 }
 
 /// What the gateway answers itself.

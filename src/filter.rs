@@ -106,6 +106,11 @@ pub trait Filter: Send + Sync {
     /// What the upstream is told.
     fn upstream_request(&self, _head: &mut RequestHeader, _known: &Exchange) {}
 
+    /// Asked now and then while a long answer flows: whether it may go on. Looks up, never waits.
+    fn during(&self, _known: &Exchange) -> Result<(), Denial> {
+        Ok(())
+    }
+
     /// What the client is told beside the upstream's answer.
     fn response(&self, _head: &mut ResponseHeader, _known: &Exchange) {}
 }
@@ -181,6 +186,11 @@ impl Chain {
         for (_, filter) in &self.0 {
             filter.upstream_request(head, known);
         }
+    }
+
+    /// Whether a long answer may go on.
+    pub fn during(&self, known: &Exchange) -> Result<(), Denial> {
+        self.0.iter().try_for_each(|(_, filter)| filter.during(known))
     }
 
     /// In reverse order: what decided last speaks first.

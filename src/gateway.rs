@@ -4,7 +4,10 @@
 //! After it, nothing asks whether the configuration is valid.
 
 mod compile;
+mod described;
 mod name;
+
+pub use described::Described;
 
 use crate::concurrency::Policy;
 use crate::config::Loaded;
@@ -37,6 +40,8 @@ pub struct Route {
     pub chain: Chain,
     pub end: End,
     pub forward_token: bool,
+    /// The largest body a request may bring, in bytes.
+    pub body_bytes_max: u64,
     pub metrics: Arc<RouteMetrics>,
 }
 

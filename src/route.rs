@@ -18,6 +18,7 @@ use crate::yaml::{At, Entries, OneOrMany};
 use http::{HeaderName, Method};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
 /// Which requests a route takes. All that is written must hold.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -51,6 +52,23 @@ pub struct Candidate {
     /// The path as it was written.
     pub path: String,
     pub conditions: Conditions,
+}
+
+impl Candidate {
+    /// More specific first, as requests meet them: host, then path, then conditions.
+    pub fn cmp_precedence(&self, other: &Candidate) -> Ordering {
+        let host = |candidate: &Candidate| match candidate.hosts.first() {
+            Some(Host::Exact(_)) => 0,
+            Some(Host::Below(_)) => 1,
+            None => 2,
+        };
+        let (ours, theirs) = (self.conditions.count(), other.conditions.count());
+        host(self)
+            .cmp(&host(other))
+            .then_with(|| self.hosts.cmp(&other.hosts))
+            .then_with(|| self.template.cmp_shape(&other.template))
+            .then_with(|| theirs.cmp(&ours))
+    }
 }
 
 /// Methods that the edge refuses before any route is asked.
@@ -176,6 +194,11 @@ impl Captures {
 
     fn pop(&mut self) {
         self.count -= 1;
+    }
+
+    /// The text of the last parameter.
+    pub fn last<'p>(&self, path: &'p str) -> Option<&'p str> {
+        self.text(usize::from(self.count).checked_sub(1)?, path)
     }
 
     /// The text of parameter number `index` in `path`, the one that was matched.

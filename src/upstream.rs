@@ -5,7 +5,7 @@
 mod health;
 mod peer;
 
-pub use health::{Health, Probe};
+pub use health::{Change, Health, Probe};
 
 use crate::problem::Problem;
 use crate::units::{Address, Count, Text, Time};

@@ -2,18 +2,18 @@
 
 use crate::clock;
 use crate::denial::{Code, Denial};
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
-use streamgate_lease::{Ending, Full, LeaseId, Live, State};
+use streamgate_lease::{Ending, Full, Lease, LeaseId, Live};
 
 /// One playing stream as the API shows it; `current` marks the asker's own.
 pub fn listed(live: &Live, current: Option<&LeaseId>) -> Value {
     let mut shown = json!({
         "code": live.id.to_string(),
-        "device": live.about.device,
-        "title": live.about.title,
-        "started_at": clock::rfc3339(live.started_at_ms),
-        "state": state_name(live.state),
+        "device": live.about.device(),
+        "title": live.about.title(),
+        "started_at": clock::rfc3339(live.started_at),
+        "state": live.state.as_str(),
         "expires_in": live.expires_in.as_secs(),
     });
     if current == Some(&live.id) {
@@ -22,11 +22,30 @@ pub fn listed(live: &Live, current: Option<&LeaseId>) -> Value {
     shown
 }
 
-pub(super) fn state_name(state: State) -> &'static str {
-    match state {
-        State::Playing => "playing",
-        State::Paused => "paused",
-    }
+/// A held lease as the streams API shows it.
+pub fn lease_json(lease: &Lease) -> Value {
+    json!({
+        "code": lease.id().to_string(),
+        "started_at": clock::rfc3339(lease.started_at()),
+        "expires_in": lease.expires_in().as_secs(),
+        "renew_in": lease.renew_in().as_secs(),
+        "limit": lease.limit(),
+        "active": lease.active(),
+    })
+}
+
+/// A held lease as the header field of an answer.
+pub fn lease_field(lease: &Lease) -> (HeaderName, HeaderValue) {
+    const NAME: HeaderName = HeaderName::from_static("streamgate-lease");
+    let field = HeaderValue::try_from(format!(
+        "id=\"{}\", expires={}, renew={}, limit={}, active={}",
+        lease.id(),
+        lease.expires_in().as_secs(),
+        lease.renew_in().as_secs(),
+        lease.limit(),
+        lease.active(),
+    ));
+    (NAME, field.expect("digits and base64url are visible ASCII"))
 }
 
 /// The account is full: who plays, and what the viewer can do.

@@ -6,8 +6,7 @@ use crate::yaml::At;
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
-use streamgate_lease::Pepper;
+use streamgate_lease::{Pepper, Timing};
 
 /// How many streams an account may play, and what happens beyond.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -70,14 +69,10 @@ fn ttl() -> At<Time> {
     At::unwritten(Time::secs(60))
 }
 
-/// The shortest and longest life of a slot. Shorter than this and a player's buffer, which keeps it
-/// silent between two segments, would end its lease.
-const TTL_MIN: Duration = Duration::from_secs(10);
-const TTL_MAX: Duration = Duration::from_secs(3_600);
-
 /// What `check` proved.
 pub(super) struct Checked {
     pub(super) pepper: Pepper,
+    pub(super) timing: Timing,
     pub(super) status: Option<StatusCode>,
 }
 
@@ -89,12 +84,12 @@ impl Config {
             let text = format!("the pepper of policy `{name}` is shorter than 32 bytes");
             problems.push(self.pepper.problem(text).help("make one: `openssl rand -hex 32`"));
         }
-        if !(TTL_MIN..=TTL_MAX).contains(&self.ttl.0) {
+        let timing = Timing::of(self.ttl.0).map_err(|_| {
             let text = format!("a ttl of {} is out of range", self.ttl.value);
             problems.push(self.ttl.problem(text).help(
-                "write 10s to 1h: players are silent for as long as their buffer lasts, often 30s",
+                "write 3s to 10m; players are silent for as long as their buffer lasts, often 30s",
             ));
-        }
+        });
         let status = self.status.as_ref().map(|status| {
             let code = u16::try_from(status.0).ok().filter(|code| (400..500).contains(code));
             code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or_else(|| {
@@ -102,9 +97,9 @@ impl Config {
                 status.problem(text).help("write 400 to 499; players retry 5xx")
             })
         });
-        match (pepper, status.transpose()) {
-            (Ok(pepper), Ok(status)) if problems.is_empty() => Ok(Checked { pepper, status }),
-            (_, status) => {
+        match (pepper, timing, status.transpose()) {
+            (Ok(pepper), Ok(timing), Ok(status)) => Ok(Checked { pepper, timing, status }),
+            (.., status) => {
                 problems.extend(status.err());
                 Err(problems)
             }

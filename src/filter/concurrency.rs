@@ -2,10 +2,8 @@
 //!
 //! How many may play, and what holds when the store is gone, is the room `concurrency`'s knowledge.
 
-mod playback;
-
 use super::{Decision, Fact, Filter, Halt, Parts};
-use crate::concurrency::{Admission, Policy, Stream};
+use crate::concurrency::{Policy, Stream, lease_field, playback_id};
 use crate::denial::{Code, Denial};
 use crate::exchange::{Cause, Exchange, Finding};
 use crate::problem::Problem;
@@ -13,7 +11,7 @@ use crate::request::Request;
 use crate::units::Text;
 use crate::yaml::At;
 use async_trait::async_trait;
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
 use streamgate_lease::{LeaseId, Replace};
@@ -24,9 +22,6 @@ pub(super) type Config = At<Text>;
 /// The account's hash and the lease, as upstreams see them.
 const ACCOUNT_FIELD: HeaderName = HeaderName::from_static("x-streamgate-account");
 const LEASE_FIELD: HeaderName = HeaderName::from_static("x-streamgate-lease");
-
-/// The lease, as clients see it.
-const ANSWER_FIELD: HeaderName = HeaderName::from_static("streamgate-lease");
 
 /// Takes over on a media request: `oldest`, or the code of a stream.
 const REPLACE_PARAM: &str = "streamgate-replace";
@@ -52,7 +47,7 @@ impl Filter for ConcurrencyFilter {
 
     async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision {
         let session = known.session().expect("the chain was compiled behind `session`");
-        let playback = playback::id(request);
+        let playback = playback_id(request);
         let mut stream = Stream::of_player(playback.as_deref());
         if let Some(wish) = request.query_value(REPLACE_PARAM) {
             stream.replace = replace(wish)?;
@@ -76,22 +71,23 @@ impl Filter for ConcurrencyFilter {
         }
     }
 
+    fn during(&self, known: &Exchange) -> Result<(), Denial> {
+        let Some(lease) = known.lease() else { return Ok(()) };
+        match self.policy.leases().touch(&lease.holder(), &lease.id()) {
+            Some(_) => Ok(()),
+            None => Err(Code::StreamTerminated.into()),
+        }
+    }
+
     fn response(&self, head: &mut ResponseHeader, known: &Exchange) {
         if let Some(lease) = known.lease() {
-            let field = HeaderValue::try_from(format!(
-                "id=\"{}\", expires={}, renew={}, limit={}, active={}",
-                lease.id(),
-                lease.expires_in().as_secs(),
-                lease.renew_in().as_secs(),
-                lease.limit(),
-                lease.active(),
-            ));
-            let _ = head.insert_header(ANSWER_FIELD, field.expect("digits and base64url"));
+            let (name, value) = lease_field(lease);
+            let _ = head.insert_header(name, value);
         }
     }
 }
 
-/// Reads the wish to take over.
+/// Reads the wish to take over on a media request.
 fn replace(wish: &str) -> Result<Replace, Denial> {
     match wish {
         "oldest" => Ok(Replace::Oldest),

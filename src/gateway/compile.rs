@@ -120,14 +120,15 @@ impl Routes<'_> {
             let end = keep(self.end(route, candidate.as_ref(), chain.as_ref()), problems);
             if let (Some(candidate), Some(chain), Some(end)) = (candidate, chain, end) {
                 let metrics = Arc::new(self.metrics.route(&route.name.0));
-                let (name, forward_token) = (route.name.0.as_str().into(), route.forward_token);
-                routes.push((candidate, Arc::new(Route {
-                    name,
+                let running = Route {
+                    name: route.name.0.as_str().into(),
                     chain,
                     end,
-                    forward_token,
+                    forward_token: route.forward_token,
+                    body_bytes_max: route.max_body.0,
                     metrics,
-                })));
+                };
+                routes.push((candidate, Arc::new(running)));
             }
         }
         problems.extend(route::conflicts(&candidates));
@@ -144,7 +145,7 @@ impl Routes<'_> {
         let ends = "`upstream`, `service`, `redirect`";
         match (&route.upstream, &route.service, &route.redirect) {
             (Some(name), None, None) => Ok(End::Upstream(self.upstreams.find(name)?.clone())),
-            (None, Some(service), None) => self.service(service, chain),
+            (None, Some(service), None) => self.service(service, candidate, chain),
             (None, None, Some(redirect)) => {
                 let candidate = candidate.ok_or_else(Vec::new)?;
                 let target = redirect.compile(&candidate.template);
@@ -164,10 +165,16 @@ impl Routes<'_> {
     fn service(
         &self,
         service: &At<Service>,
+        candidate: Option<&Candidate>,
         chain: Option<&Chain>,
     ) -> Result<End, Vec<Problem>> {
         let Service::Streams(name) = &service.value;
         let policy = self.parts.policies.find(name)?;
+        if let Some(candidate) = candidate.filter(|candidate| !candidate.template.is_open()) {
+            let text = "`streams` has calls below its path, which this route does not take";
+            let help = format!("end the path with `{{*rest}}`: `{}/{{*rest}}`", candidate.path);
+            return Err(vec![Problem::at(candidate.place, text).help(help)]);
+        }
         if chain.is_some_and(|chain| !chain.provides(Fact::Session)) {
             let text = "`streams` needs a session, and no filter of this route makes one known";
             let problem = service.problem(text);

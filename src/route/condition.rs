@@ -48,11 +48,26 @@ impl Conditions {
         usize::from(!self.methods.is_empty()) + self.headers.len() + self.query.len()
     }
 
+    /// Each in words.
+    pub fn describe(&self) -> Vec<String> {
+        let methods: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
+        let methods = (!methods.is_empty()).then(|| methods.join("|"));
+        let shown = |wanted: &Wanted| match wanted {
+            Wanted::Present => "any".to_owned(),
+            Wanted::Exactly(text) => text.clone(),
+        };
+        let headers = self.headers.iter().map(|(name, wanted)| format!("{name}: {}", shown(wanted)));
+        let query = self.query.iter().map(|(name, wanted)| format!("?{name}={}", shown(wanted)));
+        methods.into_iter().chain(headers).chain(query).collect()
+    }
+
+    /// Whether all but the method fit.
     pub fn hold_but_for_method(&self, request: &Request<'_>) -> bool {
         self.headers.iter().all(|(name, wanted)| wanted.holds(request.header(name)))
             && self.query.iter().all(|(name, wanted)| wanted.holds(request.query_value(name)))
     }
 
+    /// Whether the method fits.
     pub fn allows(&self, method: &Method) -> bool {
         // HEAD is GET without the body (RFC 9110 §9.3.2), so who serves one serves the other.
         let is_head_for_get = *method == Method::HEAD && self.methods.contains(&Method::GET);

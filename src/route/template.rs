@@ -59,6 +59,11 @@ impl Template {
         self.segments.iter().filter_map(Segment::name)
     }
 
+    /// Whether it takes all the rest of a path.
+    pub fn is_open(&self) -> bool {
+        matches!(self.segments.last(), Some(Segment::CatchAll(_)))
+    }
+
     /// Whether both match the same paths: parameters may have other names.
     pub fn is_same_shape(&self, other: &Template) -> bool {
         self.cmp_shape(other) == Ordering::Equal
@@ -128,7 +133,7 @@ impl Segment {
 }
 
 /// Which hosts a route serves.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Host {
     /// This very host.
     Exact(String),

@@ -1,7 +1,7 @@
 //! Whether an endpoint is well: asked with a GET every few seconds, remembered as one bit.
 
 use super::Upstream;
-use crate::fetch;
+use crate::fetch::{FetchError, Fetcher, Link};
 use crate::units::{Count, Text, Time};
 use crate::yaml::At;
 use schemars::JsonSchema;
@@ -64,9 +64,12 @@ impl Health {
 pub struct Probe {
     upstream: Arc<Upstream>,
     config: Config,
-    /// Answers in a row that contradict the verdict, per endpoint.
-    contradictions: Vec<u32>,
+    /// Per endpoint: how it is asked, and answers in a row that contradict the verdict.
+    endpoints: Vec<(Option<Fetcher>, u32)>,
 }
+
+/// An answer longer than this is no answer to a question about health.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// A verdict that changed.
 #[derive(Debug)]
@@ -77,8 +80,12 @@ pub struct Change {
 
 impl Probe {
     pub(super) fn new(upstream: Arc<Upstream>, config: Config) -> Self {
-        let contradictions = vec![0; upstream.endpoints.len()];
-        Probe { upstream, config, contradictions }
+        let fetcher = |endpoint: &super::Endpoint| {
+            let link = Link::parse(&format!("http://{}{}", endpoint.address, config.path.0), true);
+            link.ok().and_then(|link| Fetcher::open(&link).ok())
+        };
+        let endpoints = upstream.endpoints.iter().map(|e| (fetcher(e), 0)).collect();
+        Probe { upstream, config, endpoints }
     }
 
     pub fn upstream(&self) -> &Upstream {
@@ -93,11 +100,13 @@ impl Probe {
     /// Asks every endpoint once and tells what changed.
     pub async fn round(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
-        for (endpoint, contradictions) in
-            self.upstream.endpoints.iter().zip(&mut self.contradictions)
+        for (endpoint, (fetcher, contradictions)) in
+            self.upstream.endpoints.iter().zip(&mut self.endpoints)
         {
-            let url = format!("http://{}{}", endpoint.address, self.config.path.0);
-            let is_well = fetch::is_well(&url, self.config.timeout.0).await;
+            let is_well = match fetcher {
+                Some(fetcher) => is_well(fetcher, self.config.timeout.0).await,
+                None => true,
+            };
             if is_well == endpoint.health.is_well() {
                 *contradictions = 0;
                 continue;
@@ -110,5 +119,13 @@ impl Probe {
             }
         }
         changes
+    }
+}
+
+async fn is_well(fetcher: &Fetcher, within: std::time::Duration) -> bool {
+    match tokio::time::timeout(within, fetcher.get(ANSWER_BYTES_MAX)).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(FetchError::Status(status))) => (200..300).contains(&status),
+        Ok(Err(_)) | Err(_) => false,
     }
 }

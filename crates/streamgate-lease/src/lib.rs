@@ -12,6 +12,8 @@ mod keeper;
 mod lease;
 mod leases;
 pub mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod roster;
 mod stats;
 mod store;

@@ -16,7 +16,7 @@ const CMCD_PARAM: &str = "CMCD";
 
 /// The id that this request carries. One that is empty or too long counts as none: the session is
 /// then the stream, which can only be stricter.
-pub(super) fn id<'r>(request: &Request<'r>) -> Option<Cow<'r, str>> {
+pub fn playback_id<'r>(request: &Request<'r>) -> Option<Cow<'r, str>> {
     let found = request
         .header(PLAYBACK_FIELD)
         .map(Cow::Borrowed)
@@ -48,7 +48,7 @@ mod tests {
         }
         let head = head.body(()).expect("a request").into_parts().0;
         let request = Request::read(&head).expect("a good request");
-        assert_eq!(id(&request).as_deref(), expected, "{uri} {fields:?}");
+        assert_eq!(playback_id(&request).as_deref(), expected, "{uri} {fields:?}");
     }
 
     #[test]
