@@ -13,12 +13,20 @@ pub struct Exception {
     pub reason: &'static str,
 }
 
-pub const EXCEPTIONS: &[Exception] = &[Exception {
-    rule: "script",
-    file: "crates/tidy/src/script.rs",
-    about: "Lua in a Rust string",
-    reason: "these are the words that the rule looks for",
-}];
+pub const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        rule: "script",
+        file: "crates/tidy/src/script.rs",
+        about: "Lua in a Rust string",
+        reason: "these are the words that the rule looks for",
+    },
+    Exception {
+        rule: "size",
+        file: "src/metrics.rs",
+        about: "`new` has",
+        reason: "the table of metrics: one entry per family, with its help and labels",
+    },
+];
 
 impl Exception {
     fn excuses(&self, finding: &Finding) -> bool {
