@@ -52,6 +52,7 @@ const BORDERS: &[Border] = &[
     border("tokio::task::spawn", &["server", "edge", "main"], SPAWN),
     border("tokio::runtime::Builder", &["server", "edge", "main", "cli"], SPAWN),
     border("std::thread::spawn", &["server", "edge", "main"], SPAWN),
+    border("std::thread::sleep", &[], "it stops a worker and every connection on it"),
     border("std::fs", FILED, FILES),
     border("tokio::fs", FILED, FILES),
     border("std::env", &["yaml", "cli", "main"], "the environment is read where it is parsed"),

@@ -80,10 +80,12 @@ impl Source {
     }
 }
 
-/// Tests by their place: `tests/`, `benches/`, `tests.rs`.
+/// Tests by their place: `tests/`, `x/tests.rs`, `fuzz/`, and the micro benches in `benches/`. A bench
+/// that is a program of its own is a program.
 fn is_test_path(path: &str) -> bool {
     let mut steps = path.split('/');
-    steps.any(|step| matches!(step, "tests" | "tests.rs" | "benches" | "fuzz"))
+    let bench = path.strip_prefix("benches/").is_some_and(|inside| !inside.contains('/'));
+    bench || steps.any(|step| matches!(step, "tests" | "tests.rs" | "fuzz"))
 }
 
 /// The items under `#[cfg(test)]`.
