@@ -80,8 +80,8 @@ impl Source {
     }
 }
 
-/// Tests by their place: `tests/`, `x/tests.rs`, `fuzz/`, and the micro benches in `benches/`. A bench
-/// that is a program of its own is a program.
+/// Tests by their place: `tests/`, `x/tests.rs`, `fuzz/`, and the micro benches in `benches/`.
+/// A bench that is a program of its own is a program.
 fn is_test_path(path: &str) -> bool {
     let mut steps = path.split('/');
     let bench = path.strip_prefix("benches/").is_some_and(|inside| !inside.contains('/'));
