@@ -41,23 +41,26 @@ pub enum Finding {
     Nothing,
     /// The token was verified.
     Session(Arc<Session>),
-    /// The stream may play; `account` is the holder behind which the account hides.
-    Stream {
-        account: Holder,
-        account_field: HeaderValue,
-        admission: Admission,
-    },
+    /// The stream may play.
+    Stream(Account, Admission),
 }
 
 /// What stands behind a refusal, for those who count and tell it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Cause {
     /// The refusal's code says it all.
     Plain,
     /// The token was not taken.
     Token(Refused),
     /// The stream was not let in.
-    Stream(Outcome),
+    Stream(Outcome, Account),
+}
+
+/// The hash behind which an account hides, with its header field's value.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub holder: Holder,
+    pub field: HeaderValue,
 }
 
 /// All that is known of one request.
@@ -67,7 +70,7 @@ pub struct Exchange {
     pub client: Option<SocketAddr>,
     pub began: Instant,
     session: Option<Arc<Session>>,
-    account: Option<(Holder, HeaderValue)>,
+    account: Option<Account>,
     lease: Option<Lease>,
     stream_outcome: Option<Outcome>,
     session_reason: Option<Refused>,
@@ -94,8 +97,8 @@ impl Exchange {
         match finding {
             Finding::Nothing => {}
             Finding::Session(session) => self.session = Some(session),
-            Finding::Stream { account, account_field, admission } => {
-                self.account = Some((account, account_field));
+            Finding::Stream(account, admission) => {
+                self.account = Some(account);
                 match admission {
                     Admission::Held(lease, outcome) => {
                         self.lease = Some(lease);
@@ -115,7 +118,10 @@ impl Exchange {
         match cause {
             Cause::Plain => {}
             Cause::Token(reason) => self.session_reason = Some(reason),
-            Cause::Stream(outcome) => self.stream_outcome = Some(outcome),
+            Cause::Stream(outcome, account) => {
+                self.stream_outcome = Some(outcome);
+                self.account = Some(account);
+            }
         }
     }
 
@@ -127,8 +133,8 @@ impl Exchange {
         self.lease.as_ref()
     }
 
-    /// The hash behind which the account hides, with its header value.
-    pub fn account(&self) -> Option<&(Holder, HeaderValue)> {
+    /// The account that was asked about, if a stream was judged.
+    pub fn account(&self) -> Option<&Account> {
         self.account.as_ref()
     }
 

@@ -153,7 +153,7 @@ impl Metrics {
             ),
             stream_decisions: f.counters(
                 "stream_decisions_total",
-                "Streams judged on routes with `concurrency`, and by the streams API.",
+                "Requests judged on routes with `concurrency`, and refusals of the streams API.",
                 &["route", "decision"],
             ),
             stream_leases: f.gauges(

@@ -100,6 +100,7 @@ impl Proxy {
                 denial.reply(ctx.exchange.id.as_str())
             }
         };
+        ctx.count_sent(reply.body.len());
         respond::send(downstream, reply).await?;
         Ok(true)
     }

@@ -5,7 +5,7 @@
 use super::{Decision, Fact, Filter, Halt, Parts};
 use crate::concurrency::{Policy, Stream, lease_field, playback_id};
 use crate::denial::{Code, Denial};
-use crate::exchange::{Cause, Exchange, Finding};
+use crate::exchange::{Account, Cause, Exchange, Finding};
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::units::Text;
@@ -54,17 +54,17 @@ impl Filter for ConcurrencyFilter {
             stream.anew = true;
         }
         let viewer = self.policy.viewer(session);
-        let (account, account_field) = (viewer.holder, viewer.field.clone());
+        let account = Account { holder: viewer.holder, field: viewer.field.clone() };
         match self.policy.admit(session, stream).await {
-            Ok(admission) => Ok(Finding::Stream { account, account_field, admission }),
-            Err(refused) => Err(Halt::Deny(refused.denial, Cause::Stream(refused.outcome))),
+            Ok(admission) => Ok(Finding::Stream(account, admission)),
+            Err(no) => Err(Halt::Deny(no.denial, Cause::Stream(no.outcome, account))),
         }
     }
 
     fn upstream_request(&self, head: &mut RequestHeader, known: &Exchange) {
         // Inserting fails only for names that are none.
-        if let Some((_, field)) = known.account() {
-            let _ = head.insert_header(ACCOUNT_FIELD, field.clone());
+        if let Some(account) = known.account() {
+            let _ = head.insert_header(ACCOUNT_FIELD, account.field.clone());
         }
         if let Some(lease) = known.lease() {
             let _ = head.insert_header(LEASE_FIELD, lease.id().to_string());

@@ -136,6 +136,11 @@ impl Ctx {
         self.is_tunnel || self.request_bytes <= max
     }
 
+    /// Counts an answer of our own.
+    pub(super) fn count_sent(&mut self, bytes: usize) {
+        self.response_bytes += bytes as u64;
+    }
+
     /// Counts a piece of the answer; now and then asks the filters whether it may go on.
     pub(super) fn send(&mut self, chunk: Option<&Bytes>) -> Result<(), Denial> {
         self.response_bytes += chunk.map_or(0, |chunk| chunk.len() as u64);

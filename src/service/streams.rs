@@ -11,7 +11,7 @@ use crate::concurrency::{
     unavailable,
 };
 use crate::denial::{Code, Denial, Reply};
-use crate::exchange::Cause;
+use crate::exchange::{Account, Cause};
 use crate::filter::Halt;
 use crate::request::Request;
 use crate::route::Captures;
@@ -131,7 +131,9 @@ impl Call {
     async fn admit(&self, stream: Stream<'_>) -> Result<Admission, Halt> {
         let admitted = self.policy.admit(&self.session, stream).await;
         admitted.map_err(|Refusal { denial, outcome }| {
-            Halt::Deny(conflict(denial), Cause::Stream(outcome))
+            let viewer = self.policy.viewer(&self.session);
+            let account = Account { holder: viewer.holder, field: viewer.field.clone() };
+            Halt::Deny(conflict(denial), Cause::Stream(outcome, account))
         })
     }
 }

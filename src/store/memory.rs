@@ -40,6 +40,18 @@ impl MemorySessions {
         self.known.forget(session);
     }
 
+    /// A session that is active stays so for `ttl` from now; `false` when it is not active.
+    pub fn extend(&self, session: &str, ttl: Duration) -> bool {
+        let now = Instant::now();
+        match self.active.lock().get_mut(session) {
+            Some(expires) if *expires > now => {
+                *expires = now + ttl;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The session is over, at once.
     pub fn delete(&self, session: &str) {
         self.active.lock().remove(session);

@@ -30,6 +30,7 @@ pub(crate) struct Login {
 
 #[derive(Deserialize)]
 struct Written {
+    #[serde(alias = "username")]
     account: String,
     password: String,
     #[serde(default)]

@@ -1,0 +1,39 @@
+//! A session store for the auth service that writes into the gateway's embedded one: a memory store
+//! has no other writer than its own process.
+
+use async_trait::async_trait;
+use auth::{SessionStore, StoreDown};
+use std::time::Duration;
+use streamgate::server::Running;
+use streamgate::store::MemorySessions;
+
+pub(crate) struct Embedded(MemorySessions);
+
+impl Embedded {
+    /// The first embedded store of a gateway.
+    pub(crate) fn of(gateway: &Running) -> Option<Self> {
+        let stores = gateway.shared.open_stores();
+        stores.iter().find_map(|store| store.memory_sessions().cloned()).map(Embedded)
+    }
+}
+
+#[async_trait]
+impl SessionStore for Embedded {
+    async fn put(&self, sid: &str, ttl: Duration) -> Result<(), StoreDown> {
+        self.0.put(sid, ttl);
+        Ok(())
+    }
+
+    async fn extend(&self, sid: &str, ttl: Duration) -> Result<bool, StoreDown> {
+        Ok(self.0.extend(sid, ttl))
+    }
+
+    async fn is_live(&self, sid: &str) -> Result<bool, StoreDown> {
+        Ok(self.0.is_active(sid))
+    }
+
+    async fn delete(&self, sid: &str) -> Result<(), StoreDown> {
+        self.0.delete(sid);
+        Ok(())
+    }
+}
