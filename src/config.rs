@@ -3,7 +3,7 @@
 //! Each room keeps the shape of its own part. What the parts mean together is `gateway`'s business.
 
 use crate::problem::{Problem, Report};
-use crate::units::{Address, FilePath, Secret, Size, Text, Workers};
+use crate::units::{Address, FilePath, Secret, Size, Text, Time, Workers};
 use crate::yaml::{self, At, Entries, Environment};
 use crate::{concurrency, filter, route, session, store, upstream};
 use schemars::JsonSchema;
@@ -48,6 +48,20 @@ pub struct Listener {
     /// Names it in logs and metrics.
     pub name: At<Text>,
     pub address: At<Address>,
+    /// How long the head of a request may take.
+    #[serde(default = "head_timeout")]
+    pub head_timeout: Time,
+    /// How long a connection is kept open between two requests.
+    #[serde(default = "idle_timeout")]
+    pub idle_timeout: Time,
+}
+
+fn head_timeout() -> Time {
+    Time::secs(15)
+}
+
+fn idle_timeout() -> Time {
+    Time::secs(75)
 }
 
 /// The admin port.

@@ -17,11 +17,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How long a connection may stay open between two requests, in seconds.
-pub const IDLE_SECS: u64 = 75;
-
-/// How long the head of a request may take from its connection's beginning.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// One listener's name and patience.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its place in the file.
+    pub number: usize,
+    pub name: Arc<str>,
+    /// How long the head of a request may take.
+    pub head_timeout: Duration,
+    /// How long a connection is kept open between two requests.
+    pub idle_timeout: Duration,
+}
 
 /// How many requests one connection may carry; closing now and then gives its memory back.
 const REQUESTS_PER_CONNECTION_MAX: u32 = 1_000;
@@ -40,14 +46,14 @@ pub fn head_was_read() {
 /// Wraps the proxy of one listener.
 pub struct Edge<P> {
     proxy: Arc<P>,
-    listener: Arc<str>,
+    listener: Arc<Listener>,
     observe: Observe,
     options: HttpServerOptions,
     in_flight: InFlight,
 }
 
 impl<P: HttpServerApp> Edge<P> {
-    pub fn new(proxy: P, listener: Arc<str>, observe: Observe, in_flight: InFlight) -> Self {
+    pub fn new(proxy: P, listener: Arc<Listener>, observe: Observe, in_flight: InFlight) -> Self {
         let mut options = HttpServerOptions::default();
         options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION_MAX);
         Edge { proxy: Arc::new(proxy), listener, observe, options, in_flight }
@@ -64,19 +70,19 @@ impl<P: HttpServerApp + Send + Sync + 'static> HttpServerApp for Edge<P> {
         // Between two requests a connection may be idle first; the head's own time comes on top.
         let is_first =
             session.get_keepalive_reuses_remaining() == Some(REQUESTS_PER_CONNECTION_MAX);
-        let idle = Duration::from_secs(if is_first { 0 } else { IDLE_SECS });
+        let idle = if is_first { Duration::ZERO } else { self.listener.idle_timeout };
         let read = Arc::new(Notify::new());
         let exchange =
             HEAD_READ.scope(Arc::clone(&read), self.proxy.process_new_http(session, shutdown));
         tokio::pin!(exchange);
-        let deadline = tokio::time::sleep(idle + HEAD_TIMEOUT);
+        let deadline = tokio::time::sleep(idle + self.listener.head_timeout);
         tokio::pin!(deadline);
         tokio::select! {
             biased;
             ended = &mut exchange => return ended,
             () = read.notified() => {}
             () = &mut deadline => {
-                self.observe.head_timed_out(&self.listener);
+                self.observe.head_timed_out(&self.listener.name);
                 return None;
             }
         }

@@ -132,7 +132,7 @@ fn count(n: usize, what: &str) -> String {
 }
 
 /// Keys whose values are secrets; a literal one must not be repeated in a message.
-const SECRET_KEYS: [&str; 4] = ["hs256:", "pepper:", "token:", "password:"];
+const SECRET_KEYS: [&str; 6] = ["hs256:", "hs384:", "hs512:", "pepper:", "token:", "password:"];
 
 /// The line as it may be shown: what stands after a secret's key is masked, unless it only names
 /// a variable of the environment.

@@ -10,7 +10,7 @@ mod respond;
 pub use context::Ctx;
 
 use crate::denial::{Code, Denial, Reply};
-use crate::edge::{self, head};
+use crate::edge::{self, Listener, head};
 use crate::filter::Halt;
 use crate::forward;
 use crate::gateway::{End, Gateway};
@@ -45,8 +45,7 @@ const TUNNEL_IDLE: Duration = Duration::from_secs(300);
 pub struct Proxy {
     live: Arc<ArcSwap<Gateway>>,
     observe: Observe,
-    /// Its number and name, for metrics.
-    listener: (usize, Arc<str>),
+    listener: Arc<Listener>,
 }
 
 /// Where a request goes that was let pass.
@@ -56,7 +55,7 @@ enum Onward {
 }
 
 impl Proxy {
-    pub fn new(live: Arc<ArcSwap<Gateway>>, observe: Observe, listener: (usize, Arc<str>)) -> Self {
+    pub fn new(live: Arc<ArcSwap<Gateway>>, observe: Observe, listener: Arc<Listener>) -> Self {
         Proxy { live, observe, listener }
     }
 
@@ -130,7 +129,7 @@ impl ProxyHttp for Proxy {
         ctx.exchange.client = downstream.client_addr().and_then(|a| a.as_inet().copied());
         let is_tunnel = downstream.is_upgrade_req();
         let read_timeout = if is_tunnel { TUNNEL_IDLE } else { BODY_READ_TIMEOUT };
-        downstream.set_keepalive(Some(edge::IDLE_SECS));
+        downstream.set_keepalive(Some(self.listener.idle_timeout.as_secs().max(1)));
         downstream.set_read_timeout(Some(read_timeout));
         downstream.set_write_timeout(Some(WRITE_TIMEOUT));
         downstream.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
@@ -290,7 +289,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, downstream: &mut Downstream, _: Option<&Error>, ctx: &mut Ctx) {
-        let listener = (self.listener.0, &*self.listener.1);
+        let listener = (self.listener.number, &*self.listener.name);
         self.observe.exchange_ended(&ctx.ended(downstream, listener));
     }
 }

@@ -8,7 +8,7 @@ mod task;
 use crate::admin::{self, Admin};
 use crate::config::{Loaded, LogTarget};
 use crate::edge::bind::{self, Taken};
-use crate::edge::{Edge, InFlight};
+use crate::edge::{Edge, InFlight, Listener};
 use crate::fetch;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
@@ -74,11 +74,16 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     let compiled = Gateway::compile(&loaded, &shared, &metrics);
     let (gateway, warnings) = compiled.map_err(StartError::Config)?;
     let config = &loaded.config;
-    let bound = config.listeners.iter().map(|listener| {
-        let name = listener.name.0.clone();
-        bind::bind(&name, listener.address.0).map(|socket| (name, socket))
+    let bound = config.listeners.iter().enumerate().map(|(number, written)| {
+        let listener = Listener {
+            number,
+            name: written.name.0.as_str().into(),
+            head_timeout: written.head_timeout.0,
+            idle_timeout: written.idle_timeout.0,
+        };
+        bind::bind(&listener.name, written.address.0).map(|socket| (Arc::new(listener), socket))
     });
-    let bound: Vec<(String, TcpListener)> = bound.collect::<Result<_, Taken>>()?;
+    let bound: Vec<(Arc<Listener>, TcpListener)> = bound.collect::<Result<_, Taken>>()?;
     let admin_socket = bind::bind("admin", config.admin.address.0)?;
     let admin = address(&admin_socket)?;
     let (access, log) = open_log(&config.access_log.to)?;
@@ -96,14 +101,14 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
         ..ServerConf::default()
     });
     let mut listeners = Vec::new();
-    for (number, (name, socket)) in bound.into_iter().enumerate() {
-        let label: Arc<str> = name.as_str().into();
-        let proxy = Proxy::new(live.clone(), observe.clone(), (number, label.clone()));
+    for (listener, socket) in bound {
+        let proxy = Proxy::new(live.clone(), observe.clone(), listener.clone());
         let proxy = http_proxy(&conf, proxy);
-        let app = Edge::new(proxy, label, observe.clone(), in_flight.clone());
+        let app = Edge::new(proxy, listener.clone(), observe.clone(), in_flight.clone());
         let local = address(&socket)?;
-        task::listen(&edge, service(&name, local, app), fds(local, socket), stopped.clone());
-        listeners.push((name, local));
+        let service = service(&listener.name, local, app);
+        task::listen(&edge, service, fds(local, socket), stopped.clone());
+        listeners.push((listener.name.to_string(), local));
     }
     let admin_state = Arc::new(Admin::new(
         &loaded.config,

@@ -1,0 +1,10 @@
+//! The gateway as its users meet it: real sockets, real upstreams, a real Redis.
+
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+mod admin;
+mod concurrency;
+mod session;
+mod store;
