@@ -7,6 +7,7 @@
 mod algorithm;
 mod claims;
 mod desk;
+mod header;
 mod json;
 mod jwk;
 pub mod key;
@@ -19,7 +20,7 @@ mod verifier;
 
 pub use algorithm::Algorithm;
 pub use jwk::Skipped;
-pub use key_set::KeySet;
+pub use key_set::{KeySet, Refresh};
 pub use refused::Refused;
 pub use verifier::Verifier;
 
@@ -108,11 +109,6 @@ impl Config {
             let text = format!("at most {REMEMBER_MAX} tokens are remembered");
             problems.push(self.remember.problem(text).help("each takes about 2 KiB"));
         }
-        for (claim, header) in self.claims_to_headers.iter().filter(|(_, name)| !is_name(&name.0)) {
-            let text = format!("`{}` cannot be the name of a header", header.value);
-            let help = format!("write, for example, `{}: X-{}`", claim.value, claim.value);
-            problems.push(header.problem(text).help(help));
-        }
         problems
     }
 
@@ -147,7 +143,7 @@ impl Config {
     }
 }
 
-/// Whether cookies and headers may be called so (RFC 9110, token).
+/// Whether cookies may be called so (RFC 9110, token).
 fn is_name(text: &str) -> bool {
     http::HeaderName::from_bytes(text.as_bytes()).is_ok()
 }

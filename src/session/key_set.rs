@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 /// The largest key set that is read, in bytes.
@@ -205,32 +204,17 @@ impl KeySet {
         self.settings == other.settings
     }
 
-    /// Keeps the set up to date until `stop` turns true or its sender is gone. Each attempt is
-    /// told to `tell`. A second call while one is running returns at once.
-    pub async fn run(&self, mut stop: watch::Receiver<bool>, tell: impl Fn(&KeySet, &Refresh)) {
+    /// Keeps the set up to date until `stop` is done. Each attempt is told to `tell`. A second
+    /// call while one is running returns at once.
+    pub async fn run(&self, stop: impl Future<Output = ()>, tell: impl Fn(&KeySet, &Refresh)) {
         if self.is_running.swap(true, Ordering::AcqRel) {
             return;
         }
         let _running = Running(self);
-        let mut due = match self.settings.source {
-            Source::Url(_) => Instant::now(),
-            Source::File(_) => Instant::now() + self.pause(true),
-        };
-        let mut fetcher = None;
-        loop {
-            tokio::select! {
-                _ = stop.wait_for(|is_over| *is_over) => return,
-                () = sleep_until(due) => {}
-                () = self.desk.called() => {}
-            }
-            self.desk.begin();
-            let document = tokio::select! {
-                _ = stop.wait_for(|is_over| *is_over) => return,
-                document = self.read(&mut fetcher) => document,
-            };
-            let refresh = self.settle(document);
-            due = Instant::now() + self.pause(!matches!(refresh, Refresh::Failed(_)));
-            tell(self, &refresh);
+        tokio::select! {
+            biased;
+            () = stop => {}
+            () = self.keep_fresh(tell) => {}
         }
     }
 
@@ -275,6 +259,24 @@ impl KeySet {
         };
         count.fetch_add(1, Ordering::Relaxed);
         wait
+    }
+
+    async fn keep_fresh(&self, tell: impl Fn(&KeySet, &Refresh)) {
+        let mut fetcher = None;
+        let mut due = match self.settings.source {
+            Source::Url(_) => Instant::now(),
+            Source::File(_) => Instant::now() + self.pause(true),
+        };
+        loop {
+            tokio::select! {
+                () = sleep_until(due) => {}
+                () = self.desk.called() => {}
+            }
+            self.desk.begin();
+            let refresh = self.settle(self.read(&mut fetcher).await);
+            due = Instant::now() + self.pause(!matches!(refresh, Refresh::Failed(_)));
+            tell(self, &refresh);
+        }
     }
 
     async fn read(&self, fetcher: &mut Option<Fetcher>) -> Result<Bytes, KeySetError> {
