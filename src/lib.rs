@@ -1,8 +1,11 @@
 //! streamgate: an edge gateway for video platforms.
 
-pub mod clock;
-pub mod fetch;
-pub mod problem;
 pub mod session;
+
+pub mod fetch;
+
 pub mod units;
 pub mod yaml;
+
+pub mod clock;
+pub mod problem;

@@ -92,8 +92,8 @@ impl Config {
         let mut problems = Vec::new();
         if self.keys.is_empty() || self.keys.len() > KEYS_MAX {
             let text = format!("a session needs 1 to {KEYS_MAX} keys, and has {}", self.keys.len());
-            problems
-                .push(self.keys.problem(text).help("add `- hs256: …`, `- pem: …` or `- jwks: …`"));
+            let help = "add `- hs256: …`, `- pem: …` or `- jwks: …`";
+            problems.push(self.keys.problem(text).help(help));
         }
         for text in [&self.issuer, &self.audience].into_iter().flatten() {
             if text.0.is_empty() {

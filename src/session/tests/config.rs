@@ -2,7 +2,8 @@
 
 use super::fixture::*;
 use crate::problem::{Level, Problem};
-use crate::session::{Config, WhenStoreFails};
+use crate::session::{Config, Refused, Verifier, WhenStoreFails};
+use crate::yaml::{self, Entries, Environment};
 use serde_json::json;
 use std::path::Path;
 
@@ -133,5 +134,28 @@ fn editors_know_every_key() {
     let schema = serde_json::to_string(&schemars::schema_for!(Config)).unwrap();
     for word in ["hs256", "jwks", "allow_http", "EdDSA", "claims_to_headers", "when_store_fails"] {
         assert!(schema.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn the_page_tells_the_truth() {
+    let page = include_str!("../../../docs/filters/session.md");
+    let blocks = page.split("```yaml\n# fragment of: sessions\n").skip(1);
+    let blocks: Vec<&str> = blocks.map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(blocks.len(), 2);
+    let env = ["SESSION_SECRET", "SESSION_SECRET_BEFORE"];
+    let env = env.into_iter().fold(Environment::default(), |env, name| env.with(name, SECRET));
+    for block in blocks {
+        let sessions: Entries<Config> = yaml::parse(block, &env).unwrap();
+        assert_eq!(sessions.names().collect::<Vec<_>>(), ["viewers"]);
+        for (_, config) in sessions.iter() {
+            // Everything but the files that the page only speaks of.
+            let told = Verifier::compile("viewers", config, &[], Path::new("/nowhere"));
+            let all = told.err().unwrap_or_default();
+            assert!(all.iter().all(|problem| problem.text.contains("cannot be read")), "{all:?}");
+        }
+    }
+    for reason in Refused::REASONS {
+        assert!(page.contains(&format!("`{reason}`")), "{reason}");
     }
 }

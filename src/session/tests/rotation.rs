@@ -149,7 +149,7 @@ async fn the_last_good_set_serves_while_the_issuer_is_down() {
     let before = issuer.told().len();
     pass(DAY).await;
     assert_eq!(verifier.verify(&token).await, Err(Refused::KeysUnavailable));
-    assert_eq!(verifier.key_sets()[0].figures().age, None);
+    assert!(!verifier.key_sets()[0].figures().is_usable);
     issuer.refreshed(before + 1).await;
     // And back again with the first good answer, the very same document.
     issuer.publish(&[a.jwk("a")]);
@@ -170,8 +170,8 @@ async fn without_a_first_set_nothing_can_be_said() {
         assert_eq!(verifier.verify(&token).await, Err(Refused::KeysUnavailable));
     }
     issuer.publish(&[a.jwk("a")]);
-    // The task tries again by itself, sooner than it refreshes.
-    pass(COOL_DOWN + 4 * SECOND).await;
+    // The task tries again by itself, and soon: often both are started together.
+    pass(3 * SECOND).await;
     issuer.refreshed(2).await;
     assert!(verifier.verify(&a.token(None, &claims())).await.is_ok());
 }
