@@ -17,12 +17,14 @@ pub mod mint;
 mod refused;
 mod token;
 mod verifier;
+mod viewer;
 
 pub use algorithm::Algorithm;
 pub use jwk::Skipped;
 pub use key_set::{KeySet, Refresh};
 pub use refused::Refused;
 pub use verifier::Verifier;
+pub use viewer::{Disguise, Viewer};
 
 use crate::problem::{Place, Problem};
 use crate::units::{Count, Text};
@@ -31,6 +33,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
+use std::sync::Arc;
 
 /// The most keys that one kind of session may be configured with.
 const KEYS_MAX: usize = 16;
@@ -129,7 +132,7 @@ impl Config {
     }
 
     fn rules(&self, claims: &[&str]) -> claims::Rules {
-        let mapped = self.claims_to_headers.names();
+        let mapped = self.claims_to_headers.iter().map(|(claim, _)| claim.as_str());
         let mut kept: Vec<Box<str>> =
             claims.iter().copied().chain(mapped).map(Into::into).collect();
         kept.sort();
@@ -155,9 +158,20 @@ pub struct Session {
     id: Box<str>,
     claims: Box<[(Box<str>, Value)]>,
     expires_at: u64,
+    viewer: viewer::Memo,
 }
 
 impl Session {
+    /// Only verification makes one.
+    fn new(
+        account: Box<str>,
+        id: Box<str>,
+        claims: Box<[(Box<str>, Value)]>,
+        expires_at: u64,
+    ) -> Self {
+        Session { account, id, claims, expires_at, viewer: viewer::Memo::default() }
+    }
+
     /// Who is logged in: `sub`. 1 to 256 bytes without control characters. Never for logs.
     pub fn account(&self) -> &str {
         &self.account
@@ -172,6 +186,11 @@ impl Session {
     /// What the token says about `name`, if that claim was asked for when compiling.
     pub fn claim(&self, name: &str) -> Option<&Value> {
         self.claims.iter().find(|(kept, _)| **kept == *name).map(|(_, value)| value)
+    }
+
+    /// The session as a policy with this disguise sees it.
+    pub fn viewer(&self, disguise: &Disguise) -> Arc<Viewer> {
+        self.viewer.viewer(disguise, &self.account, &self.id)
     }
 
     /// `exp`, in seconds since 1970.

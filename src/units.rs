@@ -145,6 +145,39 @@ impl fmt::Display for FilePath {
     }
 }
 
+/// A number of bytes, written `64KiB`, `1MiB`, `2GiB` or as a plain number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+impl Scalar for Size {
+    const EXPECTED: &'static str = "a size such as `64KiB`, `1MiB` or `4096`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let bytes_each: u64 = match unit {
+            "" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err(String::new()),
+        };
+        let number: u64 = number.parse().map_err(|_| String::new())?;
+        number.checked_mul(bytes_each).map(Size).ok_or_else(String::new)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            n if n >= 1 << 30 && n % (1 << 30) == 0 => write!(f, "{}GiB", n >> 30),
+            n if n >= 1 << 20 && n % (1 << 20) == 0 => write!(f, "{}MiB", n >> 20),
+            n if n >= 1 << 10 && n % (1 << 10) == 0 => write!(f, "{}KiB", n >> 10),
+            n => write!(f, "{n}"),
+        }
+    }
+}
+
 /// A whole number from 1 to a million, written as a number or as text that a variable fills in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count(pub u32);
@@ -207,7 +240,7 @@ impl fmt::Display for Workers {
     }
 }
 
-scalars!(Time, Address, Secret, Text, FilePath, Count, Workers);
+scalars!(Time, Address, Secret, Text, FilePath, Size, Count, Workers);
 
 /// Printing and the schema of scalars: text that says what is expected.
 macro_rules! described {
@@ -237,6 +270,7 @@ described!(
     Secret: "string",
     Text: "string",
     FilePath: "string",
+    Size: "integer string",
     Count: "integer string",
     Workers: "integer string",
 );
@@ -269,6 +303,15 @@ mod tests {
         for wrong in ["localhost:80", "127.0.0.1", ":80", "1.2.3.4:99999"] {
             check::<Address>(wrong, None);
         }
+    }
+
+    #[test]
+    fn sizes_parse_and_print() {
+        check::<Size>("1024", Some("1KiB"));
+        check::<Size>("64KiB", Some("64KiB"));
+        check::<Size>("1500", Some("1500"));
+        check::<Size>("1MB", None);
+        check::<Size>("99999999999GiB", None);
     }
 
     #[test]

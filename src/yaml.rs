@@ -3,12 +3,14 @@
 //! What the values mean is not known here: each room reads its own part of the file.
 
 mod environment;
+mod named;
 
 pub use environment::Environment;
+pub use named::Named;
 
 use crate::problem::{Place, Problem, listed, nearest};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_yaml::{DuplicateKeyPolicy, Error, Location, Options, Spanned};
 use std::borrow::Cow;
@@ -105,6 +107,11 @@ pub struct At<T> {
 }
 
 impl<T> At<T> {
+    /// A default: it stands nowhere.
+    pub fn unwritten(value: T) -> Self {
+        At { value, place: Place::default() }
+    }
+
     /// A problem with this very value.
     pub fn problem(&self, text: impl Into<String>) -> Problem {
         Problem::at(self.place, text)
@@ -162,8 +169,9 @@ impl<T> Entries<T> {
         self.0.iter().map(|(name, value)| (name, value))
     }
 
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
+    /// The names with their places.
+    pub fn places(&self) -> Vec<&At<String>> {
+        self.0.iter().map(|(name, _)| name).collect()
     }
 }
 
@@ -209,6 +217,76 @@ impl<T: JsonSchema> JsonSchema for Entries<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let value = generator.subschema_for::<T>();
         schemars::json_schema!({ "type": "object", "additionalProperties": value })
+    }
+}
+
+/// One value, or a list of them, each with its place.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct OneOrMany<T>(Vec<At<T>>);
+
+impl<T> OneOrMany<T> {
+    pub fn iter(&self) -> impl Iterator<Item = &At<T>> {
+        self.0.iter()
+    }
+}
+
+/// What stands in the file; the place of a single value is known only around it.
+enum Written<T> {
+    One(T),
+    Many(Vec<At<T>>),
+}
+
+struct WrittenVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for WrittenVisitor<T> {
+    type Value = Written<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one value or a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(one) = list.next_element()? {
+            all.push(one);
+        }
+        Ok(Written::Many(all))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        T::deserialize(text.into_deserializer()).map(Written::One)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Written<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WrittenVisitor(PhantomData))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let At { value, place } = At::<Written<T>>::deserialize(deserializer)?;
+        Ok(match value {
+            Written::One(value) => OneOrMany(vec![At { value, place }]),
+            Written::Many(all) => OneOrMany(all),
+        })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrMany_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        schemars::json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
     }
 }
 

@@ -53,7 +53,7 @@ impl Rules {
             .kept
             .iter()
             .filter_map(|name| claims.remove(&**name).map(|value| (name.clone(), value)));
-        Ok(Session { claims: kept.collect(), account, id, expires_at })
+        Ok(Session::new(account, id, kept.collect(), expires_at))
     }
 
     fn check_origin(&self, claims: &Map<String, Value>) -> Result<(), Refused> {

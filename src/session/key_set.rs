@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 /// The largest key set that is read, in bytes.
@@ -67,7 +68,9 @@ pub struct Figures {
     pub age: Option<Duration>,
     /// Whether tokens are verified with it: it was read, and not too long ago.
     pub is_usable: bool,
+    /// Attempts that brought a good set, be it the same as before.
     pub refreshes: u64,
+    /// Attempts that did not.
     pub failures: u64,
     /// Tokens with an unknown key that waited for a refresh.
     pub unknown_waited: u64,
@@ -164,16 +167,16 @@ impl KeySet {
         self.settings == other.settings
     }
 
-    /// Keeps the set up to date until `stop` is done. Each attempt is told to `tell`. A second
-    /// call while one is running returns at once.
-    pub async fn run(&self, stop: impl Future<Output = ()>, tell: impl Fn(&KeySet, &Refresh)) {
+    /// Keeps the set up to date until `stop` turns true or its sender is gone. Each attempt is
+    /// told to `tell`. A second call while one is running returns at once.
+    pub async fn run(&self, mut stop: watch::Receiver<bool>, tell: impl Fn(&KeySet, &Refresh)) {
         if self.is_running.swap(true, Ordering::AcqRel) {
             return;
         }
         let _running = Running(self);
         tokio::select! {
             biased;
-            () = stop => {}
+            _ = stop.wait_for(|is_over| *is_over) => {}
             () = self.keep_fresh(tell) => {}
         }
     }
@@ -258,11 +261,16 @@ impl KeySet {
 
     /// Counts the attempt, keeps what it brought, and wakes those who wait.
     fn settle(&self, document: Result<Bytes, KeySetError>) -> Refresh {
-        self.counts.refreshes.fetch_add(1, Ordering::Relaxed);
-        let refresh = document.and_then(|document| self.take(document)).unwrap_or_else(|error| {
-            self.counts.failures.fetch_add(1, Ordering::Relaxed);
-            Refresh::Failed(error)
-        });
+        let refresh = match document.and_then(|document| self.take(document)) {
+            Ok(refresh) => {
+                self.counts.refreshes.fetch_add(1, Ordering::Relaxed);
+                refresh
+            }
+            Err(error) => {
+                self.counts.failures.fetch_add(1, Ordering::Relaxed);
+                Refresh::Failed(error)
+            }
+        };
         let is_known = |kid: &str| self.find(|key| key.is_called(kid).then_some(())).is_some();
         match refresh {
             Refresh::Failed(_) => self.desk.finish(None),

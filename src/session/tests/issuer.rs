@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time;
 
@@ -28,6 +28,7 @@ pub(super) struct Issuer {
     pub(super) address: String,
     tasks: JoinSet<()>,
     told: Arc<Mutex<Vec<Refresh>>>,
+    stop: watch::Sender<bool>,
 }
 
 impl Issuer {
@@ -42,7 +43,7 @@ impl Issuer {
         let app = Router::new().route("/jwks.json", get(answer)).with_state(published.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Issuer { published, address, tasks, told: Arc::default() }
+        Issuer { published, address, tasks, told: Arc::default(), stop: watch::Sender::new(false) }
     }
 
     /// One line of YAML that names it.
@@ -52,12 +53,22 @@ impl Issuer {
 
     /// Runs the verifier's sets, and waits until each was refreshed once.
     pub(super) async fn run(&mut self, verifier: &Verifier) {
-        for set in verifier.key_sets() {
-            let (set, told) = (set.clone(), self.told.clone());
-            let tell = move |_: &_, refresh: &Refresh| told.lock().push(refresh.clone());
-            self.tasks.spawn(async move { set.run(std::future::pending(), tell).await });
-        }
+        self.begin(verifier);
         self.refreshed(verifier.key_sets().len()).await;
+    }
+
+    /// Ends the tasks that keep sets fresh.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Runs the verifier's sets, and waits for nothing.
+    pub(super) fn begin(&mut self, verifier: &Verifier) {
+        for set in verifier.key_sets() {
+            let (set, told, stop) = (set.clone(), self.told.clone(), self.stop.subscribe());
+            let tell = move |_: &_, refresh: &Refresh| told.lock().push(refresh.clone());
+            self.tasks.spawn(async move { set.run(stop, tell).await });
+        }
     }
 
     /// Waits until `count` refreshes were told.

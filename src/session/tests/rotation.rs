@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -179,16 +180,14 @@ async fn without_a_first_set_nothing_can_be_said() {
 #[tokio::test]
 async fn a_request_that_comes_before_the_first_set_waits_for_it() {
     let a = pair();
-    let issuer = Issuer::start(&[a.jwk("a")]).await;
+    let mut issuer = Issuer::start(&[a.jwk("a")]).await;
     issuer.close();
     let verifier = Arc::new(verifier(&issuer.keys()));
     let token = a.token(Some("a"), &claims());
     let mut early = JoinSet::new();
     let theirs = verifier.clone();
     early.spawn(async move { theirs.verify(&token).await.map(|_| ()) });
-    let set = verifier.key_sets()[0].clone();
-    let mut runner = JoinSet::new();
-    runner.spawn(async move { set.run(std::future::pending(), |_, _| ()).await });
+    issuer.begin(&verifier);
     issuer.asked(1).await;
     issuer.open();
     assert_eq!(early.join_all().await, [Ok(())]);
@@ -218,7 +217,8 @@ async fn a_reload_keeps_the_keys_that_are_there() {
     assert!(Arc::ptr_eq(&newer.key_sets()[0], &older.key_sets()[0]));
     drop(older);
     // Its task goes on; a second one has nothing to do.
-    newer.key_sets()[0].run(std::future::pending(), |_, _| ()).await;
+    let (_goes_on, stop) = watch::channel(false);
+    newer.key_sets()[0].run(stop, |_, _| ()).await;
     assert!(newer.verify(&a.token(Some("a"), &claims())).await.is_ok());
     assert_eq!(issuer.hits(), 1);
     let other = format!("{{ jwks: {{ url: \"{}\", refresh: 1h }} }}", issuer.address);
@@ -229,21 +229,18 @@ async fn a_reload_keeps_the_keys_that_are_there() {
 #[tokio::test]
 async fn a_set_whose_task_has_ended_refuses_at_once() {
     let a = pair();
-    let issuer = Issuer::start(&[a.jwk("a")]).await;
+    let mut issuer = Issuer::start(&[a.jwk("a")]).await;
     issuer.close();
     let verifier = Arc::new(verifier(&issuer.keys()));
-    let set = verifier.key_sets()[0].clone();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move { set.run(async { stopped.await.unwrap() }, |_, _| ()).await });
+    issuer.begin(&verifier);
     issuer.asked(1).await;
     let token = a.token(Some("a"), &claims());
     let mut waiter = JoinSet::new();
     waiter.spawn(async move { verifier.verify(&token).await.map(|_| ()) });
     tokio::task::yield_now().await;
-    stop.send(()).unwrap();
-    assert_eq!(waiter.join_all().await, [Err(Refused::KeysUnavailable)]);
-    tasks.join_all().await;
+    issuer.stop();
+    let refused = tokio::time::timeout(SECOND, waiter.join_all()).await.expect("at once");
+    assert_eq!(refused, [Err(Refused::KeysUnavailable)]);
 }
 
 #[tokio::test]
@@ -266,8 +263,9 @@ async fn a_file_is_read_again_when_a_new_key_is_asked_for() {
     folder.write("set.json", &super::issuer::document(&[a.jwk("a")]));
     let verifier = verifier_in("{ jwks: { file: set.json } }", &folder.0);
     let set = verifier.key_sets()[0].clone();
+    let (_goes_on, stop) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    tasks.spawn(async move { set.run(std::future::pending(), |_, _| ()).await });
+    tasks.spawn(async move { set.run(stop, |_, _| ()).await });
     assert!(verifier.verify(&a.token(Some("a"), &claims())).await.is_ok());
     folder.write("set.json", &super::issuer::document(&[b.jwk("b")]));
     assert!(verifier.verify(&b.token(Some("b"), &claims())).await.is_ok());
