@@ -7,6 +7,7 @@
 mod algorithm;
 mod claims;
 mod desk;
+mod header;
 mod json;
 mod jwk;
 pub mod key;
@@ -20,7 +21,7 @@ mod viewer;
 
 pub use algorithm::Algorithm;
 pub use jwk::Skipped;
-pub use key_set::KeySet;
+pub use key_set::{KeySet, Refresh};
 pub use refused::Refused;
 pub use verifier::Verifier;
 pub use viewer::{Disguise, Viewer};
@@ -94,8 +95,8 @@ impl Config {
         let mut problems = Vec::new();
         if self.keys.is_empty() || self.keys.len() > KEYS_MAX {
             let text = format!("a session needs 1 to {KEYS_MAX} keys, and has {}", self.keys.len());
-            problems
-                .push(self.keys.problem(text).help("add `- hs256: …`, `- pem: …` or `- jwks: …`"));
+            let help = "add `- hs256: …`, `- pem: …` or `- jwks: …`";
+            problems.push(self.keys.problem(text).help(help));
         }
         for text in [&self.issuer, &self.audience].into_iter().flatten() {
             if text.0.is_empty() {
@@ -110,11 +111,6 @@ impl Config {
         if self.remember.0 > REMEMBER_MAX {
             let text = format!("at most {REMEMBER_MAX} tokens are remembered");
             problems.push(self.remember.problem(text).help("each takes about 2 KiB"));
-        }
-        for (claim, header) in self.claims_to_headers.iter().filter(|(_, name)| !is_name(&name.0)) {
-            let text = format!("`{}` cannot be the name of a header", header.value);
-            let help = format!("write, for example, `{}: X-{}`", claim.value, claim.value);
-            problems.push(header.problem(text).help(help));
         }
         problems
     }
@@ -150,7 +146,7 @@ impl Config {
     }
 }
 
-/// Whether cookies and headers may be called so (RFC 9110, token).
+/// Whether cookies may be called so (RFC 9110, token).
 fn is_name(text: &str) -> bool {
     http::HeaderName::from_bytes(text.as_bytes()).is_ok()
 }

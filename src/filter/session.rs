@@ -29,12 +29,7 @@ struct SessionFilter {
 
 pub(super) fn build(config: &Config, parts: &Parts) -> Result<Box<dyn Filter>, Vec<Problem>> {
     let sessions = parts.sessions.find(config)?.clone();
-    let mapped = sessions.config.claims_to_headers.iter();
-    // That they are names of fields was checked when the session was compiled.
-    let claims = mapped.filter_map(|(claim, field)| {
-        Some((claim.value.clone(), HeaderName::from_bytes(field.0.as_bytes()).ok()?))
-    });
-    let claims = claims.collect();
+    let claims = sessions.verifier.claims_to_headers().to_vec();
     Ok(Box::new(SessionFilter { sessions, claims }))
 }
 

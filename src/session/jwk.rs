@@ -1,5 +1,7 @@
-//! The text of a key set (RFC 7517) → keys. The text comes from the network: keys that are not fit
-//! are left out and told, and whatever stands in it, the process lives on.
+//! The text of a key set (RFC 7517) → keys.
+//!
+//! The text comes from the network: keys that are not fit are left out and told, and whatever
+//! stands in it, the process lives on. How the text gets here is `key_set`'s knowledge.
 
 use super::algorithm::Algorithm;
 use super::json;

@@ -194,6 +194,12 @@ fn check_rsa(material: &DecodingKey) -> Result<(), &'static str> {
         RSA_BITS_MIN..=RSA_BITS_MAX => {}
         _ => return Err("the RSA key has more than 8192 bits"),
     }
+    // With the exponent 1 everybody can sign. The library does not look, so it is done here; the
+    // upper bound is its own.
+    let is_odd = e.last().is_some_and(|last| last % 2 == 1);
+    if !is_odd || !(2..=33).contains(&bits(&e)) {
+        return Err("the RSA key's exponent is none that is safe");
+    }
     RsaPublicKeyComponents { n: n.as_slice(), e: e.as_slice() }
         .to_parsed_public_key(&signature::RSA_PKCS1_2048_8192_SHA256)
         .map(drop)

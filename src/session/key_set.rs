@@ -4,19 +4,20 @@
 //! came for a day, the set counts as missing. What happens is told to the caller of `run`, who
 //! knows about logs and metrics; nothing of that is known here.
 
-use super::Algorithm;
+mod settings;
+
+pub use settings::Config;
+
 use super::desk::{Answer, Desk, Wait};
 use super::jwk::{self, Skipped};
 use super::key::{self, Key};
-use crate::fetch::{FetchError, Fetcher, Link};
-use crate::problem::{Place, Problem};
-use crate::units::{FilePath, Text, Time};
+use crate::fetch::{FetchError, Fetcher};
+use crate::problem::Problem;
 use crate::yaml::At;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use settings::{Settings, Source};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,53 +32,10 @@ const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
 /// How long the last good set is used while no new one can be had.
 const STALE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// After a failure the next attempt comes this soon, or at the next refresh if that is sooner.
-const RETRY: Duration = Duration::from_secs(30);
-
-/// How often a set may be refreshed.
-const REFRESH_MIN: Time = Time::secs(10);
-const REFRESH_MAX: Time = Time::secs(12 * 60 * 60);
-
-/// Exactly one of `url` and `file`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// The issuer's `jwks_uri`: https, or http to loopback.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<At<Text>>,
-    /// A file that something else keeps up to date; relative to the configuration file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<At<FilePath>>,
-    /// How often the set is read again, give or take a tenth.
-    #[serde(default = "default_refresh")]
-    pub refresh: At<Time>,
-    /// Accepts plain HTTP to other hosts too. Who can answer in the issuer's place can then forge
-    /// any session: only for networks that nobody else is in.
-    #[serde(default)]
-    pub allow_http: bool,
-    /// The algorithms that keys of this set may have; left out, every asymmetric one. The first
-    /// RSA one is that of RSA keys without `alg`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub algorithms: Vec<At<Algorithm>>,
-}
-
-fn default_refresh() -> At<Time> {
-    At { value: Time::secs(600), place: Place::default() }
-}
-
-/// What makes two key sets the same, before and after a reload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Settings {
-    source: Source,
-    refresh: Duration,
-    allowed: Vec<Algorithm>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Source {
-    Url(Link),
-    File(PathBuf),
-}
+/// After a failure the next attempt comes this soon; each further failure doubles it up to the
+/// maximum. A gateway that starts before its issuer must not refuse viewers for long.
+const RETRY_FIRST: Duration = Duration::from_secs(2);
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Why a set could not be refreshed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,9 +64,13 @@ pub enum Refresh {
 pub struct Figures {
     /// Usable keys just now.
     pub keys: usize,
-    /// Since the set was last read successfully; `None`: never, or too long ago to be used.
+    /// Since the set was last read successfully; `None`: never.
     pub age: Option<Duration>,
+    /// Whether tokens are verified with it: it was read, and not too long ago.
+    pub is_usable: bool,
+    /// Attempts that brought a good set, be it the same as before.
     pub refreshes: u64,
+    /// Attempts that did not.
     pub failures: u64,
     /// Tokens with an unknown key that waited for a refresh.
     pub unknown_waited: u64,
@@ -212,34 +174,20 @@ impl KeySet {
             return;
         }
         let _running = Running(self);
-        let mut due = match self.settings.source {
-            Source::Url(_) => Instant::now(),
-            Source::File(_) => Instant::now() + self.pause(true),
-        };
-        let mut fetcher = None;
-        loop {
-            tokio::select! {
-                _ = stop.wait_for(|is_over| *is_over) => return,
-                () = sleep_until(due) => {}
-                () = self.desk.called() => {}
-            }
-            self.desk.begin();
-            let document = tokio::select! {
-                _ = stop.wait_for(|is_over| *is_over) => return,
-                document = self.read(&mut fetcher) => document,
-            };
-            let refresh = self.settle(document);
-            due = Instant::now() + self.pause(!matches!(refresh, Refresh::Failed(_)));
-            tell(self, &refresh);
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|is_over| *is_over) => {}
+            () = self.keep_fresh(tell) => {}
         }
     }
 
     pub fn figures(&self) -> Figures {
-        let age = self.confirmed.lock().map(|at| at.elapsed()).filter(|age| *age < STALE_MAX);
+        let age = self.confirmed.lock().map(|at| at.elapsed());
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Figures {
             keys: self.loaded.load().as_ref().map_or(0, |loaded| loaded.keys.len()),
             age,
+            is_usable: age.is_some_and(|age| age < STALE_MAX),
             refreshes: read(&self.counts.refreshes),
             failures: read(&self.counts.failures),
             unknown_waited: read(&self.counts.waited),
@@ -277,6 +225,28 @@ impl KeySet {
         wait
     }
 
+    async fn keep_fresh(&self, tell: impl Fn(&KeySet, &Refresh)) {
+        let (mut fetcher, mut failures) = (None, 0);
+        let mut due = match self.settings.source {
+            Source::Url(_) => Instant::now(),
+            Source::File(_) => Instant::now() + self.pause(0),
+        };
+        loop {
+            tokio::select! {
+                () = sleep_until(due) => {}
+                () = self.desk.called() => {}
+            }
+            self.desk.begin();
+            let refresh = self.settle(self.read(&mut fetcher).await);
+            failures = match refresh {
+                Refresh::Failed(_) => failures + 1,
+                Refresh::Changed { .. } | Refresh::Same => 0,
+            };
+            due = Instant::now() + self.pause(failures);
+            tell(self, &refresh);
+        }
+    }
+
     async fn read(&self, fetcher: &mut Option<Fetcher>) -> Result<Bytes, KeySetError> {
         let link = match &self.settings.source {
             Source::Url(link) => link,
@@ -291,11 +261,16 @@ impl KeySet {
 
     /// Counts the attempt, keeps what it brought, and wakes those who wait.
     fn settle(&self, document: Result<Bytes, KeySetError>) -> Refresh {
-        self.counts.refreshes.fetch_add(1, Ordering::Relaxed);
-        let refresh = document.and_then(|document| self.take(document)).unwrap_or_else(|error| {
-            self.counts.failures.fetch_add(1, Ordering::Relaxed);
-            Refresh::Failed(error)
-        });
+        let refresh = match document.and_then(|document| self.take(document)) {
+            Ok(refresh) => {
+                self.counts.refreshes.fetch_add(1, Ordering::Relaxed);
+                refresh
+            }
+            Err(error) => {
+                self.counts.failures.fetch_add(1, Ordering::Relaxed);
+                Refresh::Failed(error)
+            }
+        };
         let is_known = |kid: &str| self.find(|key| key.is_called(kid).then_some(())).is_some();
         match refresh {
             Refresh::Failed(_) => self.desk.finish(None),
@@ -321,14 +296,14 @@ impl KeySet {
         Ok(refresh)
     }
 
-    /// How long until the next attempt: a tenth more or less than configured, so that a fleet that
-    /// was started at once does not ask the issuer at once.
-    fn pause(&self, is_well: bool) -> Duration {
-        let base = match is_well {
-            true => self.settings.refresh,
-            false => self.settings.refresh.min(RETRY),
+    /// How long until the next attempt, after so many failures in a row: a tenth more or less than
+    /// planned, so that a fleet that was started at once does not ask the issuer at once.
+    fn pause(&self, failures: u32) -> Duration {
+        let planned = match failures {
+            0 => self.settings.refresh,
+            _ => RETRY_FIRST.saturating_mul(1 << (failures - 1).min(16)).min(RETRY_MAX),
         };
-        base.mul_f64(rand::random_range(0.9..=1.1))
+        planned.min(self.settings.refresh).mul_f64(rand::random_range(0.9..=1.1))
     }
 }
 
@@ -349,48 +324,4 @@ async fn read_file(path: PathBuf) -> Result<Bytes, KeySetError> {
         Ok(Err(error)) => Err(KeySetError::File(error.to_string())),
         Err(_) => Err(KeySetError::File("the read was cancelled".to_owned())),
     }
-}
-
-impl Settings {
-    fn compile(
-        config: &At<key::Config>,
-        set: &Config,
-        base_dir: &Path,
-    ) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let refresh = set.refresh.value;
-        if !(REFRESH_MIN..=REFRESH_MAX).contains(&refresh) {
-            let text = format!("a key set is refreshed every {REFRESH_MIN} to {REFRESH_MAX}");
-            problems.push(set.refresh.problem(text).help("leave it out for `10m`"));
-        }
-        for secret in set.algorithms.iter().filter(|algorithm| algorithm.name().starts_with("HS")) {
-            let text = "a published key is no secret: no HS algorithm can be checked with it";
-            problems.push(secret.problem(text).help("remove it"));
-        }
-        let source = match (&set.url, &set.file) {
-            (Some(url), None) => {
-                link(url, set.allow_http).map_err(|problem| problems.push(problem))
-            }
-            (None, Some(file)) => Ok(Source::File(base_dir.join(&file.0))),
-            _ => {
-                let text = "a key set comes from exactly one place";
-                problems.push(config.problem(text).help("write either `url: …` or `file: …`"));
-                Err(())
-            }
-        };
-        match (source, problems.is_empty()) {
-            (Ok(source), true) => {
-                let allowed = set.algorithms.iter().map(|algorithm| algorithm.value).collect();
-                Ok(Settings { source, refresh: refresh.0, allowed })
-            }
-            _ => Err(problems),
-        }
-    }
-}
-
-fn link(url: &At<Text>, allow_http: bool) -> Result<Source, Problem> {
-    Link::parse(&url.0, allow_http).map(Source::Url).map_err(|why| {
-        url.problem(why)
-            .help("write an `https:` URL, or `allow_http: true` if nobody else is there")
-    })
 }

@@ -1,1 +1,10 @@
-//! Tokens, keys and key sets, each against the real thing.
+//! Tokens, keys and key sets: real signatures, real files, real HTTP.
+
+mod broken;
+mod config;
+mod fixture;
+mod hostile;
+mod issuer;
+mod remembered;
+mod rotation;
+mod signed;

@@ -4,6 +4,7 @@
 //! what the token says.
 
 use super::claims::Rules;
+use super::header;
 use super::key::{self, Key};
 use super::key_set::KeySet;
 use super::memory::Memory;
@@ -14,6 +15,7 @@ use crate::problem::Problem;
 use crate::yaml::At;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderName;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::Path;
@@ -29,6 +31,7 @@ pub struct Verifier {
     sets: Box<[Arc<KeySet>]>,
     rules: Rules,
     memory: Memory,
+    headers: Vec<(String, HeaderName)>,
     warnings: Vec<Problem>,
 }
 
@@ -54,12 +57,13 @@ impl Verifier {
         base_dir: &Path,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = config.problems();
+        let headers = header::compile(&config.claims_to_headers, &mut problems);
         let (mut keys, mut sets, mut warnings) = (Vec::new(), Vec::new(), config.warnings());
         for written in config.keys.iter() {
             match Verifying::compile(name, written, base_dir) {
                 Ok(Verifying::Key(key)) => keys.push(key),
                 Ok(Verifying::Set(set, told)) => {
-                    sets.push(Arc::new(set));
+                    sets.push(set);
                     warnings.extend(told);
                 }
                 Err(all) => problems.extend(all),
@@ -75,6 +79,7 @@ impl Verifier {
             sets: sets.into(),
             rules: config.rules(claims),
             memory: Memory::new(config.remember.0 as usize),
+            headers,
             warnings,
         })
     }
@@ -86,6 +91,11 @@ impl Verifier {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The claims that upstreams get, each with the header that brings it.
+    pub fn claims_to_headers(&self) -> &[(String, HeaderName)] {
+        &self.headers
     }
 
     /// Takes over the key sets of the verifier that this one replaces, where they are the same:
@@ -204,7 +214,7 @@ impl Verifier {
 /// What one entry of `keys` becomes.
 enum Verifying {
     Key(Key),
-    Set(KeySet, Vec<Problem>),
+    Set(Arc<KeySet>, Vec<Problem>),
 }
 
 impl Verifying {
@@ -221,7 +231,7 @@ impl Verifying {
             key::Config::Pem(file) => key::pem(file, base_dir),
             key::Config::Jwks(set) => {
                 let (set, told) = KeySet::compile(name, written, set, base_dir)?;
-                return Ok(Verifying::Set(set, told));
+                return Ok(Verifying::Set(Arc::new(set), told));
             }
         };
         key.map(Verifying::Key).map_err(|problem| vec![problem])

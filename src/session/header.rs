@@ -1,0 +1,70 @@
+//! Which claims upstreams get, and in which header fields.
+//!
+//! Only the names are decided here; the filter writes the fields.
+
+use crate::problem::Problem;
+use crate::units::Text;
+use crate::yaml::{At, Entries};
+use http::HeaderName;
+
+/// Fields that decide how a message is read, whose connection it is, or who the client is to
+/// others. A claim must not be able to say such things.
+const RESERVED: [&str; 17] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
+/// What the gateway itself says to upstreams begins so.
+const OWN_PREFIX: &str = "x-streamgate-";
+
+/// The claims with their fields, in the order of the file.
+pub(super) fn compile(
+    written: &Entries<At<Text>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<(String, HeaderName)> {
+    let mut fields: Vec<(String, HeaderName)> = Vec::new();
+    for (claim, header) in written.iter() {
+        match name(header) {
+            Ok(field) if fields.iter().any(|(_, other)| *other == field) => {
+                let text = format!("two claims would be in the header `{}`", header.value);
+                problems.push(header.problem(text).help("give each its own"));
+            }
+            Ok(field) => fields.push((claim.value.clone(), field)),
+            Err(problem) => {
+                problems
+                    .push(problem.help(format!("write, for example, `{}: X-Plan`", claim.value)));
+            }
+        }
+    }
+    fields
+}
+
+fn name(header: &At<Text>) -> Result<HeaderName, Problem> {
+    let name = HeaderName::from_bytes(header.0.as_bytes()).map_err(|_| {
+        header.problem(format!("`{}` cannot be the name of a header", header.value))
+    })?;
+    if RESERVED.contains(&name.as_str()) || name.as_str().starts_with(OWN_PREFIX) {
+        let text = format!("the header `{}` has a meaning of its own", header.value);
+        return Err(header.problem(text));
+    }
+    // An upstream that reads `_` as `-` would let a client's field pass for this one.
+    match name.as_str().contains('_') {
+        true => Err(header.problem("a header's name with `_` is another one to some servers")),
+        false => Ok(name),
+    }
+}

@@ -1,0 +1,70 @@
+//! Tokens that were verified not long ago.
+
+use super::fixture::*;
+use crate::session::memory::Memory;
+use crate::session::{Algorithm, Refused, Session};
+use serde_json::json;
+use std::sync::Arc;
+
+#[tokio::test]
+async fn a_verified_token_is_remembered_by_its_whole_text() {
+    let verifier = verifier("{ hs256: \"${SECRET}\" }");
+    let token = shared(Algorithm::Hs256).token(None, &claims());
+    assert!(verifier.remembered(&token).is_none());
+    let session = verifier.verify(&token).await.unwrap();
+    let again = verifier.remembered(&token).unwrap();
+    assert!(Arc::ptr_eq(&session, &again));
+    assert_eq!(verifier.remembered_count(), 1);
+    for other in [format!("{token}A"), token[..token.len() - 1].to_owned(), String::new()] {
+        assert!(verifier.remembered(&other).is_none());
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_remembered_beyond_its_expiry() {
+    let verifier = verifier("{ hs256: \"${SECRET}\" }");
+    let now = crate::clock::unix_seconds();
+    // Within the leeway: good, but from now on verified each time, until it is refused.
+    let token = shared(Algorithm::Hs256).token(None, &claims_with(json!({ "exp": now - 10 })));
+    assert!(verifier.verify(&token).await.is_ok());
+    assert!(verifier.remembered(&token).is_none());
+    assert_eq!(verifier.verify_at(&token, now + 60).await, Err(Refused::Expired));
+}
+
+#[tokio::test]
+async fn what_was_refused_is_not_remembered() {
+    let verifier = verifier("{ hs256: \"${SECRET}\" }");
+    let token = shared(Algorithm::Hs512).token(None, &claims());
+    assert!(verifier.verify(&token).await.is_err());
+    assert_eq!(verifier.remembered_count(), 0);
+}
+
+fn session(expires_at: u64) -> Arc<Session> {
+    Arc::new(Session::new("a".into(), "s".into(), Box::default(), expires_at))
+}
+
+#[test]
+fn memory_is_bounded_and_keeps_what_is_in_use() {
+    let memory = Memory::new(1_000);
+    memory.insert("in use", 0, session(10));
+    for number in 0..20_000 {
+        memory.insert(&format!("token {number}"), 0, session(10));
+        assert!(memory.find("in use", 0, 0).is_some(), "{number}");
+    }
+    assert!(memory.len() <= 1_000, "{}", memory.len());
+    assert!(memory.len() >= 400, "{}", memory.len());
+    assert!(memory.find("token 0", 0, 0).is_none());
+    assert!(memory.find("token 19999", 0, 0).is_some());
+}
+
+#[test]
+fn entries_of_other_keys_and_old_ones_are_not_found() {
+    let memory = Memory::new(100);
+    memory.insert("t", 1, session(10));
+    assert!(memory.find("t", 1, 9).is_some());
+    assert!(memory.find("t", 1, 10).is_none());
+    assert!(memory.find("t", 2, 0).is_none());
+    memory.insert("t", 2, session(10));
+    assert!(memory.find("t", 2, 0).is_some());
+    assert_eq!(memory.len(), 1);
+}

@@ -1,0 +1,121 @@
+//! A Redis that is not there: at start, in the middle, dead or silent.
+
+use crate::harness::{DEADLINE, Gateway, Login, Redis, STANDARD, environment, outcome, until};
+use reqwest::header::COOKIE;
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const PATH: &str = "/live/final/master.m3u8";
+
+/// What a request may take beside the store's deadline: far more than it does, far less than a
+/// second question would.
+const SLACK: Duration = Duration::from_millis(700);
+
+async fn play(gateway: &Gateway, login: &Login) -> (u16, String) {
+    let began = Instant::now();
+    let answered = outcome(gateway.get(PATH).header(COOKIE, login.cookie())).await;
+    assert!(began.elapsed() < SLACK, "{:?}", began.elapsed());
+    answered
+}
+
+async fn readiness(gateway: &Gateway) -> serde_json::Value {
+    gateway.admin("/readyz").await.json().await.unwrap()
+}
+
+fn with_mode(mode: &str) -> String {
+    let limit = "    limit: { claim: max_streams, default: 3 }\n";
+    STANDARD.replace(limit, &format!("{limit}    when_store_fails: {mode}\n"))
+}
+
+fn ok() -> (u16, String) {
+    (200, String::new())
+}
+
+#[tokio::test]
+async fn a_store_that_is_not_there_at_start_degrades_and_comes_back() {
+    let redis = Redis::start().await;
+    let (environment, port) = (environment(Some(&redis)).await, redis.port());
+    redis.kill();
+    let gateway = Gateway::start(STANDARD, &environment);
+    assert_eq!(readiness(&gateway).await["status"], json!("degraded"));
+    assert_eq!(readiness(&gateway).await["stores_down"], json!(["shared"]));
+    let _redis = Redis::on(port);
+    until("the gateway is ready", || async { readiness(&gateway).await["status"] == "ready" }).await;
+}
+
+#[tokio::test]
+async fn who_plays_goes_on_without_the_store_in_every_mode() {
+    for mode in ["local", "open", "closed"] {
+        let redis = Redis::start().await;
+        let gateway = Gateway::start(&with_mode(mode), &environment(Some(&redis)).await);
+        let ann = Login::of("ann", "s");
+        assert_eq!(play(&gateway, &ann).await, ok());
+        redis.kill();
+        for _ in 0..20 {
+            assert_eq!(play(&gateway, &ann).await, ok(), "{mode}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn new_streams_are_counted_here_when_the_policy_is_local() {
+    let redis = Redis::start().await;
+    let gateway = Gateway::start(&with_mode("local"), &environment(Some(&redis)).await);
+    let logins: Vec<Login> = (0..4).map(|i| Login::of("ann", &i.to_string())).collect();
+    assert_eq!(play(&gateway, &logins[0]).await, ok());
+    redis.kill();
+    assert_eq!(play(&gateway, &logins[1]).await, ok());
+    assert_eq!(play(&gateway, &logins[2]).await, ok());
+    assert_eq!(play(&gateway, &logins[3]).await, (409, "concurrency_limit".to_owned()));
+    let degraded =
+        "streamgate_stream_decisions_total{decision=\"admitted_degraded\",route=\"live\"}";
+    assert_eq!(gateway.metric(degraded).await, 2.0);
+}
+
+#[tokio::test]
+async fn everyone_plays_when_the_policy_is_open_and_no_one_new_when_it_is_closed() {
+    let redis = Redis::start().await;
+    let variables = environment(Some(&redis)).await;
+    let open = Gateway::start(&with_mode("open"), &variables);
+    let closed = Gateway::start(&with_mode("closed"), &variables);
+    redis.kill();
+    for i in 0..5 {
+        let login = Login::of("ann", &i.to_string());
+        assert_eq!(play(&open, &login).await, ok());
+        let refused = play(&closed, &login).await;
+        assert_eq!(refused, (503, "enforcement_unavailable".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_costs_its_deadline_once_and_then_nothing() {
+    let redis = Redis::start().await;
+    let gateway = Gateway::start(&with_mode("local"), &environment(Some(&redis)).await);
+    assert_eq!(play(&gateway, &Login::of("ann", "0")).await, ok());
+    redis.signal("STOP");
+    let began = Instant::now();
+    for i in 0..50 {
+        assert_eq!(play(&gateway, &Login::of(&format!("ann{i}"), "s")).await, ok());
+    }
+    // Fifty times the deadline of 50 ms would be 2.5 s: the breaker spares nearly all of them.
+    assert!(began.elapsed() < Duration::from_millis(2_000), "{:?}", began.elapsed());
+    redis.signal("CONT");
+    until("new streams are counted in the store again", || async {
+        let keys: Vec<String> = redis.ask(&["KEYS", "sg:*:l"]).await.unwrap_or_default();
+        keys.len() > 40
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lists_and_endings_need_the_store() {
+    let redis = Redis::start().await;
+    let gateway = Gateway::standard(Some(&redis)).await;
+    let ann = Login::of("ann", "s");
+    assert_eq!(play(&gateway, &ann).await, ok());
+    redis.kill();
+    let listed = outcome(gateway.get("/streams").header(COOKIE, ann.cookie())).await;
+    assert_eq!(listed, (503, "enforcement_unavailable".to_owned()));
+    assert!(DEADLINE > SLACK);
+}
