@@ -65,6 +65,7 @@ async fn login(State(service): State<Arc<Service>>, request: Request) -> Result<
 
     let claims = claims_at_login(&service, &account);
     settings.sessions.put(&claims.sid, remaining(&claims)).await?;
+    end_former(&service, &head.headers).await;
     let way = if login.wants_token { Way::Bearer } else { Way::Cookie };
     let mut answer = admitted(&service, &claims, way, &head.headers)?;
     send_on(&mut answer, &login);
@@ -187,6 +188,15 @@ fn claims_at_login(service: &Service, account: &Account) -> Claims {
         aud: settings.audience.clone(),
         tier: account.tier.clone(),
         max_streams: account.max_streams,
+    }
+}
+
+/// A browser that logs in anew leaves its former session, whose cookie is replaced; nobody could
+/// end it later, so it ends now. If that fails it ends by itself, and the login stands.
+async fn end_former(service: &Service, fields: &HeaderMap) {
+    let Ok((former, Way::Cookie)) = present(service, fields) else { return };
+    if let Err(problem) = service.settings.sessions.delete(&former.sid).await {
+        tracing::warn!(%problem, "a former session could not be ended");
     }
 }
 
