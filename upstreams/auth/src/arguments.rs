@@ -3,13 +3,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use auth::account::Seed;
 use auth::session::TokensOnly;
 use auth::session::redis::RedisSessions;
-use auth::signing::KeyPair;
+use auth::signing::{KeyPair, SigningError};
 use auth::{AccountsAt, Lifetime, Secure, SessionStore, Settings, Signing};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -43,6 +44,10 @@ pub(crate) struct Arguments {
     /// The key's algorithm: ES256, RS256 or EdDSA.
     #[arg(long, env = "AUTH_SIGNING_ALGORITHM")]
     signing_algorithm: Option<KeyPair>,
+    /// Further keys that are accepted and published but do not sign, as ES256:FILE: the last one
+    /// and the next one while keys rotate. A former secret is read from SESSION_SECRET_FORMER.
+    #[arg(long = "accepted-key", env = "AUTH_ACCEPTED_KEYS", value_delimiter = ',')]
+    accepted_keys: Vec<AcceptedKey>,
     /// The Redis or Valkey that the gateway reads sessions from.
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
@@ -110,6 +115,23 @@ enum SecureWhen {
     Never,
 }
 
+/// A key beside the one that signs.
+#[derive(Clone)]
+struct AcceptedKey {
+    pair: KeyPair,
+    path: PathBuf,
+}
+
+impl FromStr for AcceptedKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (pair, path) = text.split_once(':').ok_or("it is written ALGORITHM:FILE")?;
+        let pair = pair.parse().map_err(|problem: SigningError| problem.to_string())?;
+        Ok(Self { pair, path: path.into() })
+    }
+}
+
 impl Arguments {
     /// Call within a Tokio runtime: the session store's connection belongs to it.
     pub(crate) fn settings(self) -> Result<Settings, String> {
@@ -144,9 +166,24 @@ impl Arguments {
         Ok(settings)
     }
 
+    /// The key that signs, and those that are accepted beside it.
     fn signing(&self) -> Result<Signing, String> {
+        let told = |problem: SigningError| problem.to_string();
+        let mut signing = self.signing_key()?;
+        if let Ok(former) = std::env::var("SESSION_SECRET_FORMER") {
+            let former = Signing::hs256(former.as_bytes()).map_err(told)?;
+            signing = signing.accepting(former).map_err(told)?;
+        }
+        for AcceptedKey { pair, path } in &self.accepted_keys {
+            let accepted = Signing::pem(*pair, &small_file(path)?).map_err(told)?;
+            signing = signing.accepting(accepted).map_err(told)?;
+        }
+        Ok(signing)
+    }
+
+    fn signing_key(&self) -> Result<Signing, String> {
         let secret = std::env::var("SESSION_SECRET").ok();
-        let told = |problem: auth::signing::SigningError| problem.to_string();
+        let told = |problem: SigningError| problem.to_string();
         match (&self.signing_key, &self.session_secret_file, secret) {
             (Some(path), None, None) => {
                 let pair = self.signing_algorithm.ok_or("--signing-key needs its algorithm")?;
@@ -169,7 +206,11 @@ impl Arguments {
         match &self.redis_url {
             Some(url) => {
                 let opened = RedisSessions::new(url);
-                Ok(Arc::new(opened.map_err(|problem| format!("REDIS_URL: {problem}"))?))
+                Ok(Arc::new(opened.map_err(|problem| {
+                    format!(
+                        "REDIS_URL is written redis://[user:password@]host:port[/db]: {problem}"
+                    )
+                })?))
             }
             None if self.tokens_only => {
                 eprintln!("auth: sessions live only in their tokens: a logout ends none elsewhere");

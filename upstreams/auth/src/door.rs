@@ -55,20 +55,30 @@ async fn login(State(service): State<Arc<Service>>, request: Request) -> Result<
     let taken = service.throttle.take(&login.account, caller);
     taken.map_err(|wait| Refusal::TooManyRequests(wait.as_secs() + 1))?;
 
-    let (account, hash) = service.accounts.find(login.account.clone()).await?.unzip();
-    let is_right = service.passwords.is_right(login.password.clone(), hash).await?;
-    let (true, Some(account)) = (is_right, account) else {
+    let proven = prove(&service, &login).await;
+    // What counts is a wrong password: neither a right one nor a failure of ours.
+    if !matches!(proven, Ok(None)) {
+        service.throttle.give_back(&login.account, caller);
+    }
+    let Some(account) = proven? else {
         tracing::info!("a login was refused");
         return Err(Refusal::CredentialsInvalid);
     };
-    service.throttle.give_back(&login.account, caller);
 
     let claims = claims_at_login(&service, &account);
     settings.sessions.put(&claims.sid, remaining(&claims)).await?;
+    end_former(&service, &head.headers).await;
     let way = if login.wants_token { Way::Bearer } else { Way::Cookie };
     let mut answer = admitted(&service, &claims, way, &head.headers)?;
     send_on(&mut answer, &login);
     Ok(answer)
+}
+
+/// The account whose password this is; none when it is wrong, or there is no such account.
+async fn prove(service: &Service, login: &Login) -> Result<Option<Account>, Refusal> {
+    let (account, hash) = service.accounts.find(login.account.clone()).await?.unzip();
+    let is_right = service.passwords.is_right(login.password.clone(), hash).await?;
+    Ok(account.filter(|_| is_right))
 }
 
 /// A live session gets a new token: as long as the idle time, never beyond the absolute end.
@@ -187,6 +197,15 @@ fn claims_at_login(service: &Service, account: &Account) -> Claims {
         aud: settings.audience.clone(),
         tier: account.tier.clone(),
         max_streams: account.max_streams,
+    }
+}
+
+/// A browser that logs in anew leaves its former session, whose cookie is replaced; nobody could
+/// end it later, so it ends now. If that fails it ends by itself, and the login stands.
+async fn end_former(service: &Service, fields: &HeaderMap) {
+    let Ok((former, Way::Cookie)) = present(service, fields) else { return };
+    if let Err(problem) = service.settings.sessions.delete(&former.sid).await {
+        tracing::warn!(%problem, "a former session could not be ended");
     }
 }
 

@@ -133,3 +133,40 @@ impl Passwords {
 fn broken(problem: impl fmt::Display) -> PasswordError {
     PasswordError::Argon2(problem.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHEAP: HashCost = HashCost { memory_kib: 8, passes: 1 };
+
+    fn password(text: &str) -> Password {
+        Password::parse(text.to_owned()).expect("a test's own text")
+    }
+
+    #[tokio::test]
+    async fn only_the_right_password_of_an_account_is_right() {
+        let passwords = Passwords::open(CHEAP).await.expect("a cost in range");
+        let hash = passwords.hash(password("sesame")).await.expect("a hash");
+        assert!(hash.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{hash}");
+        for (text, hash, expected) in [
+            ("sesame", Some(hash.clone()), true),
+            ("Sesame", Some(hash), false),
+            ("sesame", None, false),
+        ] {
+            let is_right = passwords.is_right(password(text), hash).await;
+            assert_eq!(is_right.expect("a readable hash"), expected, "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_turn_is_told_and_costs_nothing() {
+        let passwords = Passwords::open(CHEAP).await.expect("a cost in range");
+        let all = passwords.turns.available_permits();
+        let held = passwords.turns.acquire_many(u32::try_from(all).expect("few cores")).await;
+        let refused = passwords.hash(password("sesame")).await;
+        assert!(matches!(refused, Err(PasswordError::Busy)));
+        drop(held);
+        assert!(passwords.hash(password("sesame")).await.is_ok());
+    }
+}

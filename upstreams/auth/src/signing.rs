@@ -47,6 +47,9 @@ pub enum SigningError {
     /// Not an algorithm that this service signs with.
     #[error("`{0}` is not a signing algorithm: ES256, RS256 and EdDSA are")]
     Algorithm(String),
+    /// More keys than anybody rotates through.
+    #[error("no more than {OTHERS_MAX} keys are accepted beside the one that signs")]
+    TooManyKeys,
 }
 
 /// The algorithms of a key pair.
@@ -83,13 +86,23 @@ impl fmt::Display for KeyPair {
     }
 }
 
-/// A key that signs, and the other half that checks.
+/// Keys that are accepted beside the one that signs, at most.
+pub const OTHERS_MAX: usize = 4;
+
+/// The key that signs, and others that are accepted and published but do not sign: the last one
+/// and the next one, while keys rotate.
 #[derive(Clone)]
 pub struct Signing {
+    current: Key,
+    others: Vec<Key>,
+}
+
+#[derive(Clone)]
+struct Key {
     header: Header,
     private: EncodingKey,
     public: DecodingKey,
-    /// What may be shown to everybody; none where the only key is a secret.
+    /// What may be shown to everybody; none where the key is a secret.
     jwk: Option<Jwk>,
 }
 
@@ -99,12 +112,12 @@ impl Signing {
         if secret.len() < SECRET_BYTES_MIN {
             return Err(SigningError::SecretTooShort(secret.len()));
         }
-        Ok(Self {
+        Ok(Self::alone(Key {
             header: Header::new(Algorithm::HS256),
             private: EncodingKey::from_secret(secret),
             public: DecodingKey::from_secret(secret),
             jwk: None,
-        })
+        }))
     }
 
     /// A private key in PEM (PKCS#8; RSA also PKCS#1), for exactly one algorithm. Its `kid` is
@@ -123,33 +136,56 @@ impl Signing {
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         let public = DecodingKey::from_jwk(&jwk).map_err(refuse)?;
         let header = Header { kid: Some(kid), ..Header::new(algorithm) };
-        Ok(Self { header, private, public, jwk: Some(jwk) })
+        Ok(Self::alone(Key { header, private, public, jwk: Some(jwk) }))
+    }
+
+    fn alone(current: Key) -> Self {
+        Self { current, others: Vec::new() }
+    }
+
+    /// Accepts and publishes another's keys too; signs as before.
+    pub fn accepting(mut self, other: Self) -> Result<Self, SigningError> {
+        self.others.push(other.current);
+        self.others.extend(other.others);
+        let fits = self.others.len() <= OTHERS_MAX;
+        fits.then_some(self).ok_or(SigningError::TooManyKeys)
     }
 
     /// The public keys, when there are any.
     pub fn published(&self) -> Option<JwkSet> {
-        self.jwk.clone().map(|jwk| JwkSet { keys: vec![jwk] })
+        let keys: Vec<Jwk> = self.keys().filter_map(|key| key.jwk.clone()).collect();
+        (!keys.is_empty()).then_some(JwkSet { keys })
     }
 
     /// The claims as a signed token.
     pub fn sign(&self, claims: &Claims) -> Result<String, jsonwebtoken::errors::Error> {
-        jsonwebtoken::encode(&self.header, claims, &self.private)
+        jsonwebtoken::encode(&self.current.header, claims, &self.current.private)
     }
 
     /// A token of ours as claims: signature, issuer and audience hold. Whether it has expired is
     /// the caller's question, because the caller has the clock.
     pub(crate) fn read(&self, token: &str, issuer: &str, audience: &str) -> Option<Claims> {
-        let mut asked = Validation::new(self.header.alg);
-        asked.set_issuer(&[issuer]);
-        asked.set_audience(&[audience]);
-        asked.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        asked.validate_exp = false;
-        jsonwebtoken::decode::<Claims>(token, &self.public, &asked).ok().map(|data| data.claims)
+        let told = jsonwebtoken::decode_header(token).ok()?;
+        // The header picks among our keys and never brings one; each key keeps its algorithm.
+        let keys = self.keys().filter(|key| key.header.kid == told.kid);
+        keys.filter(|key| key.header.alg == told.alg).find_map(|key| {
+            let mut asked = Validation::new(key.header.alg);
+            asked.set_issuer(&[issuer]);
+            asked.set_audience(&[audience]);
+            asked.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+            asked.validate_exp = false;
+            jsonwebtoken::decode::<Claims>(token, &key.public, &asked).ok().map(|data| data.claims)
+        })
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.current).chain(&self.others)
     }
 }
 
 impl fmt::Debug for Signing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signing").field("alg", &self.header.alg).field("key", &"***").finish()
+        let algorithm = &self.current.header.alg;
+        f.debug_struct("Signing").field("alg", algorithm).field("key", &"***").finish()
     }
 }

@@ -78,8 +78,11 @@ impl<K: Eq + Hash + Clone> Table<K> {
 
     fn give_back(&self, key: &K) {
         let mut used_until = self.used_until.lock();
-        if let Some(used) = used_until.get_mut(key) {
-            *used -= self.allowance.one_back_after;
+        // An entry that was forgotten meanwhile has nothing to give back.
+        let Some(used) = used_until.get_mut(key) else { return };
+        match used.checked_sub(self.allowance.one_back_after) {
+            Some(earlier) if Instant::now() < earlier => *used = earlier,
+            _ => drop(used_until.remove(key)),
         }
     }
 }

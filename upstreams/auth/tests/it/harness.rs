@@ -27,7 +27,7 @@ use tokio::time::Instant;
 pub(crate) const SECRET: &[u8] = b"a secret that only the tests know";
 /// The tests' clock begins here, in seconds since the Unix epoch.
 pub(crate) const BEGIN: u64 = 1_800_000_000;
-const DEADLINE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A Redis on a Unix socket in a directory of its own; gone with this value.
 pub(crate) struct Redis {
@@ -91,9 +91,9 @@ impl Drop for Redis {
 
 /// Waits for the world, not longer than the deadline.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + DEADLINE;
+    let deadline = Instant::now() + PATIENCE;
     while !holds() {
-        assert!(Instant::now() < end, "{what}: not within {DEADLINE:?}");
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

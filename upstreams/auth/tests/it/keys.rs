@@ -70,6 +70,32 @@ async fn the_published_keys_check_a_token() {
     }
 }
 
+/// What happens on the day after a rotation: the old key signs no more, and nobody is logged out.
+#[tokio::test]
+async fn a_key_is_replaced_without_logging_anybody_out() {
+    let (old, new) = (fresh(KeyPair::Es256), fresh(KeyPair::EdDsa));
+    let old = || Signing::pem(KeyPair::Es256, old.as_bytes()).unwrap();
+    let new = || Signing::pem(KeyPair::EdDsa, new.as_bytes()).unwrap();
+    let with = |signing| {
+        let mut settings = settings(Arc::new(TokensOnly));
+        settings.signing = signing;
+        Auth::start(settings)
+    };
+    let before = with(old()).await;
+    let cookie = before.login("alice", "wonderland").await.cookie_sent();
+
+    let after = with(new().accepting(old()).unwrap()).await;
+    let answer = after.post("/auth/refresh", &[("cookie", &cookie)], "").await;
+    let head = jsonwebtoken::decode_header(answer.cookie().0).unwrap();
+    assert_eq!(head.alg, Algorithm::EdDSA, "refreshed with the new key");
+    let keys = after.get("/.well-known/jwks.json", &[]).await.json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 2, "both are published");
+
+    let later = with(new()).await;
+    let refused = later.post("/auth/refresh", &[("cookie", &cookie)], "").await;
+    assert_eq!(refused.refused(), (401, "session_invalid".to_owned()));
+}
+
 #[tokio::test]
 async fn a_secret_is_published_nowhere() {
     let auth = Auth::start(settings(Arc::new(TokensOnly))).await;

@@ -1,7 +1,13 @@
 //! The store goes away: nobody is let in on a session that no gateway could see, and nobody is
 //! told that a session has ended when it has not.
 
-use crate::harness::{Auth, Redis};
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::session::TokensOnly;
+use auth::{AccountsAt, Allowance};
+
+use crate::harness::{Auth, Redis, settings};
 
 #[tokio::test]
 async fn without_its_store_the_service_says_so() {
@@ -24,4 +30,23 @@ async fn without_its_store_the_service_says_so() {
     let wrong = auth.login("alice", "wrong").await;
     assert_eq!(wrong.refused(), (401, "credentials_invalid".to_owned()));
     assert_eq!(auth.get("/healthz", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_failure_of_ours_is_not_counted_as_a_wrong_password() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("accounts.db");
+    let mut settings = settings(Arc::new(TokensOnly));
+    settings.accounts = AccountsAt::File(file.clone());
+    settings.per_account = Allowance { burst: 1, one_back_after: Duration::from_secs(600) };
+    let auth = Auth::start(settings).await;
+
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.execute_batch("ALTER TABLE account RENAME TO away").unwrap();
+    for _ in 0..3 {
+        let refused = auth.login("alice", "wonderland").await.refused();
+        assert_eq!(refused, (503, "accounts_unavailable".to_owned()));
+    }
+    other.execute_batch("ALTER TABLE away RENAME TO account").unwrap();
+    assert_eq!(auth.login("alice", "wonderland").await.status, 200);
 }

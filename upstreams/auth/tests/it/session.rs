@@ -62,6 +62,19 @@ async fn two_logins_are_two_sessions() {
 }
 
 #[tokio::test]
+async fn a_browser_that_logs_in_anew_leaves_no_session_behind() {
+    let redis = Redis::start().await;
+    let auth = Auth::with_redis(&redis).await;
+    let former = auth.login("alice", "wonderland").await.cookie_sent();
+    let fields = [("content-type", "application/json"), ("cookie", former.as_str())];
+    let body = r#"{"account":"bob","password":"builder"}"#;
+    let anew = auth.post("/auth/login", &fields, body).await;
+    let sid = claims(&anew.cookie().0)["sid"].as_str().unwrap().to_owned();
+    let live: Vec<String> = redis.ask(&["KEYS", "sg:session:*"]).await;
+    assert_eq!(live, [format!("sg:session:{sid}")]);
+}
+
+#[tokio::test]
 async fn a_refresh_slides_until_the_absolute_end() {
     let redis = Redis::start().await;
     let mut settings =
@@ -80,7 +93,7 @@ async fn a_refresh_slides_until_the_absolute_end() {
     auth.turn_clock(HOUR - 600);
     let third = auth.post("/auth/refresh", &[("cookie", &second.cookie_sent())], "").await;
     let (token, attributes) = third.cookie();
-    assert_eq!(attributes["max-age"], "2", "two hours after the login, and no longer");
+    assert_eq!(attributes["max-age"], "601", "two hours after the login, and no longer");
     let key = format!("sg:session:{}", claims(&token)["sid"].as_str().unwrap());
     let ttl: i64 = redis.ask(&["PTTL", &key]).await;
     assert!(ttl <= 601_000, "{ttl}");
