@@ -149,10 +149,12 @@ async fn the_streams_api_starts_keeps_and_ends() {
         let stream = &list["streams"][0];
         assert_eq!((&stream["device"], &stream["title"]), (&json!("Living room"), &json!("Final")));
         assert_eq!(stream["current"], Value::Null);
-        let own = call(&gateway, &ann, Method::GET, "/streams").header("x-playback-session-id", "p1");
+        let own =
+            call(&gateway, &ann, Method::GET, "/streams").header("x-playback-session-id", "p1");
         assert_eq!(body(own).await["streams"][0]["current"], json!(true));
 
-        let beat = |id: &str| call(&gateway, &ann, Method::POST, &format!("/streams/{id}/heartbeat"));
+        let beat =
+            |id: &str| call(&gateway, &ann, Method::POST, &format!("/streams/{id}/heartbeat"));
         assert_eq!(status(beat("p1").json(&json!({ "state": "paused" }))).await, 200);
         let list = body(call(&gateway, &ann, Method::GET, "/streams")).await;
         assert_eq!(list["streams"][0]["state"], json!("paused"));

@@ -5,6 +5,7 @@
 mod harness;
 
 mod admin;
+mod check;
 mod concurrency;
 mod session;
 mod store;

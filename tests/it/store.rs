@@ -41,7 +41,8 @@ async fn a_store_that_is_not_there_at_start_degrades_and_comes_back() {
     assert_eq!(readiness(&gateway).await["status"], json!("degraded"));
     assert_eq!(readiness(&gateway).await["stores_down"], json!(["shared"]));
     let _redis = Redis::on(port);
-    until("the gateway is ready", || async { readiness(&gateway).await["status"] == "ready" }).await;
+    until("the gateway is ready", || async { readiness(&gateway).await["status"] == "ready" })
+        .await;
 }
 
 #[tokio::test]
