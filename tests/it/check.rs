@@ -73,3 +73,92 @@ fn every_error_of_a_line_says_what_would_be_right() {
         }
     }
 }
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("streamgate-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a temporary folder");
+        Folder(path)
+    }
+
+    fn with(self, file: &str, bytes: &[u8]) -> Self {
+        fs::write(self.0.join(file), bytes).expect("a file can be written");
+        self
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What can't be removed is the system's to clean up.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_text_is_told_apart() {
+    let folder = Folder::new("files")
+        .with("large.yaml", &b"#".repeat(1024 * 1024 + 1))
+        .with("latin1.yaml", b"listeners: []\n# K\xf6ln\n")
+        .with("nul.yaml", b"listeners: \0\n");
+    let cases = [
+        ("missing.yaml", "can't be read: No such file"),
+        (".", "can't be read: Is a directory"),
+        ("large.yaml", "more than 1048576 bytes"),
+        ("latin1.yaml", "line 2 is not UTF-8"),
+        ("nul.yaml", "error: "),
+        ("/dev/zero", "more than 1048576 bytes"),
+    ];
+    for (file, says) in cases {
+        let said = refused(&folder.0, file);
+        assert!(said.contains(says) && said.contains("= help: "), "{file}: {said}");
+    }
+}
+
+const GOOD: &str = r#"
+listeners: [ { name: edge, address: "127.0.0.1:8080" } ]
+upstreams:
+  stream: { endpoints: ["127.0.0.1:4002"] }
+routes:
+  - { name: live, match: { path: "/live/{*file}" }, upstream: stream }
+"#;
+
+#[test]
+fn every_way_to_write_a_value_is_read() {
+    let limit = "stores: { s: { url: 'memory:' } }\nsessions: { v: { keys: [ { hs256: \
+                 \"${SESSION_SECRET}\" } ] } }\nconcurrency:\n  p:\n    store: s\n    pepper: \
+                 \"${ACCOUNT_PEPPER}\"\n    limit: { default: \"${N:-3}\" }\n";
+    let cases = [
+        "workers: 2",
+        "workers: \"2\"",
+        "workers: auto",
+        "workers: \"${N:-2}\"",
+        "access_log: off",
+        "access_log: stdout",
+        "access_log: { file: access.log }",
+        "access_log: { to: off }",
+        "access_log: { to: stdout }",
+        "access_log: { to: { file: access.log } }",
+        "stores:\n  # all commented out",
+        limit,
+    ];
+    for case in cases {
+        let folder = Folder::new("good").with("g.yaml", format!("{GOOD}{case}\n").as_bytes());
+        let output = check(&folder.0, "g.yaml");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{case}: {said}");
+        assert!(said.contains("g.yaml is good: 1 routes, 1 upstreams"), "{case}: {said}");
+    }
+}
+
+#[test]
+fn what_runs_but_is_seldom_meant_is_a_warning() {
+    let unused = "stores: { idle: { url: 'memory:' } }\n";
+    let folder = Folder::new("warned").with("g.yaml", format!("{GOOD}{unused}").as_bytes());
+    let output = check(&folder.0, "g.yaml");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("warning: nothing names the store `idle`"), "{said}");
+}

@@ -6,6 +6,8 @@ mod harness;
 
 mod admin;
 mod check;
+mod cli;
 mod concurrency;
+mod docs;
 mod session;
 mod store;
