@@ -7,30 +7,21 @@ use crate::session::KeySet;
 use crate::shared::Shared;
 use crate::upstream::Probe;
 use axum::Router;
-use parking_lot::Mutex;
-use pingora::apps::ServerApp;
-use pingora::server::Fds;
-use pingora::services::{Service as _, listening::Service};
-use pingora_runtime::Runtime;
+use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-/// Runs a listener's service on the edge runtime, one accept loop per worker.
-pub(super) fn listen<A: ServerApp + Send + Sync + 'static>(
-    runtime: &Runtime,
-    mut service: Service<A>,
-    fds: Arc<Mutex<Fds>>,
-    stopped: watch::Receiver<bool>,
-) {
-    runtime.get_handle().spawn(async move {
-        service.start_service(Some(fds), stopped, 1).await;
-    });
+/// A runtime for what is not on a request's path.
+pub(super) fn runtime(threads: usize) -> io::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(threads).thread_name("housekeeping").enable_all().build()
 }
 
 /// Waits on `runtime` for `future`, from outside of it.
 pub(super) fn wait<T>(runtime: &Runtime, future: impl Future<Output = T>) -> T {
-    runtime.get_handle().block_on(future)
+    runtime.block_on(future)
 }
 
 /// Starts what runs beside requests.
@@ -50,7 +41,7 @@ impl<'a> House<'a> {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.get_handle().spawn(task);
+        self.runtime.spawn(task);
     }
 
     /// Resolves when the gateway stops.

@@ -55,7 +55,8 @@ async fn the_metrics_count_what_happened() {
         gateway.get(PATH).header(COOKIE, ann.cookie()).send().await.unwrap();
     }
     gateway.get("/nowhere").send().await.unwrap();
-    let requests = "streamgate_requests_total{code=\"200\",listener=\"edge\",method=\"GET\",route=\"live\"}";
+    let requests =
+        "streamgate_requests_total{code=\"200\",listener=\"edge\",method=\"GET\",route=\"live\"}";
     assert_eq!(gateway.metric(requests).await, 3.0);
     let decided = |decision: &str| {
         format!("streamgate_stream_decisions_total{{decision=\"{decision}\",route=\"live\"}}")

@@ -7,7 +7,10 @@ const PATH: &str = "/live/final/master.m3u8";
 
 /// `STANDARD`, with sessions that must be active in the store.
 fn active() -> String {
-    STANDARD.replace("    issuer: streamgate-auth\n", "    issuer: streamgate-auth\n    active_in: shared\n")
+    STANDARD.replace(
+        "    issuer: streamgate-auth\n",
+        "    issuer: streamgate-auth\n    active_in: shared\n",
+    )
 }
 
 #[tokio::test]
@@ -25,7 +28,8 @@ async fn a_token_is_taken_from_the_cookie_or_the_header() {
 async fn broken_tokens_are_told_by_their_code() {
     let gateway = Gateway::standard(None).await;
     let good = Login::of("ann", "s1");
-    let (head, rest) = good.token().split_once('.').map(|(h, r)| (h.to_owned(), r.to_owned())).unwrap();
+    let (head, rest) =
+        good.token().split_once('.').map(|(h, r)| (h.to_owned(), r.to_owned())).unwrap();
     let (claims, signature) = rest.split_once('.').unwrap();
     let none = "eyJhbGciOiJub25lIn0";
     let cases = [
@@ -35,10 +39,16 @@ async fn broken_tokens_are_told_by_their_code() {
         ("session=garbage".to_owned(), "session_invalid"),
         (format!("session={head}.{claims}."), "session_invalid"),
         (format!("session={none}.{claims}."), "session_invalid"),
-        (format!("session={head}.{claims}.{}", signature.replace(['A', 'b'], "c")), "session_invalid"),
+        (
+            format!("session={head}.{claims}.{}", signature.replace(['A', 'b'], "c")),
+            "session_invalid",
+        ),
         (format!("session={}", good.token_for(-31)), "session_expired"),
         (format!("session={}", Login::of("", "s").token()), "session_invalid"),
-        (format!("{}; session={}", good.cookie(), Login::of("bob", "s2").token()), "session_invalid"),
+        (
+            format!("{}; session={}", good.cookie(), Login::of("bob", "s2").token()),
+            "session_invalid",
+        ),
     ];
     for (cookie, code) in cases {
         let request = gateway.get(PATH).header(COOKIE, &cookie);
@@ -46,7 +56,8 @@ async fn broken_tokens_are_told_by_their_code() {
         assert!(response.headers().contains_key("www-authenticate"), "{cookie}");
         assert_eq!(outcome(request).await, (401, code.to_owned()), "{cookie}");
     }
-    let reasons = "streamgate_auth_decisions_total{decision=\"refused\",reason=\"expired\",route=\"live\"}";
+    let reasons =
+        "streamgate_auth_decisions_total{decision=\"refused\",reason=\"expired\",route=\"live\"}";
     assert_eq!(gateway.metric(reasons).await, 2.0);
 }
 
