@@ -184,7 +184,7 @@ impl LeaseStore for RedisStore {
         &self,
         claims: &[Claim],
         timing: &Timing,
-    ) -> Result<Vec<Answer>, StoreError> {
+    ) -> Vec<Result<Answer, StoreError>> {
         let mut pipeline = pipe();
         // A server that has restarted knows no script; in a pipeline there is no second try.
         pipeline
@@ -199,11 +199,15 @@ impl LeaseStore for RedisStore {
                 .arg(keys.records)
                 .arg(acquire_words(claim, timing));
         }
-        let values = self.heard(self.link.pipeline(&pipeline).await)?;
-        let answers = claims.iter().zip(values.iter().skip(1));
-        answers
-            .map(|(claim, value)| reply::answer(value, claim.limit))
-            .collect()
+        match self.heard(self.link.pipeline(&pipeline).await) {
+            Ok(values) => {
+                let answers = claims.iter().zip(values.iter().skip(1));
+                answers
+                    .map(|(claim, value)| reply::answer(value, claim.limit))
+                    .collect()
+            }
+            Err(error) => vec![Err(error); claims.len()],
+        }
     }
 
     async fn renew(
@@ -223,7 +227,7 @@ impl LeaseStore for RedisStore {
         let mut values = values.iter();
         self.clock
             .learn(values.next().and_then(reply::server_time), sent);
-        let moved = reply::moved(values, slots)?;
+        let moved = reply::moved(values, slots);
         let expires_in = timing.ttl().saturating_sub(clock.doubt());
         Ok(moved
             .into_iter()

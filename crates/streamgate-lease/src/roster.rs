@@ -69,7 +69,7 @@ impl Roster {
         let now = self.clock.now_ms();
         let mut shard = self.shard(holder).lock();
         let entry = shard.find(holder, id).filter(|entry| entry.is_live(now))?;
-        entry.touch(now);
+        entry.touch(now, &self.timing);
         Some(entry.lease(holder, now, false))
     }
 

@@ -73,19 +73,16 @@ pub(super) fn server_time(value: &Value) -> Option<u64> {
     }
 }
 
-/// Which of a pipeline's renewals changed something: two replies each, three with the labels.
-pub(super) fn moved<'a>(
-    mut values: impl Iterator<Item = &'a Value>,
-    slots: &[Slot],
-) -> Result<Vec<bool>, StoreError> {
-    let mut moved = Vec::with_capacity(slots.len());
-    for slot in slots {
-        moved.push(flag(values.next().ok_or_else(|| unreadable("a renewal"))?)?);
-        for _ in 0..1 + usize::from(slot.keep_about) {
-            int(values.next().ok_or_else(|| unreadable("a renewal"))?)?;
-        }
-    }
-    Ok(moved)
+/// Which of a pipeline's renewals changed something: two replies each, three with the labels. An
+/// error is one holder's trouble, and changed nothing.
+pub(super) fn moved<'a>(mut values: impl Iterator<Item = &'a Value>, slots: &[Slot]) -> Vec<bool> {
+    let mut moved = |slot: &Slot| {
+        let moved = values.next().is_some_and(|value| flag(value) == Ok(true));
+        let ttls = values.by_ref().take(1 + usize::from(slot.keep_about));
+        ttls.count();
+        moved
+    };
+    slots.iter().map(&mut moved).collect()
 }
 
 /// Labels as they stand in a record: a JSON pair, or nothing.

@@ -119,9 +119,21 @@ impl Entry {
         self.about = None;
     }
 
-    pub(super) fn touch(&mut self, now: u64) {
+    /// A sign of life. One that this node vouches for lives on by it; any other is renewed by the
+    /// keeper.
+    pub(super) fn touch(&mut self, now: u64, timing: &Timing) {
         self.touched = true;
         self.touched_at = self.touched_at.max(now);
+        if self.standing == Standing::Provisional {
+            self.valid_until = self.valid_until.max(now + millis(timing.ttl()));
+        }
+    }
+
+    /// Whether others must count it while the store is away: it is live, or it would go on at its
+    /// next request, which is due within a ttl of its last.
+    pub(super) fn is_seated(&self, now: u64, timing: &Timing) -> bool {
+        let is_expected = now < self.touched_at + millis(timing.ttl());
+        self.is_live(now) || (is_expected && self.is_in_grace(now, timing))
     }
 
     /// Certain of its slot without the store: it was confirmed within the grace.
@@ -131,12 +143,13 @@ impl Entry {
 
     /// Lives on without the store, one ttl at a time and never beyond the grace.
     pub(super) fn extend(&mut self, now: u64, timing: &Timing) {
-        let mut until = now + millis(timing.ttl());
         if self.standing == Standing::Held {
-            until = until.min(self.confirmed_at + millis(timing.grace()));
+            let grace_ends = self.confirmed_at + millis(timing.grace());
+            self.valid_until = self
+                .valid_until
+                .max(grace_ends.min(now + millis(timing.ttl())));
         }
-        self.valid_until = self.valid_until.max(until);
-        self.touch(now);
+        self.touch(now, timing);
     }
 
     /// The keeper takes it along: the next renewal is a jittered third of a ttl away.

@@ -57,6 +57,21 @@ impl Roster {
     pub(crate) fn due(&self, shard: usize) -> Due {
         let now = self.clock.now_ms();
         let mut due = Due::default();
+        self.walk(shard, now, |holder, entry| {
+            if entry.touched && entry.renew_at <= now {
+                due.take(holder, entry);
+                entry.take_along(now, &self.timing);
+            }
+        });
+        due
+    }
+
+    /// Drops what is spent in one shard; what is due stays due.
+    pub(crate) fn sweep(&self, shard: usize) {
+        self.walk(shard, self.clock.now_ms(), |_, _| {});
+    }
+
+    fn walk(&self, shard: usize, now: u64, mut visit: impl FnMut(&Holder, &mut Entry)) {
         let mut shard = self.shards[shard].lock();
         let (mut entries_left, mut provisional_left) = (0, 0);
         shard.holders.retain(|holder, entries| {
@@ -66,17 +81,13 @@ impl Roster {
                 }
                 entries_left += 1;
                 provisional_left += usize::from(entry.standing == Standing::Provisional);
-                if entry.touched && entry.renew_at <= now {
-                    due.take(holder, entry);
-                    entry.take_along(now, &self.timing);
-                }
+                visit(holder, entry);
                 true
             });
             !entries.is_empty()
         });
         shard.entries = entries_left;
         shard.provisional = provisional_left;
-        due
     }
 
     /// The store moved its expiry; `asked_at` is from before it was asked.

@@ -679,12 +679,8 @@ async fn many_are_acquired_like_one(world: World) {
     world.play(&claim("dead", 2)).await;
     world.terminate("dead").await;
     let claims = ["tv", "pad", "dead", "pc"].map(|name| claim(name, 2));
-    let answers = world
-        .store
-        .acquire_all(&claims, &world.timing)
-        .await
-        .unwrap();
-    let words = answers.iter().map(|answer| match answer {
+    let answers = world.store.acquire_all(&claims, &world.timing).await;
+    let words = answers.iter().map(|answer| match answer.as_ref().unwrap() {
         Answer::Held(admitted) => (if admitted.is_new { "new" } else { "held" }).to_owned(),
         Answer::Full(_) => "full".to_owned(),
         Answer::Ended(why, _) => why.as_str().to_owned(),

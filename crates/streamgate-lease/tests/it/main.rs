@@ -4,5 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod contract;
+mod keeper;
+mod redis;
 mod server;
+mod weather;
 mod world;
