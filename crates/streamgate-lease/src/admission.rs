@@ -67,7 +67,7 @@ fn idle_first(others: &[Seat], now: u64, idle_after: u64) -> Vec<LeaseId> {
         .iter()
         .filter_map(|seat| since(seat).map(|at| (at, seat.id)))
         .collect();
-    idle.sort_by_cached_key(|(at, id)| (*at, id.to_string()));
+    idle.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.cmp_as_text(&b.1)));
     idle.into_iter().map(|(_, id)| id).collect()
 }
 
@@ -76,7 +76,11 @@ fn oldest(others: &[Seat], spared: &[LeaseId], count: usize) -> Vec<LeaseId> {
         .iter()
         .filter(|seat| !spared.contains(&seat.id))
         .collect();
-    seats.sort_by_cached_key(|seat| (seat.started_at, seat.id.to_string()));
+    seats.sort_by(|a, b| {
+        a.started_at
+            .cmp(&b.started_at)
+            .then_with(|| a.id.cmp_as_text(&b.id))
+    });
     seats.into_iter().take(count).map(|seat| seat.id).collect()
 }
 

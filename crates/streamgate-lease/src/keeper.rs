@@ -16,7 +16,7 @@
 
 use crate::lease::{Claim, Ending};
 use crate::leases::Node;
-use crate::roster::{Due, Roster, Settled};
+use crate::roster::{Due, Settled};
 use crate::stats::count;
 use crate::store::{Answer, Slot, StoreError};
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl Keeper {
     /// and the store is left in peace until the next beat.
     async fn beat(&self) {
         let mut store_answers = true;
-        for shard in 0..Roster::SHARDS {
+        for shard in 0..self.node.roster.shards() {
             if store_answers {
                 let due = self.node.roster.due(shard);
                 store_answers = self.send(&due).await.is_ok();

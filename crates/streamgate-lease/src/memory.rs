@@ -106,9 +106,9 @@ impl LeaseStore for MemoryStore {
     ) -> Result<Vec<Option<Duration>>, StoreError> {
         let renew = |slot: &Slot| {
             let moved = self.peek(&slot.holder, |account, now| {
-                account.renew(&slot.id, timing, now)
+                account.renew(slot, timing, now)
             });
-            moved.then_some(timing.ttl())
+            moved.then_some(timing.ttl().saturating_sub(slot.silent_for))
         };
         Ok(slots.iter().map(renew).collect())
     }

@@ -218,9 +218,10 @@ impl LeaseStore for RedisStore {
         let clock = self.server_clock().await?;
         let mut pipeline = pipe();
         pipeline.cmd("TIME");
-        let expiry = clock.now_ms() + millis(timing.ttl());
+        let now_ms = clock.now_ms();
+        let life = |slot: &Slot| timing.ttl().saturating_sub(slot.silent_for);
         for slot in slots {
-            renew_one(&mut pipeline, slot, timing, expiry);
+            renew_one(&mut pipeline, slot, timing, now_ms + millis(life(slot)));
         }
         let sent = Instant::now();
         let values = self.heard(self.link.pipeline(&pipeline).await)?;
@@ -228,10 +229,10 @@ impl LeaseStore for RedisStore {
         self.clock
             .learn(values.next().and_then(reply::server_time), sent);
         let moved = reply::moved(values, slots);
-        let expires_in = timing.ttl().saturating_sub(clock.doubt());
-        Ok(moved
-            .into_iter()
-            .map(|moved| moved.then_some(expires_in))
+        let believed = |slot: &Slot| life(slot).saturating_sub(clock.doubt());
+        let renewed = slots.iter().zip(moved);
+        Ok(renewed
+            .map(|(slot, moved)| moved.then(|| believed(slot)))
             .collect())
     }
 

@@ -21,8 +21,9 @@ use std::time::Duration;
 pub use walk::Playing;
 pub(crate) use walk::{Due, Settled};
 
-/// A power of two. With a million leases a lock covers about four thousand.
-const SHARDS: usize = 256;
+/// Entries that one lock covers, up to a million in all; then the shards grow instead.
+const ENTRIES_PER_SHARD: usize = 4096;
+const SHARDS_MAX: usize = 256;
 /// How many entries are looked at to find one to let go of when a shard is full.
 const EVICTION_SAMPLE: usize = 16;
 /// Longer than any acquire takes.
@@ -50,11 +51,15 @@ struct Shard {
 
 impl Roster {
     pub(crate) fn new(timing: Timing, entries_max: usize) -> Self {
+        let shards = entries_max
+            .div_ceil(ENTRIES_PER_SHARD)
+            .next_power_of_two()
+            .min(SHARDS_MAX);
         Self {
             clock: Clock::new(),
             timing,
-            entries_per_shard_max: entries_max.div_ceil(SHARDS),
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            entries_per_shard_max: entries_max.div_ceil(shards),
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
             evicted: AtomicU64::new(0),
         }
     }
@@ -182,7 +187,7 @@ impl Roster {
     }
 
     fn shard(&self, holder: &Holder) -> &Mutex<Shard> {
-        &self.shards[holder.spread() % SHARDS]
+        &self.shards[holder.spread() % self.shards.len()]
     }
 
     /// Puts an entry in the place of its namesake, or in a new place; makes one if need be.

@@ -119,6 +119,8 @@ pub struct Slot {
     pub holder: Holder,
     /// Which.
     pub id: LeaseId,
+    /// How long ago its player last showed a sign of life: its expiry is a ttl after that.
+    pub silent_for: Duration,
     /// Also keep what is known about it from fading. Asked for now and then, not every time.
     pub keep_about: bool,
 }

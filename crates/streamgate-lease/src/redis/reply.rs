@@ -107,7 +107,7 @@ fn streams(rows: &Value, now: u64) -> Result<Vec<Live>, StoreError> {
         .iter()
         .map(|row| stream(row, now))
         .collect::<Result<Vec<_>, _>>()?;
-    live.sort_by_cached_key(|live| (live.started_at, live.id.to_string()));
+    live.sort_by(Live::by_age);
     Ok(live)
 }
 

@@ -7,7 +7,7 @@ use super::entry::{Entry, Standing};
 use super::{ENDING_KEPT_MAX, Roster, Shard};
 use crate::admission::{Room, Seat, make_room};
 use crate::clock::millis;
-use crate::lease::{Claim, Ending, Full, Grant};
+use crate::lease::{Claim, Ending, Full, Grant, Live};
 use crate::timing::Timing;
 
 impl Roster {
@@ -62,7 +62,7 @@ impl Shard {
         let entries = self.holders.get(&claim.holder).into_iter().flatten();
         let others = entries.filter(|entry| entry.id != claim.id && entry.is_seated(now, timing));
         let mut live: Vec<_> = others.map(|entry| entry.live(now)).collect();
-        live.sort_by_key(|live| live.started_at);
+        live.sort_by(Live::by_age);
         let retry_after = live
             .iter()
             .map(|live| live.expires_in)

@@ -16,7 +16,7 @@ pub(super) struct Entry {
     pub(super) id: LeaseId,
     pub(super) standing: Standing,
     pub(super) reusable: bool,
-    /// There was a sign of life since the last renewal was sent.
+    /// There was a sign of life that the store has not been told of.
     pub(super) touched: bool,
     /// Counts renewals, so that now and then one also keeps the labels from fading.
     pub(super) renewals: u8,
@@ -75,7 +75,7 @@ impl Entry {
             id: claim.id,
             standing,
             reusable: claim.reusable,
-            touched: true,
+            touched: standing == Standing::Provisional,
             renewals: 0,
             limit: 0,
             active: 0,
@@ -122,11 +122,24 @@ impl Entry {
     /// A sign of life. One that this node vouches for lives on by it; any other is renewed by the
     /// keeper.
     pub(super) fn touch(&mut self, now: u64, timing: &Timing) {
-        self.touched = true;
-        self.touched_at = self.touched_at.max(now);
+        if self.touched_at < now {
+            self.touched = true;
+            self.touched_at = now;
+        }
         if self.standing == Standing::Provisional {
             self.valid_until = self.valid_until.max(now + millis(timing.ttl()));
         }
+    }
+
+    /// How long its player has shown no sign of life.
+    pub(super) fn silent_for(&self, now: u64) -> Duration {
+        Duration::from_millis(now.saturating_sub(self.touched_at))
+    }
+
+    /// The keeper may claim a slot in its player's name. An acquire gives it a whole ttl from now,
+    /// so one who has been silent for long has to come himself.
+    pub(super) fn may_be_claimed(&self, now: u64, timing: &Timing) -> bool {
+        self.silent_for(now) <= timing.ttl() / 2
     }
 
     /// Whether others must count it while the store is away: it is live, or it would go on at its

@@ -3,7 +3,7 @@
 //! One shard at a time, under its lock, without ever waiting.
 
 use super::entry::{Entry, Standing};
-use super::{Roster, SHARDS, is_spent};
+use super::{Roster, is_spent};
 use crate::clock::millis;
 use crate::holder::Holder;
 use crate::lease::{Claim, Ending, LeaseId};
@@ -51,19 +51,30 @@ pub struct Playing {
 }
 
 impl Roster {
-    pub(crate) const SHARDS: usize = SHARDS;
+    /// How many shards there are to walk.
+    pub(crate) fn shards(&self) -> usize {
+        self.shards.len()
+    }
 
     /// Drops what is spent in one shard, and takes along what is due.
     pub(crate) fn due(&self, shard: usize) -> Due {
         let now = self.clock.now_ms();
         let mut due = Due::default();
         self.walk(shard, now, |holder, entry| {
-            if entry.touched && entry.renew_at <= now {
-                due.take(holder, entry);
+            if entry.touched && entry.renew_at <= now && self.may_be_sent(entry, now) {
+                due.take(holder, entry, now);
                 entry.take_along(now, &self.timing);
             }
         });
         due
+    }
+
+    fn may_be_sent(&self, entry: &Entry, now: u64) -> bool {
+        match entry.standing {
+            Standing::Held => entry.silent_for(now) < self.timing.ttl(),
+            Standing::Provisional => entry.may_be_claimed(now, &self.timing),
+            Standing::Ended(_) => false,
+        }
     }
 
     /// Drops what is spent in one shard; what is due stays due.
@@ -73,6 +84,9 @@ impl Roster {
 
     fn walk(&self, shard: usize, now: u64, mut visit: impl FnMut(&Holder, &mut Entry)) {
         let mut shard = self.shards[shard].lock();
+        if shard.entries == 0 {
+            return;
+        }
         let (mut entries_left, mut provisional_left) = (0, 0);
         shard.holders.retain(|holder, entries| {
             entries.retain_mut(|entry| {
@@ -129,7 +143,7 @@ impl Roster {
         }
     }
 
-    /// What the keeper needs to ask whether a held lease may go on. None if it is gone by now.
+    /// What the keeper needs to ask whether a held lease may go on. None if it is gone by now, or silent.
     ///
     /// A reusable id that is gone may have been released through another node, which leaves no
     /// trace; the keeper must not start it again. Under a limit of 0 it is confirmed if it is
@@ -142,7 +156,9 @@ impl Roster {
             limit,
             ..entry.claim(&slot.holder)
         };
-        (entry.standing == Standing::Held).then_some(claim)
+        let now = self.clock.now_ms();
+        let may_be = entry.standing == Standing::Held && entry.may_be_claimed(now, &self.timing);
+        may_be.then_some(claim)
     }
 
     /// The ending that a lease met elsewhere.
@@ -165,7 +181,7 @@ impl Roster {
                 holder: *holder,
                 id: entry.id,
                 started_at: entry.started_at,
-                touched_ago: Duration::from_millis(now.saturating_sub(entry.touched_at)),
+                touched_ago: entry.silent_for(now),
                 expires_in: Duration::from_millis(entry.valid_until.saturating_sub(now)),
                 is_provisional: entry.standing == Standing::Provisional,
             }));
@@ -178,11 +194,12 @@ impl Roster {
 }
 
 impl Due {
-    fn take(&mut self, holder: &Holder, entry: &Entry) {
+    fn take(&mut self, holder: &Holder, entry: &Entry, now: u64) {
         match entry.standing {
             Standing::Held => self.slots.push(Slot {
                 holder: *holder,
                 id: entry.id,
+                silent_for: entry.silent_for(now),
                 keep_about: entry.renewals % KEEP_ABOUT_EVERY == KEEP_ABOUT_EVERY - 1,
             }),
             Standing::Provisional => self.provisional.push(entry.claim(holder)),

@@ -120,18 +120,30 @@ async fn a_thousand_touches_cost_at_most_one_renewal_per_third() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_silent_expire_and_leave_the_roster() {
+async fn the_silent_are_not_renewed_and_leave_the_roster() {
     let node = Node::at(&Weather::fine());
     assert_eq!(node.word(&claim("tv", 1)).await, "new");
-    pass(TTL / 2).await;
-    // Its one renewal is for the sign of life that was the start itself.
-    assert!(Weather::count(&node.weather.renewals) <= 1);
-    pass(TTL).await;
-    assert!(!node.knows("tv"));
+    pass(TTL - SECOND).await;
+    assert_eq!(node.live().await, 1);
+    pass(SECOND).await;
     assert_eq!(node.live().await, 0);
+    assert!(!node.knows("tv"));
     pass(TTL + NEWS_MAX).await;
     assert_eq!(node.stats().roster, 0);
-    assert!(Weather::count(&node.weather.renewals) <= 1);
+    assert_eq!(Weather::count(&node.weather.renewals), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_is_free_a_ttl_after_the_last_sign_of_life_whenever_it_was_renewed() {
+    for last in [3, 10, 17, 25, 33] {
+        let node = Node::at(&Weather::fine());
+        node.plays(&claim("tv", 1), SECOND * last).await;
+        // The last request was a second ago; it is renewed some time from now.
+        pass(TTL - SECOND * 2).await;
+        assert_eq!(node.live().await, 1, "died after {last} s");
+        pass(SECOND + MS).await;
+        assert_eq!(node.live().await, 0, "died after {last} s");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -333,6 +345,7 @@ async fn without_the_store_a_holder_keeps_its_slot_between_its_requests() {
 async fn without_the_store_newcomers_are_counted_here_and_registered_later() {
     let node = Node::at(&Weather::fine());
     node.request(&claim("tv", 2)).await;
+    pass(MS).await;
     node.weather.turns(true);
     assert_eq!(node.word(&claim("pad", 2)).await, "provisional");
     assert_eq!(node.word(&claim("pc", 2)).await, "full");
@@ -445,6 +458,14 @@ async fn a_store_that_is_down_is_asked_once_a_beat() {
         };
         node.request(&claim).await;
     }
+    pass(MS).await;
+    for n in 0..600 {
+        assert!(
+            node.leases
+                .touch(&holder(&n.to_string()), &id("tv"))
+                .is_some()
+        );
+    }
     node.weather.turns(true);
     let (calls, beats) = (Weather::count(&node.weather.calls), node.stats().beats);
     pass(TTL / 2).await;
@@ -473,6 +494,10 @@ async fn an_account_that_the_store_cannot_read_keeps_nobody_else_from_being_rene
             ..claim("tv", 1)
         })
         .collect();
+    for claim in &claims {
+        node.request(claim).await;
+    }
+    pass(MS).await;
     for claim in &claims {
         node.request(claim).await;
     }

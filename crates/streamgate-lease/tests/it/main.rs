@@ -7,5 +7,6 @@ mod contract;
 mod keeper;
 mod redis;
 mod server;
+mod sim;
 mod weather;
 mod world;

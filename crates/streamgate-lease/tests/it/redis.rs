@@ -188,6 +188,7 @@ async fn a_doubled_or_late_renewal_is_harmless() {
     let slot = Slot {
         holder: holder("alice"),
         id: id("tv"),
+        silent_for: Duration::ZERO,
         keep_about: false,
     };
     let renewed = world
@@ -209,6 +210,7 @@ async fn a_renewal_is_never_later_than_the_server_would_have_said() {
         let slot = Slot {
             holder: holder("alice"),
             id: id("tv"),
+            silent_for: Duration::ZERO,
             keep_about: false,
         };
         let believed = world.store.renew(&[slot], &world.timing).await.unwrap();
@@ -404,6 +406,7 @@ async fn one_account_with_broken_keys_troubles_no_other() {
     let slots = claims.each_ref().map(|claim| Slot {
         holder: claim.holder,
         id: claim.id,
+        silent_for: Duration::ZERO,
         keep_about: true,
     });
     let renewed = world.store.renew(&slots, &world.timing).await.unwrap();
@@ -436,6 +439,7 @@ async fn a_server_that_became_a_replica_fails_the_whole_batch() {
     let slot = Slot {
         holder: holder("alice"),
         id: id("tv"),
+        silent_for: Duration::ZERO,
         keep_about: false,
     };
     let error = world.store.renew(&[slot], &world.timing).await.unwrap_err();

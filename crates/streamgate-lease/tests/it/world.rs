@@ -125,6 +125,7 @@ impl World {
         let slot = Slot {
             holder: holder("alice"),
             id: id(name),
+            silent_for: Duration::ZERO,
             keep_about: true,
         };
         self.store.renew(&[slot], timing).await.unwrap()[0].is_some()
