@@ -143,7 +143,8 @@ impl Roster {
         }
     }
 
-    /// What the keeper needs to ask whether a held lease may go on. None if it is gone by now, or silent.
+    /// What the keeper needs to ask whether a held lease may go on. None if it is gone by now, or
+    /// its player silent.
     ///
     /// A reusable id that is gone may have been released through another node, which leaves no
     /// trace; the keeper must not start it again. Under a limit of 0 it is confirmed if it is

@@ -395,8 +395,8 @@ impl Run {
         chance.is_down = false;
     }
 
-    /// Nobody holds a slot whose player has been silent for a ttl; or half a ttl more, if the keeper
-    /// had to claim it anew.
+    /// Nobody holds a slot whose player has been silent for a ttl; or half a ttl more, if the
+    /// keeper had to claim it anew.
     async fn nobody_lives_on_in_silence(&self) {
         let alive = self.watched.alive.lock().unwrap().clone();
         for key in self.watched.shot().await.keys() {
@@ -488,7 +488,7 @@ async fn run(seed: u64) {
         watched,
         gateways,
         viewers: JoinSet::new(),
-        forgetful: seed % 4 == 0,
+        forgetful: seed.is_multiple_of(4),
     };
     for step in 0..STEPS {
         if step % 10 == 0 {
