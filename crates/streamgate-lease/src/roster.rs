@@ -78,13 +78,13 @@ impl Roster {
         Some(entry.lease(holder, now, false))
     }
 
-    /// How it ended, if this node knows that it has.
+    /// How it ended, if this node knows for sure that it has.
     pub(crate) fn ending(&self, holder: &Holder, id: &LeaseId) -> Option<Ending> {
         let now = self.clock.now_ms();
         self.shard(holder)
             .lock()
             .find(holder, id)
-            .and_then(|entry| entry.ending(now))
+            .and_then(|entry| entry.ending_for_sure(now))
     }
 
     /// Writes down what the store admitted. `asked_at` is from before it was asked.

@@ -10,6 +10,9 @@ use crate::timing::Timing;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+/// A player that was told to stop may ask again at once; the store is spared that much.
+const ENDING_SURE_MS: u64 = 2000;
+
 /// What is kept about a lease, 88 bytes and its labels.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -101,6 +104,13 @@ impl Entry {
             Standing::Ended(why) if now < self.valid_until => Some(why),
             _ => None,
         }
+    }
+
+    /// How it ended, if the store need not be asked about it. A reusable id may have been started
+    /// again through another node, so for that the answer is only good for a moment.
+    pub(super) fn ending_for_sure(&self, now: u64) -> Option<Ending> {
+        let is_recent = now < self.touched_at + ENDING_SURE_MS;
+        self.ending(now).filter(|_| !self.reusable || is_recent)
     }
 
     /// It ended here at this moment or later, so an answer asked for at this moment may be older.

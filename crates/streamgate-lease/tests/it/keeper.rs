@@ -200,6 +200,31 @@ async fn an_end_elsewhere_is_known_within_a_third_and_answered_here() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_login_that_was_started_again_elsewhere_plays_here_too() {
+    let weather = Weather::fine();
+    let (one, other) = (Node::at(&weather), Node::at(&weather));
+    let login = Claim {
+        reusable: true,
+        ..claim("login", 1)
+    };
+    one.request(&login).await;
+    assert!(
+        one.leases
+            .terminate(&login.holder, &login.id)
+            .await
+            .unwrap()
+    );
+    assert_eq!(one.word(&login).await, "terminated");
+    let anew = Claim {
+        anew: true,
+        ..login.clone()
+    };
+    assert_eq!(other.word(&anew).await, "new");
+    pass(SECOND * 2).await;
+    assert_eq!(one.word(&login).await, "held");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_on_this_node_is_known_at_once() {
     let node = Node::at(&Weather::fine());
     for name in ["tv", "pad", "pc"] {
