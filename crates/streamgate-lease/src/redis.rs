@@ -14,6 +14,7 @@
 mod breaker;
 mod feed;
 mod link;
+mod notice;
 mod offset;
 mod reply;
 
@@ -31,6 +32,7 @@ use tokio::time::Instant;
 
 pub use feed::{Feed, News};
 pub use link::{Deadlines, Link, UrlInvalid};
+pub use notice::Notice;
 
 /// Leases in one Redis.
 pub struct RedisStore {
@@ -97,7 +99,8 @@ impl RedisStore {
             .arg(id.to_string())
             .arg(verb)
             .arg(millis(timing.ttl()))
-            .arg(millis(timing.tombstone()));
+            .arg(millis(timing.tombstone()))
+            .arg(notice::name(holder));
         reply::flag(&self.link.invoke(&invocation).await?)
     }
 }
@@ -130,6 +133,7 @@ fn acquire_words(claim: &Claim, timing: &Timing) -> Vec<String> {
         u8::from(claim.anew).to_string(),
         reply::about_text(&claim.about),
         replace.to_owned(),
+        notice::name(&claim.holder),
     ];
     words.extend(named.iter().map(LeaseId::to_string));
     words

@@ -4,7 +4,7 @@ use crate::server::{Server, until};
 use crate::world::{TTL, World, claim, holder, id};
 use std::sync::Arc;
 use std::time::Duration;
-use streamgate_lease::redis::{Deadlines, Link, News, RedisStore};
+use streamgate_lease::redis::{Deadlines, Link, News, Notice, RedisStore};
 use streamgate_lease::{
     Claim, Grant, LeaseId, LeaseStore, Leases, Replace, Slot, StoreError, Timing,
 };
@@ -450,4 +450,46 @@ async fn a_server_that_became_a_replica_fails_the_whole_batch() {
     })
     .await;
     assert_eq!(world.try_play(&claim("tv", 1)).await, "held");
+}
+
+/// What ends a stream is published, and the other gateways hear of it at once.
+#[tokio::test]
+async fn the_victim_hears_of_it_at_its_next_request_through_any_gateway() {
+    let server = Server::start().await;
+    let gateway = || {
+        let store = Arc::new(RedisStore::new(server.patient_link()));
+        Leases::new(store, Timing::default()).0
+    };
+    let (one, other) = (gateway(), gateway());
+    let mut feed = server.patient_link().subscribe(Notice::CHANNEL);
+    assert_eq!(feed.next().await, News::Listening);
+    let mut hears = async || match timeout(AT_ONCE * 4, feed.next()).await.unwrap() {
+        News::Message(message) => {
+            let notice = Notice::parse(&message).unwrap();
+            one.doubt(&notice.holder, &notice.id);
+            notice.id
+        }
+        news => panic!("{news:?}"),
+    };
+    let (tv, pad) = (claim("tv", 2), claim("pad", 2));
+    for claim in [&tv, &pad] {
+        assert!(matches!(one.hold(claim).await.unwrap(), Grant::Held(_)));
+    }
+    assert!(other.terminate(&tv.holder, &tv.id).await.unwrap());
+    assert_eq!(hears().await, tv.id);
+    assert!(one.touch(&tv.holder, &tv.id).is_none());
+    assert!(matches!(one.hold(&tv).await.unwrap(), Grant::Ended(_)));
+    let replace = Replace::Oldest;
+    let thief = Claim {
+        replace,
+        ..claim("pc", 1)
+    };
+    assert!(matches!(other.hold(&thief).await.unwrap(), Grant::Held(_)));
+    assert_eq!(hears().await, pad.id);
+    assert!(matches!(one.hold(&pad).await.unwrap(), Grant::Ended(_)));
+    // A false alarm costs a question, and no slot.
+    other.doubt(&thief.holder, &thief.id);
+    assert!(other.touch(&thief.holder, &thief.id).is_none());
+    assert!(matches!(other.hold(&thief).await.unwrap(), Grant::Held(_)));
+    assert!(other.touch(&thief.holder, &thief.id).is_some());
 }
