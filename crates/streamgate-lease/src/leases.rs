@@ -135,6 +135,12 @@ impl Leases {
         Ok(there || here)
     }
 
+    /// Somebody says that it was ended through another node: its next request asks the store. A
+    /// false alarm costs one round trip.
+    pub fn doubt(&self, holder: &Holder, id: &LeaseId) {
+        self.0.roster.doubt(holder, id);
+    }
+
     /// What this node did so far and has now.
     #[must_use]
     pub fn stats(&self) -> Stats {

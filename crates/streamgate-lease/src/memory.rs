@@ -96,9 +96,16 @@ impl LeaseStore for MemoryStore {
         timing: &Timing,
     ) -> Result<Vec<Option<Duration>>, StoreError> {
         let renew = |slot: &Slot| {
+<<<<<<< HEAD
             let moved =
                 self.peek(&slot.holder, |account, now| account.renew(&slot.id, timing, now));
             moved.then_some(timing.ttl())
+=======
+            let moved = self.peek(&slot.holder, |account, now| {
+                account.renew(slot, timing, now)
+            });
+            moved.then_some(timing.ttl().saturating_sub(slot.silent_for))
+>>>>>>> 9e2f51eacb625d7c53ddec1414dfa7e01f593b15
         };
         Ok(slots.iter().map(renew).collect())
     }

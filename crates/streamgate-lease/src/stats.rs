@@ -35,7 +35,8 @@ pub struct Stats {
     pub admitted_locally: u64,
     /// Slots renewed.
     pub renewals: u64,
-    /// Provisional streams that the store took over.
+    /// Leases that the keeper claimed and was granted: provisional ones, ones that the store had
+    /// lost, and ones whose renewal had left a doubt.
     pub registered: u64,
     /// Leases lost while the keeper held them.
     pub lost: Lost,
