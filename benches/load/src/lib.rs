@@ -1,0 +1,14 @@
+//! The parts of the load bench. Not a library for anyone else: the rooms of one program.
+
+pub mod account;
+pub mod bench;
+pub mod clock;
+pub mod contest;
+pub mod generator;
+pub mod link;
+pub mod origin;
+pub mod pace;
+pub mod report;
+pub mod settings;
+pub mod slice;
+pub mod wire;
