@@ -106,12 +106,17 @@ pub fn run() {
     server.bootstrap();
     let floor = Floor {
         upstream: flags.upstream,
-        template: flags.peer_template.then(|| peer(flags.upstream, flags.timeouts)),
+        template: flags
+            .peer_template
+            .then(|| peer(flags.upstream, flags.timeouts)),
         proxy_tasks: flags.proxy_tasks,
         timeouts: flags.timeouts,
     };
     let mut service = http_proxy_service(&Arc::clone(&server.configuration), floor);
-    let buffers = L4BufferSettings { read: flags.read_buffer, write: flags.write_buffer };
+    let buffers = L4BufferSettings {
+        read: flags.read_buffer,
+        write: flags.write_buffer,
+    };
     service.add_listener(ListenerConfig::tcp(flags.listen.to_string()).l4_buffer(buffers));
     server.add_service(service);
     server.run_forever();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::bench::Process;
 use crate::generator::Plan;
 use crate::slice::{self, Cast, Slice, median};
+use crate::store::Store;
 
 /// A load, whoever has to bear it.
 #[derive(Clone, Debug)]
@@ -23,11 +24,11 @@ pub struct Load {
 
 /// Somebody who has to bear it.
 #[derive(Debug)]
-pub struct Contender {
+pub struct Contender<'a> {
     /// How the report names it.
     pub name: String,
     /// The running program.
-    pub process: Process,
+    pub process: &'a Process,
     /// What it is asked, in turn.
     pub requests: Vec<Vec<u8>>,
 }
@@ -58,47 +59,80 @@ impl Score {
         median(&self.slices.iter().map(figure).collect::<Vec<_>>())
     }
 
-    /// This contender's figure over `base`'s of the same round: lowest, middle, highest.
+    /// This contender's figure over `base`'s of the same round: lower quarter, middle, upper
+    /// quarter.
     pub fn ratio(&self, base: &Self, figure: impl Fn(&Slice) -> f64) -> [f64; 3] {
         let pairs = self.slices.iter().zip(&base.slices);
-        let mut ratios: Vec<f64> = pairs.map(|(own, base)| figure(own) / figure(base)).collect();
+        let mut ratios: Vec<f64> = pairs
+            .map(|(own, base)| figure(own) / figure(base))
+            .collect();
         ratios.sort_unstable_by(f64::total_cmp);
-        let edge = |index: Option<&f64>| index.copied().unwrap_or(f64::NAN);
-        [edge(ratios.first()), median(&ratios), edge(ratios.last())]
+        let at = |quarter: usize| {
+            let index = ratios.len().saturating_sub(1) * quarter / 4;
+            ratios.get(index).copied().unwrap_or(f64::NAN)
+        };
+        [at(1), median(&ratios), at(3)]
+    }
+
+    /// The figure in this contender's quiet rounds: the lower quarter. Neighbours only ever make
+    /// a request dearer, so this is nearer to the truth than the middle when they are many.
+    pub fn quiet(&self, figure: impl Fn(&Slice) -> f64) -> f64 {
+        let mut figures: Vec<f64> = self.slices.iter().map(figure).collect();
+        figures.sort_unstable_by(f64::total_cmp);
+        figures
+            .get(figures.len().saturating_sub(1) / 4)
+            .copied()
+            .unwrap_or(f64::NAN)
     }
 
     /// Requests that were not answered with 2xx.
     #[must_use]
     pub fn unanswered(&self) -> u64 {
-        self.slices.iter().map(|slice| slice.outcome.failed + slice.outcome.refused).sum()
+        self.slices
+            .iter()
+            .map(|slice| slice.outcome.failed + slice.outcome.refused)
+            .sum()
     }
 }
 
-/// Runs all rounds. `others` are processes of ours that are not contenders.
+/// Runs all rounds. `ours` are all processes of this bench, contenders or not.
 pub fn run(
     load: &Load,
-    contenders: &[Contender],
-    others: &[u32],
+    contenders: &[Contender<'_>],
+    ours: &[u32],
+    store: Option<&Store>,
     effort: Effort,
 ) -> io::Result<Vec<Score>> {
-    let mut cast: Vec<u32> = contenders.iter().map(|contender| contender.process.id()).collect();
-    cast.extend_from_slice(others);
-    let new = |contender: &Contender| Score { name: contender.name.clone(), slices: Vec::new() };
+    let new = |contender: &Contender<'_>| Score {
+        name: contender.name.clone(),
+        slices: Vec::new(),
+    };
     let mut scores: Vec<Score> = contenders.iter().map(new).collect();
     for round in 0..effort.rounds {
         for turn in 0..contenders.len() {
             // Forth, then back: a drift of the machine meets everybody alike.
-            let index = if round % 2 == 0 { turn } else { contenders.len() - 1 - turn };
+            let index = if round % 2 == 0 {
+                turn
+            } else {
+                contenders.len() - 1 - turn
+            };
             let contender = &contenders[index];
             let plan = plan(load, contender, effort, round as u64);
-            let slice = slice::run(plan, Cast { contender: &contender.process, others: &cast })?;
+            let slice = slice::run(
+                plan,
+                Cast {
+                    contender: contender.process,
+                    ours,
+                    store,
+                },
+            )?;
             scores[index].slices.push(slice);
         }
     }
     Ok(scores)
 }
 
-fn plan<'a>(load: &Load, contender: &'a Contender, effort: Effort, seed: u64) -> Plan<'a> {
+fn plan<'a>(load: &Load, contender: &'a Contender<'_>, effort: Effort, seed: u64) -> Plan<'a> {
     Plan {
         target: contender.process.address,
         requests: &contender.requests,

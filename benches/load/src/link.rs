@@ -38,7 +38,15 @@ impl Link {
         stream.set_nodelay(true)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         let head = Vec::new();
-        Ok(Self { stream, asking: None, sent: 0, head, status: 0, body_left: None, due: 0 })
+        Ok(Self {
+            stream,
+            asking: None,
+            sent: 0,
+            head,
+            status: 0,
+            body_left: None,
+            due: 0,
+        })
     }
 
     /// Asks `requests[index]`, as far as the socket takes it at once.
@@ -103,7 +111,9 @@ impl Link {
     /// Whether these bytes complete the answer.
     fn take(&mut self, bytes: &[u8]) -> io::Result<bool> {
         if let Some(left) = self.body_left {
-            let left = left.checked_sub(bytes.len()).ok_or(ErrorKind::InvalidData)?;
+            let left = left
+                .checked_sub(bytes.len())
+                .ok_or(ErrorKind::InvalidData)?;
             self.body_left = Some(left);
             return Ok(left == 0);
         }
@@ -123,7 +133,10 @@ impl Link {
         };
         self.status = head.status;
         let arrived = bytes.len() - head.length;
-        let left = head.body.checked_sub(arrived).ok_or(ErrorKind::InvalidData)?;
+        let left = head
+            .body
+            .checked_sub(arrived)
+            .ok_or(ErrorKind::InvalidData)?;
         self.body_left = Some(left);
         Ok(left == 0)
     }
@@ -131,5 +144,8 @@ impl Link {
 
 /// Nothing is wrong, it is only too early: no bytes yet, or the connection is still being made.
 fn is_early(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected)
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock | ErrorKind::NotConnected
+    )
 }

@@ -2,93 +2,81 @@
 //! See benches/README.md for the method.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use load::bench::{Bench, Place, Process, free_address};
-use load::contest::{self, Contender, Effort, Load};
-use load::{report, settings, wire};
+use load::bench::{Bench, Place};
+use load::contest::Effort;
+use load::stage::{self, Stage};
+use load::{report, tuning, versus};
 
+/// What a request through the gateway costs, beside a bare Pingora proxy in the same run.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How often everybody's turn comes.
     #[arg(long, default_value_t = 7, global = true)]
     rounds: usize,
     /// Milliseconds that count of each turn.
-    #[arg(long, default_value_t = 1000, global = true)]
+    #[arg(long, default_value_t = 500, global = true)]
     slice_ms: u64,
+    /// Only these scenarios (or families of settings); by default all.
+    #[arg(long, global = true)]
+    only: Vec<String>,
     /// Ordinary priority, where other programs must not be disturbed.
     #[arg(long, global = true)]
     polite: bool,
+    /// Use the programs as they were built.
+    #[arg(long, global = true)]
+    no_build: bool,
+    /// A gateway that is built already, instead of this workspace's.
+    #[arg(long)]
+    gateway: Option<PathBuf>,
     #[command(subcommand)]
-    task: Task,
+    task: Option<Task>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Which allocator, runtime and buffers a proxy on Pingora should have.
     Settings {
-        /// Only these families of settings.
+        /// Only these bodies: /64b, /64k, /1m.
         #[arg(long)]
-        only: Vec<String>,
+        body: Vec<String>,
     },
 }
 
 fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
+    if !arguments.no_build {
+        build(&arguments)?;
+    }
     let bench = Bench::find(!arguments.polite);
     bench.take_seat(Place::World)?;
+    report::place(bench.real_time);
     let effort = Effort {
         rounds: arguments.rounds,
         measure: Duration::from_millis(arguments.slice_ms),
         warm: Duration::from_millis(arguments.slice_ms / 5),
     };
-    match arguments.task {
-        Task::Settings { only } => compare_settings(bench, effort, &only),
+    let stage = Stage::set(bench)?;
+    if let Some(Task::Settings { body }) = &arguments.task {
+        return tuning::run(&stage, effort, &arguments.only, body);
     }
+    let own = || stage::programs().map(|folder| folder.join("streamgate"));
+    let gateway = arguments.gateway.map_or_else(own, Ok)?;
+    versus::run(&stage, &gateway, effort, &arguments.only)
 }
 
-fn programs() -> io::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    Ok(own.parent().map(Path::to_path_buf).unwrap_or_default())
-}
-
-fn start_origin(bench: Bench) -> io::Result<Process> {
-    let address = free_address()?;
-    let program = programs()?.join("origin");
-    bench.start(&program, &[address.to_string()], &[], Place::World, address)
-}
-
-fn compare_settings(bench: Bench, effort: Effort, only: &[String]) -> io::Result<()> {
-    let origin = start_origin(bench)?;
-    let wanted = |family: &&settings::Family| {
-        only.is_empty() || only.iter().any(|name| name == family.name)
-    };
-    for family in settings::FAMILIES.iter().filter(wanted) {
-        let place = if family.threads > 1 { Place::Anywhere } else { Place::Contender };
-        for path in family.paths {
-            let start = |variant: &settings::Variant| -> io::Result<Contender> {
-                let address = free_address()?;
-                let mut flags = vec![address.to_string(), origin.address.to_string()];
-                flags.extend(variant.flags.iter().map(ToString::to_string));
-                flags.extend(["--threads".to_owned(), family.threads.to_string()]);
-                let program = programs()?.join(variant.program);
-                let process = bench.start(&program, &flags, &[], place, address)?;
-                let requests = vec![wire::get(address, path, family.headers)];
-                Ok(Contender { name: variant.name.to_owned(), process, requests })
-            };
-            let contenders =
-                family.variants.iter().map(start).collect::<io::Result<Vec<_>>>()?;
-            let load = Load {
-                name: format!("{} {path}", family.name),
-                connections: 64,
-                reconnect: family.reconnect,
-                rate: None,
-            };
-            let scores = contest::run(&load, &contenders, &[origin.id()], effort)?;
-            report::costs(&load, &scores);
-        }
+fn build(arguments: &Arguments) -> io::Result<()> {
+    if arguments.task.is_some() {
+        return stage::build(&["load", "floor"], &["floor/allocators"]);
     }
-    Ok(())
+    stage::build(&["load", "floor"], &[])?;
+    // Apart, so that the floor's features stay its own.
+    if arguments.gateway.is_none() {
+        stage::build(&["streamgate"], &[])
+    } else {
+        Ok(())
+    }
 }

@@ -33,7 +33,11 @@ const fn variant(
     program: &'static str,
     flags: &'static [&'static str],
 ) -> Variant {
-    Variant { name, program, flags }
+    Variant {
+        name,
+        program,
+        flags,
+    }
 }
 
 const DEFAULT: Variant = variant("default", "floor", &[]);
@@ -50,27 +54,89 @@ const ALLOCATORS: &[Variant] = &[
 
 const READ_BUFFERS: &[Variant] = &[
     variant("64k (default)", "floor-mimalloc", &["--no-steal"]),
-    variant("16k", "floor-mimalloc", &["--no-steal", "--read-buffer", "16384"]),
-    variant("8k", "floor-mimalloc", &["--no-steal", "--read-buffer", "8192"]),
-    variant("4k", "floor-mimalloc", &["--no-steal", "--read-buffer", "4096"]),
-    variant("2k", "floor-mimalloc", &["--no-steal", "--read-buffer", "2048"]),
+    variant(
+        "16k",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "16384"],
+    ),
+    variant(
+        "8k",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "8192"],
+    ),
+    variant(
+        "4k",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "4096"],
+    ),
+    variant(
+        "2k",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "2048"],
+    ),
     variant("0", "floor-mimalloc", &["--no-steal", "--read-buffer", "0"]),
 ];
 
 const WRITE_BUFFERS: &[Variant] = &[
-    variant("1460 (default)", "floor-mimalloc", &["--no-steal", "--read-buffer", "0"]),
-    variant("0", "floor-mimalloc", &["--no-steal", "--read-buffer", "0", "--write-buffer", "0"]),
-    variant("4k", "floor-mimalloc", &["--no-steal", "--read-buffer", "0", "--write-buffer", "4096"]),
-    variant("16k", "floor-mimalloc", &["--no-steal", "--read-buffer", "0", "--write-buffer", "16384"]),
+    variant(
+        "1460 (default)",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "0"],
+    ),
+    variant(
+        "0",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "0", "--write-buffer", "0"],
+    ),
+    variant(
+        "4k",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "0", "--write-buffer", "4096"],
+    ),
+    variant(
+        "16k",
+        "floor-mimalloc",
+        &[
+            "--no-steal",
+            "--read-buffer",
+            "0",
+            "--write-buffer",
+            "16384",
+        ],
+    ),
 ];
 
 const HABITS: &[Variant] = &[
-    variant("mimalloc no-steal read 0", "floor-mimalloc", &["--no-steal", "--read-buffer", "0"]),
-    variant("+ pool 1024", "floor-mimalloc", &["--no-steal", "--read-buffer", "0", "--pool", "1024"]),
-    variant("+ pool 16", "floor-mimalloc", &["--no-steal", "--read-buffer", "0", "--pool", "16"]),
-    variant("+ peer template", "floor-mimalloc", &["--no-steal", "--read-buffer", "0", "--peer-template"]),
-    variant("+ timeouts", "floor-mimalloc", &["--no-steal", "--read-buffer", "0", "--timeouts"]),
-    variant("+ proxy tasks", "floor-mimalloc", &["--no-steal", "--read-buffer", "0", "--proxy-tasks"]),
+    variant(
+        "mimalloc no-steal read 0",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "0"],
+    ),
+    variant(
+        "+ pool 1024",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "0", "--pool", "1024"],
+    ),
+    variant(
+        "+ pool 16",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "0", "--pool", "16"],
+    ),
+    variant(
+        "+ peer template",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "0", "--peer-template"],
+    ),
+    variant(
+        "+ timeouts",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "0", "--timeouts"],
+    ),
+    variant(
+        "+ proxy tasks",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "0", "--proxy-tasks"],
+    ),
 ];
 
 const SMALL: &[&str] = &["/64b"];
@@ -96,5 +162,12 @@ const fn family(
     paths: &'static [&'static str],
     variants: &'static [Variant],
 ) -> Family {
-    Family { name, threads, paths, reconnect: false, headers: "", variants }
+    Family {
+        name,
+        threads,
+        paths,
+        reconnect: false,
+        headers: "",
+        variants,
+    }
 }

@@ -7,6 +7,7 @@ use crate::account::{Machine, Spent};
 use crate::bench::Process;
 use crate::clock::nanos;
 use crate::generator::{self, Mark, Outcome, Plan};
+use crate::store::{Commands, Store, calls_between};
 
 /// What one slice showed.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Slice {
     pub others: f64,
     /// Cores that the hypervisor gave to other guests.
     pub stolen: f64,
+    /// Commands that the store was sent per answered request; 0 without a store.
+    pub store_calls: f64,
 }
 
 /// Every process of this bench, to tell our own use of the machine from others'.
@@ -32,8 +35,10 @@ pub struct Slice {
 pub struct Cast<'a> {
     /// The one that is measured.
     pub contender: &'a Process,
-    /// Origin, store, and contenders that have nothing to do now.
-    pub others: &'a [u32],
+    /// All of them: origin, store, and contenders that have nothing to do now.
+    pub ours: &'a [u32],
+    /// Where commands are counted.
+    pub store: Option<&'a Store>,
 }
 
 struct Reading {
@@ -41,6 +46,7 @@ struct Reading {
     contender: Spent,
     ours_ns: u64,
     machine: Machine,
+    commands: Commands,
 }
 
 impl Cast<'_> {
@@ -48,10 +54,19 @@ impl Cast<'_> {
         let contender = Spent::of(self.contender.id())?;
         let own = Spent::of(std::process::id())?;
         let mut ours_ns = contender.busy_ns + own.busy_ns;
-        for id in self.others.iter().filter(|id| **id != self.contender.id()) {
+        for id in self.ours.iter().filter(|id| **id != self.contender.id()) {
             ours_ns += Spent::of(*id)?.busy_ns;
         }
-        Ok(Reading { at: nanos(), contender, ours_ns, machine: Machine::now()? })
+        let commands = self
+            .store
+            .map_or_else(|| Ok(Commands::new()), Store::commands)?;
+        Ok(Reading {
+            at: nanos(),
+            contender,
+            ours_ns,
+            machine: Machine::now()?,
+            commands,
+        })
     }
 }
 
@@ -82,6 +97,7 @@ fn weigh(begin: &Reading, end: &Reading, outcome: Outcome) -> Slice {
         kept_waiting: spent.waited_ns as f64 / span,
         others: machine.busy_ns.saturating_sub(ours) as f64 / span,
         stolen: machine.stolen_ns as f64 / span,
+        store_calls: calls_between(&begin.commands, &end.commands) as f64 / done.max(1.0),
         outcome,
     }
 }

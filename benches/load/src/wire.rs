@@ -25,7 +25,11 @@ impl Head {
     /// The head at the start of `bytes`; `None` until it is complete.
     pub fn parse(bytes: &[u8]) -> Result<Option<Self>, Unreadable> {
         let Some(end) = end_of_head(bytes) else {
-            return if bytes.len() > HEAD_MAX_BYTES { Err(Unreadable) } else { Ok(None) };
+            return if bytes.len() > HEAD_MAX_BYTES {
+                Err(Unreadable)
+            } else {
+                Ok(None)
+            };
         };
         let status = bytes.get(9..12).and_then(digits).ok_or(Unreadable)?;
         let status = u16::try_from(status).map_err(|_| Unreadable)?;
@@ -33,7 +37,11 @@ impl Head {
             204 | 304 => 0,
             _ => content_length(&bytes[..end]).ok_or(Unreadable)?,
         };
-        Ok(Some(Self { status, length: end + 4, body }))
+        Ok(Some(Self {
+            status,
+            length: end + 4,
+            body,
+        }))
     }
 }
 
@@ -47,7 +55,8 @@ fn content_length(head: &[u8]) -> Option<usize> {
     const NAME: &[u8] = b"content-length:";
     let mut lines = head.split(|byte| *byte == b'\n');
     let line = lines.find(|line| {
-        line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME))
+        line.get(..NAME.len())
+            .is_some_and(|name| name.eq_ignore_ascii_case(NAME))
     })?;
     digits(line[NAME.len()..].trim_ascii())
 }
@@ -70,14 +79,28 @@ mod tests {
     fn a_head_is_read_only_once_it_is_complete() {
         let whole = b"HTTP/1.1 200 OK\r\nDate: x\r\ncontent-LENGTH: 64\r\n\r\nbody";
         assert_eq!(Head::parse(&whole[..40]), Ok(None));
-        let head = Head { status: 200, length: whole.len() - 4, body: 64 };
+        let head = Head {
+            status: 200,
+            length: whole.len() - 4,
+            body: 64,
+        };
         assert_eq!(Head::parse(whole), Ok(Some(head)));
     }
 
     #[test]
     fn a_head_without_a_length_is_refused_unless_it_has_no_body() {
-        assert_eq!(Head::parse(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n"), Err(Unreadable));
-        let head = Head { status: 204, length: 27, body: 0 };
-        assert_eq!(Head::parse(b"HTTP/1.1 204 No Content\r\n\r\n"), Ok(Some(head)));
+        assert_eq!(
+            Head::parse(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n"),
+            Err(Unreadable)
+        );
+        let head = Head {
+            status: 204,
+            length: 27,
+            body: 0,
+        };
+        assert_eq!(
+            Head::parse(b"HTTP/1.1 204 No Content\r\n\r\n"),
+            Ok(Some(head))
+        );
     }
 }
