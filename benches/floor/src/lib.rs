@@ -2,13 +2,19 @@
 //! Not a gateway. Its flags change one setting at a time, to learn what that setting is worth.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::prelude::*;
+use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
+use pingora::services::listening::Service;
+
+use crate::frugal::Frugal;
+
+mod frugal;
 
 /// One value per setting that Pingora lets us choose; what is not given keeps Pingora's default.
 #[derive(Debug, Parser)]
@@ -38,26 +44,44 @@ struct Flags {
     /// Clone a prepared peer instead of building one per request.
     #[arg(long)]
     peer_template: bool,
-    /// Give every session and peer the timeouts that an edge needs.
+    /// Close a client connection that waits for a minute.
     #[arg(long)]
-    timeouts: bool,
+    keepalive: bool,
+    /// Give up a client that takes nothing for half a minute.
+    #[arg(long)]
+    write_timeout: bool,
+    /// Timeouts that an edge needs on its peers.
+    #[arg(long, value_delimiter = ',')]
+    peer_timeouts: Vec<PeerTimeout>,
+    /// Hold no session while a client only waits (see `frugal`).
+    #[arg(long)]
+    frugal: bool,
+}
+
+/// A timeout of an upstream connection.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PeerTimeout {
+    Connect,
+    Read,
+    Write,
+    Idle,
 }
 
 struct Floor {
-    upstream: SocketAddr,
-    template: Option<HttpPeer>,
-    proxy_tasks: bool,
-    timeouts: bool,
+    flags: Flags,
+    template: HttpPeer,
 }
 
-fn peer(upstream: SocketAddr, timeouts: bool) -> HttpPeer {
-    use std::time::Duration;
-    let mut peer = HttpPeer::new(upstream, false, String::new());
-    if timeouts {
-        peer.options.connection_timeout = Some(Duration::from_secs(2));
-        peer.options.read_timeout = Some(Duration::from_secs(30));
-        peer.options.write_timeout = Some(Duration::from_secs(30));
-        peer.options.idle_timeout = Some(Duration::from_secs(50));
+fn peer(flags: &Flags) -> HttpPeer {
+    let mut peer = HttpPeer::new(flags.upstream, false, String::new());
+    for timeout in &flags.peer_timeouts {
+        let (slot, span) = match timeout {
+            PeerTimeout::Connect => (&mut peer.options.connection_timeout, 2),
+            PeerTimeout::Read => (&mut peer.options.read_timeout, 30),
+            PeerTimeout::Write => (&mut peer.options.write_timeout, 30),
+            PeerTimeout::Idle => (&mut peer.options.idle_timeout, 50),
+        };
+        *slot = Some(Duration::from_secs(span));
     }
     peer
 }
@@ -69,20 +93,24 @@ impl ProxyHttp for Floor {
     fn new_ctx(&self) -> Self::CTX {}
 
     async fn early_request_filter(&self, session: &mut Session, _: &mut ()) -> Result<()> {
-        if self.proxy_tasks {
+        if self.flags.proxy_tasks {
             session.set_proxy_tasks_enabled(true);
         }
-        if self.timeouts {
+        if self.flags.keepalive {
             session.set_keepalive(Some(60));
-            session.set_write_timeout(Some(std::time::Duration::from_secs(30)));
+        }
+        if self.flags.write_timeout {
+            session.set_write_timeout(Some(Duration::from_secs(30)));
         }
         Ok(())
     }
 
     async fn upstream_peer(&self, _: &mut Session, _: &mut ()) -> Result<Box<HttpPeer>> {
-        Ok(Box::new(match &self.template {
-            Some(template) => template.clone(),
-            None => peer(self.upstream, self.timeouts),
+        let prepared = self.flags.peer_template;
+        Ok(Box::new(if prepared {
+            self.template.clone()
+        } else {
+            peer(&self.flags)
         }))
     }
 }
@@ -104,20 +132,25 @@ pub fn run() {
     let flags = Flags::parse();
     let mut server = Server::new_with_opt_and_conf(None, conf(&flags));
     server.bootstrap();
-    let floor = Floor {
-        upstream: flags.upstream,
-        template: flags
-            .peer_template
-            .then(|| peer(flags.upstream, flags.timeouts)),
-        proxy_tasks: flags.proxy_tasks,
-        timeouts: flags.timeouts,
-    };
-    let mut service = http_proxy_service(&Arc::clone(&server.configuration), floor);
     let buffers = L4BufferSettings {
         read: flags.read_buffer,
         write: flags.write_buffer,
     };
-    service.add_listener(ListenerConfig::tcp(flags.listen.to_string()).l4_buffer(buffers));
-    server.add_service(service);
+    let listener = ListenerConfig::tcp(flags.listen.to_string()).l4_buffer(buffers);
+    let frugal = flags.frugal;
+    let floor = Floor {
+        template: peer(&flags),
+        flags,
+    };
+    if frugal {
+        let app = Frugal::new(http_proxy(&server.configuration, floor));
+        let mut service = Service::new("frugal".to_owned(), app);
+        service.add_listener(listener);
+        server.add_service(service);
+    } else {
+        let mut service = http_proxy_service(&server.configuration, floor);
+        service.add_listener(listener);
+        server.add_service(service);
+    }
     server.run_forever();
 }

@@ -95,12 +95,14 @@ impl Bench {
         place: Place,
         address: SocketAddr,
     ) -> io::Result<Process> {
-        let mut command = Command::new("taskset");
+        // Its end is tied to ours, however we end.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "taskset"]);
         match core(place) {
             Some(core) => command.args(["--cpu-list", &core.to_string()]),
             None => command.args(["--cpu-list", &format!("0-{}", cores() - 1)]),
         };
-        // Both starters replace themselves, so the child's id is the program's.
+        // These starters replace themselves, so the child's id is the program's.
         let class = if self.real_time {
             ["chrt", "--rr", "1"]
         } else {
@@ -145,10 +147,14 @@ fn core(place: Place) -> Option<usize> {
     }
 }
 
-/// How many cores this process may use.
+/// How many cores the machine has, whichever of them this process may use.
 #[must_use]
 pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    let list = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    list.lines()
+        .filter(|line| line.starts_with("processor"))
+        .count()
+        .max(1)
 }
 
 /// An address of this host that nobody listens on.

@@ -236,7 +236,7 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
         Ok(())
     }
 
-    /// Closed loop: what is answered between the marks counts. Open loop: what was due between them.
+    /// Closed loop: what is answered between the marks counts. Open loop: what was due then.
     fn counts(&self, now: u64, due: u64) -> bool {
         let moment = if self.arrivals.is_some() { due } else { now };
         (self.begin..self.end).contains(&moment)

@@ -10,7 +10,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-/// Poisson arrivals: the gaps are exponential, as they are among viewers who do not know each other.
+/// Poisson arrivals: exponential gaps, as among viewers who do not know each other.
 #[derive(Debug)]
 pub struct Arrivals {
     timer: TimerFd,

@@ -128,14 +128,94 @@ const HABITS: &[Variant] = &[
         &["--no-steal", "--read-buffer", "0", "--peer-template"],
     ),
     variant(
-        "+ timeouts",
-        "floor-mimalloc",
-        &["--no-steal", "--read-buffer", "0", "--timeouts"],
-    ),
-    variant(
         "+ proxy tasks",
         "floor-mimalloc",
         &["--no-steal", "--read-buffer", "0", "--proxy-tasks"],
+    ),
+];
+
+const TIMEOUTS: &[Variant] = &[
+    variant(
+        "mimalloc no-steal read 0",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "0"],
+    ),
+    variant(
+        "+ keepalive 60 s",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "0", "--keepalive"],
+    ),
+    variant(
+        "+ client write",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "0", "--write-timeout"],
+    ),
+    variant(
+        "+ peer connect",
+        "floor-mimalloc",
+        &[
+            "--no-steal",
+            "--read-buffer",
+            "0",
+            "--peer-timeouts",
+            "connect",
+        ],
+    ),
+    variant(
+        "+ peer read",
+        "floor-mimalloc",
+        &[
+            "--no-steal",
+            "--read-buffer",
+            "0",
+            "--peer-timeouts",
+            "read",
+        ],
+    ),
+    variant(
+        "+ peer write",
+        "floor-mimalloc",
+        &[
+            "--no-steal",
+            "--read-buffer",
+            "0",
+            "--peer-timeouts",
+            "write",
+        ],
+    ),
+    variant(
+        "+ peer idle",
+        "floor-mimalloc",
+        &[
+            "--no-steal",
+            "--read-buffer",
+            "0",
+            "--peer-timeouts",
+            "idle",
+        ],
+    ),
+];
+
+const FRUGAL: &[Variant] = &[
+    variant(
+        "mimalloc no-steal read 0",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "0"],
+    ),
+    variant(
+        "frugal, read 0",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "0", "--frugal"],
+    ),
+    variant(
+        "frugal, read 1k",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "1024", "--frugal"],
+    ),
+    variant(
+        "frugal, read 2k",
+        "floor-mimalloc",
+        &["--no-steal", "--read-buffer", "2048", "--frugal"],
     ),
 ];
 
@@ -148,6 +228,8 @@ pub const FAMILIES: &[Family] = &[
     family("read-buffer", 1, ALL, READ_BUFFERS),
     family("write-buffer", 1, ALL, WRITE_BUFFERS),
     family("habits", 1, ALL, HABITS),
+    family("timeouts", 1, SMALL, TIMEOUTS),
+    family("frugal", 1, SMALL, FRUGAL),
     family("two-threads", 2, SMALL, ALLOCATORS),
     Family {
         reconnect: true,
