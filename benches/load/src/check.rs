@@ -83,6 +83,9 @@ pub fn sessions(target: SocketAddr) -> io::Result<Findings> {
     let claimed = format!("{good}X-Streamgate-Account: somebody-else\r\n");
     let seen = client.get("/session/echo", &claimed)?.body;
     let seen = String::from_utf8_lossy(&seen).to_lowercase();
+    findings.expect(client.reconnections() == 0, || {
+        "a refusal closed the connection".into()
+    });
     findings.expect(!seen.contains("somebody-else"), || {
         "a claimed identity went upstream".into()
     });

@@ -14,6 +14,14 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 pub struct Client {
     stream: TcpStream,
     target: SocketAddr,
+    reconnections: usize,
+}
+
+fn open(target: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(target)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    Ok(stream)
 }
 
 /// An answer, complete.
@@ -28,10 +36,17 @@ pub struct Answer {
 impl Client {
     /// Connects to `target`.
     pub fn connect(target: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(target)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_MAX))?;
-        Ok(Self { stream, target })
+        Ok(Self {
+            stream: open(target)?,
+            target,
+            reconnections: 0,
+        })
+    }
+
+    /// How often the proxy said that it closes the connection.
+    #[must_use]
+    pub fn reconnections(&self) -> usize {
+        self.reconnections
     }
 
     /// Asks for `path`; `extra` are whole header lines.
@@ -39,7 +54,8 @@ impl Client {
         self.ask(&wire::get(self.target, path, extra))
     }
 
-    /// Sends prepared bytes, and reads one answer.
+    /// Sends prepared bytes, and reads one answer. Where the proxy says that it closes the
+    /// connection, the next request gets a new one.
     pub fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
         self.stream.write_all(request)?;
         let mut bytes = Vec::new();
@@ -53,6 +69,10 @@ impl Client {
             if let Some(head) = head
                 && bytes.len() >= head.length + head.body
             {
+                if head.closes {
+                    self.reconnections += 1;
+                    self.stream = open(self.target)?;
+                }
                 let body = bytes.split_off(head.length);
                 return Ok(Answer {
                     status: head.status,

@@ -207,9 +207,9 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
         let (due, was_asking) = (link.due, link.is_asking());
         match link.progress(self.plan.requests, &mut self.buffer) {
             Ok(Progress::Waiting) => {}
-            Ok(Progress::Answered(status)) => {
+            Ok(Progress::Answered { status, reusable }) => {
                 self.count(status, due);
-                if self.plan.reconnect {
+                if self.plan.reconnect || !reusable {
                     self.replace(index)?
                 } else {
                     self.idle.push(index)

@@ -13,8 +13,8 @@ use crate::wire::Head;
 pub enum Progress {
     /// The answer is not complete yet.
     Waiting,
-    /// The answer is complete; its status.
-    Answered(u16),
+    /// The answer is complete; its status, and whether the connection can be used again.
+    Answered { status: u16, reusable: bool },
 }
 
 /// A connection, and the request on it.
@@ -26,6 +26,7 @@ pub struct Link {
     sent: usize,
     head: Vec<u8>,
     status: u16,
+    closes: bool,
     body_left: Option<usize>,
     /// When the request was due, in the clock's nanoseconds.
     pub due: u64,
@@ -44,6 +45,7 @@ impl Link {
             sent: 0,
             head,
             status: 0,
+            closes: false,
             body_left: None,
             due: 0,
         })
@@ -76,7 +78,8 @@ impl Link {
             };
             if self.take(&buffer[..count])? {
                 self.asking = None;
-                return Ok(Progress::Answered(self.status));
+                let (status, reusable) = (self.status, !self.closes);
+                return Ok(Progress::Answered { status, reusable });
             }
             if count < buffer.len() {
                 return Ok(Progress::Waiting);
@@ -131,7 +134,7 @@ impl Link {
             self.head.extend_from_slice(bytes);
             return Ok(false);
         };
-        self.status = head.status;
+        (self.status, self.closes) = (head.status, head.closes);
         let arrived = bytes.len() - head.length;
         let left = head
             .body

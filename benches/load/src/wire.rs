@@ -15,6 +15,8 @@ pub struct Head {
     pub length: usize,
     /// Bytes of the body.
     pub body: usize,
+    /// The connection ends with this answer.
+    pub closes: bool,
 }
 
 /// Why bytes are not a response we can read.
@@ -35,12 +37,17 @@ impl Head {
         let status = u16::try_from(status).map_err(|_| Unreadable)?;
         let body = match status {
             204 | 304 => 0,
-            _ => content_length(&bytes[..end]).ok_or(Unreadable)?,
+            _ => field(&bytes[..end], b"content-length:")
+                .and_then(digits)
+                .ok_or(Unreadable)?,
         };
+        let connection = field(&bytes[..end], b"connection:").unwrap_or_default();
+        let closes = connection.eq_ignore_ascii_case(b"close");
         Ok(Some(Self {
             status,
             length: end + 4,
             body,
+            closes,
         }))
     }
 }
@@ -51,14 +58,12 @@ pub fn end_of_head(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|four| four == b"\r\n\r\n")
 }
 
-fn content_length(head: &[u8]) -> Option<usize> {
-    const NAME: &[u8] = b"content-length:";
+/// The value of the first field of this name, given in lower case with its colon.
+fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut lines = head.split(|byte| *byte == b'\n');
-    let line = lines.find(|line| {
-        line.get(..NAME.len())
-            .is_some_and(|name| name.eq_ignore_ascii_case(NAME))
-    })?;
-    digits(line[NAME.len()..].trim_ascii())
+    let matches = |start: &[u8]| start.eq_ignore_ascii_case(name);
+    let line = lines.find(|line| line.get(..name.len()).is_some_and(matches))?;
+    Some(line[name.len()..].trim_ascii())
 }
 
 fn digits(text: &[u8]) -> Option<usize> {
@@ -79,10 +84,12 @@ mod tests {
     fn a_head_is_read_only_once_it_is_complete() {
         let whole = b"HTTP/1.1 200 OK\r\nDate: x\r\ncontent-LENGTH: 64\r\n\r\nbody";
         assert_eq!(Head::parse(&whole[..40]), Ok(None));
+        let (status, length, body, closes) = (200, whole.len() - 4, 64, false);
         let head = Head {
-            status: 200,
-            length: whole.len() - 4,
-            body: 64,
+            status,
+            length,
+            body,
+            closes,
         };
         assert_eq!(Head::parse(whole), Ok(Some(head)));
     }
@@ -93,14 +100,14 @@ mod tests {
             Head::parse(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n"),
             Err(Unreadable)
         );
+        let (status, length, body, closes) = (204, 46, 0, true);
         let head = Head {
-            status: 204,
-            length: 27,
-            body: 0,
+            status,
+            length,
+            body,
+            closes,
         };
-        assert_eq!(
-            Head::parse(b"HTTP/1.1 204 No Content\r\n\r\n"),
-            Ok(Some(head))
-        );
+        let bytes = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+        assert_eq!(Head::parse(bytes), Ok(Some(head)));
     }
 }
