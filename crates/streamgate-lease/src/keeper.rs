@@ -1,0 +1,177 @@
+//! The keeper: one loop per node that renews what was touched, in batches, off the request path.
+//!
+//! A media request only marks its lease. At every beat the keeper walks the roster, one shard and
+//! one short lock at a time, and takes along the leases that were touched since their last renewal
+//! and are a jittered third of a ttl old. So a stream costs the store at most one renewal per
+//! ttl/3 however many requests it makes, and a request never waits for a renewal.
+//!
+//! A renewal that changes nothing has a reason, and acquire knows it: ended, refused for want of
+//! room, lost by a failover and admitted again, or moved already by another node. What is lost is
+//! marked in the roster, so the next request of that stream hears of it without asking.
+//!
+//! Streams that this node admitted alone are claimed as soon as the store answers again, each at
+//! its own moment within ttl/3.
+//!
+//! It is not a reaper: nothing depends on it to free a slot. If it stops, leases expire.
+
+use crate::lease::{Claim, Ending};
+use crate::leases::Node;
+use crate::roster::{Due, Roster, Settled};
+use crate::stats::count;
+use crate::store::{Answer, Slot, StoreError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// Renewals in one pipeline.
+const BATCH_SLOTS_MAX: usize = 256;
+/// Beats per ttl: a renewal is late by at most a thirtieth of a ttl.
+const BEATS_PER_TTL: u32 = 30;
+
+/// Renews the leases of one [`Leases`](crate::Leases). Made with it, run by whoever owns tasks.
+pub struct Keeper {
+    node: Arc<Node>,
+}
+
+impl Keeper {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+
+    /// Beats until `stop` is done. It may be dropped at any moment: leases then just expire.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let mut beats = tokio::time::interval(self.node.timing.ttl() / BEATS_PER_TTL);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                _ = beats.tick() => {}
+            }
+            let began = Instant::now();
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                () = self.beat() => {}
+            }
+            self.node.counters.last_beat_us.store(micros(began.elapsed()), Relaxed);
+            count(&self.node.counters.beats);
+        }
+    }
+
+    /// Once through the roster. After a failure the rest is only looked through, not asked for:
+    /// it stays due, and the store is left in peace until the next beat.
+    async fn beat(&self) {
+        let mut store_answers = true;
+        for shard in 0..Roster::SHARDS {
+            let due = self.node.roster.due(shard);
+            if store_answers {
+                store_answers = self.send(&due).await.is_ok();
+            } else {
+                self.put_off(&due.slots, &due.provisional);
+            }
+        }
+    }
+
+    async fn send(&self, due: &Due) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
+        for slots in due.slots.chunks(BATCH_SLOTS_MAX) {
+            match outcome {
+                Ok(()) => outcome = self.renew(slots).await,
+                Err(_) => self.put_off(slots, &[]),
+            }
+        }
+        for claims in due.provisional.chunks(BATCH_SLOTS_MAX) {
+            match outcome {
+                Ok(()) => outcome = self.claim(claims).await,
+                Err(_) => self.put_off(&[], claims),
+            }
+        }
+        outcome
+    }
+
+    async fn renew(&self, slots: &[Slot]) -> Result<(), StoreError> {
+        let node = &self.node;
+        let asked_at = node.roster.now_ms();
+        let renewed = match node.noted(node.store.renew(slots, &node.timing).await) {
+            Ok(renewed) => renewed,
+            Err(error) => {
+                self.put_off(slots, &[]);
+                return Err(error);
+            }
+        };
+        let mut doubtful = Vec::new();
+        for (slot, expires_in) in slots.iter().zip(renewed) {
+            match expires_in {
+                Some(expires_in) => {
+                    count(&node.counters.renewals);
+                    node.roster.confirm(slot, expires_in, asked_at);
+                }
+                None => doubtful.extend(node.roster.claim(slot)),
+            }
+        }
+        self.claim(&doubtful).await
+    }
+
+    /// Asks whether these may go on, all in one go.
+    async fn claim(&self, claims: &[Claim]) -> Result<(), StoreError> {
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let node = &self.node;
+        let asked_at = node.roster.now_ms();
+        let answers = match node.noted(node.store.acquire_all(claims, &node.timing).await) {
+            Ok(answers) => answers,
+            Err(error) => {
+                self.put_off(&[], claims);
+                return Err(error);
+            }
+        };
+        for (claim, answer) in claims.iter().zip(answers) {
+            self.settle(claim, answer, asked_at).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, claim: &Claim, answer: Answer, asked_at: u64) -> Result<(), StoreError> {
+        let node = &self.node;
+        match answer {
+            Answer::Held(admitted) => {
+                count(&node.counters.registered);
+                if node.roster.settle(claim, &admitted, asked_at) == Settled::EndedMeanwhile {
+                    node.noted(node.store.release(&claim.holder, &claim.id, &node.timing).await)?;
+                }
+            }
+            Answer::Full(_) => {
+                let gone = claim.limit == 0;
+                let counters = &node.counters;
+                count(if gone { &counters.lost_gone } else { &counters.lost_refused });
+                node.roster.forget(&claim.holder, &claim.id);
+            }
+            Answer::Ended(why, lasts) => {
+                count(match why {
+                    Ending::Released => &node.counters.lost_released,
+                    Ending::Terminated => &node.counters.lost_terminated,
+                    Ending::Replaced => &node.counters.lost_replaced,
+                });
+                node.roster.lose(claim, why, lasts);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_off(&self, slots: &[Slot], claims: &[Claim]) {
+        for slot in slots {
+            self.node.roster.put_off(&slot.holder, &slot.id);
+        }
+        for claim in claims {
+            self.node.roster.put_off(&claim.holder, &claim.id);
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,328 @@
+//! The words of the library: a claim, what may be granted, and the lease that proves it.
+//!
+//! No behaviour and no clock here. Every duration counts from the moment the value was made;
+//! every `started_at` is in unix milliseconds of the store's clock.
+
+use crate::holder::Holder;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use std::{fmt, str::FromStr, time::Duration};
+
+/// The most ids that one claim may ask to replace.
+pub(crate) const REPLACE_MAX: usize = 64;
+const DEVICE_CHARS_MAX: usize = 64;
+const TITLE_CHARS_MAX: usize = 128;
+const ID_CHARS: usize = 22;
+
+/// Names one slot of one holder; also the opaque code by which a viewer picks a stream to stop.
+///
+/// `Display` gives 22 characters of unpadded base64url, and `FromStr` takes exactly those.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseId([u8; 16]);
+
+/// The text is not the 22 characters that a [`LeaseId`] prints as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a lease id is 22 characters of base64url")]
+pub struct LeaseIdInvalid(());
+
+/// What viewers are shown about a stream, so that they can tell which one to stop. Opaque to us;
+/// cut at 64 (device) and 128 (title) characters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    device: Option<Box<str>>,
+    title: Option<Box<str>>,
+}
+
+/// Who has to go if there is no room.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Replace {
+    /// Nobody: the newcomer is refused.
+    #[default]
+    Nobody,
+    /// The stream that started first.
+    Oldest,
+    /// These, all or none. One that is not live means that nothing changes. At most 64.
+    These(Vec<LeaseId>),
+}
+
+/// One wish to play.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Whose slots are counted.
+    pub holder: Holder,
+    /// Which slot it is; asking again with the same id is asking for the same slot.
+    pub id: LeaseId,
+    /// How many live slots the holder may have, this one included. 0 refuses everybody.
+    pub limit: u32,
+    /// What others of the account are shown. Empty means: keep what is known.
+    pub about: About,
+    /// Who has to go if there is no room.
+    pub replace: Replace,
+    /// The id stands for a login, not for a playback, so it may play again after it ended.
+    pub reusable: bool,
+    /// The viewer pressed play: lifts the tombstone of a reusable id, and always asks the store.
+    pub anew: bool,
+}
+
+/// The answer to a claim.
+#[derive(Debug, Clone)]
+pub enum Grant {
+    /// There is a slot, and here is the proof.
+    Held(Lease),
+    /// All slots are taken by others.
+    Full(Full),
+    /// This id was ended by someone and stays so.
+    Ended(Ending),
+}
+
+/// The proof of a live slot. Only this crate makes one, and it is in the keeper's roster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    pub(crate) id: LeaseId,
+    pub(crate) holder: Holder,
+    pub(crate) is_new: bool,
+    pub(crate) provisional: bool,
+    pub(crate) limit: u32,
+    pub(crate) active: u32,
+    pub(crate) started_at: u64,
+    pub(crate) expires_in: Duration,
+    pub(crate) renew_in: Duration,
+}
+
+/// No room: who is there, and when the first of them may be gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Full {
+    /// The limit that was claimed under.
+    pub limit: u32,
+    /// The live streams, oldest first.
+    pub live: Vec<Live>,
+    /// The earliest possible expiry among them. A hint: renewals move it.
+    pub retry_after: Duration,
+}
+
+/// A live stream, as the account's owner is shown it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
+    /// The code to stop or replace it by.
+    pub id: LeaseId,
+    /// Device and title.
+    pub about: About,
+    /// When it was admitted, in unix milliseconds of the store's clock.
+    pub started_at: u64,
+    /// How long it lives on without another sign of life.
+    pub expires_in: Duration,
+    /// What the player last declared.
+    pub state: State,
+}
+
+/// What a player declares itself to be doing. Silence declares nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Playing.
+    #[default]
+    Playing,
+    /// Paused or in the background: keeps its slot until somebody needs it.
+    Paused,
+}
+
+/// How an id came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// Its own player stopped.
+    Released,
+    /// Somebody of the account, or support, stopped it.
+    Terminated,
+    /// A newcomer took its slot.
+    Replaced,
+}
+
+impl LeaseId {
+    /// The id of a playback within a login session, or of the session itself.
+    ///
+    /// Both parts are framed by their length, so no two different pairs are read alike.
+    #[must_use]
+    pub fn of(session: &str, playback: Option<&str>) -> Self {
+        let mut hash = Sha256::new();
+        let mut part = |text: &str| {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        };
+        part(session);
+        if let Some(playback) = playback {
+            part(playback);
+        }
+        let digest = hash.finalize();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Self(id)
+    }
+
+    /// Uniform bits for jitter.
+    pub(crate) fn spread(&self) -> u64 {
+        u64::from_be_bytes(self.0[..8].try_into().expect("8 of 16 bytes are 8 bytes"))
+    }
+}
+
+impl About {
+    /// Keeps the first 64 characters of the device and the first 128 of the title.
+    #[must_use]
+    pub fn new(device: Option<&str>, title: Option<&str>) -> Self {
+        Self {
+            device: device.map(|text| cut(text, DEVICE_CHARS_MAX)),
+            title: title.map(|text| cut(text, TITLE_CHARS_MAX)),
+        }
+    }
+
+    /// What the device calls itself.
+    #[must_use]
+    pub fn device(&self) -> Option<&str> {
+        self.device.as_deref()
+    }
+
+    /// What is being watched.
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
+        self.title.as_deref()
+    }
+
+    /// Nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.device.is_none() && self.title.is_none()
+    }
+}
+
+impl Claim {
+    /// A plain wish for one of `limit` slots: nobody is replaced, the id is for one playback.
+    #[must_use]
+    pub fn new(holder: Holder, id: LeaseId, limit: u32) -> Self {
+        Self {
+            holder,
+            id,
+            limit,
+            about: About::default(),
+            replace: Replace::Nobody,
+            reusable: false,
+            anew: false,
+        }
+    }
+}
+
+impl Lease {
+    /// Which slot it is.
+    #[must_use]
+    pub fn id(&self) -> LeaseId {
+        self.id
+    }
+
+    /// Whose slot it is.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        self.holder
+    }
+
+    /// This very call admitted it.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Admitted by this node alone while the store could not be asked.
+    #[must_use]
+    pub fn is_provisional(&self) -> bool {
+        self.provisional
+    }
+
+    /// The limit it was admitted under.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// How many slots of the holder were live when last counted, this one included.
+    #[must_use]
+    pub fn active(&self) -> u32 {
+        self.active
+    }
+
+    /// When it was admitted, in unix milliseconds of the store's clock.
+    #[must_use]
+    pub fn started_at(&self) -> u64 {
+        self.started_at
+    }
+
+    /// How long it lives on without another sign of life.
+    #[must_use]
+    pub fn expires_in(&self) -> Duration {
+        self.expires_in
+    }
+
+    /// When the next sign of life should come.
+    #[must_use]
+    pub fn renew_in(&self) -> Duration {
+        self.renew_in
+    }
+}
+
+impl fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; ID_CHARS];
+        let length = URL_SAFE_NO_PAD
+            .encode_slice(self.0, &mut text)
+            .expect("16 bytes are 22 characters of base64");
+        f.write_str(std::str::from_utf8(&text[..length]).expect("base64 is ASCII"))
+    }
+}
+
+impl FromStr for LeaseId {
+    type Err = LeaseIdInvalid;
+
+    fn from_str(text: &str) -> Result<Self, LeaseIdInvalid> {
+        if text.len() != ID_CHARS {
+            return Err(LeaseIdInvalid(()));
+        }
+        let mut id = [0; 16];
+        match URL_SAFE_NO_PAD.decode_slice_unchecked(text, &mut id) {
+            Ok(16) => Ok(Self(id)),
+            _ => Err(LeaseIdInvalid(())),
+        }
+    }
+}
+
+impl fmt::Debug for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LeaseId({self})")
+    }
+}
+
+impl Ending {
+    /// One word for logs, metrics and messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Terminated => "terminated",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
+impl State {
+    /// One word, as players send it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Playing => "playing",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+fn cut(text: &str, chars_max: usize) -> Box<str> {
+    let end = text.char_indices().nth(chars_max).map_or(text.len(), |(at, _)| at);
+    text[..end].into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! `Leases`: what a gateway asks. A known and fresh lease costs one lookup; all else one round
+//! trip to the store.
+//!
+//! It starts nothing and owns no task; the [`Keeper`] that it is made with does the renewing.
+
+use crate::holder::Holder;
+use crate::keeper::Keeper;
+use crate::lease::{Claim, Ending, Grant, Lease, LeaseId, Live, State};
+use crate::roster::{Playing, Roster};
+use crate::stats::{Counters, Stats, count};
+use crate::store::{Answer, LeaseStore, StoreError};
+use crate::timing::Timing;
+use std::sync::Arc;
+
+/// The leases of one policy on one node. A clone is the same leases.
+#[derive(Clone)]
+pub struct Leases(Arc<Node>);
+
+/// What the leases and their keeper share.
+pub(crate) struct Node {
+    pub(crate) store: Arc<dyn LeaseStore>,
+    pub(crate) timing: Timing,
+    pub(crate) roster: Roster,
+    pub(crate) counters: Counters,
+}
+
+impl Leases {
+    /// Entries that a node remembers unless told otherwise.
+    pub const ROSTER_ENTRIES_MAX: usize = 1_000_000;
+
+    /// Leases over a store, and the keeper that somebody has to run.
+    #[must_use]
+    pub fn new(store: Arc<dyn LeaseStore>, timing: Timing) -> (Self, Keeper) {
+        Self::bounded(store, timing, Self::ROSTER_ENTRIES_MAX)
+    }
+
+    /// Like `new`, with another bound for the roster. One that falls out of it is merely asked of
+    /// the store again.
+    #[must_use]
+    pub fn bounded(
+        store: Arc<dyn LeaseStore>,
+        timing: Timing,
+        roster_entries_max: usize,
+    ) -> (Self, Keeper) {
+        let roster = Roster::new(timing, roster_entries_max);
+        let node = Arc::new(Node { store, timing, roster, counters: Counters::default() });
+        (Self(node.clone()), Keeper::new(node))
+    }
+
+    /// The lease, if this node knows it to be live; and its player showed a sign of life.
+    ///
+    /// For every media request: one short lock, no allocation, no store.
+    #[must_use]
+    pub fn touch(&self, holder: &Holder, id: &LeaseId) -> Option<Lease> {
+        self.0.roster.touch(holder, id)
+    }
+
+    /// Decides a claim: by what this node knows, else by the store in one round trip.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store had to be asked and could not decide. Asking again is safe.
+    pub async fn hold(&self, claim: &Claim) -> Result<Grant, StoreError> {
+        let node = &self.0;
+        if !claim.anew {
+            if let Some(lease) = node.roster.touch(&claim.holder, &claim.id) {
+                return Ok(Grant::Held(lease));
+            }
+            if let Some(why) = node.roster.ending(&claim.holder, &claim.id) {
+                count(&node.counters.ended);
+                return Ok(Grant::Ended(why));
+            }
+        }
+        match self.ask(claim, false).await? {
+            // It was released here while the store was being asked. A reusable id may play again,
+            // and only the store can say whether it does: its second answer is younger.
+            Grant::Ended(Ending::Released) if claim.reusable => self.ask(claim, true).await,
+            grant => Ok(grant),
+        }
+    }
+
+    /// Decides a claim without the store, which has failed: known holders go on for the grace,
+    /// newcomers are counted against what this node knows and are provisional.
+    #[must_use]
+    pub fn hold_locally(&self, claim: &Claim) -> Grant {
+        let node = &self.0;
+        let grant = node.roster.decide_alone(claim);
+        match &grant {
+            Grant::Held(lease) if lease.is_new() => count(&node.counters.admitted_locally),
+            Grant::Held(_) => {}
+            Grant::Full(_) => count(&node.counters.refused),
+            Grant::Ended(_) => count(&node.counters.ended),
+        }
+        grant
+    }
+
+    /// Notes what the player declares. False if the stream is not live.
+    ///
+    /// # Errors
+    /// [`StoreError`]; this node has noted it all the same.
+    pub async fn state(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        state: State,
+    ) -> Result<bool, StoreError> {
+        self.0.roster.declare(holder, id, state);
+        self.0.noted(self.0.store.declare(holder, id, state).await)
+    }
+
+    /// The player stopped: the slot is free when this returns. Idempotent.
+    ///
+    /// # Errors
+    /// [`StoreError`]; this node lets it play no more, and others may have the slot after a ttl.
+    pub async fn release(&self, holder: &Holder, id: &LeaseId) -> Result<(), StoreError> {
+        self.0.roster.release(holder, id);
+        self.0.noted(self.0.store.release(holder, id, &self.0.timing).await)
+    }
+
+    /// The holder's live streams by the store's count, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {
+        self.0.noted(self.0.store.list(holder).await)
+    }
+
+    /// Ends a stream of this holder, wherever it plays. False if there was none to end.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed here, and it is safe to try again.
+    pub async fn terminate(&self, holder: &Holder, id: &LeaseId) -> Result<bool, StoreError> {
+        let node = &self.0;
+        let there = node.noted(node.store.terminate(holder, id, &node.timing).await)?;
+        let here = node.roster.terminate(holder, id);
+        Ok(there || here)
+    }
+
+    /// What this node did so far and has now.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (entries, provisional, evicted) = self.0.roster.counts();
+        Stats {
+            roster: entries as u64,
+            provisional: provisional as u64,
+            evicted,
+            ..self.0.counters.read()
+        }
+    }
+
+    /// Some of the streams that play on this node, at most `max`, in no order.
+    #[must_use]
+    pub fn playing(&self, max: usize) -> Vec<Playing> {
+        self.0.roster.playing(max)
+    }
+
+    /// The durations of this policy.
+    #[must_use]
+    pub fn timing(&self) -> &Timing {
+        &self.0.timing
+    }
+
+    async fn ask(&self, claim: &Claim, in_spite: bool) -> Result<Grant, StoreError> {
+        let node = &self.0;
+        // Taken before the store is asked: what we believe never outlives what it promised.
+        let asked_at = node.roster.now_ms();
+        match node.noted(node.store.acquire(claim, &node.timing).await)? {
+            Answer::Held(admitted) => {
+                if admitted.is_new {
+                    count(&node.counters.admitted);
+                }
+                match node.roster.admit(claim, &admitted, asked_at, in_spite) {
+                    Ok(lease) => Ok(Grant::Held(lease)),
+                    Err(why) => Ok(Grant::Ended(why)),
+                }
+            }
+            Answer::Full(full) => {
+                count(&node.counters.refused);
+                node.roster.forget(&claim.holder, &claim.id);
+                Ok(Grant::Full(full))
+            }
+            Answer::Ended(why, lasts) => {
+                count(&node.counters.ended);
+                node.roster.end(&claim.holder, &claim.id, why, lasts);
+                Ok(Grant::Ended(why))
+            }
+        }
+    }
+}
+
+impl Node {
+    /// Counts a failure of the store and passes the result on.
+    pub(crate) fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if result.is_err() {
+            count(&self.counters.store_errors);
+        }
+        result
+    }
+}

@@ -1,0 +1,245 @@
+//! What one holder has: slots, remembered slots and tombstones. Pure: `now` is always handed in.
+//!
+//! This is the state machine of the library in plain Rust. `redis/*.lua` say the same, and the
+//! contract tests run both. No clock and no lock here.
+
+use crate::admission::{Room, Seat, make_room};
+use crate::clock::millis;
+use crate::lease::{About, Claim, Ending, Full, LeaseId, Live, State};
+use crate::store::{Admitted, Answer};
+use crate::timing::Timing;
+use std::time::Duration;
+
+/// Every so many records the dead ones are cleared away.
+const CLEARED_EVERY: usize = 16;
+/// Tombstones of one holder; beyond it the one that would fade first goes, releases before others.
+pub(crate) const TOMBSTONES_MAX: usize = 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    slots: Vec<Seated>,
+    tombstones: Vec<Tombstone>,
+}
+
+/// A slot. One that has lost its seat (`expires_at` is `None`) is only remembered.
+#[derive(Debug)]
+struct Seated {
+    id: LeaseId,
+    expires_at: Option<u64>,
+    started_at: u64,
+    paused_since: Option<u64>,
+    reusable: bool,
+    about: About,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Tombstone {
+    id: LeaseId,
+    why: Ending,
+    until: u64,
+    reusable: bool,
+}
+
+impl Account {
+    pub(super) fn acquire(&mut self, claim: &Claim, timing: &Timing, now: u64) -> Answer {
+        if let Some(stone) = self.tombstone(&claim.id, now)
+            && !(stone.reusable && claim.anew)
+        {
+            return Answer::Ended(stone.why, Duration::from_millis(stone.until - now));
+        }
+        self.unseat_expired(now);
+        let expires_at = now + millis(timing.ttl());
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_seated(&claim.id)) {
+            slot.expires_at = slot.expires_at.max(Some(expires_at));
+            slot.refresh(claim);
+            let started_at = slot.started_at;
+            return Answer::Held(self.held(claim, started_at, now, Room::default()));
+        }
+        let others = self.seats();
+        let idle_after = millis(timing.idle_after());
+        match make_room(&others, claim.limit, &claim.replace, now, idle_after) {
+            None => Answer::Full(Full {
+                limit: claim.limit,
+                retry_after: self.first_expiry(now),
+                live: self.list(now),
+            }),
+            Some(room) => {
+                self.clear_away(&room, timing, now);
+                self.seat(claim, expires_at, now);
+                Answer::Held(Admitted { is_new: true, ..self.held(claim, now, now, room) })
+            }
+        }
+    }
+
+    pub(super) fn renew(&mut self, id: &LeaseId, timing: &Timing, now: u64) -> bool {
+        let expires_at = now + millis(timing.ttl());
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_seated(id)) else {
+            return false;
+        };
+        let moved = slot.expires_at < Some(expires_at);
+        slot.expires_at = slot.expires_at.max(Some(expires_at));
+        moved
+    }
+
+    pub(super) fn release(&mut self, id: &LeaseId, timing: &Timing, now: u64) {
+        let Some(at) = self.slots.iter().position(|slot| slot.id == *id) else {
+            return;
+        };
+        if self.slots[at].reusable {
+            self.slots.swap_remove(at);
+        } else {
+            self.bury(at, Ending::Released, timing, now);
+        }
+    }
+
+    pub(super) fn terminate(&mut self, id: &LeaseId, timing: &Timing, now: u64) -> bool {
+        let Some(at) = self.slots.iter().position(|slot| slot.id == *id) else {
+            return false;
+        };
+        self.bury(at, Ending::Terminated, timing, now);
+        true
+    }
+
+    pub(super) fn declare(&mut self, id: &LeaseId, state: State, now: u64) -> bool {
+        let live = |slot: &&mut Seated| slot.id == *id && Some(now) < slot.expires_at;
+        let Some(slot) = self.slots.iter_mut().find(live) else {
+            return false;
+        };
+        slot.paused_since = match state {
+            State::Playing => None,
+            State::Paused => slot.paused_since.or(Some(now)),
+        };
+        true
+    }
+
+    pub(super) fn list(&self, now: u64) -> Vec<Live> {
+        let mut live: Vec<_> = self.slots.iter().filter_map(|slot| slot.live(now)).collect();
+        live.sort_by_cached_key(|live| (live.started_at, live.id.to_string()));
+        live
+    }
+
+    /// From this moment on, nothing here means anything any more.
+    pub(super) fn is_dead(&self, now: u64) -> bool {
+        let live = self.slots.iter().any(|slot| Some(now) < slot.expires_at);
+        !live && self.tombstones.iter().all(|stone| stone.until <= now)
+    }
+
+    fn tombstone(&self, id: &LeaseId, now: u64) -> Option<Tombstone> {
+        self.tombstones.iter().find(|stone| stone.id == *id && now < stone.until).copied()
+    }
+
+    /// An expired slot is free for others. What is known of it stays, in case it comes back.
+    fn unseat_expired(&mut self, now: u64) {
+        for slot in &mut self.slots {
+            slot.expires_at = slot.expires_at.filter(|expires_at| now < *expires_at);
+        }
+    }
+
+    fn seats(&self) -> Vec<Seat> {
+        let seated = self.slots.iter().filter(|slot| slot.expires_at.is_some());
+        let seat = |slot: &Seated| Seat {
+            id: slot.id,
+            started_at: slot.started_at,
+            paused_since: slot.paused_since,
+        };
+        seated.map(seat).collect()
+    }
+
+    fn first_expiry(&self, now: u64) -> Duration {
+        let first = self.slots.iter().filter_map(|slot| slot.expires_at).min();
+        first.map_or(Duration::ZERO, |at| Duration::from_millis(at.saturating_sub(now)))
+    }
+
+    fn clear_away(&mut self, room: &Room, timing: &Timing, now: u64) {
+        for slot in &mut self.slots {
+            if room.idle.contains(&slot.id) {
+                slot.expires_at = None;
+            }
+        }
+        for id in &room.replaced {
+            if let Some(at) = self.slots.iter().position(|slot| slot.id == *id) {
+                self.bury(at, Ending::Replaced, timing, now);
+            }
+        }
+    }
+
+    fn seat(&mut self, claim: &Claim, expires_at: u64, now: u64) {
+        self.tombstones.retain(|stone| stone.id != claim.id);
+        let remembered = self.slots.iter_mut().find(|slot| slot.id == claim.id);
+        if let Some(slot) = remembered {
+            slot.expires_at = Some(expires_at);
+            slot.started_at = now;
+            slot.refresh(claim);
+            return;
+        }
+        self.slots.push(Seated {
+            id: claim.id,
+            expires_at: Some(expires_at),
+            started_at: now,
+            paused_since: None,
+            reusable: claim.reusable,
+            about: claim.about.clone(),
+        });
+        self.forget_the_dead(now);
+    }
+
+    fn bury(&mut self, at: usize, why: Ending, timing: &Timing, now: u64) {
+        let slot = self.slots.swap_remove(at);
+        let until = now + millis(timing.tombstone_of(slot.reusable));
+        self.tombstones.push(Tombstone { id: slot.id, why, until, reusable: slot.reusable });
+    }
+
+    fn forget_the_dead(&mut self, now: u64) {
+        let records = self.slots.len() + self.tombstones.len();
+        if records < 2 * CLEARED_EVERY || !records.is_multiple_of(CLEARED_EVERY) {
+            return;
+        }
+        self.slots.retain(|slot| slot.expires_at.is_some());
+        self.tombstones.retain(|stone| now < stone.until);
+        if TOMBSTONES_MAX < self.tombstones.len() {
+            self.tombstones.sort_by_key(|stone| (stone.why != Ending::Released, stone.until));
+            self.tombstones.drain(..self.tombstones.len() - TOMBSTONES_MAX);
+        }
+    }
+
+    fn held(&self, claim: &Claim, started_at: u64, now: u64, room: Room) -> Admitted {
+        let seated = self.slots.iter().filter(|slot| slot.expires_at.is_some());
+        let mine = self.slots.iter().find(|slot| slot.is_seated(&claim.id));
+        let expires_at = mine.and_then(|slot| slot.expires_at).unwrap_or(now);
+        Admitted {
+            is_new: false,
+            active: u32::try_from(seated.count()).unwrap_or(u32::MAX),
+            started_at,
+            expires_in: Duration::from_millis(expires_at.saturating_sub(now)),
+            replaced: room.replaced,
+            idle: room.idle,
+        }
+    }
+}
+
+impl Seated {
+    fn is_seated(&self, id: &LeaseId) -> bool {
+        self.id == *id && self.expires_at.is_some()
+    }
+
+    /// What a claim changes on a slot that is or was its own. What it is reusable for stays.
+    fn refresh(&mut self, claim: &Claim) {
+        if !claim.about.is_empty() {
+            self.about = claim.about.clone();
+        }
+        if claim.anew {
+            self.paused_since = None;
+        }
+    }
+
+    fn live(&self, now: u64) -> Option<Live> {
+        let expires_at = self.expires_at.filter(|expires_at| now < *expires_at)?;
+        Some(Live {
+            id: self.id,
+            about: self.about.clone(),
+            started_at: self.started_at,
+            expires_in: Duration::from_millis(expires_at - now),
+            state: if self.paused_since.is_some() { State::Paused } else { State::Playing },
+        })
+    }
+}

@@ -1,0 +1,241 @@
+//! Leases in Redis (7.0 or newer) or Valkey: shared by all gateways, decided one holder at a time.
+//!
+//! Two keys per holder, in one hash slot of a cluster: `sg:{b}:h:l`, a sorted set of lease ids
+//! whose scores are expiries, and `sg:{b}:h:m`, what is known of them and which ids have ended.
+//! Nothing of a configuration is in a key, so gateways with different settings still count alike.
+//!
+//! Admitting is a script, because it must see and change both keys at once, by the server's clock.
+//! Renewing is not: only acquire adds members, and it clears away the expired ones and counts
+//! before it does. So `ZADD XX` can neither exceed the limit nor bring back what was removed, and
+//! `GT` makes a late or doubled renewal harmless. That is four times cheaper than a script.
+//!
+//! It is not a cache and not a queue: no key lives without a TTL.
+
+mod breaker;
+mod feed;
+mod link;
+mod offset;
+mod reply;
+
+use crate::clock::millis;
+use crate::holder::Holder;
+use crate::lease::{Claim, LeaseId, Live, REPLACE_MAX, Replace, State};
+use crate::store::{Answer, LeaseStore, Slot, StoreError};
+use crate::timing::Timing;
+use ::redis::{Pipeline, Script, Value, cmd, pipe};
+use async_trait::async_trait;
+use offset::ServerClock;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+pub use feed::{Feed, News};
+pub use link::{Deadlines, Link, UrlInvalid};
+
+/// Leases in one Redis.
+pub struct RedisStore {
+    link: Arc<Link>,
+    clock: ServerClock,
+    acquire: Script,
+    end: Script,
+    declare: Script,
+    list: Script,
+}
+
+/// The two keys of a holder.
+struct Keys {
+    leases: String,
+    records: String,
+}
+
+impl RedisStore {
+    /// Leases over a link. Asks nothing yet, so a server that is down is no error here.
+    #[must_use]
+    pub fn new(link: Arc<Link>) -> Self {
+        Self {
+            link,
+            clock: ServerClock::default(),
+            acquire: Script::new(include_str!("redis/acquire.lua")),
+            end: Script::new(include_str!("redis/end.lua")),
+            declare: Script::new(include_str!("redis/declare.lua")),
+            list: Script::new(include_str!("redis/list.lua")),
+        }
+    }
+
+    /// After a failure the next server may have another clock.
+    fn heard<T>(&self, reply: Result<T, StoreError>) -> Result<T, StoreError> {
+        if reply.is_err() {
+            self.clock.forget();
+        }
+        reply
+    }
+
+    /// The server's clock; asks for the time if it was not heard of lately.
+    async fn server_clock(&self) -> Result<offset::Reading, StoreError> {
+        if let Some(reading) = self.clock.read() {
+            return Ok(reading);
+        }
+        let sent = Instant::now();
+        let time: Value = self.heard(self.link.query(cmd("TIME")).await)?;
+        self.clock.learn(reply::server_time(&time), sent);
+        // A round trip too long to learn from: better no renewal than one with a wrong time.
+        self.clock.read().ok_or(StoreError::Timeout)
+    }
+
+    /// Releases (`R`) or terminates (`T`).
+    async fn end(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        verb: &str,
+        timing: &Timing,
+    ) -> Result<bool, StoreError> {
+        let keys = Keys::of(holder);
+        let mut invocation = self.end.key(keys.leases);
+        invocation
+            .key(keys.records)
+            .arg(id.to_string())
+            .arg(verb)
+            .arg(millis(timing.ttl()))
+            .arg(millis(timing.tombstone()));
+        reply::flag(&self.link.invoke(&invocation).await?)
+    }
+}
+
+impl Keys {
+    fn of(holder: &Holder) -> Self {
+        let stem = format!("sg:{{{:04x}}}:{holder}", holder.bucket());
+        Self { leases: format!("{stem}:l"), records: format!("{stem}:m") }
+    }
+}
+
+/// What acquire.lua calls ARGV.
+fn acquire_words(claim: &Claim, timing: &Timing) -> Vec<String> {
+    let (replace, named) = match &claim.replace {
+        Replace::Oldest => ("oldest", [].as_slice()),
+        Replace::These(ids) if ids.len() <= REPLACE_MAX => ("these", ids.as_slice()),
+        Replace::Nobody | Replace::These(_) => ("nobody", [].as_slice()),
+    };
+    let mut words = vec![
+        claim.id.to_string(),
+        millis(timing.ttl()).to_string(),
+        claim.limit.to_string(),
+        millis(timing.tombstone()).to_string(),
+        millis(timing.idle_after()).to_string(),
+        millis(Timing::TTL_MAX).to_string(),
+        u8::from(claim.reusable).to_string(),
+        u8::from(claim.anew).to_string(),
+        reply::about_text(&claim.about),
+        replace.to_owned(),
+    ];
+    words.extend(named.iter().map(LeaseId::to_string));
+    words
+}
+
+/// One renewal: the expiry forward, never back and never out of nothing; the TTLs likewise.
+///
+/// `GT` on a key without a TTL would do nothing; acquire.lua sees to it that there is one.
+fn renew_one(pipeline: &mut Pipeline, slot: &Slot, timing: &Timing, expiry: u64) {
+    let keys = Keys::of(&slot.holder);
+    let (leases_ttl, records_ttl) = key_ttls(timing);
+    pipeline.cmd("ZADD").arg(&keys.leases).arg(&["XX", "GT", "CH"]);
+    pipeline.arg(expiry).arg(slot.id.to_string());
+    pipeline.cmd("PEXPIRE").arg(&keys.leases).arg(leases_ttl).arg("GT");
+    if slot.keep_about {
+        pipeline.cmd("PEXPIRE").arg(&keys.records).arg(records_ttl).arg("GT");
+    }
+}
+
+/// As in acquire.lua, in milliseconds: of the leases, and of the records.
+fn key_ttls(timing: &Timing) -> (u64, u64) {
+    let ttl = millis(timing.ttl());
+    (4 * ttl, millis(timing.tombstone()).max(16 * ttl))
+}
+
+#[async_trait]
+impl LeaseStore for RedisStore {
+    async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError> {
+        let keys = Keys::of(&claim.holder);
+        let mut invocation = self.acquire.key(keys.leases);
+        invocation.key(keys.records).arg(acquire_words(claim, timing));
+        let sent = Instant::now();
+        let reply = self.heard(self.link.invoke(&invocation).await)?;
+        self.clock.learn(reply::time_of(&reply), sent);
+        reply::answer(&reply, claim.limit)
+    }
+
+    async fn acquire_all(
+        &self,
+        claims: &[Claim],
+        timing: &Timing,
+    ) -> Result<Vec<Answer>, StoreError> {
+        let mut pipeline = pipe();
+        // A server that has restarted knows no script; in a pipeline there is no second try.
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(include_str!("redis/acquire.lua"));
+        for claim in claims {
+            let keys = Keys::of(&claim.holder);
+            let evalsha = pipeline.cmd("EVALSHA").arg(self.acquire.get_hash()).arg(2);
+            evalsha.arg(keys.leases).arg(keys.records).arg(acquire_words(claim, timing));
+        }
+        let values = self.heard(self.link.pipeline(&pipeline).await)?;
+        let answers = claims.iter().zip(values.iter().skip(1));
+        answers.map(|(claim, value)| reply::answer(value, claim.limit)).collect()
+    }
+
+    async fn renew(
+        &self,
+        slots: &[Slot],
+        timing: &Timing,
+    ) -> Result<Vec<Option<Duration>>, StoreError> {
+        let clock = self.server_clock().await?;
+        let mut pipeline = pipe();
+        pipeline.cmd("TIME");
+        let expiry = clock.now_ms() + millis(timing.ttl());
+        for slot in slots {
+            renew_one(&mut pipeline, slot, timing, expiry);
+        }
+        let sent = Instant::now();
+        let values = self.heard(self.link.pipeline(&pipeline).await)?;
+        let mut values = values.iter();
+        self.clock.learn(values.next().and_then(reply::server_time), sent);
+        let moved = reply::moved(values, slots)?;
+        let expires_in = timing.ttl().saturating_sub(clock.doubt());
+        Ok(moved.into_iter().map(|moved| moved.then_some(expires_in)).collect())
+    }
+
+    async fn release(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        timing: &Timing,
+    ) -> Result<(), StoreError> {
+        self.end(holder, id, "R", timing).await.map(|_| ())
+    }
+
+    async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {
+        let keys = Keys::of(holder);
+        let mut invocation = self.list.key(keys.leases);
+        reply::listed(&self.link.invoke(invocation.key(keys.records)).await?)
+    }
+
+    async fn terminate(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        timing: &Timing,
+    ) -> Result<bool, StoreError> {
+        self.end(holder, id, "T", timing).await
+    }
+
+    async fn declare(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        state: State,
+    ) -> Result<bool, StoreError> {
+        let keys = Keys::of(holder);
+        let mut invocation = self.declare.key(keys.leases);
+        invocation.key(keys.records).arg(id.to_string()).arg(u8::from(state == State::Paused));
+        reply::flag(&self.link.invoke(&invocation).await?)
+    }
+}

@@ -1,0 +1,75 @@
+//! What the server's clock says now, without asking: an offset learned from every answer that
+//! carries its time.
+//!
+//! The estimate is never ahead of the server: its time was read before the answer arrived. So a
+//! renewal's score is never later than `ttl` from now by the server's own clock, and the doubt, at
+//! most the round trip, is taken off what this node believes.
+
+use parking_lot::Mutex;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A round trip longer than this teaches nothing.
+const ROUND_TRIP_MAX: Duration = Duration::from_millis(50);
+/// A sample is replaced by a worse one only when it is this old.
+const FRESH_FOR: Duration = Duration::from_secs(10);
+/// Older samples are not used at all.
+const USED_FOR: Duration = Duration::from_secs(60);
+/// Clocks drift apart by far less than one part in this many.
+const DRIFT_DIVISOR: u32 = 1000;
+
+#[derive(Debug, Default)]
+pub(super) struct ServerClock(Mutex<Option<Sample>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    server_ms: u64,
+    received: Instant,
+    round_trip: Duration,
+}
+
+/// An estimate of the server's time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading(Sample);
+
+impl ServerClock {
+    /// Learns from an answer that has just arrived to something sent at `sent`.
+    pub(super) fn learn(&self, server_ms: Option<u64>, sent: Instant) {
+        let received = Instant::now();
+        let round_trip = received - sent;
+        let Some(server_ms) = server_ms.filter(|_| round_trip <= ROUND_TRIP_MAX) else {
+            return;
+        };
+        let mut known = self.0.lock();
+        let better = known.is_none_or(|sample| {
+            round_trip <= sample.round_trip || FRESH_FOR < received - sample.received
+        });
+        if better {
+            *known = Some(Sample { server_ms, received, round_trip });
+        }
+    }
+
+    /// The next server may have another clock.
+    pub(super) fn forget(&self) {
+        *self.0.lock() = None;
+    }
+
+    /// None if the time was not heard of lately.
+    pub(super) fn read(&self) -> Option<Reading> {
+        let sample = (*self.0.lock())?;
+        (sample.received.elapsed() < USED_FOR).then_some(Reading(sample))
+    }
+}
+
+impl Reading {
+    /// Unix milliseconds by the server's clock, or a little less.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.0.server_ms + crate::clock::millis(self.0.received.elapsed())
+    }
+
+    /// How much less it may be.
+    pub(super) fn doubt(&self) -> Duration {
+        // The millisecond is for the server's time having been rounded down.
+        self.0.round_trip + self.0.received.elapsed() / DRIFT_DIVISOR + Duration::from_millis(1)
+    }
+}

@@ -1,0 +1,200 @@
+//! One line of the roster: what this node knows of one lease. Times are the node's milliseconds.
+//!
+//! No locks and no store here; what an entry may become is written down in its methods.
+
+use crate::clock::millis;
+use crate::holder::Holder;
+use crate::lease::{About, Claim, Ending, Lease, LeaseId, Live, Replace, State};
+use crate::store::Admitted;
+use crate::timing::Timing;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+/// What is kept about a lease, 88 bytes and its labels.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: LeaseId,
+    pub(super) standing: Standing,
+    pub(super) reusable: bool,
+    /// There was a sign of life since the last renewal was sent.
+    pub(super) touched: bool,
+    /// Counts renewals, so that now and then one also keeps the labels from fading.
+    pub(super) renewals: u8,
+    pub(super) limit: u32,
+    pub(super) active: u32,
+    /// Unix milliseconds of the store's clock.
+    pub(super) started_at: u64,
+    /// Until then the lease is known to be good, or the ending is remembered.
+    pub(super) valid_until: u64,
+    pub(super) renew_at: u64,
+    /// When the store was last asked and said yes.
+    pub(super) confirmed_at: u64,
+    pub(super) touched_at: u64,
+    pub(super) paused_since: Option<NonZeroU64>,
+    pub(super) about: Option<Box<About>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The store said so.
+    Held,
+    /// This node said so, because the store could not be asked.
+    Provisional,
+    /// It is over; kept so that the next request is told.
+    Ended(Ending),
+}
+
+impl Entry {
+    /// A lease that the store has confirmed; `asked_at` is from before it was asked.
+    pub(super) fn held(claim: &Claim, admitted: &Admitted, asked_at: u64, timing: &Timing) -> Self {
+        Self {
+            limit: claim.limit,
+            active: admitted.active,
+            started_at: admitted.started_at,
+            valid_until: asked_at + millis(admitted.expires_in),
+            renew_at: asked_at + renew_after(&claim.id, asked_at, timing),
+            confirmed_at: asked_at,
+            ..Self::blank(claim, Standing::Held, asked_at)
+        }
+    }
+
+    /// A lease that this node vouches for alone.
+    pub(super) fn provisional(claim: &Claim, started_at: u64, now: u64, timing: &Timing) -> Self {
+        let spread = millis(timing.renew_every()).max(1);
+        Self {
+            limit: claim.limit,
+            started_at,
+            valid_until: now + millis(timing.ttl()),
+            renew_at: now + scatter(&claim.id, now) % spread,
+            ..Self::blank(claim, Standing::Provisional, now)
+        }
+    }
+
+    fn blank(claim: &Claim, standing: Standing, now: u64) -> Self {
+        Self {
+            id: claim.id,
+            standing,
+            reusable: claim.reusable,
+            touched: true,
+            renewals: 0,
+            limit: 0,
+            active: 0,
+            started_at: 0,
+            valid_until: now,
+            renew_at: now,
+            confirmed_at: 0,
+            touched_at: now,
+            paused_since: None,
+            about: (!claim.about.is_empty()).then(|| Box::new(claim.about.clone())),
+        }
+    }
+
+    /// Good for a player to go on with, right now.
+    pub(super) fn is_live(&self, now: u64) -> bool {
+        now < self.valid_until && !matches!(self.standing, Standing::Ended(_))
+    }
+
+    /// How it ended. A released id that is reusable has not: it may play again.
+    pub(super) fn ending(&self, now: u64) -> Option<Ending> {
+        match self.standing {
+            Standing::Ended(Ending::Released) if self.reusable => None,
+            Standing::Ended(why) if now < self.valid_until => Some(why),
+            _ => None,
+        }
+    }
+
+    /// It ended here at this moment or later, so an answer asked for at this moment may be older.
+    pub(super) fn ended_since(&self, asked_at: u64) -> Option<Ending> {
+        match self.standing {
+            Standing::Ended(why) if asked_at <= self.touched_at => Some(why),
+            _ => None,
+        }
+    }
+
+    pub(super) fn end(&mut self, why: Ending, now: u64, lasts: Duration) {
+        self.standing = Standing::Ended(why);
+        self.valid_until = now + millis(lasts);
+        self.touched_at = now;
+        self.touched = false;
+        self.about = None;
+    }
+
+    pub(super) fn touch(&mut self, now: u64) {
+        self.touched = true;
+        self.touched_at = self.touched_at.max(now);
+    }
+
+    /// Certain of its slot without the store: it was confirmed within the grace.
+    pub(super) fn is_in_grace(&self, now: u64, timing: &Timing) -> bool {
+        self.standing == Standing::Held && now < self.confirmed_at + millis(timing.grace())
+    }
+
+    /// Lives on without the store, one ttl at a time and never beyond the grace.
+    pub(super) fn extend(&mut self, now: u64, timing: &Timing) {
+        let mut until = now + millis(timing.ttl());
+        if self.standing == Standing::Held {
+            until = until.min(self.confirmed_at + millis(timing.grace()));
+        }
+        self.valid_until = self.valid_until.max(until);
+        self.touch(now);
+    }
+
+    /// The keeper takes it along: the next renewal is a jittered third of a ttl away.
+    pub(super) fn take_along(&mut self, now: u64, timing: &Timing) {
+        self.touched = false;
+        self.renewals = self.renewals.wrapping_add(1);
+        self.renew_at = now + renew_after(&self.id, now, timing);
+    }
+
+    pub(super) fn claim(&self, holder: &Holder) -> Claim {
+        Claim {
+            holder: *holder,
+            id: self.id,
+            limit: self.limit,
+            about: self.about.as_deref().cloned().unwrap_or_default(),
+            replace: Replace::Nobody,
+            reusable: self.reusable,
+            anew: false,
+        }
+    }
+
+    pub(super) fn lease(&self, holder: &Holder, now: u64, is_new: bool) -> Lease {
+        Lease {
+            id: self.id,
+            holder: *holder,
+            is_new,
+            provisional: self.standing == Standing::Provisional,
+            limit: self.limit,
+            active: self.active,
+            started_at: self.started_at,
+            expires_in: Duration::from_millis(self.valid_until.saturating_sub(now)),
+            renew_in: Duration::from_millis(self.renew_at.saturating_sub(now)),
+        }
+    }
+
+    pub(super) fn live(&self, now: u64) -> Live {
+        Live {
+            id: self.id,
+            about: self.about.as_deref().cloned().unwrap_or_default(),
+            started_at: self.started_at,
+            expires_in: Duration::from_millis(self.valid_until.saturating_sub(now)),
+            state: if self.paused_since.is_some() { State::Paused } else { State::Playing },
+        }
+    }
+}
+
+/// A third of the ttl ± 20 %, in milliseconds. Derived from the id and the hour, not drawn, so
+/// that a simulation replays; over many leases it is as even as a draw.
+fn renew_after(id: &LeaseId, now: u64, timing: &Timing) -> u64 {
+    let third = millis(timing.renew_every());
+    let span = (third * 2 / 5).max(1);
+    third - third / 5 + scatter(id, now) % span
+}
+
+fn scatter(id: &LeaseId, now: u64) -> u64 {
+    // splitmix64's finaliser.
+    let mut x = id.spread() ^ now.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}

@@ -1,0 +1,178 @@
+//! The keeper's way through the roster: what is due, and what became of it.
+//!
+//! One shard at a time, under its lock, without ever waiting.
+
+use super::entry::{Entry, Standing};
+use super::{Roster, SHARDS, is_spent};
+use crate::clock::millis;
+use crate::holder::Holder;
+use crate::lease::{Claim, Ending, LeaseId};
+use crate::store::{Admitted, Slot};
+use std::time::Duration;
+
+/// Every so many renewals the labels in the store are kept from fading, too.
+const KEEP_ABOUT_EVERY: u8 = 8;
+
+/// What one shard has for the store.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// Held and touched: their expiry wants moving.
+    pub(crate) slots: Vec<Slot>,
+    /// Admitted by this node alone: the store should hear of them.
+    pub(crate) provisional: Vec<Claim>,
+}
+
+/// What became of a lease that the keeper asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// It is in the roster, confirmed.
+    Kept,
+    /// It was ended on this node while the store was being asked.
+    EndedMeanwhile,
+    /// The roster knows nothing of it any more; it lives on in the store until it expires.
+    Forgotten,
+}
+
+/// A stream on this node, for an operator's page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Playing {
+    /// Whose, as logs show it.
+    pub holder: Holder,
+    /// Which.
+    pub id: LeaseId,
+    /// When it was admitted, in unix milliseconds of the store's clock.
+    pub started_at: u64,
+    /// How long ago its player last showed a sign of life here.
+    pub touched_ago: Duration,
+    /// How long it is known to be good.
+    pub expires_in: Duration,
+    /// The store has not heard of it yet.
+    pub is_provisional: bool,
+}
+
+impl Roster {
+    pub(crate) const SHARDS: usize = SHARDS;
+
+    /// Drops what is spent in one shard, and takes along what is due.
+    pub(crate) fn due(&self, shard: usize) -> Due {
+        let now = self.clock.now_ms();
+        let mut due = Due::default();
+        let mut shard = self.shards[shard].lock();
+        let (mut entries_left, mut provisional_left) = (0, 0);
+        shard.holders.retain(|holder, entries| {
+            entries.retain_mut(|entry| {
+                if is_spent(entry, now, &self.timing) {
+                    return false;
+                }
+                entries_left += 1;
+                provisional_left += usize::from(entry.standing == Standing::Provisional);
+                if entry.touched && entry.renew_at <= now {
+                    due.take(holder, entry);
+                    entry.take_along(now, &self.timing);
+                }
+                true
+            });
+            !entries.is_empty()
+        });
+        shard.entries = entries_left;
+        shard.provisional = provisional_left;
+        due
+    }
+
+    /// The store moved its expiry; `asked_at` is from before it was asked.
+    pub(crate) fn confirm(&self, slot: &Slot, expires_in: Duration, asked_at: u64) {
+        let mut shard = self.shard(&slot.holder).lock();
+        if let Some(entry) = shard.find(&slot.holder, &slot.id)
+            && entry.standing == Standing::Held
+        {
+            entry.valid_until = entry.valid_until.max(asked_at + millis(expires_in));
+            entry.confirmed_at = entry.confirmed_at.max(asked_at);
+        }
+    }
+
+    /// The store admitted what the keeper claimed, unless it ended here in the meantime.
+    pub(crate) fn settle(&self, claim: &Claim, admitted: &Admitted, asked_at: u64) -> Settled {
+        let mut shard = self.shard(&claim.holder).lock();
+        let mut settled = Settled::Forgotten;
+        shard.alter(&claim.holder, &claim.id, |entry| {
+            if matches!(entry.standing, Standing::Ended(_)) {
+                settled = Settled::EndedMeanwhile;
+                return;
+            }
+            entry.standing = Standing::Held;
+            entry.started_at = admitted.started_at;
+            entry.active = admitted.active;
+            entry.valid_until = asked_at + millis(admitted.expires_in);
+            entry.confirmed_at = asked_at;
+            settled = Settled::Kept;
+        });
+        settled
+    }
+
+    /// The store could not be asked: it stays due, and is tried again at the next beat.
+    pub(crate) fn put_off(&self, holder: &Holder, id: &LeaseId) {
+        let now = self.clock.now_ms();
+        if let Some(entry) = self.shard(holder).lock().find(holder, id) {
+            entry.touched = true;
+            entry.renew_at = entry.renew_at.min(now);
+        }
+    }
+
+    /// What the keeper needs to ask whether a held lease may go on. None if it is gone by now.
+    ///
+    /// A reusable id that is gone may have been released through another node, which leaves no
+    /// trace; the keeper must not start it again. Under a limit of 0 it is confirmed if it is
+    /// still held, and never admitted.
+    pub(crate) fn claim(&self, slot: &Slot) -> Option<Claim> {
+        let mut shard = self.shard(&slot.holder).lock();
+        let entry = shard.find(&slot.holder, &slot.id)?;
+        let limit = if entry.reusable { 0 } else { entry.limit };
+        let claim = Claim { limit, ..entry.claim(&slot.holder) };
+        (entry.standing == Standing::Held).then_some(claim)
+    }
+
+    /// The ending that a lease met elsewhere.
+    pub(crate) fn lose(&self, claim: &Claim, why: Ending, lasts: Duration) {
+        self.end(&claim.holder, &claim.id, why, lasts);
+    }
+
+    /// Some of the streams that are live here, at most `max`.
+    pub(crate) fn playing(&self, max: usize) -> Vec<Playing> {
+        let now = self.clock.now_ms();
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let all = shard
+                .holders
+                .iter()
+                .flat_map(|(holder, entries)| entries.iter().map(move |entry| (holder, entry)));
+            let live = all.filter(|(_, entry)| entry.is_live(now));
+            found.extend(live.take(max - found.len()).map(|(holder, entry)| Playing {
+                holder: *holder,
+                id: entry.id,
+                started_at: entry.started_at,
+                touched_ago: Duration::from_millis(now.saturating_sub(entry.touched_at)),
+                expires_in: Duration::from_millis(entry.valid_until.saturating_sub(now)),
+                is_provisional: entry.standing == Standing::Provisional,
+            }));
+            if found.len() == max {
+                break;
+            }
+        }
+        found
+    }
+}
+
+impl Due {
+    fn take(&mut self, holder: &Holder, entry: &Entry) {
+        match entry.standing {
+            Standing::Held => self.slots.push(Slot {
+                holder: *holder,
+                id: entry.id,
+                keep_about: entry.renewals % KEEP_ABOUT_EVERY == KEEP_ABOUT_EVERY - 1,
+            }),
+            Standing::Provisional => self.provisional.push(entry.claim(holder)),
+            Standing::Ended(_) => {}
+        }
+    }
+}

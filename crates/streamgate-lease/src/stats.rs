@@ -1,0 +1,99 @@
+//! What a node did and has, counted. Numbers only: names and labels are the caller's business.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Why this node's keeper lost leases, each counted since start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Stopped by their own player, through another node.
+    pub released: u64,
+    /// Stopped by somebody of the account, or by support.
+    pub terminated: u64,
+    /// A newcomer took the slot.
+    pub replaced: u64,
+    /// The slot was gone and all are taken by others.
+    pub refused: u64,
+    /// The slot was gone and the id is not the keeper's to start again; the next request asks.
+    pub gone: u64,
+}
+
+/// One node's counters (since start) and gauges (now).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Gauge: entries in the roster, ended ones that are still remembered included.
+    pub roster: u64,
+    /// Gauge: streams admitted by this node alone that the store has not heard of yet.
+    pub provisional: u64,
+    /// Admissions by the store that this node asked for.
+    pub admitted: u64,
+    /// Refusals for want of room that this node passed on.
+    pub refused: u64,
+    /// Claims answered that the id has ended.
+    pub ended: u64,
+    /// Starts that were admitted by this node alone.
+    pub admitted_locally: u64,
+    /// Slots renewed.
+    pub renewals: u64,
+    /// Provisional streams that the store took over.
+    pub registered: u64,
+    /// Leases lost while the keeper held them.
+    pub lost: Lost,
+    /// Entries that had to leave the roster because it was full.
+    pub evicted: u64,
+    /// Beats of the keeper.
+    pub beats: u64,
+    /// How long the last beat took.
+    pub last_beat: Duration,
+    /// Times that the store could not answer.
+    pub store_errors: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) admitted: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) ended: AtomicU64,
+    pub(crate) admitted_locally: AtomicU64,
+    pub(crate) renewals: AtomicU64,
+    pub(crate) registered: AtomicU64,
+    pub(crate) lost_released: AtomicU64,
+    pub(crate) lost_terminated: AtomicU64,
+    pub(crate) lost_replaced: AtomicU64,
+    pub(crate) lost_refused: AtomicU64,
+    pub(crate) lost_gone: AtomicU64,
+    pub(crate) beats: AtomicU64,
+    pub(crate) last_beat_us: AtomicU64,
+    pub(crate) store_errors: AtomicU64,
+}
+
+/// Counts one more.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+impl Counters {
+    /// All of them now; the gauges of the roster are left at zero for it to fill in.
+    pub(crate) fn read(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        Stats {
+            admitted: read(&self.admitted),
+            refused: read(&self.refused),
+            ended: read(&self.ended),
+            admitted_locally: read(&self.admitted_locally),
+            renewals: read(&self.renewals),
+            registered: read(&self.registered),
+            lost: Lost {
+                released: read(&self.lost_released),
+                terminated: read(&self.lost_terminated),
+                replaced: read(&self.lost_replaced),
+                refused: read(&self.lost_refused),
+                gone: read(&self.lost_gone),
+            },
+            beats: read(&self.beats),
+            last_beat: Duration::from_micros(read(&self.last_beat_us)),
+            store_errors: read(&self.store_errors),
+            ..Stats::default()
+        }
+    }
+}

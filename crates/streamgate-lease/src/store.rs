@@ -1,0 +1,156 @@
+//! The verbs that a store of leases understands, and what each of them promises.
+//!
+//! A store is the truth about who holds what. It decides one holder at a time, by its own clock,
+//! and never by anything that a viewer sent.
+
+use crate::holder::Holder;
+use crate::lease::{Claim, Ending, Full, LeaseId, Live, State};
+use crate::timing::Timing;
+use async_trait::async_trait;
+use std::time::Duration;
+
+/// Where leases are kept. Every verb is one decision, made whole or not at all.
+#[async_trait]
+pub trait LeaseStore: Send + Sync {
+    /// Admits, confirms or refuses. Idempotent: the same claim again finds the same slot, with
+    /// the same `started_at`, and an expiry that is never earlier than before.
+    ///
+    /// # Errors
+    /// [`StoreError`]. After a timeout the claim may have been admitted; asking again is safe.
+    async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError>;
+
+    /// Acquires many in as few round trips as the store can; answers stand in the claims' order.
+    ///
+    /// # Errors
+    /// [`StoreError`] if any of them could not be decided.
+    async fn acquire_all(
+        &self,
+        claims: &[Claim],
+        timing: &Timing,
+    ) -> Result<Vec<Answer>, StoreError> {
+        let mut answers = Vec::with_capacity(claims.len());
+        for claim in claims {
+            answers.push(self.acquire(claim, timing).await?);
+        }
+        Ok(answers)
+    }
+
+    /// Moves expiries forward; never adds a slot, never shortens one. `None` means that the
+    /// renewal changed nothing, and that acquire must say why.
+    ///
+    /// # Errors
+    /// [`StoreError`] if any of them could not be renewed.
+    async fn renew(
+        &self,
+        slots: &[Slot],
+        timing: &Timing,
+    ) -> Result<Vec<Option<Duration>>, StoreError>;
+
+    /// Frees the slot before it answers. Idempotent. A reusable id may play again at once.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the slot is then free after one ttl at the latest.
+    async fn release(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        timing: &Timing,
+    ) -> Result<(), StoreError>;
+
+    /// The holder's live streams, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError>;
+
+    /// Ends a stream of this holder, and says whether there was one to end.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn terminate(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        timing: &Timing,
+    ) -> Result<bool, StoreError>;
+
+    /// Remembers what a live stream's player declares, and since when. False if it is not live.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn declare(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        state: State,
+    ) -> Result<bool, StoreError>;
+}
+
+/// What a store says to a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The slot is live.
+    Held(Admitted),
+    /// All slots are taken by others; nothing was changed.
+    Full(Full),
+    /// The id was ended, and stays so for at least as long as this.
+    Ended(Ending, Duration),
+}
+
+/// A live slot, as the store sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// This acquire admitted it; it did not hold a slot before.
+    pub is_new: bool,
+    /// Live slots of the holder, this one included.
+    pub active: u32,
+    /// When it was admitted, in unix milliseconds of the store's clock.
+    pub started_at: u64,
+    /// How long it lives, counted from the moment the store was asked.
+    pub expires_in: Duration,
+    /// Those that ended so that this one may play.
+    pub replaced: Vec<LeaseId>,
+    /// Those that had been paused for long and lost their slots; they may ask again.
+    pub idle: Vec<LeaseId>,
+}
+
+/// A slot whose expiry is to be moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Whose.
+    pub holder: Holder,
+    /// Which.
+    pub id: LeaseId,
+    /// Also keep what is known about it from fading. Asked for now and then, not every time.
+    pub keep_about: bool,
+}
+
+/// The store could not decide. Carries no address, no password, no account.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No answer within the deadline; what was asked may have happened.
+    #[error("the store did not answer in time")]
+    Timeout,
+    /// It cannot be reached, or it says that it cannot serve now.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// It failed a moment ago, so it is not being asked just now.
+    #[error("the store failed a moment ago and is left alone for now")]
+    Resting,
+    /// It answered something that we cannot read.
+    #[error("the store answered out of turn: {0}")]
+    Protocol(String),
+}
+
+impl StoreError {
+    /// One word for metrics.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Unavailable(_) => "unavailable",
+            Self::Resting => "resting",
+            Self::Protocol(_) => "protocol",
+        }
+    }
+}

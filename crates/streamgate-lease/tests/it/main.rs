@@ -1,0 +1,8 @@
+//! All that this library promises, in one binary: `contract` on every store, `redis` on what only
+//! a server can do, `keeper` on one node, `sim` on many.
+
+#![allow(clippy::unwrap_used)]
+
+mod contract;
+mod server;
+mod world;

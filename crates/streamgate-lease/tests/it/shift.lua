@@ -1,0 +1,33 @@
+-- shift: lets time pass for all leases in this server, by moving everything it knows into the past.
+--
+-- KEYS   none: it looks through all of them
+-- ARGV   1  milliseconds
+-- Returns  how many keys there were
+-- Cost   everything; for tests only.
+-- Keeps  what is started, paused, expiring, ended and kept stays so, that much earlier.
+local ms = tonumber(ARGV[1])
+local keys = redis.call('KEYS', 'sg:*')
+for _, key in ipairs(keys) do
+  if string.sub(key, -2) == ':l' then
+    for n, part in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+      redis.call('ZINCRBY', key, -ms, part)
+    end
+  else
+    local all = redis.call('HGETALL', key)
+    for n = 1, #all, 2 do
+      local started, since, rest = string.match(all[n + 1], '^L(%d+),(%d+),(.*)$')
+      local why, till, again = string.match(all[n + 1], '^T(%a),(%d+),(%d)$')
+      local moved
+      if started then
+        if since ~= '0' then since = since - ms end
+        moved = string.format('L%.0f,%.0f,%s', started - ms, since, rest)
+      else
+        moved = string.format('T%s,%.0f,%s', why, till - ms, again)
+      end
+      redis.call('HSET', key, all[n], moved)
+    end
+  end
+  local left = redis.call('PTTL', key)
+  if left - ms <= 0 then redis.call('DEL', key) else redis.call('PEXPIRE', key, left - ms) end
+end
+return #keys

@@ -1,0 +1,59 @@
+# The verbs of this repository. `just` alone lists them; `scripts/test` needs none of this.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# List the verbs.
+default:
+    @just --list --unsorted
+
+# Run what a change must pass: format, house rules, lints, tests, documentation.
+check:
+    scripts/test
+
+# Run the tests of everything, or those whose name contains NAME.
+test NAME="":
+    cargo test --locked --workspace {{ NAME }}
+
+# Run the house rules alone; takes about a second.
+tidy:
+    cargo test --locked --package tidy
+
+# Format the code, then lint it as CI does.
+lint:
+    cargo fmt --all
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# Check licences, banned crates and sources (needs cargo-deny).
+deny:
+    cargo deny --locked --workspace check licenses bans sources
+
+# Build and open the documentation of our own crates.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --open
+
+# Measure the parts; the method and the numbers are in benches/README.md.
+bench NAME="":
+    cargo bench --locked --package streamgate {{ NAME }}
+
+# Put the gateway beside a bare Pingora proxy, in one run.
+load *ARGS:
+    cargo run --locked --release --package load -- {{ ARGS }}
+
+# Replay one seed of the lease simulation, or run SEEDS of them from it on.
+sim SEED SEEDS="1":
+    STREAMGATE_SIM_SEED={{ SEED }} STREAMGATE_SIM_SEEDS={{ SEEDS }} \
+      cargo test --locked --package streamgate-lease --test it -- sim --nocapture
+
+# Run the gateway with both upstreams from config/gateway.yaml, with a guided tour.
+demo *ARGS:
+    cargo run --locked --quiet --package demo -- {{ ARGS }}
+
+# Write the documents and the schema again that are made from tables.
+bless:
+    cargo run --locked --quiet -- denials > docs/denials.md
+    cargo run --locked --quiet -- metrics > docs/metrics.md
+    cargo run --locked --quiet -- schema > config/schema.json
+
+# Run everything in containers; needs SESSION_SECRET and ACCOUNT_PEPPER in the environment.
+up *ARGS:
+    docker compose up --build {{ ARGS }}

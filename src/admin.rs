@@ -1,0 +1,104 @@
+//! The admin port: health, metrics, and what the gateway is made of and doing.
+//!
+//! Reading is open on loopback; on any other address everything needs the token.
+
+mod api;
+mod guard;
+
+use crate::config::Config;
+use crate::edge::InFlight;
+use crate::gateway::Gateway;
+use crate::metrics::Metrics;
+use crate::shared::Shared;
+use crate::units::Secret;
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use parking_lot::Mutex;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What the admin port knows.
+pub struct Admin {
+    live: Arc<ArcSwap<Gateway>>,
+    metrics: Metrics,
+    in_flight: InFlight,
+    /// The configuration with its secrets masked.
+    config: Value,
+    token: Option<Secret>,
+    is_loopback: bool,
+    pub is_ready: Flag,
+    pub stores: StoreBoard,
+}
+
+/// A yes or no that changes.
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    pub fn set(&self, yes: bool) {
+        self.0.store(yes, Ordering::Release);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Which stores are within reach.
+#[derive(Debug, Default)]
+pub struct StoreBoard(Mutex<BTreeMap<String, bool>>);
+
+impl StoreBoard {
+    pub fn enter(&self, store: &str, is_up: bool) {
+        self.0.lock().insert(store.to_owned(), is_up);
+    }
+
+    fn all(&self) -> BTreeMap<String, bool> {
+        self.0.lock().clone()
+    }
+}
+
+impl Admin {
+    pub fn new(
+        config: &Config,
+        live: Arc<ArcSwap<Gateway>>,
+        shared: &Shared,
+        metrics: Metrics,
+        in_flight: InFlight,
+    ) -> Self {
+        let stores = StoreBoard::default();
+        for store in shared.open_stores() {
+            // A memory store is always there; another is not until it has answered.
+            stores.enter(&store.name, store.is_unwritable());
+        }
+        Admin {
+            live,
+            metrics,
+            in_flight,
+            config: serde_json::to_value(config).expect("a configuration is plain data"),
+            token: config.admin.token.as_ref().map(|token| token.value.clone()),
+            is_loopback: config.admin.address.0.ip().is_loopback(),
+            is_ready: Flag::default(),
+            stores,
+        }
+    }
+}
+
+/// The routes of the admin port.
+pub fn router(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/healthz", get(api::alive))
+        .route("/readyz", get(api::ready))
+        .route("/metrics", get(api::metrics))
+        .route("/api/config", get(api::config))
+        .route("/api/routes", get(api::routes))
+        .route("/api/upstreams", get(api::upstreams))
+        .route("/api/streams", get(api::streams))
+        .fallback(api::unknown)
+        .layer(from_fn_with_state(Arc::clone(&admin), guard::check))
+        .with_state(admin)
+}

@@ -1,0 +1,142 @@
+//! What the admin port answers.
+
+use super::Admin;
+use super::guard::answer;
+use crate::denial::Reply;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// How many streams one answer lists.
+const STREAMS_MAX: usize = 1_000;
+
+fn shown(status: StatusCode, value: &impl Serialize) -> Response {
+    answer(Reply::new(status).json("application/json", value))
+}
+
+/// The process answers.
+pub(super) async fn alive() -> Response {
+    shown(StatusCode::OK, &json!({ "status": "alive" }))
+}
+
+/// Whether traffic should come here. A store that is out of reach degrades the gateway and does not
+/// take it out: its policies say what holds then.
+pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    let stores = admin.stores.all();
+    let down: Vec<&String> = stores.iter().filter(|(_, up)| !**up).map(|(name, _)| name).collect();
+    match (admin.is_ready.is_set(), down.is_empty()) {
+        (false, _) => shown(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "draining" })),
+        (true, true) => shown(StatusCode::OK, &json!({ "status": "ready" })),
+        (true, false) => {
+            shown(StatusCode::OK, &json!({ "status": "degraded", "stores_down": down }))
+        }
+    }
+}
+
+/// Everything that is counted, for Prometheus.
+pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    admin.refresh();
+    match admin.metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics can't be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// The configuration that runs, with its secrets masked.
+pub(super) async fn config(State(admin): State<Arc<Admin>>) -> Response {
+    shown(StatusCode::OK, &admin.config)
+}
+
+/// Every route, the more specific first.
+pub(super) async fn routes(State(admin): State<Arc<Admin>>) -> Response {
+    let gateway = admin.live.load();
+    let rows: Value = gateway.described().iter().map(|row| row.as_json()).collect();
+    shown(StatusCode::OK, &rows)
+}
+
+/// Every upstream with its endpoints and whether they are well.
+pub(super) async fn upstreams(State(admin): State<Arc<Admin>>) -> Response {
+    let gateway = admin.live.load();
+    let rows = gateway.upstreams.iter().map(|upstream| {
+        let endpoints = upstream.endpoints.iter().map(|endpoint| {
+            json!({
+                "address": endpoint.address,
+                "weight": endpoint.weight,
+                "well": endpoint.health.is_well(),
+            })
+        });
+        let endpoints: Vec<Value> = endpoints.collect();
+        json!({ "name": &*upstream.name, "endpoints": endpoints })
+    });
+    shown(StatusCode::OK, &rows.collect::<Vec<Value>>())
+}
+
+/// What this gateway keeps alive, at most `STREAMS_MAX` per policy; accounts by their hash.
+pub(super) async fn streams(State(admin): State<Arc<Admin>>) -> Response {
+    let gateway = admin.live.load();
+    let rows = gateway.policies.iter().map(|policy| {
+        let leases = policy.leases();
+        let playing = leases.playing(STREAMS_MAX).into_iter().map(|playing| {
+            json!({
+                "account": playing.holder.to_string(),
+                "lease": playing.id.to_string(),
+                "started_at": crate::clock::rfc3339(playing.started_at),
+                "idle_seconds": playing.touched_ago.as_secs(),
+                "expires_in": playing.expires_in.as_secs(),
+                "provisional": playing.is_provisional,
+            })
+        });
+        let playing: Vec<Value> = playing.collect();
+        json!({ "policy": &*policy.name, "total": leases.stats().roster, "streams": playing })
+    });
+    shown(StatusCode::OK, &rows.collect::<Vec<Value>>())
+}
+
+/// Tells what there is.
+pub(super) async fn unknown(uri: Uri) -> Response {
+    let there = [
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/api/config",
+        "/api/routes",
+        "/api/upstreams",
+        "/api/streams",
+    ];
+    let error = format!("there is no {}", uri.path());
+    shown(StatusCode::NOT_FOUND, &json!({ "error": error, "there_is": there }))
+}
+
+impl Admin {
+    /// Brings gauges up to date that others keep.
+    fn refresh(&self) {
+        let (metrics, gateway) = (&self.metrics, self.live.load());
+        for (name, is_up) in self.stores.all() {
+            metrics.store_up.with_label_values(&[&name]).set(i64::from(is_up));
+        }
+        metrics.requests_in_flight.set(self.in_flight.now() as i64);
+        for upstream in &gateway.upstreams {
+            let well = upstream.endpoints.iter().filter(|e| e.health.is_well()).count();
+            let unwell = upstream.endpoints.len() - well;
+            for (state, count) in [("well", well), ("unwell", unwell)] {
+                let labels: [&str; 2] = [&upstream.name, state];
+                metrics.upstream_endpoints.with_label_values(&labels).set(count as i64);
+            }
+        }
+        for policy in &gateway.policies {
+            metrics.show_leases(&policy.name, &policy.leases().stats());
+        }
+        for verifier in &gateway.verifiers {
+            for key_set in verifier.key_sets() {
+                let now = crate::clock::unix_seconds();
+                metrics.show_key_set(key_set.name(), &key_set.figures(), now);
+            }
+        }
+    }
+}

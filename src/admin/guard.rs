@@ -1,0 +1,59 @@
+//! Who may read the admin port.
+
+use super::Admin;
+use crate::denial::Reply;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Lets a request pass that may be answered.
+pub(super) async fn check(
+    State(admin): State<Arc<Admin>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let has_token = admin.token.as_ref().is_some_and(|token| carries(&request, token.reveal()));
+    let is_open = admin.is_loopback && is_local_host(&request);
+    match has_token || is_open {
+        true => next.run(request).await,
+        false => answer(
+            Reply::new(StatusCode::UNAUTHORIZED)
+                .json("application/json", &serde_json::json!({ "error": WHY })),
+        ),
+    }
+}
+
+const WHY: &str = "send `Authorization: Bearer <admin.token>`; without it only requests to the \
+                   loopback address by its name are answered";
+
+/// Compares digests, so that the time it takes tells nothing of the token.
+fn carries(request: &Request, token: &str) -> bool {
+    let field = request.headers().get(header::AUTHORIZATION);
+    let sent = field.and_then(|field| field.to_str().ok()?.strip_prefix("Bearer "));
+    sent.is_some_and(|sent| Sha256::digest(sent) == Sha256::digest(token))
+}
+
+/// Whether the request names this machine. A web page that lets its own name point to loopback
+/// (DNS rebinding) would otherwise read everything through a browser here.
+fn is_local_host(request: &Request) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let Some(host) = host else { return false };
+    let name = match host.rfind(':') {
+        Some(at) if !host[at..].contains(']') => &host[..at],
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A reply of ours as axum sends it.
+pub(super) fn answer(reply: Reply) -> Response {
+    let mut response = (reply.status, reply.body).into_response();
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response.headers_mut().extend(reply.headers);
+    response
+}

@@ -1,0 +1,62 @@
+//! `streamgate token`: a session token for development.
+
+use crate::clock;
+use crate::config::Config;
+use crate::problem::listed;
+use crate::session::mint::{Claims, Signer};
+use clap::Args;
+use serde_json::{Map, Value};
+
+/// What the token shall say.
+#[derive(Args, Debug)]
+pub(super) struct Wish {
+    /// The account (`sub`).
+    #[arg(long, default_value = "alice")]
+    sub: String,
+    /// The session (`sid`); left out, one is made up.
+    #[arg(long)]
+    sid: Option<String>,
+    /// How long it is valid, in seconds.
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
+    ttl: u64,
+    /// The entry of `sessions` to sign for; left out, the first.
+    #[arg(long, value_name = "NAME")]
+    session: Option<String>,
+    /// More claims: `--claim max_streams=3`; numbers and JSON are taken as such.
+    #[arg(long, value_name = "NAME=VALUE")]
+    claim: Vec<String>,
+}
+
+/// Signs it with the first shared secret of the session's keys.
+pub(super) fn mint(config: &Config, wish: &Wish) -> Result<String, String> {
+    let mut sessions = config.sessions.iter();
+    let found = match &wish.session {
+        None => sessions.next(),
+        Some(name) => sessions.find(|(known, _)| known.value == *name),
+    };
+    let names = config.sessions.places();
+    let there = listed(names.iter().map(|name| name.value.as_str()));
+    let (name, session) = found.ok_or(format!("no such entry of `sessions`; there is: {there}"))?;
+    let signer = Signer::of(session).ok_or(format!(
+        "`{}` has no shared secret to sign with; only its issuer can make tokens",
+        name.value
+    ))?;
+    let iat = clock::unix_seconds();
+    let made_up = || format!("dev-{:016x}", rand::random::<u64>());
+    let claims = Claims {
+        sub: wish.sub.clone(),
+        sid: Some(wish.sid.clone().unwrap_or_else(made_up)),
+        iss: session.issuer.as_ref().map(|issuer| issuer.0.clone()),
+        aud: session.audience.as_ref().map(|audience| audience.0.clone()),
+        iat,
+        exp: iat.saturating_add(wish.ttl),
+        extra: wish.claim.iter().map(|pair| claim(pair)).collect::<Result<Map<_, _>, String>>()?,
+    };
+    signer.sign(&claims).map_err(|error| error.to_string())
+}
+
+fn claim(pair: &str) -> Result<(String, Value), String> {
+    let (name, text) = pair.split_once('=').ok_or(format!("`{pair}`: write NAME=VALUE"))?;
+    let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
+    Ok((name.to_owned(), value))
+}

@@ -1,0 +1,257 @@
+//! How many streams an account may play at once: a policy, its leases, and what holds when the
+//! account is full or the store is gone.
+//!
+//! What a lease is and who keeps it alive is the library `streamgate-lease`. Finding out which
+//! stream a request belongs to is the filter's and the streams API's part.
+
+mod answer;
+mod config;
+mod playback;
+
+pub use answer::{conflict, ended, lease_field, lease_json, listed};
+pub use config::{Config, WhenFull, WhenStoreFails};
+pub use playback::playback_id;
+
+use crate::denial::{Code, Denial};
+use crate::problem::Problem;
+use crate::session::{Disguise, Session, Viewer};
+use crate::yaml::At;
+use http::StatusCode;
+use std::sync::Arc;
+use std::time::Duration;
+use streamgate_lease::{
+    About, Claim, Grant, Lease, LeaseId, Leases, Live, Replace, State, StoreError, Timing,
+};
+
+/// A policy that routes share by naming it.
+pub struct Policy {
+    pub name: Arc<str>,
+    leases: Leases,
+    disguise: Disguise,
+    limit_claim: Option<String>,
+    limit_default: u32,
+    when_full: WhenFull,
+    when_store_fails: WhenStoreFails,
+    /// The status of `concurrency_limit`, where old clients need another one.
+    status: Option<StatusCode>,
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policy").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Which stream of a session is meant, and what the viewer wishes.
+#[derive(Debug)]
+pub struct Stream<'a> {
+    /// The playback's own id, where the player sends one; else the session is the stream.
+    pub playback: Option<&'a str>,
+    pub about: About,
+    pub replace: Replace,
+    /// A deliberate start by the viewer, not a player that goes on asking.
+    pub anew: bool,
+}
+
+impl<'a> Stream<'a> {
+    /// The stream as a player's own requests show it.
+    pub fn of_player(playback: Option<&'a str>) -> Self {
+        Stream { playback, about: About::default(), replace: Replace::Nobody, anew: false }
+    }
+}
+
+/// A request that may go on, and why.
+#[derive(Clone, Debug)]
+pub enum Admission {
+    /// The stream holds its slot.
+    Held(Lease, Outcome),
+    /// The store is down and the policy is `open`: nothing was counted.
+    Uncounted,
+}
+
+/// How a decision came about: the label of `streamgate_stream_decisions_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Admitted,
+    Renewed,
+    Takeover,
+    AdmittedDegraded,
+    AdmittedFailOpen,
+    Denied,
+    Ended,
+    Unavailable,
+}
+
+impl Outcome {
+    /// Every outcome, for the metrics.
+    pub const ALL: [Outcome; 8] = [
+        Outcome::Admitted,
+        Outcome::Renewed,
+        Outcome::Takeover,
+        Outcome::AdmittedDegraded,
+        Outcome::AdmittedFailOpen,
+        Outcome::Denied,
+        Outcome::Ended,
+        Outcome::Unavailable,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Outcome::Admitted => "admitted",
+            Outcome::Renewed => "renewed",
+            Outcome::Takeover => "takeover",
+            Outcome::AdmittedDegraded => "admitted_degraded",
+            Outcome::AdmittedFailOpen => "admitted_fail_open",
+            Outcome::Denied => "denied",
+            Outcome::Ended => "ended",
+            Outcome::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// A refusal and the outcome it is counted as.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub denial: Denial,
+    pub outcome: Outcome,
+}
+
+/// How long a client waits that can't be decided about; the breaker probes more often.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
+
+impl Policy {
+    /// Compiles the policy `name`; `leases` gives those of its store, with the policy's timing.
+    pub fn compile(
+        name: &At<String>,
+        config: &Config,
+        leases: impl FnOnce(Timing) -> Leases,
+    ) -> Result<Policy, Vec<Problem>> {
+        let checked = config.check(name)?;
+        Ok(Policy {
+            name: name.as_str().into(),
+            leases: leases(checked.timing),
+            disguise: Disguise::new(checked.pepper),
+            limit_claim: config.limit.claim.as_ref().map(|claim| claim.0.clone()),
+            limit_default: config.limit.default.0,
+            when_full: config.when_full,
+            when_store_fails: config.when_store_fails,
+            status: checked.status,
+        })
+    }
+
+    /// The session's account as this policy's pepper hides it.
+    pub fn viewer(&self, session: &Session) -> Arc<Viewer> {
+        session.viewer(&self.disguise)
+    }
+
+    /// Which lease a stream of this session is.
+    pub fn lease_id(&self, session: &Session, playback: Option<&str>) -> LeaseId {
+        match playback {
+            None => self.viewer(session).own_stream,
+            Some(playback) => LeaseId::of(session.id(), Some(playback)),
+        }
+    }
+
+    /// Lets a stream pass when it holds a slot or there is room for it. For a stream that is known
+    /// here and fresh this is a look-up; otherwise it is one round trip to the store.
+    pub async fn admit(&self, session: &Session, stream: Stream<'_>) -> Result<Admission, Refusal> {
+        let holder = self.viewer(session).holder;
+        let id = self.lease_id(session, stream.playback);
+        let is_plain = matches!(stream.replace, Replace::Nobody) && !stream.anew;
+        if is_plain && let Some(lease) = self.leases.touch(&holder, &id) {
+            return Ok(Admission::Held(lease, Outcome::Renewed));
+        }
+        let is_takeover = !matches!(stream.replace, Replace::Nobody);
+        let replace = match (stream.replace, self.when_full) {
+            (Replace::Nobody, WhenFull::ReplaceOldest) => Replace::Oldest,
+            (asked, _) => asked,
+        };
+        let claim = Claim {
+            holder,
+            id,
+            limit: self.limit_of(session),
+            about: stream.about,
+            replace,
+            reusable: stream.playback.is_none(),
+            anew: stream.anew,
+        };
+        match self.leases.hold(&claim).await {
+            Ok(grant) => self.judge(grant, is_takeover),
+            Err(_) => self.without_store(&claim),
+        }
+    }
+
+    fn judge(&self, grant: Grant, is_takeover: bool) -> Result<Admission, Refusal> {
+        match grant {
+            Grant::Held(lease) => {
+                let outcome = match (lease.is_provisional(), lease.is_new(), is_takeover) {
+                    (true, ..) => Outcome::AdmittedDegraded,
+                    (_, true, true) => Outcome::Takeover,
+                    (_, true, false) => Outcome::Admitted,
+                    _ => Outcome::Renewed,
+                };
+                Ok(Admission::Held(lease, outcome))
+            }
+            Grant::Full(full) => {
+                let mut denial = answer::full(&full);
+                if let Some(status) = self.status {
+                    denial = denial.with_status(status);
+                }
+                Err(Refusal { denial, outcome: Outcome::Denied })
+            }
+            Grant::Ended(why) => Err(Refusal { denial: ended(why), outcome: Outcome::Ended }),
+        }
+    }
+
+    fn without_store(&self, claim: &Claim) -> Result<Admission, Refusal> {
+        match self.when_store_fails {
+            WhenStoreFails::Local => self.judge(self.leases.hold_locally(claim), false),
+            WhenStoreFails::Open => Ok(Admission::Uncounted),
+            WhenStoreFails::Closed => {
+                Err(Refusal { denial: unavailable(), outcome: Outcome::Unavailable })
+            }
+        }
+    }
+
+    /// The account's limit: its plan's claim where the token has one, else the default.
+    pub fn limit_of(&self, session: &Session) -> u32 {
+        let claim = self.limit_claim.as_deref().and_then(|name| session.claim(name));
+        let claimed = claim.and_then(serde_json::Value::as_u64);
+        claimed.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(self.limit_default)
+    }
+
+    /// What the account plays now.
+    pub async fn list(&self, session: &Session) -> Result<Vec<Live>, StoreError> {
+        self.leases.list(&self.viewer(session).holder).await
+    }
+
+    /// Notes what a player declares of its stream; `false` when the stream is not live.
+    pub async fn declare(
+        &self,
+        session: &Session,
+        id: &LeaseId,
+        state: State,
+    ) -> Result<bool, StoreError> {
+        self.leases.state(&self.viewer(session).holder, id, state).await
+    }
+
+    /// Gives a stream's slot back.
+    pub async fn release(&self, session: &Session, id: &LeaseId) -> Result<(), StoreError> {
+        self.leases.release(&self.viewer(session).holder, id).await
+    }
+
+    /// Ends another stream of the account; `false` when it plays none with this code.
+    pub async fn terminate(&self, session: &Session, code: &LeaseId) -> Result<bool, StoreError> {
+        self.leases.terminate(&self.viewer(session).holder, code).await
+    }
+
+    /// The leases themselves, for the admin page and the metrics.
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+}
+
+/// The store can't be asked and nothing else will do.
+pub fn unavailable() -> Denial {
+    Denial::from(Code::EnforcementUnavailable).retry_after(UNAVAILABLE_RETRY)
+}

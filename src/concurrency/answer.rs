@@ -1,0 +1,76 @@
+//! What a viewer is told about streams: the list, and refusals one can act on.
+
+use crate::clock;
+use crate::denial::{Code, Denial};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde_json::{Value, json};
+use streamgate_lease::{Ending, Full, Lease, LeaseId, Live};
+
+/// One playing stream as the API shows it; `current` marks the asker's own.
+pub fn listed(live: &Live, current: Option<&LeaseId>) -> Value {
+    let mut shown = json!({
+        "code": live.id.to_string(),
+        "device": live.about.device(),
+        "title": live.about.title(),
+        "started_at": clock::rfc3339(live.started_at),
+        "state": live.state.as_str(),
+        "expires_in": live.expires_in.as_secs(),
+    });
+    if current == Some(&live.id) {
+        shown["current"] = true.into();
+    }
+    shown
+}
+
+/// A held lease as the streams API shows it.
+pub fn lease_json(lease: &Lease) -> Value {
+    json!({
+        "code": lease.id().to_string(),
+        "started_at": clock::rfc3339(lease.started_at()),
+        "expires_in": lease.expires_in().as_secs(),
+        "renew_in": lease.renew_in().as_secs(),
+        "limit": lease.limit(),
+        "active": lease.active(),
+    })
+}
+
+/// A held lease as the header field of an answer.
+pub fn lease_field(lease: &Lease) -> (HeaderName, HeaderValue) {
+    const NAME: HeaderName = HeaderName::from_static("streamgate-lease");
+    let field = HeaderValue::try_from(format!(
+        "id=\"{}\", expires={}, renew={}, limit={}, active={}",
+        lease.id(),
+        lease.expires_in().as_secs(),
+        lease.renew_in().as_secs(),
+        lease.limit(),
+        lease.active(),
+    ));
+    (NAME, field.expect("digits and base64url are visible ASCII"))
+}
+
+/// The account is full: who plays, and what the viewer can do.
+pub(super) fn full(full: &Full) -> Denial {
+    let streams: Vec<Value> = full.live.iter().map(|live| listed(live, None)).collect();
+    Denial::from(Code::ConcurrencyLimit)
+        .with("limit", full.limit)
+        .with("active", streams.len())
+        .with("streams", streams)
+        .with("actions", json!(["replace", "stop_elsewhere"]))
+        .retry_after(full.retry_after)
+}
+
+/// The stream itself was ended.
+pub fn ended(why: Ending) -> Denial {
+    match why {
+        Ending::Terminated | Ending::Replaced => Denial::from(Code::StreamTerminated),
+        Ending::Released => Denial::from(Code::StreamExpired),
+    }
+}
+
+/// The same refusal under the status that the streams API gives it: 410 for what has ended.
+pub fn conflict(denial: Denial) -> Denial {
+    match denial.code() {
+        Code::StreamTerminated | Code::StreamExpired => denial.with_status(StatusCode::GONE),
+        _ => denial,
+    }
+}

@@ -1,0 +1,177 @@
+//! The root of `gateway.yaml`: what may stand there, and how it is read.
+//!
+//! Each room keeps the shape of its own part. What the parts mean together is `gateway`'s business.
+
+use crate::problem::{Problem, Report};
+use crate::units::{Address, FilePath, Secret, Size, Text, Workers};
+use crate::yaml::{self, At, Entries, Environment};
+use crate::{concurrency, filter, route, session, store, upstream};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A configuration as it was written: typed, every name with its place, nothing looked up yet.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where clients connect.
+    pub listeners: At<Vec<At<Listener>>>,
+    /// Where operators look: health, metrics, what is playing.
+    #[serde(default)]
+    pub admin: Admin,
+    /// Worker threads.
+    #[serde(default)]
+    pub workers: Workers,
+    /// One JSON line per request.
+    #[serde(default)]
+    pub access_log: AccessLog,
+    /// Where sessions and leases are remembered.
+    #[serde(default)]
+    pub stores: Entries<store::Config>,
+    /// Whose logins are taken, and how they are proven.
+    #[serde(default)]
+    pub sessions: Entries<session::Config>,
+    /// How many streams an account may play.
+    #[serde(default)]
+    pub concurrency: Entries<concurrency::Config>,
+    /// The servers behind the gateway.
+    #[serde(default)]
+    pub upstreams: Entries<upstream::Config>,
+    /// Which request goes where.
+    pub routes: At<Vec<At<Route>>>,
+}
+
+/// One address where clients connect.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Names it in logs and metrics.
+    pub name: At<Text>,
+    pub address: At<Address>,
+}
+
+/// The admin port.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    #[serde(default = "admin_address")]
+    pub address: At<Address>,
+    /// Needed for whatever changes something, and for everything when the address is not loopback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<At<Secret>>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Admin { address: admin_address(), token: None }
+    }
+}
+
+fn admin_address() -> At<Address> {
+    At::unwritten(Address(([127, 0, 0, 1], 9901).into()))
+}
+
+/// Where the access log goes.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccessLog {
+    #[serde(default)]
+    pub to: LogTarget,
+}
+
+/// A place for log lines.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogTarget {
+    #[default]
+    Stdout,
+    /// Appended to; created when it is not there.
+    File(FilePath),
+    Off,
+}
+
+/// One route: which requests, through which filters, to what end.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Names it in logs and metrics.
+    pub name: At<Text>,
+    pub r#match: route::Match,
+    /// Steps in order.
+    #[serde(default)]
+    pub filters: Vec<At<filter::Config>>,
+    /// Its end: an upstream …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<At<Text>>,
+    /// … or something that the gateway itself answers …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<At<Service>>,
+    /// … or another place. Exactly one of the three.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<At<route::Redirect>>,
+    /// Lets the session's token pass to the upstream, which is not done otherwise.
+    #[serde(default)]
+    pub forward_token: bool,
+    /// The largest body that a request may bring.
+    #[serde(default = "max_body")]
+    pub max_body: Size,
+}
+
+fn max_body() -> Size {
+    Size(1024 * 1024)
+}
+
+/// What the gateway answers itself.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Service {
+    /// The streams API of a policy: what plays, start, stop, take over.
+    Streams(At<Text>),
+}
+
+/// A configuration with the text it was read from, for messages that show it.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub file: PathBuf,
+    source: String,
+}
+
+impl Loaded {
+    /// Files named in the configuration are looked for beside it.
+    pub fn base_dir(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new("."))
+    }
+
+    /// The problems of this file, ready to be printed.
+    pub fn report(&self, problems: Vec<Problem>) -> Report {
+        Report::new(self.file.display().to_string(), self.source.as_str(), problems)
+    }
+}
+
+/// Reads the file at `path`.
+pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
+    match std::fs::read_to_string(path) {
+        Ok(source) => read(path, source, environment),
+        Err(error) => {
+            let problem = Problem::of_file(format!("the file can't be read: {error}"))
+                .help("name another with `--config FILE`");
+            Err(Report::new(path.display().to_string(), "", vec![problem]))
+        }
+    }
+}
+
+/// Reads a configuration from `source`; `path` names it in messages.
+pub fn read(path: &Path, source: String, env: &Environment) -> Result<Loaded, Report> {
+    match yaml::parse::<Config>(&source, env) {
+        Ok(config) => Ok(Loaded { config, file: path.to_owned(), source }),
+        Err(problems) => Err(Report::new(path.display().to_string(), source, problems)),
+    }
+}
+
+/// The JSON Schema of the file, for editors.
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(Config);
+    schema.insert("title".to_owned(), "streamgate: gateway.yaml".into());
+    schema.to_value()
+}

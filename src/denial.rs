@@ -1,0 +1,258 @@
+//! Every *no* the gateway can say to a client, in one table.
+//!
+//! Clients switch on `code`, never on text, so a code is never renamed. Bodies are
+//! `application/problem+json` (RFC 9457). What broke in the world and what the operator wrote wrong
+//! are told elsewhere; a filter turns them into one of these only where the client must know.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// Makes `Code` and its table from one row per refusal.
+macro_rules! denials {
+    ($($variant:ident = $status:literal $code:literal $title:literal $meaning:literal;)+) => {
+        /// What is refused: one variant per row of the table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $(#[doc = $meaning] $variant),+ }
+
+        impl Code {
+            /// Every row, in the table's order.
+            pub const ALL: &'static [Code] = &[$(Code::$variant),+];
+
+            /// The machine-readable name: body field, metric label and log field alike.
+            pub const fn name(self) -> &'static str {
+                match self { $(Code::$variant => $code),+ }
+            }
+
+            /// The status on media and proxied routes.
+            pub const fn status(self) -> u16 {
+                match self { $(Code::$variant => $status),+ }
+            }
+
+            /// What a person may be shown.
+            pub const fn title(self) -> &'static str {
+                match self { $(Code::$variant => $title),+ }
+            }
+
+            /// When it is said, for the documentation.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Code::$variant => $meaning),+ }
+            }
+        }
+    };
+}
+
+denials! {
+    SessionMissing = 401 "session_missing" "Please log in"
+        "The request carries no session token.";
+    SessionInvalid = 401 "session_invalid" "The session is not valid"
+        "The token is malformed, forged, for someone else, or two different tokens were sent.";
+    SessionExpired = 401 "session_expired" "The session has expired"
+        "The token was good and its time is over; refresh it or log in again.";
+    SessionEnded = 401 "session_ended" "The session was ended"
+        "The session was logged out or revoked.";
+    ConcurrencyLimit = 409 "concurrency_limit" "Too many streams are playing"
+        "The account plays as many streams as it may; the body lists them.";
+    StreamTerminated = 409 "stream_terminated" "This stream was stopped"
+        "Someone of the account, or its support, ended this stream. 410 on the streams API.";
+    StreamExpired = 409 "stream_expired" "This stream has ended"
+        "The stream ended and can't be continued; start anew. 410 on the streams API.";
+    TooManyRequests = 429 "too_many_requests" "Too many requests"
+        "The client asks too often; the answer says when to come back.";
+    EnforcementUnavailable = 503 "enforcement_unavailable" "Streams can't be counted right now"
+        "The store of leases does not answer and the policy is to refuse then.";
+    RouteNotFound = 404 "route_not_found" "There is nothing here"
+        "No route of this gateway matches the host and path.";
+    MethodNotAllowed = 405 "method_not_allowed" "The method is not allowed here"
+        "The path exists, but not with this method; `Allow` names those that do.";
+    StreamNotFound = 404 "stream_not_found" "There is no such stream"
+        "The account plays no stream with this code.";
+    RequestMalformed = 400 "request_malformed" "The request is malformed"
+        "The request is not valid HTTP, or its path or body can't be read without ambiguity.";
+    BodyTooLarge = 413 "body_too_large" "The body is too large"
+        "The request's body is larger than this route takes.";
+    RequestTimeout = 408 "request_timeout" "The request took too long"
+        "The request's body did not arrive in time.";
+    HeaderTooLarge = 431 "header_too_large" "The request's head is too large"
+        "The request line or the header fields exceed their limits.";
+    UpstreamUnreachable = 502 "upstream_unreachable" "The service is not reachable"
+        "No endpoint of the upstream accepted a connection.";
+    UpstreamInvalid = 502 "upstream_invalid" "The service gave no valid answer"
+        "The upstream closed the connection early or did not speak HTTP.";
+    UpstreamTimeout = 504 "upstream_timeout" "The service did not answer in time"
+        "The upstream's answer did not begin, or stalled, longer than its timeout.";
+    Overloaded = 503 "overloaded" "The gateway is busy"
+        "The gateway or the upstream has no room for one more request.";
+    GatewayFault = 500 "gateway_fault" "The gateway failed"
+        "A bug of the gateway; it was logged.";
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// One refusal, with what the client may be told about it.
+#[derive(Clone, Debug)]
+pub struct Denial {
+    code: Code,
+    status: StatusCode,
+    detail: Option<&'static str>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    extra: Map<String, Value>,
+}
+
+impl From<Code> for Denial {
+    fn from(code: Code) -> Self {
+        let status = StatusCode::from_u16(code.status()).expect("the table holds valid statuses");
+        Denial { code, status, detail: None, headers: Vec::new(), extra: Map::new() }
+    }
+}
+
+impl Denial {
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Adds a sentence that tells this case from others with the same code.
+    pub fn because(mut self, detail: &'static str) -> Self {
+        self.detail = Some(detail);
+        self
+    }
+
+    /// The same refusal under another status: the streams API, or a policy for old clients.
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Adds a field to the body.
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a header field to the answer.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Tells the client when to come back, in whole seconds, never less than one.
+    pub fn retry_after(self, wait: std::time::Duration) -> Self {
+        let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+        self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
+            .with("retry_after", seconds)
+    }
+
+    /// The answer, for the request called `id`.
+    pub fn reply(&self, id: &str) -> Reply {
+        let mut body = Map::new();
+        let kind = format!("https://errors.streamgate.dev/{}", self.code.name());
+        body.insert("type".to_owned(), kind.into());
+        body.insert("title".to_owned(), self.code.title().into());
+        body.insert("status".to_owned(), self.status.as_u16().into());
+        body.insert("code".to_owned(), self.code.name().into());
+        if let Some(detail) = self.detail {
+            body.insert("detail".to_owned(), detail.into());
+        }
+        body.insert("instance".to_owned(), format!("urn:request:{id}").into());
+        body.extend(self.extra.clone());
+        let mut reply = Reply::new(self.status).json("application/problem+json", &body);
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"streamgate\"");
+            reply.headers.push((header::WWW_AUTHENTICATE, challenge));
+        }
+        reply.headers.extend(self.headers.iter().cloned());
+        reply
+    }
+}
+
+/// An answer that the gateway gives by itself.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// An empty answer that no one may store.
+    pub fn new(status: StatusCode) -> Self {
+        let no_store = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Reply { status, headers: vec![no_store], body: Bytes::new() }
+    }
+
+    /// The same with a JSON body.
+    pub fn json(mut self, kind: &'static str, value: &impl Serialize) -> Self {
+        let body = serde_json::to_vec(value).expect("our own values are always JSON");
+        self.headers.push((header::CONTENT_TYPE, HeaderValue::from_static(kind)));
+        self.body = Bytes::from(body);
+        self
+    }
+}
+
+/// The table for `streamgate denials --format json`.
+pub fn as_json() -> Value {
+    let row = |code: &Code| {
+        json!({
+            "code": code.name(),
+            "status": code.status(),
+            "title": code.title(),
+            "meaning": code.meaning(),
+        })
+    };
+    Code::ALL.iter().map(row).collect()
+}
+
+/// The table as Markdown: what `docs/denials.md` holds.
+pub fn as_markdown() -> String {
+    let mut page = String::from(
+        "# Denials\n\nEvery refusal the gateway can give. The body is `application/problem+json` \
+         (RFC 9457);\nclients switch on `code`. This page is printed by `streamgate denials`.\n\n\
+         | code | status | title | when |\n|---|---|---|---|\n",
+    );
+    for code in Code::ALL {
+        let (name, status) = (code.name(), code.status());
+        page += &format!("| `{name}` | {status} | {} | {} |\n", code.title(), code.meaning());
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn body(denial: Denial) -> Value {
+        serde_json::from_slice(&denial.reply("r1").body).expect("a denial is JSON")
+    }
+
+    #[test]
+    fn codes_are_unique_and_statuses_valid() {
+        let names: HashSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!(Denial::from(*code).status.as_u16() >= 400);
+        }
+    }
+
+    #[test]
+    fn the_body_is_a_problem_document() {
+        let wait = std::time::Duration::from_millis(1200);
+        let body = body(Denial::from(Code::ConcurrencyLimit).with("limit", 3).retry_after(wait));
+        assert_eq!(body["code"], "concurrency_limit");
+        assert_eq!(body["status"], 409);
+        assert_eq!(body["limit"], 3);
+        assert_eq!(body["retry_after"], 2);
+        assert_eq!(body["instance"], "urn:request:r1");
+    }
+
+    #[test]
+    fn an_unauthorized_client_is_challenged() {
+        let reply = Denial::from(Code::SessionMissing).reply("r1");
+        assert!(reply.headers.iter().any(|(name, _)| name == header::WWW_AUTHENTICATE));
+    }
+}

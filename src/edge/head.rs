@@ -1,0 +1,204 @@
+//! What a sound request head is. Everything that a second reader could take differently is refused
+//! before any route is asked (RFC 9110, RFC 9112; smuggling, cache poisoning, header spoofing).
+
+use crate::denial::{Code, Denial};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Version, header};
+
+/// The request line's target, in bytes.
+const TARGET_BYTES_MAX: usize = 8 * 1024;
+
+/// One header field, name and value, in bytes.
+const FIELD_BYTES_MAX: usize = 16 * 1024;
+
+/// All header fields together, in bytes.
+const FIELDS_BYTES_MAX: usize = 32 * 1024;
+
+/// How many header fields.
+const FIELDS_MAX: usize = 100;
+
+/// The name of a host, in bytes (RFC 1035 §2.3.4).
+const HOST_BYTES_MAX: usize = 255;
+
+/// Refuses a head that is not sound. `raw` is the head as it came, where it is at hand: Pingora
+/// drops a `Content-Length` that stands beside `Transfer-Encoding` before anyone can see it.
+pub fn check(head: &Parts, raw: Option<&[u8]>) -> Result<(), Denial> {
+    sizes(head)?;
+    method(head)?;
+    host(head)?;
+    names(&head.headers)?;
+    framing(head, raw)
+}
+
+fn malformed(why: &'static str) -> Denial {
+    Denial::from(Code::RequestMalformed).because(why)
+}
+
+fn sizes(head: &Parts) -> Result<(), Denial> {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let (mut sum, mut largest) = (0, 0);
+    for (name, value) in &head.headers {
+        let field = name.as_str().len() + value.len();
+        sum += field;
+        largest = largest.max(field);
+    }
+    let is_small = target <= TARGET_BYTES_MAX
+        && largest <= FIELD_BYTES_MAX
+        && sum <= FIELDS_BYTES_MAX
+        && head.headers.len() <= FIELDS_MAX;
+    match is_small {
+        true => Ok(()),
+        false => Err(Code::HeaderTooLarge.into()),
+    }
+}
+
+fn method(head: &Parts) -> Result<(), Denial> {
+    match head.method {
+        // TRACE would show the client what the gateway adds; CONNECT would make it a tunnel.
+        Method::TRACE | Method::CONNECT => Err(Code::MethodNotAllowed.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Exactly one host, valid, and none beside it (RFC 9112 §3.2).
+fn host(head: &Parts) -> Result<(), Denial> {
+    let mut fields = head.headers.get_all(header::HOST).into_iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(malformed("more than one Host"));
+    }
+    let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    match (authority, field.map(HeaderValue::as_bytes)) {
+        (Some(authority), _) if !is_host(authority) => Err(malformed("an invalid authority")),
+        (Some(_), _) => Ok(()),
+        (None, Some(host)) if is_host(host) => Ok(()),
+        (None, Some(_)) => Err(malformed("an invalid Host")),
+        // HTTP/1.0 knew no Host; a gateway that routes by it can't do without.
+        (None, None) => Err(malformed("no Host")),
+    }
+}
+
+fn is_host(host: &[u8]) -> bool {
+    let (name, port) = match host.iter().rposition(|&byte| byte == b':') {
+        Some(at) if !host[at..].contains(&b']') => (&host[..at], &host[at + 1..]),
+        _ => (host, &b""[..]),
+    };
+    let is_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    let is_v6 = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
+    let is_valid = match name {
+        [b'[', inner @ .., b']'] => !inner.is_empty() && inner.iter().all(is_v6),
+        name => !name.is_empty() && name.iter().all(is_name),
+    };
+    is_valid
+        && host.len() <= HOST_BYTES_MAX
+        && port.len() <= 5
+        && port.iter().all(u8::is_ascii_digit)
+}
+
+/// A name with `_` reads like one with `-` to many upstreams, so a client could spell a field that
+/// only the gateway may set.
+fn names(headers: &HeaderMap) -> Result<(), Denial> {
+    match headers.keys().any(|name| name.as_str().contains('_')) {
+        true => Err(malformed("a header field's name contains `_`")),
+        false => Ok(()),
+    }
+}
+
+/// One way to tell where the body ends (RFC 9112 §6).
+fn framing(head: &Parts, raw: Option<&[u8]>) -> Result<(), Denial> {
+    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).into_iter();
+    if let Some(length) = lengths.next() {
+        let is_number = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+        if lengths.next().is_some() || !is_number {
+            return Err(malformed("more than one Content-Length, or one that is not a number"));
+        }
+    }
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).into_iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(malformed("a Transfer-Encoding other than one `chunked`"));
+    }
+    if head.version < Version::HTTP_11 {
+        return Err(malformed("Transfer-Encoding in HTTP/1.0"));
+    }
+    if raw.is_some_and(has_content_length) {
+        return Err(malformed("both Content-Length and Transfer-Encoding"));
+    }
+    Ok(())
+}
+
+fn has_content_length(raw: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-length:";
+    let mut lines = raw.split(|&byte| byte == b'\n');
+    lines.any(|line| line.len() >= NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> &'static str {
+        let head = build(http::Request::builder().uri("/a")).body(()).expect("a request");
+        match check(&head.into_parts().0, None) {
+            Ok(()) => "ok",
+            Err(denial) => denial.code().name(),
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        for (host, expected) in [
+            ("a.example", "ok"),
+            ("a.example:80", "ok"),
+            ("[::1]:80", "ok"),
+            ("", "request_malformed"),
+            ("a b", "request_malformed"),
+            ("a,b", "request_malformed"),
+            ("a/b", "request_malformed"),
+            ("a?b", "request_malformed"),
+            ("u@a", "request_malformed"),
+            ("a:x", "request_malformed"),
+            ("a:123456", "request_malformed"),
+            ("[", "request_malformed"),
+        ] {
+            assert_eq!(code(|b| b.header("host", host)), expected, "{host}");
+        }
+        assert_eq!(code(|b| b), "request_malformed");
+        assert_eq!(code(|b| b.header("host", "a").header("host", "a")), "request_malformed");
+    }
+
+    #[test]
+    fn framings() {
+        let with = |name: &'static str, value: &'static str| {
+            code(move |b| b.header("host", "a").header(name, value))
+        };
+        assert_eq!(with("content-length", "60"), "ok");
+        assert_eq!(with("content-length", "60, 60"), "request_malformed");
+        assert_eq!(with("content-length", "+6"), "request_malformed");
+        assert_eq!(with("transfer-encoding", "chunked"), "ok");
+        assert_eq!(with("transfer-encoding", "chunked, chunked"), "request_malformed");
+        assert_eq!(with("transfer-encoding", "gzip, chunked"), "request_malformed");
+        let twice = |b: http::request::Builder| {
+            b.header("host", "a").header("content-length", "6").header("content-length", "6")
+        };
+        assert_eq!(code(twice), "request_malformed");
+        let old = |b: http::request::Builder| {
+            b.version(Version::HTTP_10).header("host", "a").header("transfer-encoding", "chunked")
+        };
+        assert_eq!(code(old), "request_malformed");
+        assert!(has_content_length(b"GET / HTTP/1.1\r\nContent-Length: 3\r\n"));
+        assert!(!has_content_length(b"GET / HTTP/1.1\r\nX: content-length\r\n"));
+    }
+
+    #[test]
+    fn sizes_and_names() {
+        let host = |b: http::request::Builder| b.header("host", "a");
+        assert_eq!(code(|b| host(b).header("x", "y".repeat(17_000))), "header_too_large");
+        assert_eq!(code(|b| host(b).uri(format!("/{}", "y".repeat(9_000)))), "header_too_large");
+        let many = (0..101)
+            .fold(http::Request::builder().uri("/"), |b, i| b.header(format!("x-{i}"), "y"));
+        assert_eq!(code(|_| host(many)), "header_too_large");
+        assert_eq!(code(|b| host(b).header("x_user", "1")), "request_malformed");
+        assert_eq!(code(|b| host(b).method("TRACE")), "method_not_allowed");
+    }
+}

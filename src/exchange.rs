@@ -1,0 +1,146 @@
+//! One request and its response: all that is known of it so far, in typed fields.
+//!
+//! Filters read it and never write it; what they find out is a `Finding` that the chain enters here.
+
+use crate::concurrency::{Admission, Outcome};
+use crate::denial::Code;
+use crate::session::{Refused, Session};
+use http::HeaderValue;
+use rand::RngExt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use streamgate_lease::{Holder, Lease};
+use tokio::time::Instant;
+
+/// 128 random bits in hexadecimal: names one request in answers, logs and upstreams.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RequestId([u8; 32]);
+
+impl RequestId {
+    pub fn random() -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let bits: u128 = rand::rng().random();
+        let digit = |i: usize| DIGITS[(bits >> (i * 4) & 15) as usize];
+        RequestId(std::array::from_fn(digit))
+    }
+
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
+    }
+}
+
+impl std::fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a filter found out: entered into the exchange when the filter lets pass.
+#[derive(Debug)]
+pub enum Finding {
+    Nothing,
+    /// The token was verified.
+    Session(Arc<Session>),
+    /// The stream may play; `account` is the holder behind which the account hides.
+    Stream {
+        account: Holder,
+        account_field: HeaderValue,
+        admission: Admission,
+    },
+}
+
+/// What stands behind a refusal, for those who count and tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The refusal's code says it all.
+    Plain,
+    /// The token was not taken.
+    Token(Refused),
+    /// The stream was not let in.
+    Stream(Outcome),
+}
+
+/// All that is known of one request.
+#[derive(Debug)]
+pub struct Exchange {
+    pub id: RequestId,
+    pub client: Option<SocketAddr>,
+    pub began: Instant,
+    session: Option<Arc<Session>>,
+    account: Option<(Holder, HeaderValue)>,
+    lease: Option<Lease>,
+    stream_outcome: Option<Outcome>,
+    session_reason: Option<Refused>,
+    denied: Option<Code>,
+}
+
+impl Exchange {
+    pub fn new(client: Option<SocketAddr>) -> Self {
+        Exchange {
+            id: RequestId::random(),
+            client,
+            began: Instant::now(),
+            session: None,
+            account: None,
+            lease: None,
+            stream_outcome: None,
+            session_reason: None,
+            denied: None,
+        }
+    }
+
+    /// Enters what a filter found out.
+    pub fn learn(&mut self, finding: Finding) {
+        match finding {
+            Finding::Nothing => {}
+            Finding::Session(session) => self.session = Some(session),
+            Finding::Stream { account, account_field, admission } => {
+                self.account = Some((account, account_field));
+                match admission {
+                    Admission::Held(lease, outcome) => {
+                        self.lease = Some(lease);
+                        self.stream_outcome = Some(outcome);
+                    }
+                    Admission::Uncounted => {
+                        self.stream_outcome = Some(Outcome::AdmittedFailOpen);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Remembers what was refused and why.
+    pub fn note(&mut self, code: Code, cause: Cause) {
+        self.denied = Some(code);
+        match cause {
+            Cause::Plain => {}
+            Cause::Token(reason) => self.session_reason = Some(reason),
+            Cause::Stream(outcome) => self.stream_outcome = Some(outcome),
+        }
+    }
+
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        self.session.as_ref()
+    }
+
+    pub fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    /// The hash behind which the account hides, with its header value.
+    pub fn account(&self) -> Option<&(Holder, HeaderValue)> {
+        self.account.as_ref()
+    }
+
+    pub fn stream_outcome(&self) -> Option<Outcome> {
+        self.stream_outcome
+    }
+
+    pub fn session_reason(&self) -> Option<Refused> {
+        self.session_reason
+    }
+
+    pub fn denied(&self) -> Option<Code> {
+        self.denied
+    }
+}

@@ -1,0 +1,209 @@
+//! Filters: the steps of a route's chain, and the order in which they may stand.
+//!
+//! A filter *decides*; it changes nothing. Its decision is a value: a `Finding` that the chain
+//! enters into the exchange, or a `Halt`. So the same code can judge a request that was never sent,
+//! or be counted without refusing. It never sees Pingora's session and writes no response, no
+//! metric and no log line.
+//!
+//! A new filter is one file and one line in the roster below.
+
+mod concurrency;
+mod session;
+
+use crate::concurrency::Policy;
+use crate::denial::{Denial, Reply};
+use crate::exchange::{Cause, Exchange, Finding};
+use crate::problem::Problem;
+use crate::request::Request;
+use crate::session::Verifier;
+use crate::store::Store;
+use crate::yaml::{At, Named};
+use async_trait::async_trait;
+use pingora::http::{RequestHeader, ResponseHeader};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// Makes the YAML variants, their construction and the index of filters from one line each.
+macro_rules! filters {
+    ($($(#[doc = $doc:literal])+ $module:ident => $variant:ident,)+) => {
+        /// One step as the file has it: `- name: settings`.
+        #[derive(Debug, Deserialize, Serialize, JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Config { $($(#[doc = $doc])+ $variant($module::Config),)+ }
+
+        impl Config {
+            /// Every filter's name in the file.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($module)),+];
+
+            fn name(&self) -> &'static str {
+                match self { $(Config::$variant(_) => stringify!($module),)+ }
+            }
+
+            fn build(&self, parts: &Parts) -> Result<Box<dyn Filter>, Vec<Problem>> {
+                match self { $(Config::$variant(config) => $module::build(config, parts),)+ }
+            }
+        }
+    };
+}
+
+filters! {
+    /// Verifies the session token and makes the session known. Value: an entry of `sessions`.
+    session => Session,
+    /// Makes sure that the stream holds a lease. Value: an entry of `concurrency`.
+    concurrency => Concurrency,
+}
+
+/// Something that must be known before a filter can decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    Session,
+    Lease,
+}
+
+impl Fact {
+    fn name(self) -> &'static str {
+        match self {
+            Fact::Session => "session",
+            Fact::Lease => "lease",
+        }
+    }
+}
+
+/// A filter's no, or its own answer.
+#[derive(Debug)]
+pub enum Halt {
+    Deny(Denial, Cause),
+    Reply(Reply),
+}
+
+impl<D: Into<Denial>> From<D> for Halt {
+    fn from(denial: D) -> Self {
+        Halt::Deny(denial.into(), Cause::Plain)
+    }
+}
+
+/// What a filter says of a request.
+pub type Decision = Result<Finding, Halt>;
+
+/// A step in a route's chain.
+#[async_trait]
+pub trait Filter: Send + Sync {
+    /// What must be known before; checked when the chain is compiled.
+    fn needs(&self) -> &'static [Fact] {
+        &[]
+    }
+
+    /// What is known afterwards.
+    fn provides(&self) -> &'static [Fact] {
+        &[]
+    }
+
+    /// Judges a request by what is known of it. May wait on a store, within the store's deadline.
+    async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision;
+
+    /// What the upstream is told.
+    fn upstream_request(&self, _head: &mut RequestHeader, _known: &Exchange) {}
+
+    /// Asked now and then while a long answer flows: whether it may go on. Looks up, never waits.
+    fn during(&self, _known: &Exchange) -> Result<(), Denial> {
+        Ok(())
+    }
+
+    /// What the client is told beside the upstream's answer.
+    fn response(&self, _head: &mut ResponseHeader, _known: &Exchange) {}
+}
+
+/// What filters are built from: the parts of the file that they name.
+pub struct Parts {
+    pub sessions: Named<Sessions>,
+    pub policies: Named<Arc<Policy>>,
+}
+
+/// A compiled entry of `sessions`.
+#[derive(Clone)]
+pub struct Sessions {
+    pub verifier: Arc<Verifier>,
+    /// Where a session must still be active, if anywhere.
+    pub active_in: Option<Arc<Store>>,
+    pub config: Arc<crate::session::Config>,
+}
+
+/// The filters of one route, in written order.
+#[derive(Default)]
+pub struct Chain(Vec<(&'static str, Box<dyn Filter>)>);
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+impl Chain {
+    /// Builds the chain and checks that each filter stands behind those it needs.
+    pub fn compile(configs: &[At<Config>], parts: &Parts) -> Result<Chain, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut chain = Chain::default();
+        let mut known: Vec<Fact> = Vec::new();
+        for config in configs {
+            match config.build(parts) {
+                Err(told) => {
+                    // What it would have provided is taken as known: one mistake, one problem.
+                    known.extend([Fact::Session, Fact::Lease]);
+                    problems.extend(told);
+                }
+                Ok(filter) => {
+                    problems.extend(missing(config, filter.as_ref(), &known));
+                    known.extend(filter.provides());
+                    chain.0.push((config.name(), filter));
+                }
+            }
+        }
+        if problems.is_empty() { Ok(chain) } else { Err(problems) }
+    }
+
+    /// Whether the chain makes this known.
+    pub fn provides(&self, fact: Fact) -> bool {
+        self.0.iter().any(|(_, filter)| filter.provides().contains(&fact))
+    }
+
+    /// The filters' names in order.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|(name, _)| *name)
+    }
+
+    /// Asks each filter in turn; what one finds out is known to the next.
+    pub async fn decide(&self, request: &Request<'_>, known: &mut Exchange) -> Result<(), Halt> {
+        for (_, filter) in &self.0 {
+            let finding = filter.decide(request, known).await?;
+            known.learn(finding);
+        }
+        Ok(())
+    }
+
+    pub fn upstream_request(&self, head: &mut RequestHeader, known: &Exchange) {
+        for (_, filter) in &self.0 {
+            filter.upstream_request(head, known);
+        }
+    }
+
+    /// Whether a long answer may go on.
+    pub fn during(&self, known: &Exchange) -> Result<(), Denial> {
+        self.0.iter().try_for_each(|(_, filter)| filter.during(known))
+    }
+
+    /// In reverse order: what decided last speaks first.
+    pub fn response(&self, head: &mut ResponseHeader, known: &Exchange) {
+        for (_, filter) in self.0.iter().rev() {
+            filter.response(head, known);
+        }
+    }
+}
+
+fn missing(config: &At<Config>, filter: &dyn Filter, known: &[Fact]) -> Option<Problem> {
+    let fact = filter.needs().iter().find(|fact| !known.contains(fact))?;
+    let (name, needed) = (config.name(), fact.name());
+    let text = format!("`{name}` needs a {needed}, and no filter before it makes one known");
+    Some(config.problem(text).help(format!("put `- {needed}: …` before `- {name}: …`")))
+}

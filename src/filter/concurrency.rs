@@ -1,0 +1,99 @@
+//! The filter `concurrency`: finds out which stream a request belongs to and has it admitted.
+//!
+//! How many may play, and what holds when the store is gone, is the room `concurrency`'s knowledge.
+
+use super::{Decision, Fact, Filter, Halt, Parts};
+use crate::concurrency::{Policy, Stream, lease_field, playback_id};
+use crate::denial::{Code, Denial};
+use crate::exchange::{Cause, Exchange, Finding};
+use crate::problem::Problem;
+use crate::request::Request;
+use crate::units::Text;
+use crate::yaml::At;
+use async_trait::async_trait;
+use http::HeaderName;
+use pingora::http::{RequestHeader, ResponseHeader};
+use std::sync::Arc;
+use streamgate_lease::{LeaseId, Replace};
+
+/// The name of an entry of `concurrency`.
+pub(super) type Config = At<Text>;
+
+/// The account's hash and the lease, as upstreams see them.
+const ACCOUNT_FIELD: HeaderName = HeaderName::from_static("x-streamgate-account");
+const LEASE_FIELD: HeaderName = HeaderName::from_static("x-streamgate-lease");
+
+/// Takes over on a media request: `oldest`, or the code of a stream.
+const REPLACE_PARAM: &str = "streamgate-replace";
+
+struct ConcurrencyFilter {
+    policy: Arc<Policy>,
+}
+
+pub(super) fn build(config: &Config, parts: &Parts) -> Result<Box<dyn Filter>, Vec<Problem>> {
+    let policy = Arc::clone(parts.policies.find(config)?);
+    Ok(Box::new(ConcurrencyFilter { policy }))
+}
+
+#[async_trait]
+impl Filter for ConcurrencyFilter {
+    fn needs(&self) -> &'static [Fact] {
+        &[Fact::Session]
+    }
+
+    fn provides(&self) -> &'static [Fact] {
+        &[Fact::Lease]
+    }
+
+    async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision {
+        let session = known.session().expect("the chain was compiled behind `session`");
+        let playback = playback_id(request);
+        let mut stream = Stream::of_player(playback.as_deref());
+        if let Some(wish) = request.query_value(REPLACE_PARAM) {
+            stream.replace = replace(wish)?;
+            stream.anew = true;
+        }
+        let viewer = self.policy.viewer(session);
+        let (account, account_field) = (viewer.holder, viewer.field.clone());
+        match self.policy.admit(session, stream).await {
+            Ok(admission) => Ok(Finding::Stream { account, account_field, admission }),
+            Err(refused) => Err(Halt::Deny(refused.denial, Cause::Stream(refused.outcome))),
+        }
+    }
+
+    fn upstream_request(&self, head: &mut RequestHeader, known: &Exchange) {
+        // Inserting fails only for names that are none.
+        if let Some((_, field)) = known.account() {
+            let _ = head.insert_header(ACCOUNT_FIELD, field.clone());
+        }
+        if let Some(lease) = known.lease() {
+            let _ = head.insert_header(LEASE_FIELD, lease.id().to_string());
+        }
+    }
+
+    fn during(&self, known: &Exchange) -> Result<(), Denial> {
+        let Some(lease) = known.lease() else { return Ok(()) };
+        match self.policy.leases().touch(&lease.holder(), &lease.id()) {
+            Some(_) => Ok(()),
+            None => Err(Code::StreamTerminated.into()),
+        }
+    }
+
+    fn response(&self, head: &mut ResponseHeader, known: &Exchange) {
+        if let Some(lease) = known.lease() {
+            let (name, value) = lease_field(lease);
+            let _ = head.insert_header(name, value);
+        }
+    }
+}
+
+/// Reads the wish to take over on a media request.
+fn replace(wish: &str) -> Result<Replace, Denial> {
+    match wish {
+        "oldest" => Ok(Replace::Oldest),
+        code => code.parse::<LeaseId>().map(|id| Replace::These(vec![id])).map_err(|_| {
+            Denial::from(Code::RequestMalformed)
+                .because("`streamgate-replace` is `oldest` or the code of a stream")
+        }),
+    }
+}

@@ -1,0 +1,81 @@
+//! The running form of a configuration: everything resolved, nothing left to ask.
+//!
+//! Compiling touches no network and starts nothing, so a configuration can be checked anywhere.
+//! After it, nothing asks whether the configuration is valid.
+
+mod compile;
+mod described;
+mod name;
+
+pub use described::Described;
+
+use crate::concurrency::Policy;
+use crate::config::Loaded;
+use crate::filter::Chain;
+use crate::metrics::{Metrics, RouteMetrics};
+use crate::problem::Report;
+use crate::route::{Table, Target};
+use crate::session::Verifier;
+use crate::shared::Shared;
+use crate::upstream::Upstream;
+use std::sync::Arc;
+
+/// A configuration that runs.
+#[derive(Debug)]
+pub struct Gateway {
+    pub table: Table<Arc<Route>>,
+    pub upstreams: Vec<Arc<Upstream>>,
+    pub policies: Vec<Arc<Policy>>,
+    pub verifiers: Vec<Arc<Verifier>>,
+    /// Cookies that hold a session's token; they pass only where a route says so.
+    pub session_cookies: Vec<String>,
+    /// Where a request is counted that met no route.
+    pub unmatched: Arc<RouteMetrics>,
+}
+
+/// A route that runs.
+#[derive(Debug)]
+pub struct Route {
+    pub name: Arc<str>,
+    pub chain: Chain,
+    pub end: End,
+    pub forward_token: bool,
+    /// The largest body a request may bring, in bytes.
+    pub body_bytes_max: u64,
+    pub metrics: Arc<RouteMetrics>,
+}
+
+/// Where a route leads.
+#[derive(Debug)]
+pub enum End {
+    Upstream(Arc<Upstream>),
+    Streams(Arc<Policy>),
+    Redirect(Target),
+}
+
+impl End {
+    /// What kind of end this is, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            End::Upstream(upstream) => format!("upstream {}", upstream.name),
+            End::Streams(policy) => format!("streams of {}", policy.name),
+            End::Redirect(target) => format!("redirect {}", target.status()),
+        }
+    }
+}
+
+/// What requests without a route are called in metrics and logs.
+pub const UNMATCHED: &str = "_unmatched";
+
+impl Gateway {
+    /// Compiles what was loaded. `Ok` may come with warnings; `Err` tells all problems at once.
+    pub fn compile(
+        loaded: &Loaded,
+        shared: &Shared,
+        metrics: &Metrics,
+    ) -> Result<(Gateway, Report), Report> {
+        let (gateway, problems) = compile::gateway(loaded, shared, metrics);
+        let report = loaded.report(problems);
+        if report.is_runnable() { Ok((gateway, report)) } else { Err(report) }
+    }
+}

@@ -1,0 +1,189 @@
+//! From names to things: every part of the file compiled, every problem kept.
+
+use super::{End, Gateway, Route, UNMATCHED, name};
+use crate::config::{self, Config, Loaded, Service};
+use crate::filter::{Chain, Fact, Parts, Sessions};
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+use crate::route::{self, Candidate, Table};
+use crate::session::{self, Verifier};
+use crate::shared::Shared;
+use crate::store::Store;
+use crate::upstream::Upstream;
+use crate::yaml::{At, Named};
+use std::sync::Arc;
+
+/// Compiles what was loaded. What is returned runs only if no problem is an error.
+pub(super) fn gateway(
+    loaded: &Loaded,
+    shared: &Shared,
+    metrics: &Metrics,
+) -> (Gateway, Vec<Problem>) {
+    let config = &loaded.config;
+    let mut problems = name::check_all(config);
+    problems.extend(entrances(config));
+    let stores = shared.stores(&config.stores, &mut problems);
+    let mut parts = Parts { sessions: Named::new("session"), policies: Named::new("policy") };
+    for (name, entry) in config.sessions.iter() {
+        let compiled = sessions(loaded, name, entry, &stores, &mut problems);
+        parts.sessions.enter(name, compiled, &mut problems);
+    }
+    for (name, entry) in config.concurrency.iter() {
+        let store = stores.find(&entry.store);
+        let compiled = store.and_then(|store| shared.policy(name, entry, store));
+        parts.policies.enter(name, compiled, &mut problems);
+    }
+    problems.extend(name::same_counts(config));
+    let mut upstreams = Named::new("upstream");
+    for (name, entry) in config.upstreams.iter() {
+        upstreams.enter(name, Upstream::compile(name, entry).map(Arc::new), &mut problems);
+    }
+    let routes = Routes { parts: &parts, upstreams: &upstreams, metrics };
+    let table = Table::new(routes.compile(config, &mut problems));
+    let gateway = Gateway {
+        table,
+        upstreams: upstreams.values().cloned().collect(),
+        policies: parts.policies.values().cloned().collect(),
+        verifiers: parts.sessions.values().map(|sessions| sessions.verifier.clone()).collect(),
+        session_cookies: config.sessions.iter().map(|(_, s)| s.cookie.0.clone()).collect(),
+        unmatched: Arc::new(metrics.route(UNMATCHED)),
+    };
+    (gateway, problems)
+}
+
+fn entrances(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if config.listeners.is_empty() {
+        let problem = config.listeners.problem("there is no listener");
+        problems.push(problem.help("write `- { name: edge, address: \"127.0.0.1:8080\" }`"));
+    }
+    if config.routes.is_empty() {
+        let problem = config.routes.problem("there are no routes");
+        problems.push(problem.help("write at least one: `name`, `match` and `upstream`"));
+    }
+    let admin = &config.admin;
+    if !admin.address.0.ip().is_loopback() && admin.token.is_none() {
+        let text = format!("the admin port on `{}` has no token", admin.address.value);
+        let help = "add `token: \"${ADMIN_TOKEN:?}\"`, or listen on 127.0.0.1";
+        problems.push(admin.address.problem(text).help(help));
+    }
+    problems
+}
+
+fn sessions(
+    loaded: &Loaded,
+    name: &At<String>,
+    entry: &session::Config,
+    stores: &Named<Arc<Store>>,
+    problems: &mut Vec<Problem>,
+) -> Result<Sessions, Vec<Problem>> {
+    let limits = loaded.config.concurrency.iter();
+    let claims = limits.filter_map(|(_, policy)| Some(policy.limit.claim.as_ref()?.0.as_str()));
+    let claims: Vec<&str> = claims.collect();
+    let verifier = Verifier::compile(name, entry, &claims, loaded.base_dir())?;
+    problems.extend(verifier.warnings().iter().cloned());
+    let active_in = match &entry.active_in {
+        None => None,
+        Some(at) => Some((at, Arc::clone(stores.find(at)?))),
+    };
+    if let Some((at, _)) = active_in.as_ref().filter(|(_, store)| store.is_unwritable()) {
+        let text = format!(
+            "a memory store has no writer but this process, so no session can be active in `{}`",
+            at.value
+        );
+        let help = "name a Redis (`REDIS_URL`), or leave `active_in` out";
+        problems.push(at.problem(text).help(help).warning());
+    }
+    let active_in = active_in.map(|(_, store)| store);
+    Ok(Sessions { verifier: Arc::new(verifier), active_in, config: Arc::new(entry.clone()) })
+}
+
+/// What routes are compiled from.
+struct Routes<'a> {
+    parts: &'a Parts,
+    upstreams: &'a Named<Arc<Upstream>>,
+    metrics: &'a Metrics,
+}
+
+impl Routes<'_> {
+    fn compile(
+        &self,
+        config: &Config,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<(Candidate, Arc<Route>)> {
+        let (mut routes, mut candidates) = (Vec::new(), Vec::new());
+        for route in &config.routes.value {
+            let candidate = keep(route.r#match.compile(&route.name.0), problems);
+            candidates.extend(candidate.clone());
+            // The chain is compiled even where the match is wrong: its problems count too.
+            let chain = keep(Chain::compile(&route.filters, self.parts), problems);
+            let end = keep(self.end(route, candidate.as_ref(), chain.as_ref()), problems);
+            if let (Some(candidate), Some(chain), Some(end)) = (candidate, chain, end) {
+                let metrics = Arc::new(self.metrics.route(&route.name.0));
+                let running = Route {
+                    name: route.name.0.as_str().into(),
+                    chain,
+                    end,
+                    forward_token: route.forward_token,
+                    body_bytes_max: route.max_body.0,
+                    metrics,
+                };
+                routes.push((candidate, Arc::new(running)));
+            }
+        }
+        problems.extend(route::conflicts(&candidates));
+        routes
+    }
+
+    /// The one end of a route.
+    fn end(
+        &self,
+        route: &At<config::Route>,
+        candidate: Option<&Candidate>,
+        chain: Option<&Chain>,
+    ) -> Result<End, Vec<Problem>> {
+        let ends = "`upstream`, `service`, `redirect`";
+        match (&route.upstream, &route.service, &route.redirect) {
+            (Some(name), None, None) => Ok(End::Upstream(self.upstreams.find(name)?.clone())),
+            (None, Some(service), None) => self.service(service, candidate, chain),
+            (None, None, Some(redirect)) => {
+                let candidate = candidate.ok_or_else(Vec::new)?;
+                let target = redirect.compile(&candidate.template);
+                target.map(End::Redirect).map_err(|problem| vec![problem])
+            }
+            (None, None, None) => {
+                let text = format!("route `{}` leads nowhere", route.name.value);
+                Err(vec![route.name.problem(text).help(format!("add one of {ends}"))])
+            }
+            _ => {
+                let text = format!("route `{}` has more than one end", route.name.value);
+                Err(vec![route.name.problem(text).help(format!("keep one of {ends}"))])
+            }
+        }
+    }
+
+    fn service(
+        &self,
+        service: &At<Service>,
+        candidate: Option<&Candidate>,
+        chain: Option<&Chain>,
+    ) -> Result<End, Vec<Problem>> {
+        let Service::Streams(name) = &service.value;
+        let policy = self.parts.policies.find(name)?;
+        if let Some(candidate) = candidate.filter(|candidate| !candidate.template.is_open()) {
+            let text = "`streams` has calls below its path, which this route does not take";
+            let help = format!("end the path with `{{*rest}}`: `{}/{{*rest}}`", candidate.path);
+            return Err(vec![Problem::at(candidate.place, text).help(help)]);
+        }
+        if chain.is_some_and(|chain| !chain.provides(Fact::Session)) {
+            let text = "`streams` needs a session, and no filter of this route makes one known";
+            let problem = service.problem(text);
+            return Err(vec![problem.help("add `filters: [ { session: … } ]`")]);
+        }
+        Ok(End::Streams(Arc::clone(policy)))
+    }
+}
+
+fn keep<T>(compiled: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option<T> {
+    compiled.map_err(|told| problems.extend(told)).ok()
+}

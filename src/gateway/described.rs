@@ -1,0 +1,67 @@
+//! Routes as people read them: for `streamgate routes` and the admin port alike.
+
+use super::{Gateway, Route};
+use crate::route::Candidate;
+use serde_json::{Value, json};
+
+/// One route in words.
+#[derive(Debug)]
+pub struct Described {
+    name: String,
+    line: u32,
+    hosts: Vec<String>,
+    path: String,
+    conditions: Vec<String>,
+    filters: Vec<&'static str>,
+    leads_to: String,
+}
+
+impl Gateway {
+    /// Every route, the more specific first, as requests meet them.
+    pub fn described(&self) -> Vec<Described> {
+        let mut all: Vec<_> = self.table.iter().collect();
+        all.sort_by(|(a, _), (b, _)| a.cmp_precedence(b));
+        all.into_iter().map(|(candidate, route)| Described::new(candidate, route)).collect()
+    }
+}
+
+impl Described {
+    fn new(candidate: &Candidate, route: &Route) -> Self {
+        Described {
+            name: candidate.name.clone(),
+            line: candidate.place.line,
+            hosts: candidate.hosts.iter().map(ToString::to_string).collect(),
+            path: candidate.path.clone(),
+            conditions: candidate.conditions.describe(),
+            filters: route.chain.names().collect(),
+            leads_to: route.end.describe(),
+        }
+    }
+
+    pub fn as_json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "line": self.line,
+            "hosts": self.hosts,
+            "path": self.path,
+            "conditions": self.conditions,
+            "filters": self.filters,
+            "leads_to": self.leads_to,
+        })
+    }
+
+    /// A row of a table.
+    pub fn as_markdown(&self) -> String {
+        let any = |list: &[String]| if list.is_empty() { "any".into() } else { list.join(", ") };
+        format!(
+            "| {} | {} | {} | `{}` | {} | {} | {} |\n",
+            self.name,
+            self.line,
+            any(&self.hosts),
+            self.path,
+            any(&self.conditions),
+            self.filters.join(", "),
+            self.leads_to
+        )
+    }
+}

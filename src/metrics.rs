@@ -1,0 +1,237 @@
+//! Every metric family, its labels and its help, in one struct.
+//!
+//! Labels come from closed sets and from names in the file, never from a request: no account, no
+//! lease, no path, no address. When something is counted is `observe`'s business.
+
+mod family;
+mod kept;
+mod route;
+
+pub use family::{Family, as_json, as_markdown};
+pub use route::RouteMetrics;
+
+use crate::concurrency::Outcome;
+use family::Families;
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use std::sync::Arc;
+
+/// All metrics of one gateway.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<All>);
+
+impl std::ops::Deref for Metrics {
+    type Target = All;
+
+    fn deref(&self) -> &All {
+        &self.0
+    }
+}
+
+/// The families. Each field is named like its metric, without prefix and unit.
+#[derive(Debug)]
+pub struct All {
+    pub registry: Registry,
+    pub families: Vec<Family>,
+
+    pub requests: IntCounterVec,
+    pub request_duration: HistogramVec,
+    pub gateway_overhead: HistogramVec,
+    pub request_body_bytes: IntCounterVec,
+    pub response_body_bytes: IntCounterVec,
+    pub requests_in_flight: IntGauge,
+    pub responses_by_source: IntCounterVec,
+    pub denials: IntCounterVec,
+    pub heads_refused: IntCounterVec,
+
+    pub auth_decisions: IntCounterVec,
+    pub jwks_fetches: IntCounterVec,
+    pub jwks_unknown_kid: IntCounterVec,
+    pub jwks_last_success: IntGaugeVec,
+    pub sessions_unasked: IntCounter,
+
+    pub stream_decisions: IntCounterVec,
+    pub stream_leases: IntGaugeVec,
+    pub stream_leases_provisional: IntGaugeVec,
+    pub stream_renewals: IntCounterVec,
+    pub stream_lease_end: IntCounterVec,
+    pub stream_roster_evicted: IntCounterVec,
+    pub stream_beat_duration: prometheus::GaugeVec,
+    pub store_errors: IntCounterVec,
+    pub store_up: IntGaugeVec,
+
+    pub upstream_requests: IntCounterVec,
+    pub upstream_request_duration: HistogramVec,
+    pub upstream_endpoints: IntGaugeVec,
+    pub upstream_retries: IntCounterVec,
+
+    pub access_log_dropped: IntCounter,
+    pub build_info: IntGaugeVec,
+}
+
+/// From half a millisecond, a look-up on the same host, to half a minute, a stalled origin.
+const DURATION_SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0, 10.0, 30.0];
+
+/// What the gateway itself takes: from ten microseconds to a store's deadline and beyond.
+const OVERHEAD_SECONDS: [f64; 10] =
+    [0.00001, 0.00002, 0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.02, 0.05, 0.5];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// Registers every family. It starts nothing.
+    pub fn new() -> Self {
+        let mut f = Families::default();
+        let all = All {
+            requests: f.counters(
+                "requests_total",
+                "Requests that were answered.",
+                &["listener", "route", "method", "code"],
+            ),
+            request_duration: f.histograms(
+                "request_duration_seconds",
+                "From the request's head to the end of the answer.",
+                &["route"],
+                &DURATION_SECONDS,
+            ),
+            gateway_overhead: f.histograms(
+                "gateway_overhead_seconds",
+                "From the request's head to the decision: routing and filters, stores included.",
+                &["route"],
+                &OVERHEAD_SECONDS,
+            ),
+            request_body_bytes: f.counters(
+                "request_body_bytes_total",
+                "Body bytes received from clients.",
+                &["route"],
+            ),
+            response_body_bytes: f.counters(
+                "response_body_bytes_total",
+                "Body bytes sent to clients.",
+                &["route"],
+            ),
+            requests_in_flight: f
+                .gauge("requests_in_flight", "Requests that are being answered now."),
+            responses_by_source: f.counters(
+                "responses_by_source_total",
+                "Answers by who gave them: upstream or gateway.",
+                &["route", "source"],
+            ),
+            denials: f.counters("denials_total", "Refusals by code.", &["route", "code"]),
+            heads_refused: f.counters(
+                "heads_refused_total",
+                "Connections closed before a request was read: the head took too long.",
+                &["listener", "reason"],
+            ),
+            auth_decisions: f.counters(
+                "auth_decisions_total",
+                "Tokens judged, with the reason of a refusal.",
+                &["route", "decision", "reason"],
+            ),
+            jwks_fetches: f.counters(
+                "jwks_fetches_total",
+                "Fetches of key sets.",
+                &["provider", "result"],
+            ),
+            jwks_unknown_kid: f.counters(
+                "jwks_unknown_kid_total",
+                "Tokens with a key id that was not in the set, by what was done.",
+                &["provider", "outcome"],
+            ),
+            jwks_last_success: f.gauges(
+                "jwks_last_success_timestamp_seconds",
+                "When the key set was last fetched.",
+                &["provider"],
+            ),
+            sessions_unasked: f.counter(
+                "sessions_unasked_total",
+                "Sessions that passed by their signature alone: the store did not answer.",
+            ),
+            stream_decisions: f.counters(
+                "stream_decisions_total",
+                "Streams judged on routes with `concurrency`, and by the streams API.",
+                &["route", "decision"],
+            ),
+            stream_leases: f.gauges(
+                "stream_leases",
+                "Streams this gateway keeps alive; the sum over all gateways is the platform.",
+                &["policy"],
+            ),
+            stream_leases_provisional: f.gauges(
+                "stream_leases_provisional",
+                "Streams admitted by this gateway alone while the store was gone.",
+                &["policy"],
+            ),
+            stream_renewals: f.counters(
+                "stream_renewals_total",
+                "Leases renewed in the store by the keeper.",
+                &["policy"],
+            ),
+            stream_lease_end: f.counters(
+                "stream_lease_end_total",
+                "Streams that this gateway lost, by reason.",
+                &["policy", "reason"],
+            ),
+            stream_roster_evicted: f.counters(
+                "stream_roster_evicted_total",
+                "Streams forgotten for want of room; the store is asked again.",
+                &["policy"],
+            ),
+            stream_beat_duration: f.float_gauges(
+                "stream_beat_duration_seconds",
+                "How long the keeper's last beat took.",
+                &["policy"],
+            ),
+            store_errors: f.counters(
+                "store_errors_total",
+                "Questions to a policy's store that failed or were not asked for fear of it.",
+                &["policy"],
+            ),
+            store_up: f.gauges("store_up", "1 while the store answers.", &["store"]),
+            upstream_requests: f.counters(
+                "upstream_requests_total",
+                "Answers of upstreams by status; code `error`: none came.",
+                &["upstream", "code"],
+            ),
+            upstream_request_duration: f.histograms(
+                "upstream_request_duration_seconds",
+                "From the choice of an endpoint to the head of its answer.",
+                &["upstream"],
+                &DURATION_SECONDS,
+            ),
+            upstream_endpoints: f.gauges(
+                "upstream_endpoints",
+                "Endpoints by state: well or unwell.",
+                &["upstream", "state"],
+            ),
+            upstream_retries: f.counters(
+                "upstream_retries_total",
+                "Connections tried again at another endpoint.",
+                &["upstream"],
+            ),
+            access_log_dropped: f.counter(
+                "access_log_dropped_total",
+                "Lines not written because the log's reader was too slow.",
+            ),
+            build_info: f.gauges("build_info", "1, with the version that runs.", &["version"]),
+            registry: f.registry.clone(),
+            families: f.families,
+        };
+        all.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Metrics(Arc::new(all))
+    }
+
+    /// The series of one route, looked up once.
+    pub fn route(&self, name: &str) -> RouteMetrics {
+        RouteMetrics::new(&self.0, name, &Outcome::ALL)
+    }
+
+    /// Everything in the text format that Prometheus scrapes.
+    pub fn text(&self) -> Result<String, prometheus::Error> {
+        prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}

@@ -1,0 +1,128 @@
+//! Registering families, and the list of them that documentation is made of.
+
+use prometheus::core::Collector;
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+use serde_json::{Value, json};
+
+/// What every metric's name begins with.
+const PREFIX: &str = "streamgate_";
+
+/// One family as the documentation shows it.
+#[derive(Clone, Debug)]
+pub struct Family {
+    pub name: String,
+    pub kind: &'static str,
+    pub help: &'static str,
+    pub labels: Vec<&'static str>,
+}
+
+/// A registry that remembers what was registered.
+#[derive(Debug, Default)]
+pub(super) struct Families {
+    pub(super) registry: Registry,
+    pub(super) families: Vec<Family>,
+}
+
+type Labels = [&'static str];
+
+impl Families {
+    pub(super) fn counters(
+        &mut self,
+        name: &str,
+        help: &'static str,
+        labels: &Labels,
+    ) -> IntCounterVec {
+        let opts = self.enter(name, "counter", help, labels);
+        self.register(IntCounterVec::new(opts, labels))
+    }
+
+    pub(super) fn counter(&mut self, name: &str, help: &'static str) -> IntCounter {
+        let opts = self.enter(name, "counter", help, &[]);
+        self.register(IntCounter::with_opts(opts))
+    }
+
+    pub(super) fn gauge(&mut self, name: &str, help: &'static str) -> IntGauge {
+        let opts = self.enter(name, "gauge", help, &[]);
+        self.register(IntGauge::with_opts(opts))
+    }
+
+    pub(super) fn gauges(
+        &mut self,
+        name: &str,
+        help: &'static str,
+        labels: &Labels,
+    ) -> IntGaugeVec {
+        let opts = self.enter(name, "gauge", help, labels);
+        self.register(IntGaugeVec::new(opts, labels))
+    }
+
+    pub(super) fn float_gauges(
+        &mut self,
+        name: &str,
+        help: &'static str,
+        labels: &Labels,
+    ) -> GaugeVec {
+        let opts = self.enter(name, "gauge", help, labels);
+        self.register(GaugeVec::new(opts, labels))
+    }
+
+    pub(super) fn histograms(
+        &mut self,
+        name: &str,
+        help: &'static str,
+        labels: &Labels,
+        buckets: &[f64],
+    ) -> HistogramVec {
+        let opts = HistogramOpts::from(self.enter(name, "histogram", help, labels));
+        self.register(HistogramVec::new(opts.buckets(buckets.to_vec()), labels))
+    }
+
+    fn enter(
+        &mut self,
+        name: &str,
+        kind: &'static str,
+        help: &'static str,
+        labels: &Labels,
+    ) -> Opts {
+        let name = format!("{PREFIX}{name}");
+        let opts = Opts::new(name.clone(), help);
+        self.families.push(Family { name, kind, help, labels: labels.to_vec() });
+        opts
+    }
+
+    fn register<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+        let metric = made.expect("names and labels are written here, and a test makes them all");
+        self.registry.register(Box::new(metric.clone())).expect("each name is written once");
+        metric
+    }
+}
+
+/// The list for `streamgate metrics --format json`.
+pub fn as_json(families: &[Family]) -> Value {
+    let row = |family: &Family| {
+        json!({
+            "name": family.name,
+            "type": family.kind,
+            "help": family.help,
+            "labels": family.labels,
+        })
+    };
+    families.iter().map(row).collect()
+}
+
+/// The list as Markdown: what `docs/metrics.md` holds.
+pub fn as_markdown(families: &[Family]) -> String {
+    let mut page = String::from(
+        "# Metrics\n\nEvery family that `/metrics` on the admin port serves. Labels come from \
+         closed sets and from names in the\nfile, never from a request. This page is printed by \
+         `streamgate metrics`.\n\n| name | type | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for Family { name, kind, help, labels } in families {
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        page += &format!("| `{name}` | {kind} | {} | {help} |\n", labels.join(", "));
+    }
+    page
+}

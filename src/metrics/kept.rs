@@ -1,0 +1,48 @@
+//! Figures that others keep: read and shown when somebody looks.
+
+use super::All;
+use crate::session::key_set::Figures;
+use prometheus::IntCounter;
+use streamgate_lease::Stats;
+
+/// Brings a counter up to a total that is kept elsewhere and only grows.
+fn catch_up(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+impl All {
+    /// What a policy's leases have been through.
+    pub fn show_leases(&self, policy: &str, stats: &Stats) {
+        let label = &[policy];
+        self.stream_leases.with_label_values(label).set(stats.roster as i64);
+        self.stream_leases_provisional.with_label_values(label).set(stats.provisional as i64);
+        self.stream_beat_duration.with_label_values(label).set(stats.last_beat.as_secs_f64());
+        catch_up(&self.stream_renewals.with_label_values(label), stats.renewals);
+        catch_up(&self.stream_roster_evicted.with_label_values(label), stats.evicted);
+        catch_up(&self.store_errors.with_label_values(label), stats.store_errors);
+        for (reason, total) in [
+            ("released", stats.lost.released),
+            ("terminated", stats.lost.terminated),
+            ("replaced", stats.lost.replaced),
+            ("refused", stats.lost.refused),
+            ("gone", stats.lost.gone),
+        ] {
+            catch_up(&self.stream_lease_end.with_label_values(&[policy, reason]), total);
+        }
+    }
+
+    /// What a key set has been through.
+    pub fn show_key_set(&self, provider: &str, figures: &Figures, now_secs: u64) {
+        let fetches = |result| self.jwks_fetches.with_label_values(&[provider, result]);
+        catch_up(&fetches("success"), figures.refreshes);
+        catch_up(&fetches("failure"), figures.failures);
+        let unknown = |outcome| self.jwks_unknown_kid.with_label_values(&[provider, outcome]);
+        catch_up(&unknown("refetched"), figures.unknown_waited);
+        catch_up(&unknown("cooldown"), figures.unknown_cooling);
+        catch_up(&unknown("remembered"), figures.unknown_remembered);
+        if let Some(age) = figures.age {
+            let at = now_secs.saturating_sub(age.as_secs());
+            self.jwks_last_success.with_label_values(&[provider]).set(at as i64);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The series of one route, resolved once: a request then costs an increment, not a look-up by
+//! label texts.
+
+use super::All;
+use crate::concurrency::Outcome;
+use foldhash::HashMap;
+use http::Method;
+use parking_lot::RwLock;
+use prometheus::{Histogram, IntCounter, IntCounterVec};
+
+/// What is counted for one route.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    name: String,
+    pub duration: Histogram,
+    pub overhead: Histogram,
+    pub request_bytes: IntCounter,
+    pub response_bytes: IntCounter,
+    pub from_upstream: IntCounter,
+    pub from_gateway: IntCounter,
+    pub auth_passed: IntCounter,
+    streams: Vec<(Outcome, IntCounter)>,
+    requests: IntCounterVec,
+    /// Series by listener, method and status, as they are met. Bounded: listeners are few, methods
+    /// are folded, a status has three digits.
+    met: RwLock<HashMap<(usize, &'static str, u16), IntCounter>>,
+}
+
+impl RouteMetrics {
+    pub(super) fn new(all: &All, name: &str, outcomes: &[Outcome]) -> Self {
+        let route: &[&str] = &[name];
+        let source = |source| all.responses_by_source.with_label_values(&[name, source]);
+        let stream = |outcome: &Outcome| {
+            (*outcome, all.stream_decisions.with_label_values(&[name, outcome.name()]))
+        };
+        RouteMetrics {
+            name: name.to_owned(),
+            duration: all.request_duration.with_label_values(route),
+            overhead: all.gateway_overhead.with_label_values(route),
+            request_bytes: all.request_body_bytes.with_label_values(route),
+            response_bytes: all.response_body_bytes.with_label_values(route),
+            from_upstream: source("upstream"),
+            from_gateway: source("gateway"),
+            auth_passed: all.auth_decisions.with_label_values(&[name, "passed", ""]),
+            streams: outcomes.iter().map(stream).collect(),
+            requests: all.requests.clone(),
+            met: RwLock::default(),
+        }
+    }
+
+    /// The route's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Counts an answered request.
+    pub fn count_request(&self, listener: (usize, &str), method: &Method, status: u16) {
+        let method = folded(method);
+        let key = (listener.0, method, status);
+        if let Some(counter) = self.met.read().get(&key) {
+            return counter.inc();
+        }
+        let code = status.to_string();
+        let labels: [&str; 4] = [listener.1, &self.name, method, &code];
+        let counter = self.requests.with_label_values(&labels);
+        counter.inc();
+        self.met.write().insert(key, counter);
+    }
+
+    /// Counts a decision about a stream.
+    pub fn count_stream(&self, outcome: Outcome) {
+        if let Some((_, counter)) = self.streams.iter().find(|(known, _)| *known == outcome) {
+            counter.inc();
+        }
+    }
+}
+
+/// Methods that are told apart; a client may invent others without end.
+fn folded(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        "PATCH" => "PATCH",
+        _ => "OTHER",
+    }
+}

@@ -1,0 +1,147 @@
+//! What is told when something happens: the only place where a metric and a log line are written
+//! together, so that they cannot disagree.
+
+mod access;
+
+pub use access::{AccessLog, Stopper, Writer};
+
+use crate::denial::Code;
+use crate::exchange::Exchange;
+use crate::metrics::{Metrics, RouteMetrics};
+use crate::session::KeySet;
+use crate::session::key_set::Refresh;
+use crate::upstream::{Change, Upstream};
+use http::Method;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// The gateway's voice.
+#[derive(Clone, Debug)]
+pub struct Observe {
+    pub metrics: Metrics,
+    access: AccessLog,
+}
+
+/// A request that was answered, or whose client went away.
+#[derive(Debug)]
+pub struct Ended<'a> {
+    pub listener: (usize, &'a str),
+    pub route: &'a RouteMetrics,
+    pub exchange: &'a Exchange,
+    pub method: &'a Method,
+    pub host: &'a str,
+    pub path: &'a str,
+    /// 0 when nothing was sent.
+    pub status: u16,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    pub upstream: Option<(&'a str, SocketAddr)>,
+    /// What broke, in a few words of ours; never anything a client sent.
+    pub fault: Option<&'a str>,
+}
+
+impl Observe {
+    pub fn new(metrics: Metrics, access: AccessLog) -> Self {
+        Observe { metrics, access }
+    }
+
+    /// A request is over.
+    pub fn exchange_ended(&self, ended: &Ended<'_>) {
+        let (route, exchange) = (ended.route, ended.exchange);
+        let duration = exchange.began.elapsed();
+        route.count_request(ended.listener, ended.method, ended.status);
+        route.duration.observe(duration.as_secs_f64());
+        route.request_bytes.inc_by(ended.request_bytes);
+        route.response_bytes.inc_by(ended.response_bytes);
+        match (ended.upstream.is_some(), exchange.denied()) {
+            (true, None) => route.from_upstream.inc(),
+            _ => route.from_gateway.inc(),
+        }
+        if let Some(code) = exchange.denied() {
+            self.metrics.denials.with_label_values(&[route.name(), code.name()]).inc();
+        }
+        if exchange.session().is_some() {
+            route.auth_passed.inc();
+        }
+        if let Some(reason) = auth_refusal(exchange) {
+            let labels = [route.name(), "refused", reason];
+            self.metrics.auth_decisions.with_label_values(&labels).inc();
+        }
+        if let Some(outcome) = exchange.stream_outcome() {
+            route.count_stream(outcome);
+        }
+        self.access.write(ended, duration, &self.metrics);
+    }
+
+    /// The routes and filters have decided.
+    pub fn decided(&self, route: &RouteMetrics, took: Duration) {
+        route.overhead.observe(took.as_secs_f64());
+    }
+
+    /// An upstream's answer began.
+    pub fn upstream_answered(&self, upstream: &str, status: u16, took: Duration) {
+        let metrics = &self.metrics;
+        let code = status.to_string();
+        metrics.upstream_requests.with_label_values(&[upstream, &code]).inc();
+        let histogram = metrics.upstream_request_duration.with_label_values(&[upstream]);
+        histogram.observe(took.as_secs_f64());
+    }
+
+    /// An upstream gave no answer.
+    pub fn upstream_failed(&self, upstream: &str, endpoint: SocketAddr, why: &str) {
+        self.metrics.upstream_requests.with_label_values(&[upstream, "error"]).inc();
+        warn!(upstream, %endpoint, why, "an upstream gave no answer");
+    }
+
+    /// Another endpoint is tried.
+    pub fn upstream_retried(&self, upstream: &str) {
+        self.metrics.upstream_retries.with_label_values(&[upstream]).inc();
+    }
+
+    /// The verdict on an endpoint changed.
+    pub fn endpoint_changed(&self, upstream: &Upstream, change: &Change) {
+        let endpoint = change.endpoint;
+        match change.is_well {
+            true => info!(upstream = %upstream.name, %endpoint, "an endpoint is well again"),
+            false => warn!(upstream = %upstream.name, %endpoint, "an endpoint is unwell"),
+        }
+    }
+
+    /// A store came within reach or was lost.
+    pub fn store_changed(&self, store: &str, is_up: bool) {
+        self.metrics.store_up.with_label_values(&[store]).set(i64::from(is_up));
+        match is_up {
+            true => info!(store, "the store answers"),
+            false => warn!(store, "the store does not answer; policies say what holds now"),
+        }
+    }
+
+    /// A key set was fetched, or not.
+    pub fn key_set_refreshed(&self, key_set: &KeySet, refresh: &Refresh) {
+        let provider = key_set.name();
+        match refresh {
+            Refresh::Changed { keys, skipped } => {
+                info!(provider, keys, skipped = skipped.len(), "the key set changed");
+            }
+            Refresh::Same => {}
+            Refresh::Failed(error) => {
+                warn!(provider, %error, "the key set can't be read; the last good one stays");
+            }
+        }
+    }
+
+    /// A client took too long to send the head of a request.
+    pub fn head_timed_out(&self, listener: &str) {
+        self.metrics.heads_refused.with_label_values(&[listener, "timeout"]).inc();
+    }
+}
+
+/// Why a session was refused: the token's own reason, else the refusal's code.
+fn auth_refusal(exchange: &Exchange) -> Option<&'static str> {
+    let code = match exchange.denied()? {
+        code @ (Code::SessionMissing | Code::SessionEnded) => Some(code.name()),
+        _ => None,
+    };
+    exchange.session_reason().map(|reason| reason.reason()).or(code)
+}

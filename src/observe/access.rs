@@ -1,0 +1,169 @@
+//! The access log: one JSON line per request, written by a thread of its own.
+//!
+//! A request appends its line to one buffer under a short lock; nobody waits for the disk. When the
+//! reader is too slow, lines are dropped and counted.
+
+use super::Ended;
+use crate::clock;
+use crate::metrics::Metrics;
+use parking_lot::{Condvar, Mutex};
+use serde::Serialize;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How much may wait to be written, in bytes.
+const BUFFER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How long a line waits at most before it is written.
+const FLUSH_EVERY: Duration = Duration::from_millis(100);
+
+/// The longest path that is logged, in bytes; the rest is cut.
+const PATH_BYTES_MAX: usize = 1024;
+
+/// Where requests leave their lines.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLog(Option<Arc<Shared>>);
+
+/// The other end: writes what was left.
+#[derive(Debug)]
+pub struct Writer(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    stopped: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    is_stopped: bool,
+}
+
+/// One line. The names are what operators' queries rely on.
+#[derive(Serialize)]
+struct Line<'a> {
+    ts: String,
+    id: &'a str,
+    listener: &'a str,
+    route: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<std::net::IpAddr>,
+    method: &'a str,
+    host: &'a str,
+    path: &'a str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    duration_ms: f64,
+    request_bytes: u64,
+    response_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<std::net::SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<&'a str>,
+}
+
+impl AccessLog {
+    /// A log and the writer that someone must run.
+    pub fn open() -> (AccessLog, Writer) {
+        let shared = Arc::new(Shared::default());
+        (AccessLog(Some(Arc::clone(&shared))), Writer(shared))
+    }
+
+    pub(super) fn write(&self, ended: &Ended<'_>, duration: Duration, metrics: &Metrics) {
+        let Some(shared) = &self.0 else { return };
+        let line = line(ended, duration);
+        let mut waiting = shared.waiting.lock();
+        if waiting.lines.len() >= BUFFER_BYTES_MAX {
+            return metrics.access_log_dropped.inc();
+        }
+        // Numbers, names and texts are always JSON.
+        if serde_json::to_writer(&mut waiting.lines, &line).is_ok() {
+            waiting.lines.push(b'\n');
+        }
+    }
+}
+
+fn line<'a>(ended: &'a Ended<'a>, duration: Duration) -> Line<'a> {
+    let exchange = ended.exchange;
+    Line {
+        ts: clock::rfc3339(clock::unix_ms()),
+        id: exchange.id.as_str(),
+        listener: ended.listener.1,
+        route: ended.route.name(),
+        client: exchange.client.map(|address| address.ip()),
+        method: ended.method.as_str(),
+        host: ended.host,
+        path: cut(ended.path),
+        status: ended.status,
+        code: exchange.denied().map(|code| code.name()),
+        reason: exchange.session_reason().map(|reason| reason.reason()),
+        duration_ms: (duration.as_secs_f64() * 1e6).round() / 1e3,
+        request_bytes: ended.request_bytes,
+        response_bytes: ended.response_bytes,
+        upstream: ended.upstream.map(|(name, _)| name),
+        endpoint: ended.upstream.map(|(_, endpoint)| endpoint),
+        account: exchange.account().and_then(|(_, field)| field.to_str().ok()),
+        lease: exchange.lease().map(|lease| lease.id().to_string()),
+        decision: exchange.stream_outcome().map(|outcome| outcome.name()),
+        fault: ended.fault,
+    }
+}
+
+fn cut(path: &str) -> &str {
+    match path.len() > PATH_BYTES_MAX {
+        true => &path[..path.floor_char_boundary(PATH_BYTES_MAX)],
+        false => path,
+    }
+}
+
+impl Writer {
+    /// Writes to `out` until it is stopped, then what is left. Blocks: run it on its own thread.
+    pub fn run(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut lines = Vec::new();
+        loop {
+            let is_last = {
+                let mut waiting = self.0.waiting.lock();
+                if !waiting.is_stopped {
+                    self.0.stopped.wait_for(&mut waiting, FLUSH_EVERY);
+                }
+                std::mem::swap(&mut lines, &mut waiting.lines);
+                waiting.is_stopped
+            };
+            out.write_all(&lines)?;
+            out.flush()?;
+            lines.clear();
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A handle that stops `run`.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.0))
+    }
+}
+
+/// Stops a writer after it has written what is left.
+#[derive(Debug)]
+pub struct Stopper(Arc<Shared>);
+
+impl Stopper {
+    pub fn stop(&self) {
+        self.0.waiting.lock().is_stopped = true;
+        self.0.stopped.notify_one();
+    }
+}

@@ -1,0 +1,295 @@
+//! The conductor: each of Pingora's phases asks a part of the house and acts on the answer.
+//!
+//! It decides nothing. What is refused and why, which upstream, which header fields: all that is
+//! asked for here and known elsewhere.
+
+mod context;
+mod fault;
+mod respond;
+
+pub use context::Ctx;
+
+use crate::denial::{Code, Denial, Reply};
+use crate::edge::{self, head};
+use crate::filter::Halt;
+use crate::forward;
+use crate::gateway::{End, Gateway};
+use crate::observe::Observe;
+use crate::request::Request;
+use crate::route::Miss;
+use crate::service::streams::Call;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderValue, header, request::Parts};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::{FailToProxy, ProxyHttp, Session as Downstream};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a client may pause while it sends a body.
+const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may take no bytes of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the rest of a body is read that nobody wants, to keep the connection.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a tunnel (WebSocket) may be silent.
+const TUNNEL_IDLE: Duration = Duration::from_secs(300);
+
+/// One listener's proxy.
+pub struct Proxy {
+    live: Arc<ArcSwap<Gateway>>,
+    observe: Observe,
+    /// Its number and name, for metrics.
+    listener: (usize, Arc<str>),
+}
+
+/// Where a request goes that was let pass.
+enum Onward {
+    Upstream,
+    Streams(Call),
+}
+
+impl Proxy {
+    pub fn new(live: Arc<ArcSwap<Gateway>>, observe: Observe, listener: (usize, Arc<str>)) -> Self {
+        Proxy { live, observe, listener }
+    }
+
+    /// Route and filters: the whole judgement of one request.
+    async fn judge(
+        &self,
+        parts: &Parts,
+        raw: Option<&[u8]>,
+        ctx: &mut Ctx,
+    ) -> Result<Onward, Halt> {
+        head::check(parts, raw)?;
+        let request = Request::read(parts)?;
+        let gateway = Arc::clone(&ctx.gateway);
+        let (route, captures) = gateway.table.find(&request).map_err(missed)?;
+        ctx.enter(route, &request);
+        if ctx.announced_body(parts) > route.body_bytes_max {
+            return Err(Code::BodyTooLarge.into());
+        }
+        route.chain.decide(&request, &mut ctx.exchange).await?;
+        match &route.end {
+            End::Upstream(_) => Ok(Onward::Upstream),
+            End::Redirect(target) => Err(Halt::Reply(target.reply(&request, &captures))),
+            End::Streams(policy) => {
+                let session = ctx.exchange.session().expect("compiled behind `session`");
+                let call = Call::read(&request, &captures, policy, session)?;
+                Ok(Onward::Streams(call))
+            }
+        }
+    }
+
+    async fn answer_call(&self, call: Call, downstream: &mut Downstream) -> Result<Reply, Halt> {
+        let body = respond::read_body(downstream, Call::BODY_BYTES_MAX).await?;
+        Ok(call.answer(&body).await?)
+    }
+
+    async fn halt(&self, halt: Halt, downstream: &mut Downstream, ctx: &mut Ctx) -> Result<bool> {
+        let reply = match halt {
+            Halt::Reply(reply) => reply,
+            Halt::Deny(denial, cause) => {
+                ctx.exchange.note(denial.code(), cause);
+                denial.reply(ctx.exchange.id.as_str())
+            }
+        };
+        respond::send(downstream, reply).await?;
+        Ok(true)
+    }
+}
+
+fn missed(miss: Miss) -> Denial {
+    match miss {
+        Miss::NoRoute => Code::RouteNotFound.into(),
+        Miss::Method(allowed) => {
+            let names: Vec<&str> = allowed.iter().map(http::Method::as_str).collect();
+            let allow = HeaderValue::try_from(names.join(", ")).expect("methods are tokens");
+            Denial::from(Code::MethodNotAllowed).with_header(header::ALLOW, allow)
+        }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::new(self.live.load_full())
+    }
+
+    async fn early_request_filter(&self, downstream: &mut Downstream, ctx: &mut Ctx) -> Result<()> {
+        edge::head_was_read();
+        ctx.exchange.client = downstream.client_addr().and_then(|a| a.as_inet().copied());
+        let is_tunnel = downstream.is_upgrade_req();
+        let read_timeout = if is_tunnel { TUNNEL_IDLE } else { BODY_READ_TIMEOUT };
+        downstream.set_keepalive(Some(edge::IDLE_SECS));
+        downstream.set_read_timeout(Some(read_timeout));
+        downstream.set_write_timeout(Some(WRITE_TIMEOUT));
+        downstream.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        ctx.is_tunnel = is_tunnel;
+        Ok(())
+    }
+
+    async fn request_filter(&self, downstream: &mut Downstream, ctx: &mut Ctx) -> Result<bool> {
+        let parts = downstream.req_header().as_ref();
+        let is_chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
+        let raw = is_chunked.then(|| downstream.to_h1_raw());
+        let judged = self.judge(parts, raw.as_deref(), ctx).await;
+        self.observe.decided(ctx.route_metrics(), ctx.exchange.began.elapsed());
+        let halt = match judged {
+            Ok(Onward::Upstream) => return Ok(false),
+            Ok(Onward::Streams(call)) => match self.answer_call(call, downstream).await {
+                Ok(reply) => Halt::Reply(reply),
+                Err(halt) => halt,
+            },
+            Err(halt) => halt,
+        };
+        self.halt(halt, downstream, ctx).await
+    }
+
+    async fn upstream_peer(
+        &self,
+        _downstream: &mut Downstream,
+        ctx: &mut Ctx,
+    ) -> Result<Box<HttpPeer>> {
+        let Some(mut peer) = ctx.next_peer() else {
+            return Error::e_explain(ErrorType::ConnectError, "no endpoint is left");
+        };
+        if ctx.is_tunnel {
+            peer.options.read_timeout = Some(TUNNEL_IDLE);
+        }
+        Ok(peer)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _downstream: &mut Downstream,
+        _peer: &HttpPeer,
+        ctx: &mut Ctx,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        if ctx.may_try_another() {
+            self.observe.upstream_retried(ctx.upstream_name());
+            error.set_retry(true);
+        }
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _downstream: &mut Downstream,
+        head: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let Some(route) = &ctx.route else { return Ok(()) };
+        if let Some(target) = ctx.target() {
+            head.set_raw_path(target.as_bytes())?;
+        }
+        forward::prepare(head, &ctx.exchange);
+        if !route.forward_token {
+            let is_verified = ctx.exchange.session().is_some();
+            forward::strip_token(head, &ctx.gateway.session_cookies, is_verified);
+        }
+        route.chain.upstream_request(head, &ctx.exchange);
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _downstream: &mut Downstream,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        match ctx.receive(body.as_ref()) {
+            true => Ok(()),
+            false => Error::e_explain(ErrorType::HTTPStatus(413), "the body is too large"),
+        }
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        downstream: &mut Downstream,
+        head: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        if let Some((name, took)) = ctx.upstream_began(head.status.as_u16()) {
+            self.observe.upstream_answered(name, head.status.as_u16(), took);
+        }
+        let is_unasked = head.status == http::StatusCode::SWITCHING_PROTOCOLS;
+        if is_unasked && !downstream.is_upgrade_req() {
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "101 that nobody asked for");
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _downstream: &mut Downstream,
+        head: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        if let Some(route) = &ctx.route {
+            route.chain.response(head, &ctx.exchange);
+        }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _downstream: &mut Downstream,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        match ctx.send(body.as_ref()) {
+            Ok(()) => Ok(None),
+            Err(denial) => {
+                ctx.exchange.note(denial.code(), crate::exchange::Cause::Plain);
+                Error::e_explain(ErrorType::Custom("stopped"), "the stream was ended")
+            }
+        }
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        downstream: &mut Downstream,
+        error: &Error,
+        ctx: &mut Ctx,
+    ) -> FailToProxy {
+        let fault = fault::of(error);
+        ctx.fault = Some(fault.told);
+        if fault.is_upstreams
+            && let Some((name, endpoint)) = ctx.endpoint()
+        {
+            self.observe.upstream_failed(name, endpoint, fault.told);
+        }
+        let mut status = 0;
+        if let Some(code) = fault.code.filter(|_| downstream.response_written().is_none()) {
+            ctx.exchange.note(code, crate::exchange::Cause::Plain);
+            status = code.status();
+            downstream.set_keepalive(None);
+            let reply = Denial::from(code).reply(ctx.exchange.id.as_str());
+            // The client may be gone; then nobody is left to be told.
+            let _ = respond::send(downstream, reply).await;
+        }
+        FailToProxy { error_code: status, can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _: &Downstream, _: &Ctx, _: &Error) -> bool {
+        // `observe` tells it, without what a client sent.
+        true
+    }
+
+    async fn logging(&self, downstream: &mut Downstream, _: Option<&Error>, ctx: &mut Ctx) {
+        let listener = (self.listener.0, &*self.listener.1);
+        self.observe.exchange_ended(&ctx.ended(downstream, listener));
+    }
+}

@@ -1,0 +1,174 @@
+//! What Pingora carries for us from phase to phase: the snapshot, the route, the exchange, and where
+//! the request has got to.
+
+use crate::denial::Denial;
+use crate::exchange::Exchange;
+use crate::gateway::{End, Gateway, Route};
+use crate::metrics::RouteMetrics;
+use crate::observe::Ended;
+use crate::request::Request;
+use crate::upstream::Upstream;
+use bytes::Bytes;
+use http::{header, request::Parts};
+use pingora::proxy::Session as Downstream;
+use pingora::upstreams::peer::HttpPeer;
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How many endpoints are tried for one request.
+const TRIES_MAX: usize = 2;
+
+/// How often a long answer is asked whether it may go on.
+const DURING_EVERY: Duration = Duration::from_secs(5);
+
+/// One exchange as the proxy carries it.
+pub struct Ctx {
+    /// The configuration that this request began with, to its end.
+    pub gateway: Arc<Gateway>,
+    pub route: Option<Arc<Route>>,
+    pub exchange: Exchange,
+    pub is_tunnel: bool,
+    /// What broke, in words of ours.
+    pub fault: Option<&'static str>,
+    /// The normalised path with the query, where it is not what the client wrote.
+    target: Option<String>,
+    /// Endpoints tried, the current one last.
+    tried: Vec<usize>,
+    asked_upstream: Option<Instant>,
+    asked_during: Option<Instant>,
+    request_bytes: u64,
+    response_bytes: u64,
+}
+
+impl Ctx {
+    pub(super) fn new(gateway: Arc<Gateway>) -> Self {
+        Ctx {
+            gateway,
+            route: None,
+            exchange: Exchange::new(None),
+            is_tunnel: false,
+            fault: None,
+            target: None,
+            tried: Vec::new(),
+            asked_upstream: None,
+            asked_during: None,
+            request_bytes: 0,
+            response_bytes: 0,
+        }
+    }
+
+    /// The route was found.
+    pub(super) fn enter(&mut self, route: &Arc<Route>, request: &Request<'_>) {
+        self.route = Some(Arc::clone(route));
+        if let Cow::Owned(path) = &request.path {
+            let query = request.query.map(|query| format!("?{query}"));
+            self.target = Some(format!("{path}{}", query.unwrap_or_default()));
+        }
+    }
+
+    /// What goes upstream in place of the client's target.
+    pub(super) fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
+
+    /// How many bytes of body the head announces; a chunked body is counted as it comes.
+    pub(super) fn announced_body(&self, parts: &Parts) -> u64 {
+        let length = parts.headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok());
+        // The head was found sound: what is no `u64` has too many digits.
+        length.map_or(0, |length| length.parse().unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn route_metrics(&self) -> &RouteMetrics {
+        self.route.as_ref().map_or(&self.gateway.unmatched, |route| &route.metrics)
+    }
+
+    fn upstream(&self) -> Option<&Arc<Upstream>> {
+        match &self.route.as_ref()?.end {
+            End::Upstream(upstream) => Some(upstream),
+            End::Streams(_) | End::Redirect(_) => None,
+        }
+    }
+
+    pub(super) fn upstream_name(&self) -> &str {
+        self.upstream().map_or("", |upstream| &upstream.name)
+    }
+
+    /// The next endpoint in turn that was not tried for this request.
+    pub(super) fn next_peer(&mut self) -> Option<Box<HttpPeer>> {
+        let upstream = self.upstream()?;
+        let index = upstream.pick(&self.tried)?;
+        let peer = upstream.peer(index);
+        self.tried.push(index);
+        self.asked_upstream = Some(Instant::now());
+        Some(peer)
+    }
+
+    pub(super) fn may_try_another(&self) -> bool {
+        let endpoints = self.upstream().map_or(0, |upstream| upstream.endpoints.len());
+        self.tried.len() < TRIES_MAX.min(endpoints)
+    }
+
+    /// The endpoint that was asked last.
+    pub(super) fn endpoint(&self) -> Option<(&str, SocketAddr)> {
+        let upstream = self.upstream()?;
+        let index = *self.tried.last()?;
+        Some((&upstream.name, upstream.endpoints[index].address))
+    }
+
+    /// The upstream's answer began; once per request, interim answers (1xx) apart.
+    pub(super) fn upstream_began(&mut self, status: u16) -> Option<(&str, Duration)> {
+        if (100..200).contains(&status) && status != 101 {
+            return None;
+        }
+        let took = self.asked_upstream.take()?.elapsed();
+        Some((self.upstream_name(), took))
+    }
+
+    /// Counts a piece of the request's body; `false` when it has become too large. A tunnel has no
+    /// body and no end.
+    pub(super) fn receive(&mut self, chunk: Option<&Bytes>) -> bool {
+        self.request_bytes += chunk.map_or(0, |chunk| chunk.len() as u64);
+        let max = self.route.as_ref().map_or(0, |route| route.body_bytes_max);
+        self.is_tunnel || self.request_bytes <= max
+    }
+
+    /// Counts a piece of the answer; now and then asks the filters whether it may go on.
+    pub(super) fn send(&mut self, chunk: Option<&Bytes>) -> Result<(), Denial> {
+        self.response_bytes += chunk.map_or(0, |chunk| chunk.len() as u64);
+        let since = *self.asked_during.get_or_insert_with(Instant::now);
+        let Some(route) = self.route.as_ref().filter(|_| since.elapsed() >= DURING_EVERY) else {
+            return Ok(());
+        };
+        self.asked_during = Some(Instant::now());
+        route.chain.during(&self.exchange)
+    }
+
+    /// What is told when the exchange is over.
+    pub(super) fn ended<'a>(
+        &'a self,
+        downstream: &'a Downstream,
+        listener: (usize, &'a str),
+    ) -> Ended<'a> {
+        let head = downstream.req_header();
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let sent = downstream.response_written();
+        let path = self.target.as_deref().and_then(|target| target.split('?').next());
+        Ended {
+            listener,
+            route: self.route_metrics(),
+            exchange: &self.exchange,
+            method: &head.method,
+            host: head.uri.host().or(host).unwrap_or_default(),
+            path: path.unwrap_or_else(|| head.uri.path()),
+            status: sent.map_or(0, |sent| sent.status.as_u16()),
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            upstream: self.endpoint(),
+            fault: self.fault,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The world broke: which refusal the client gets, and what is told to the operator.
+
+use crate::denial::Code;
+use pingora::{Error, ErrorSource, ErrorType};
+
+/// A failure as we tell it.
+pub(super) struct Fault {
+    /// `None`: the client is gone.
+    pub code: Option<Code>,
+    pub told: &'static str,
+    /// Whether the upstream is what broke.
+    pub is_upstreams: bool,
+}
+
+/// Reads Pingora's error. Its own text is not repeated: it may hold what a client sent.
+pub(super) fn of(error: &Error) -> Fault {
+    use ErrorType as T;
+    let fault = |code, told| Fault { code, told, is_upstreams: false };
+    if let T::HTTPStatus(413) = error.etype() {
+        return fault(Some(Code::BodyTooLarge), "the request's body is too large");
+    }
+    match error.esource() {
+        ErrorSource::Upstream => of_upstream(error.etype()),
+        ErrorSource::Downstream => match error.etype() {
+            T::ReadTimedout => fault(Some(Code::RequestTimeout), "the request's body stalled"),
+            T::WriteTimedout => fault(None, "the client took no bytes"),
+            T::ReadError | T::WriteError | T::ConnectionClosed | T::H2Error => {
+                fault(None, "the client went away")
+            }
+            _ => fault(Some(Code::RequestMalformed), "the request is malformed"),
+        },
+        ErrorSource::Internal | ErrorSource::Unset => match error.etype() {
+            T::ConnectError => of_upstream(error.etype()),
+            T::Custom("stopped") => fault(None, "the stream was ended while it was answered"),
+            _ => fault(Some(Code::GatewayFault), "the gateway failed"),
+        },
+    }
+}
+
+fn of_upstream(kind: &ErrorType) -> Fault {
+    use ErrorType as T;
+    let (code, told) = match kind {
+        T::ConnectTimedout => (Code::UpstreamUnreachable, "no connection in time"),
+        T::ConnectRefused => (Code::UpstreamUnreachable, "connection refused"),
+        T::ConnectNoRoute | T::ConnectError | T::ConnectProxyFailure | T::SocketError => {
+            (Code::UpstreamUnreachable, "no connection")
+        }
+        T::ReadTimedout => (Code::UpstreamTimeout, "no bytes in time"),
+        T::WriteTimedout => (Code::UpstreamTimeout, "took no bytes in time"),
+        T::ConnectionClosed | T::ReadError | T::WriteError => {
+            (Code::UpstreamInvalid, "closed the connection early")
+        }
+        _ => (Code::UpstreamInvalid, "no valid answer"),
+    };
+    Fault { code: Some(code), told, is_upstreams: true }
+}

@@ -1,0 +1,103 @@
+//! What a client asks for, read once: host, normalised path, query, header fields.
+//!
+//! It borrows from the request's head and changes nothing, so the same routes and filters can judge
+//! a request that was never sent. What is matched here is what goes upstream: no second reading.
+
+mod path;
+
+pub use path::normalise;
+
+use crate::denial::{Code, Denial};
+use http::request::Parts;
+use http::{HeaderMap, Method, header};
+use std::borrow::Cow;
+
+/// One request as routes and filters see it.
+#[derive(Debug)]
+pub struct Request<'a> {
+    pub method: &'a Method,
+    /// In lower case, without the port.
+    pub host: Cow<'a, str>,
+    /// Normalised; always begins with `/`.
+    pub path: Cow<'a, str>,
+    /// Without the `?`.
+    pub query: Option<&'a str>,
+    pub headers: &'a HeaderMap,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a head whose framing and host were already found to be sound (`edge::head`).
+    pub fn read(head: &'a Parts) -> Result<Self, Denial> {
+        let path = normalise(head.uri.path())
+            .map_err(|why| Denial::from(Code::RequestMalformed).because(why))?;
+        let authority = head.uri.authority().map(|authority| authority.as_str());
+        let field = || head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = without_port(authority.or_else(field).unwrap_or_default());
+        Ok(Request {
+            method: &head.method,
+            host: lower_case(host),
+            path,
+            query: head.uri.query(),
+            headers: &head.headers,
+        })
+    }
+
+    /// The first value of a query parameter, as it was written (not decoded).
+    pub fn query_value(&self, name: &str) -> Option<&'a str> {
+        let pairs = self.query?.split('&');
+        pairs
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// A header field as text; `None` also when it is not visible ASCII.
+    pub fn header(&self, name: impl header::AsHeaderName) -> Option<&'a str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rfind(':') {
+        Some(at) if !authority[at..].contains(']') => &authority[..at],
+        _ => authority,
+    }
+}
+
+fn lower_case(host: &str) -> Cow<'_, str> {
+    match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(host.to_ascii_lowercase()),
+        false => Cow::Borrowed(host),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(uri: &str, host: &str) -> Parts {
+        let request = http::Request::builder().uri(uri).header("host", host).body(());
+        request.expect("a valid request").into_parts().0
+    }
+
+    #[test]
+    fn the_host_is_read_without_port_and_case() {
+        for (uri, host, expected) in [
+            ("/a", "TV.Example.com:8080", "tv.example.com"),
+            ("/a", "[::1]:80", "[::1]"),
+            ("/a", "[::1]", "[::1]"),
+            ("http://b.example/a", "c.example", "b.example"),
+        ] {
+            let parts = head(uri, host);
+            assert_eq!(Request::read(&parts).expect("a good request").host, expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn query_values_are_found_by_name() {
+        let parts = head("/a?x=1&streamgate-replace=oldest&y", "h");
+        let request = Request::read(&parts).expect("a good request");
+        assert_eq!(request.query_value("streamgate-replace"), Some("oldest"));
+        assert_eq!(request.query_value("y"), Some(""));
+        assert_eq!(request.query_value("z"), None);
+    }
+}

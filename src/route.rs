@@ -1,0 +1,212 @@
+//! Routes: which request goes where. Their YAML, their precedence, their conflicts.
+//!
+//! What happens on a route, the chain of filters and its end, is put together by `gateway`.
+
+mod condition;
+mod redirect;
+mod table;
+mod template;
+
+pub use condition::{Conditions, Wanted};
+pub use redirect::{Redirect, Target};
+pub use table::{Miss, Table};
+pub use template::{Host, PARAMS_MAX, Template};
+
+use crate::problem::{Place, Problem};
+use crate::units::Text;
+use crate::yaml::{At, Entries, OneOrMany};
+use http::{HeaderName, Method};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
+
+/// Which requests a route takes. All that is written must hold.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Match {
+    /// `tv.example.com`, or `*.example.com` for every host below it; one or a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<OneOrMany<Text>>,
+    /// `/live/{event}/{*file}`: `{name}` takes one segment, `{*name}` all the rest, be it nothing.
+    path: At<Text>,
+    /// One method or a list. `GET` includes `HEAD`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    method: Option<OneOrMany<Text>>,
+    /// Header fields with the value they must have; `"*"`: any value.
+    #[serde(default)]
+    header: Entries<At<Text>>,
+    /// Query parameters with the value they must have; `"*"`: any value.
+    #[serde(default)]
+    query: Entries<At<Text>>,
+}
+
+/// A route's `match`, compiled: what the table files it under.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub name: String,
+    /// Where its path was written, to be named in conflicts.
+    pub place: Place,
+    /// Empty: any host.
+    pub hosts: Vec<Host>,
+    pub template: Template,
+    /// The path as it was written.
+    pub path: String,
+    pub conditions: Conditions,
+}
+
+impl Candidate {
+    /// More specific first, as requests meet them: host, then path, then conditions.
+    pub fn cmp_precedence(&self, other: &Candidate) -> Ordering {
+        let host = |candidate: &Candidate| match candidate.hosts.first() {
+            Some(Host::Exact(_)) => 0,
+            Some(Host::Below(_)) => 1,
+            None => 2,
+        };
+        let (ours, theirs) = (self.conditions.count(), other.conditions.count());
+        host(self)
+            .cmp(&host(other))
+            .then_with(|| self.hosts.cmp(&other.hosts))
+            .then_with(|| self.template.cmp_shape(&other.template))
+            .then_with(|| theirs.cmp(&ours))
+    }
+}
+
+/// Methods that the edge refuses before any route is asked.
+const NEVER_PROXIED: [Method; 2] = [Method::CONNECT, Method::TRACE];
+
+impl Match {
+    /// Compiles it for the route `name`; tells all problems.
+    pub fn compile(&self, name: &str) -> Result<Candidate, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut keep = |problem: Problem| problems.push(problem);
+        let hosts = self.hosts(&mut keep);
+        let template = Template::parse(&self.path.0);
+        let methods = self.methods(&mut keep);
+        let headers = self.headers(&mut keep);
+        let query = self.query.iter().map(|(n, v)| (n.value.clone(), Wanted::parse(&v.0)));
+        let conditions = Conditions { methods, headers, query: query.collect() };
+        let path = self.path.0.clone();
+        match template {
+            Err(why) => problems.push(self.path.problem(format!("route `{name}`: {why}"))),
+            Ok(template) if problems.is_empty() => {
+                let (name, place) = (name.to_owned(), self.path.place);
+                return Ok(Candidate { name, place, hosts, template, path, conditions });
+            }
+            Ok(_) => {}
+        }
+        Err(problems)
+    }
+
+    fn hosts(&self, keep: &mut impl FnMut(Problem)) -> Vec<Host> {
+        let mut hosts = Vec::new();
+        for text in self.host.iter().flat_map(OneOrMany::iter) {
+            match Host::parse(&text.0) {
+                Ok(host) if hosts.contains(&host) => {
+                    keep(text.problem(format!("host `{host}` stands here twice")));
+                }
+                Ok(host) => hosts.push(host),
+                Err(why) => keep(text.problem(why)),
+            }
+        }
+        hosts
+    }
+
+    fn methods(&self, keep: &mut impl FnMut(Problem)) -> Vec<Method> {
+        let mut methods = Vec::new();
+        for text in self.method.iter().flat_map(OneOrMany::iter) {
+            match Method::from_bytes(text.0.as_bytes()) {
+                Ok(method) if NEVER_PROXIED.contains(&method) => keep(text.problem(format!(
+                    "`{method}` is refused at the edge, so this can never match"
+                ))),
+                Ok(method) if text.0.bytes().all(|b| b.is_ascii_uppercase()) => {
+                    methods.push(method);
+                }
+                _ => keep(
+                    text.problem(format!("`{}` is not a method", text.0))
+                        .help(format!("write it in capitals: `{}`", text.0.to_ascii_uppercase())),
+                ),
+            }
+        }
+        methods
+    }
+
+    fn headers(&self, keep: &mut impl FnMut(Problem)) -> Vec<(HeaderName, Wanted)> {
+        let mut headers: Vec<(HeaderName, Wanted)> = Vec::new();
+        for (name, value) in self.header.iter() {
+            match HeaderName::from_bytes(name.as_bytes()) {
+                Ok(field) if headers.iter().any(|(other, _)| *other == field) => {
+                    keep(name.problem(format!("the header field `{field}` stands here twice")))
+                }
+                Ok(field) => headers.push((field, Wanted::parse(&value.0))),
+                Err(_) => keep(name.problem(format!("`{}` is not a header field", name.value))),
+            }
+        }
+        headers
+    }
+}
+
+/// Every pair of routes between which no rule decides.
+pub fn conflicts(candidates: &[Candidate]) -> Vec<Problem> {
+    let mut sorted: Vec<&Candidate> = candidates.iter().collect();
+    sorted.sort_by(|a, b| a.template.cmp_shape(&b.template).then(a.place.cmp(&b.place)));
+    let groups = sorted.chunk_by(|a, b| a.template.is_same_shape(&b.template));
+    let pairs = groups.flat_map(|group| {
+        group.iter().enumerate().flat_map(|(i, first)| {
+            group[i + 1..].iter().filter_map(|second| conflict(first, second))
+        })
+    });
+    pairs.collect()
+}
+
+fn conflict(first: &Candidate, second: &Candidate) -> Option<Problem> {
+    let share_host = match (first.hosts.is_empty(), second.hosts.is_empty()) {
+        (true, true) => true,
+        (false, false) => first.hosts.iter().any(|host| second.hosts.contains(host)),
+        _ => false,
+    };
+    let is_tie = share_host
+        && first.conditions.count() == second.conditions.count()
+        && !first.conditions.exclude(&second.conditions);
+    is_tie.then(|| {
+        let text = format!(
+            "route `{}` takes the same requests as route `{}` on line {}, and nothing decides \
+             between them",
+            second.name, first.name, first.place.line
+        );
+        Problem::at(second.place, text)
+            .help("give one of them another path, host, or one more condition")
+    })
+}
+
+/// The parts of a path that a template's parameters took, as byte ranges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Captures {
+    ranges: [(u32, u32); 8],
+    count: u8,
+}
+
+impl Captures {
+    fn push(&mut self, start: usize, end: usize) {
+        let at = usize::from(self.count);
+        self.ranges[at] = (start as u32, end as u32);
+        self.count += 1;
+    }
+
+    fn pop(&mut self) {
+        self.count -= 1;
+    }
+
+    /// The text of the last parameter.
+    pub fn last<'p>(&self, path: &'p str) -> Option<&'p str> {
+        self.text(usize::from(self.count).checked_sub(1)?, path)
+    }
+
+    /// The text of parameter number `index` in `path`, the one that was matched.
+    pub fn text<'p>(&self, index: usize, path: &'p str) -> Option<&'p str> {
+        let (start, end) = *self.ranges[..usize::from(self.count)].get(index)?;
+        path.get(start as usize..end as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! Finds the one route for a request: a tree of path segments per host.
+//!
+//! Exact host before wildcard before none; then exact segments before parameters before catch-all;
+//! then more conditions before fewer. The order in the file never matters.
+
+use super::template::{Host, PARAMS_MAX, Segment, Template};
+use super::{Candidate, Captures};
+use crate::request::Request;
+use foldhash::HashMap;
+use http::Method;
+
+/// Why no route was found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Miss {
+    NoRoute,
+    /// The path exists with other methods.
+    Method(Vec<Method>),
+}
+
+/// All routes, ready to be searched. `R` is what a route leads to.
+#[derive(Debug)]
+pub struct Table<R> {
+    exact: HashMap<String, Node>,
+    /// By suffix; looked up from the longest to the shortest.
+    below: HashMap<String, Node>,
+    any: Node,
+    candidates: Vec<(Candidate, R)>,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    exact: HashMap<String, Node>,
+    param: Option<Box<Node>>,
+    /// Routes that end here, more conditions first; indices into `candidates`.
+    here: Vec<usize>,
+    /// Routes that take all the rest from here.
+    rest: Vec<usize>,
+}
+
+/// What a search carries along.
+struct Search<'a, R> {
+    table: &'a Table<R>,
+    request: &'a Request<'a>,
+    captures: Captures,
+    allowed: Vec<Method>,
+}
+
+impl<R> Table<R> {
+    /// Builds the tree. That no two candidates tie was checked by whoever compiled them.
+    pub fn new(candidates: Vec<(Candidate, R)>) -> Self {
+        let mut table = Table {
+            exact: HashMap::default(),
+            below: HashMap::default(),
+            any: Node::default(),
+            candidates,
+        };
+        let mut order: Vec<usize> = (0..table.candidates.len()).collect();
+        order.sort_by_key(|&i| std::cmp::Reverse(table.candidates[i].0.conditions.count()));
+        for index in order {
+            let candidate = &table.candidates[index].0;
+            let (hosts, template) = (candidate.hosts.clone(), candidate.template.clone());
+            if hosts.is_empty() {
+                table.any.insert(&template, index);
+            }
+            for host in hosts {
+                let root = match host {
+                    Host::Exact(name) => table.exact.entry(name).or_default(),
+                    Host::Below(suffix) => table.below.entry(suffix).or_default(),
+                };
+                root.insert(&template, index);
+            }
+        }
+        table
+    }
+
+    /// Every route with what it leads to, in the order they were given.
+    pub fn iter(&self) -> impl Iterator<Item = (&Candidate, &R)> {
+        self.candidates.iter().map(|(candidate, route)| (candidate, route))
+    }
+
+    /// The most specific route that matches.
+    pub fn find<'a>(&'a self, request: &'a Request<'a>) -> Result<(&'a R, Captures), Miss> {
+        let captures = Captures::default();
+        let mut search = Search { table: self, request, captures, allowed: Vec::new() };
+        let host = request.host.as_ref();
+        let exact = self.exact.get(host).into_iter();
+        let suffixes = host.match_indices('.').map(|(at, _)| &host[at..]);
+        // Most configurations name no wildcard: then nothing is looked up for any suffix.
+        let below = suffixes.filter_map(|suffix| match self.below.is_empty() {
+            true => None,
+            false => self.below.get(suffix),
+        });
+        let found = exact.chain(below).chain([&self.any]).find_map(|root| search.descend(root, 1));
+        match (found, search.allowed.is_empty()) {
+            (Some(index), _) => Ok((&self.candidates[index].1, search.captures)),
+            (None, true) => Err(Miss::NoRoute),
+            (None, false) => Err(Miss::Method(search.allowed)),
+        }
+    }
+}
+
+impl Node {
+    fn insert(&mut self, template: &Template, index: usize) {
+        let mut node = self;
+        for segment in &template.segments {
+            node = match segment {
+                Segment::Exact(text) => node.exact.entry(text.clone()).or_default(),
+                Segment::Param(_) => node.param.get_or_insert_default(),
+                Segment::CatchAll(_) => return node.rest.push(index),
+            };
+        }
+        node.here.push(index);
+    }
+}
+
+impl<R> Search<'_, R> {
+    /// The route below `node` for the path from byte `start` on. `start` is one past the end when
+    /// no segment is left. Steps back where a longer match failed only by its conditions.
+    fn descend(&mut self, node: &Node, start: usize) -> Option<usize> {
+        let path = self.request.path.as_ref();
+        if start > path.len() {
+            return self.choose(&node.here).or_else(|| self.take_rest(node, path.len()));
+        }
+        let end = path[start..].find('/').map_or(path.len(), |at| start + at);
+        if let Some(child) = node.exact.get(&path[start..end])
+            && let Some(found) = self.descend(child, end + 1)
+        {
+            return Some(found);
+        }
+        if let Some(child) = &node.param
+            && end > start
+        {
+            self.captures.push(start, end);
+            if let Some(found) = self.descend(child, end + 1) {
+                return Some(found);
+            }
+            self.captures.pop();
+        }
+        self.take_rest(node, start)
+    }
+
+    fn take_rest(&mut self, node: &Node, start: usize) -> Option<usize> {
+        if node.rest.is_empty() {
+            return None;
+        }
+        let found = self.choose(&node.rest)?;
+        self.captures.push(start, self.request.path.len());
+        Some(found)
+    }
+
+    /// The first of `indices` whose conditions hold; remembers methods that would have been right.
+    fn choose(&mut self, indices: &[usize]) -> Option<usize> {
+        for &index in indices {
+            let conditions = &self.table.candidates[index].0.conditions;
+            if !conditions.hold_but_for_method(self.request) {
+                continue;
+            }
+            if conditions.allows(self.request.method) {
+                return Some(index);
+            }
+            let new = conditions.methods.iter().filter(|m| !self.allowed.contains(m)).cloned();
+            let new: Vec<Method> = new.collect();
+            self.allowed.extend(new);
+        }
+        None
+    }
+}
+
+const _: () = assert!(PARAMS_MAX <= 8, "`Captures` has room for eight");

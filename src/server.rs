@@ -1,0 +1,216 @@
+//! Runs a gateway: binds its addresses, starts its runtimes and tasks, and stops them in order.
+//!
+//! The only room that spawns. Pingora's own `Server` is not used: it would take the signals and the
+//! process for itself, and one process could not hold two gateways.
+
+mod task;
+
+use crate::admin::{self, Admin};
+use crate::config::{Loaded, LogTarget};
+use crate::edge::bind::{self, Taken};
+use crate::edge::{Edge, InFlight};
+use crate::fetch;
+use crate::gateway::Gateway;
+use crate::metrics::Metrics;
+use crate::observe::{AccessLog, Observe, Stopper};
+use crate::problem::Report;
+use crate::proxy::Proxy;
+use crate::shared::Shared;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::proxy::http_proxy;
+use pingora::server::Fds;
+use pingora::server::configuration::ServerConf;
+use pingora::services::listening::Service;
+use pingora_runtime::Runtime;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::info;
+
+/// Threads for what is not on a request's path: the keepers, health checks, the admin port.
+const HOUSEKEEPING_THREADS: usize = 1;
+
+/// Unused connections to upstreams that are kept, per worker. Pingora's 128 are few for an edge:
+/// below the number of requests under way, connections are closed and opened again all the time.
+const UPSTREAM_POOL_PER_WORKER: usize = 1_024;
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Config(Report),
+    #[error(transparent)]
+    Taken(#[from] Taken),
+    #[error("{0}: {1}")]
+    Io(String, io::Error),
+}
+
+/// A gateway that runs. Dropped without `stop`, it is cut off.
+pub struct Running {
+    /// Each listener's name and the address it really has.
+    pub listeners: Vec<(String, SocketAddr)>,
+    pub admin: SocketAddr,
+    pub shared: Arc<Shared>,
+    pub metrics: Metrics,
+    /// What was said of the configuration that still runs.
+    pub warnings: Report,
+    stop: watch::Sender<bool>,
+    admin_state: Arc<Admin>,
+    in_flight: InFlight,
+    edge: Runtime,
+    housekeeping: Runtime,
+    log: Option<(Stopper, std::thread::JoinHandle<()>)>,
+}
+
+/// Starts the gateway that `loaded` describes. Returns once it answers.
+pub fn start(loaded: Loaded) -> Result<Running, StartError> {
+    fetch::install_crypto_provider();
+    let (metrics, shared) = (Metrics::new(), Arc::new(Shared::default()));
+    let compiled = Gateway::compile(&loaded, &shared, &metrics);
+    let (gateway, warnings) = compiled.map_err(StartError::Config)?;
+    let config = &loaded.config;
+    let bound = config.listeners.iter().map(|listener| {
+        let name = listener.name.0.clone();
+        bind::bind(&name, listener.address.0).map(|socket| (name, socket))
+    });
+    let bound: Vec<(String, TcpListener)> = bound.collect::<Result<_, Taken>>()?;
+    let admin_socket = bind::bind("admin", config.admin.address.0)?;
+    let admin = address(&admin_socket)?;
+    let (access, log) = open_log(&config.access_log.to)?;
+    let observe = Observe::new(metrics.clone(), access);
+    let live = Arc::new(ArcSwap::from_pointee(gateway));
+    let workers = config.workers.number();
+    let (stop, stopped) = watch::channel(false);
+    let in_flight = InFlight::default();
+    let edge = Runtime::new_no_steal(workers, "edge");
+    let housekeeping = Runtime::new_steal(HOUSEKEEPING_THREADS, "housekeeping");
+
+    let conf = Arc::new(ServerConf {
+        threads: workers,
+        upstream_keepalive_pool_size: UPSTREAM_POOL_PER_WORKER,
+        ..ServerConf::default()
+    });
+    let mut listeners = Vec::new();
+    for (number, (name, socket)) in bound.into_iter().enumerate() {
+        let label: Arc<str> = name.as_str().into();
+        let proxy = Proxy::new(live.clone(), observe.clone(), (number, label.clone()));
+        let proxy = http_proxy(&conf, proxy);
+        let app = Edge::new(proxy, label, observe.clone(), in_flight.clone());
+        let local = address(&socket)?;
+        task::listen(&edge, service(&name, local, app), fds(local, socket), stopped.clone());
+        listeners.push((name, local));
+    }
+    let admin_state = Arc::new(Admin::new(
+        &loaded.config,
+        live.clone(),
+        &shared,
+        metrics.clone(),
+        in_flight.clone(),
+    ));
+    let house = task::House::new(&housekeeping, stopped, observe);
+    house.keep(&shared, &live.load(), &admin_state);
+    house.serve_admin(admin_socket, admin::router(Arc::clone(&admin_state)));
+    admin_state.is_ready.set(true);
+    for (listener, address) in &listeners {
+        info!(%listener, %address, "listening");
+    }
+    info!(%admin, workers, "ready");
+    Ok(Running {
+        listeners,
+        admin,
+        shared,
+        metrics,
+        warnings,
+        stop,
+        admin_state,
+        in_flight,
+        edge,
+        housekeeping,
+        log,
+    })
+}
+
+impl Running {
+    /// Waits until the process is asked to end: SIGTERM or Ctrl-C.
+    pub fn wait_for_signal(&self) -> io::Result<()> {
+        task::wait(&self.housekeeping, async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let mut terminate = signal(SignalKind::terminate())?;
+            tokio::select! {
+                _ = terminate.recv() => Ok(()),
+                interrupted = tokio::signal::ctrl_c() => interrupted,
+            }
+        })
+    }
+
+    /// Stops in order: not ready, no new connections, requests under way end or are cut after
+    /// `drain`, then the keepers and the log.
+    pub fn stop(self, drain: Duration) {
+        self.admin_state.is_ready.set(false);
+        let under_way = self.in_flight.now();
+        info!(under_way, drain_secs = drain.as_secs(), "stopping");
+        // The receivers are gone only if the services are.
+        let _ = self.stop.send(true);
+        let none = async {
+            let _ = tokio::time::timeout(drain, self.in_flight.none()).await;
+        };
+        task::wait(&self.housekeeping, none);
+        self.edge.shutdown_timeout(Duration::from_millis(100));
+        self.housekeeping.shutdown_timeout(Duration::from_secs(1));
+        if let Some((stopper, thread)) = self.log {
+            stopper.stop();
+            // A panic of the log's thread was already told by itself.
+            let _ = thread.join();
+        }
+        info!("stopped");
+    }
+}
+
+fn address(socket: &TcpListener) -> Result<SocketAddr, StartError> {
+    socket.local_addr().map_err(|error| StartError::Io("a bound socket".to_owned(), error))
+}
+
+fn service<A>(name: &str, address: SocketAddr, app: A) -> Service<A> {
+    let mut service = Service::new(name.to_owned(), app);
+    // Without a read buffer of its own an idle connection takes 64 KiB less; requests are read into
+    // Pingora's head buffer anyway. The write buffer joins a head and a small body in one packet.
+    let buffer = L4BufferSettings::default().read(0);
+    service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffer));
+    service
+}
+
+/// Hands a bound socket to Pingora, which looks for it under its address.
+fn fds(address: SocketAddr, socket: TcpListener) -> Arc<Mutex<Fds>> {
+    let mut fds = Fds::new();
+    fds.add(address.to_string(), socket.into_raw_fd());
+    Arc::new(Mutex::new(fds))
+}
+
+type LogThread = Option<(Stopper, std::thread::JoinHandle<()>)>;
+
+/// Opens the access log and starts the thread that writes it.
+fn open_log(target: &LogTarget) -> Result<(AccessLog, LogThread), StartError> {
+    let mut out: Box<dyn io::Write + Send> = match target {
+        LogTarget::Off => return Ok((AccessLog::default(), None)),
+        LogTarget::Stdout => Box::new(io::stdout()),
+        LogTarget::File(path) => {
+            let file = std::fs::OpenOptions::new().append(true).create(true).open(&path.0);
+            let told = |error| StartError::Io(format!("the access log {path}"), error);
+            Box::new(file.map_err(told)?)
+        }
+    };
+    let (log, writer) = AccessLog::open();
+    let stopper = writer.stopper();
+    let thread = std::thread::Builder::new().name("access log".to_owned()).spawn(move || {
+        if let Err(error) = writer.run(&mut *out) {
+            tracing::error!(%error, "the access log can't be written; lines are dropped");
+        }
+    });
+    let thread = thread.map_err(|error| StartError::Io("a thread for the log".into(), error))?;
+    Ok((log, Some((stopper, thread))))
+}

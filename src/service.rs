@@ -1,0 +1,3 @@
+//! What the gateway answers itself on a route.
+
+pub mod streams;

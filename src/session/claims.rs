@@ -1,0 +1,119 @@
+//! Signed claims → a session. Asked only after the signature was found to be good.
+
+use super::{Refused, Session};
+use serde_json::{Map, Value};
+
+/// How far the clocks of the issuer and this host may be apart, in seconds.
+pub(super) const LEEWAY_SECS: u64 = 30;
+
+/// The longest account, in bytes.
+const ACCOUNT_BYTES_MAX: usize = 256;
+
+/// The longest id of a session, in bytes. It becomes part of a key in the store.
+const ID_BYTES_MAX: usize = 128;
+
+/// The end of the year 9999: no date lies beyond, and arithmetic with dates can't overflow.
+const DATE_MAX: u64 = 253_402_300_799;
+
+/// What claims must say, and which of them are kept.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    pub(super) issuer: Option<Box<str>>,
+    pub(super) audience: Option<Box<str>>,
+    /// The claims that others ask for, sorted.
+    pub(super) kept: Box<[Box<str>]>,
+}
+
+impl Rules {
+    /// The session that these claims make at `now` (Unix seconds). `fallback` names it when the
+    /// claims do not.
+    pub(super) fn session(
+        &self,
+        mut claims: Map<String, Value>,
+        now: u64,
+        fallback: impl FnOnce() -> String,
+    ) -> Result<Session, Refused> {
+        let expires_at = date(&claims, "exp")?.ok_or(Refused::Claims("`exp` is missing"))?;
+        let not_before = date(&claims, "nbf")?.unwrap_or(0);
+        date(&claims, "iat")?;
+        if now >= expires_at + LEEWAY_SECS {
+            return Err(Refused::Expired);
+        }
+        if now + LEEWAY_SECS < not_before {
+            return Err(Refused::NotYet);
+        }
+        self.check_origin(&claims)?;
+        let account = word(&claims, "sub", ACCOUNT_BYTES_MAX)?;
+        let account = account.ok_or(Refused::Claims("`sub` is missing"))?;
+        let id = match word(&claims, "sid", ID_BYTES_MAX)? {
+            Some(id) => id,
+            None => word(&claims, "jti", ID_BYTES_MAX)?.unwrap_or_else(|| fallback().into()),
+        };
+        let kept = self
+            .kept
+            .iter()
+            .filter_map(|name| claims.remove(&**name).map(|value| (name.clone(), value)));
+        Ok(Session::new(account, id, kept.collect(), expires_at))
+    }
+
+    fn check_origin(&self, claims: &Map<String, Value>) -> Result<(), Refused> {
+        if let Some(issuer) = &self.issuer
+            && claims.get("iss").and_then(Value::as_str) != Some(issuer)
+        {
+            return Err(Refused::Issuer);
+        }
+        let Some(audience) = &self.audience else { return Ok(()) };
+        let is_ours = |value: &Value| value.as_str() == Some(audience);
+        match claims.get("aud") {
+            // A member that is no text makes the claim malformed, whatever stands beside it.
+            Some(Value::Array(all)) if all.iter().all(Value::is_string) => {
+                all.iter().any(is_ours).then_some(()).ok_or(Refused::Audience)
+            }
+            Some(one) if is_ours(one) => Ok(()),
+            _ => Err(Refused::Audience),
+        }
+    }
+}
+
+/// A NumericDate (RFC 7519 §2): seconds since 1970, a fraction cut off.
+fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, Refused> {
+    let seconds = match claims.get(name) {
+        None => return Ok(None),
+        Some(Value::Number(number)) => match number.as_u64() {
+            Some(whole) => Some(whole),
+            None => {
+                number.as_f64().filter(|n| (0.0..=DATE_MAX as f64).contains(n)).map(|n| n as u64)
+            }
+        },
+        Some(_) => None,
+    };
+    match seconds {
+        Some(seconds) if seconds <= DATE_MAX => Ok(Some(seconds)),
+        _ => Err(Refused::Claims(match name {
+            "exp" => "`exp` is no date",
+            "nbf" => "`nbf` is no date",
+            _ => "`iat` is no date",
+        })),
+    }
+}
+
+/// A text that can name something: not empty, bounded, without control characters.
+fn word(
+    claims: &Map<String, Value>,
+    name: &'static str,
+    bytes_max: usize,
+) -> Result<Option<Box<str>>, Refused> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::String(text))
+            if (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control) =>
+        {
+            Ok(Some(text.as_str().into()))
+        }
+        Some(_) => Err(Refused::Claims(match name {
+            "sub" => "`sub` is not usable",
+            "sid" => "`sid` is not usable",
+            _ => "`jti` is not usable",
+        })),
+    }
+}

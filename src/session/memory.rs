@@ -1,0 +1,97 @@
+//! Tokens that were verified not long ago, so that a player's next request costs a look-up.
+//!
+//! Two generations: what is new or asked for is in the young one; when that is full it becomes the
+//! old one, and what nobody asked for since is forgotten. So memory is bounded without a list to
+//! keep in order, and a flood of new tokens can't push out those that are in use at once.
+
+use super::Session;
+use foldhash::fast::RandomState;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::mem;
+use std::sync::Arc;
+
+/// Locks that requests spread over.
+const SHARDS: usize = 16;
+
+/// The whole token is the key: a digest would cost more than comparing a kilobyte.
+type Generation = HashMap<Box<str>, Entry, RandomState>;
+
+#[derive(Clone)]
+struct Entry {
+    session: Arc<Session>,
+    /// The keys it was verified with; when they change it must be verified anew.
+    epoch: u64,
+}
+
+#[derive(Default)]
+struct Shard {
+    young: Generation,
+    old: Generation,
+}
+
+/// Verified tokens, at most as many as it was made for.
+pub(super) struct Memory {
+    shards: Box<[RwLock<Shard>]>,
+    hasher: RandomState,
+    /// How many entries make a generation of one shard full.
+    generation_max: usize,
+}
+
+impl Memory {
+    pub(super) fn new(sessions_max: usize) -> Self {
+        Memory {
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            hasher: RandomState::default(),
+            generation_max: (sessions_max / SHARDS / 2).max(1),
+        }
+    }
+
+    /// What `token` was found to prove, unless it has expired or the keys have changed since.
+    pub(super) fn find(&self, token: &str, epoch: u64, now: u64) -> Option<Arc<Session>> {
+        let is_good = |entry: &&Entry| entry.epoch == epoch && now < entry.session.expires_at();
+        let shard = self.shard(token);
+        {
+            let shard = shard.read();
+            if let Some(entry) = shard.young.get(token) {
+                return Some(entry).filter(is_good).map(|entry| entry.session.clone());
+            }
+            shard.old.get(token).filter(is_good)?;
+        }
+        let mut shard = shard.write();
+        let Some((token, entry)) = shard.old.remove_entry(token) else {
+            // Another request was quicker and moved it.
+            return shard.young.get(token).filter(is_good).map(|entry| entry.session.clone());
+        };
+        let session = entry.session.clone();
+        self.keep(&mut shard, token, entry);
+        Some(session)
+    }
+
+    pub(super) fn insert(&self, token: &str, epoch: u64, session: Arc<Session>) {
+        let mut shard = self.shard(token).write();
+        shard.old.remove(token);
+        self.keep(&mut shard, token.into(), Entry { session, epoch });
+    }
+
+    /// How many tokens are remembered just now.
+    pub(super) fn len(&self) -> usize {
+        let each = self.shards.iter().map(|shard| {
+            let shard = shard.read();
+            shard.young.len() + shard.old.len()
+        });
+        each.sum()
+    }
+
+    fn keep(&self, shard: &mut Shard, token: Box<str>, entry: Entry) {
+        if shard.young.len() >= self.generation_max && !shard.young.contains_key(&token) {
+            shard.old = mem::take(&mut shard.young);
+        }
+        shard.young.insert(token, entry);
+    }
+
+    fn shard(&self, token: &str) -> &RwLock<Shard> {
+        &self.shards[self.hasher.hash_one(token) as usize % SHARDS]
+    }
+}

@@ -1,0 +1,90 @@
+//! Signing tokens for development: what `streamgate token` prints.
+//!
+//! The gateway itself never signs a session; the auth service does.
+
+use super::algorithm::{Algorithm, Family};
+use super::{Config, key};
+use crate::units::Secret;
+use jsonwebtoken::{EncodingKey, Header};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    #[error("this is no private key for {0} in PEM form")]
+    Key(&'static str),
+    #[error("the token cannot be signed: {0}")]
+    Sign(#[from] jsonwebtoken::errors::Error),
+}
+
+/// What signs: a secret, or the private half of a key.
+#[derive(Debug)]
+pub struct Signer {
+    algorithm: Algorithm,
+    kid: Option<String>,
+    key: EncodingKey,
+}
+
+/// What a token shall say.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Claims {
+    /// The account.
+    pub sub: String,
+    /// The session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aud: Option<String>,
+    /// Seconds since 1970, as is `exp`.
+    pub iat: u64,
+    pub exp: u64,
+    /// Any others.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Signer {
+    /// Signs with a shared secret.
+    pub fn secret(algorithm: Algorithm, secret: &Secret) -> Result<Self, MintError> {
+        let key = EncodingKey::from_secret(secret.reveal().as_bytes());
+        match algorithm.family() {
+            Family::Secret => Ok(Signer { algorithm, kid: None, key }),
+            _ => Err(MintError::Key(algorithm.name())),
+        }
+    }
+
+    /// Signs with a private key, which a verifier knows as `kid`.
+    pub fn pem(algorithm: Algorithm, pem: &[u8], kid: Option<&str>) -> Result<Self, MintError> {
+        let key = match algorithm.family() {
+            Family::Secret => return Err(MintError::Key(algorithm.name())),
+            Family::Rsa => EncodingKey::from_rsa_pem(pem),
+            Family::Curve => EncodingKey::from_ec_pem(pem),
+            Family::Edwards => EncodingKey::from_ed_pem(pem),
+        };
+        let key = key.map_err(|_| MintError::Key(algorithm.name()))?;
+        Ok(Signer { algorithm, kid: kid.map(str::to_owned), key })
+    }
+
+    /// Signs with the first secret of a configuration, if it has one.
+    pub fn of(config: &Config) -> Option<Self> {
+        config.keys.iter().find_map(|key| {
+            let (algorithm, secret) = match &key.value {
+                key::Config::Hs256(secret) => (Algorithm::Hs256, secret),
+                key::Config::Hs384(secret) => (Algorithm::Hs384, secret),
+                key::Config::Hs512(secret) => (Algorithm::Hs512, secret),
+                key::Config::Pem(_) | key::Config::Jwks(_) => return None,
+            };
+            Signer::secret(algorithm, secret).ok()
+        })
+    }
+
+    /// The token that says `claims`.
+    pub fn sign(&self, claims: &Claims) -> Result<String, MintError> {
+        let mut header = Header::new(self.algorithm.jose());
+        header.kid.clone_from(&self.kid);
+        Ok(jsonwebtoken::encode(&header, claims, &self.key)?)
+    }
+}

@@ -1,0 +1,1 @@
+//! Tokens, keys and key sets, each against the real thing.

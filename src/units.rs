@@ -1,0 +1,331 @@
+//! Values that are written as text: times, addresses, secrets. Each parses, prints and describes
+//! itself to editors; nothing here knows what it will be used for.
+
+use crate::yaml::{Scalar, scalars};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A span of time, written `250ms`, `30s`, `5m` or `2h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Duration);
+
+impl Time {
+    pub const fn ms(ms: u64) -> Self {
+        Time(Duration::from_millis(ms))
+    }
+
+    pub const fn secs(secs: u64) -> Self {
+        Time(Duration::from_secs(secs))
+    }
+}
+
+impl Scalar for Time {
+    const EXPECTED: &'static str = "a time such as `250ms`, `30s`, `5m` or `2h`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let ms_each = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return Err(String::new()),
+        };
+        let number: u64 = number.parse().map_err(|_| String::new())?;
+        number.checked_mul(ms_each).map(Time::ms).ok_or_else(String::new)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.as_millis();
+        match ms {
+            _ if ms % 3_600_000 == 0 && ms > 0 => write!(f, "{}h", ms / 3_600_000),
+            _ if ms % 60_000 == 0 && ms > 0 => write!(f, "{}m", ms / 60_000),
+            _ if ms % 1_000 == 0 => write!(f, "{}s", ms / 1_000),
+            _ => write!(f, "{ms}ms"),
+        }
+    }
+}
+
+/// An IP address and a port, written `127.0.0.1:8080` or `[::1]:8080`.
+///
+/// Host names are not resolved: an address that changes under a running gateway needs a
+/// resolver with a policy, not a look-up at start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Address(pub SocketAddr);
+
+impl Scalar for Address {
+    const EXPECTED: &'static str = "an IP address and a port such as `127.0.0.1:8080`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map(Address).map_err(|_| String::new())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A text that must not be seen: it prints as `***` everywhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, for the one who computes with it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Scalar for Secret {
+    const EXPECTED: &'static str = "a secret, best named by a variable: `${SESSION_SECRET:?why}`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(Secret(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Plain text with variables filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Text(pub String);
+
+impl Scalar for Text {
+    const EXPECTED: &'static str = "a text";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(Text(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The path of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePath(pub PathBuf);
+
+impl Scalar for FilePath {
+    const EXPECTED: &'static str = "the path of a file";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text.is_empty() {
+            true => Err(String::new()),
+            false => Ok(FilePath(PathBuf::from(text))),
+        }
+    }
+}
+
+impl fmt::Display for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+/// A number of bytes, written `64KiB`, `1MiB`, `2GiB` or as a plain number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+impl Scalar for Size {
+    const EXPECTED: &'static str = "a size such as `64KiB`, `1MiB` or `4096`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let bytes_each: u64 = match unit {
+            "" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err(String::new()),
+        };
+        let number: u64 = number.parse().map_err(|_| String::new())?;
+        number.checked_mul(bytes_each).map(Size).ok_or_else(String::new)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            n if n >= 1 << 30 && n % (1 << 30) == 0 => write!(f, "{}GiB", n >> 30),
+            n if n >= 1 << 20 && n % (1 << 20) == 0 => write!(f, "{}MiB", n >> 20),
+            n if n >= 1 << 10 && n % (1 << 10) == 0 => write!(f, "{}KiB", n >> 10),
+            n => write!(f, "{n}"),
+        }
+    }
+}
+
+/// A whole number from 1 to a million, written as a number or as text that a variable fills in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count(pub u32);
+
+/// No limit, weight or number of workers is larger.
+const COUNT_MAX: u32 = 1_000_000;
+
+impl Scalar for Count {
+    const EXPECTED: &'static str = "a whole number from 1 to 1000000";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(n @ 1..=COUNT_MAX) => Ok(Count(n)),
+            _ => Err(String::new()),
+        }
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How many worker threads: `auto` (one per core) or a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Workers {
+    #[default]
+    Auto,
+    Exactly(Count),
+}
+
+impl Workers {
+    /// The number of threads on this machine.
+    pub fn number(self) -> usize {
+        match self {
+            Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+            Workers::Exactly(count) => count.0 as usize,
+        }
+    }
+}
+
+impl Scalar for Workers {
+    const EXPECTED: &'static str = "`auto` or a whole number from 1 to 1000000";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Workers::Auto),
+            number => Count::read(number).map(Workers::Exactly),
+        }
+    }
+}
+
+impl fmt::Display for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Workers::Auto => f.write_str("auto"),
+            Workers::Exactly(count) => count.fmt(f),
+        }
+    }
+}
+
+scalars!(Time, Address, Secret, Text, FilePath, Size, Count, Workers);
+
+/// Printing and the schema of scalars: text that says what is expected.
+macro_rules! described {
+    ($($name:ident: $json:literal),+ $(,)?) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let types: Vec<&str> = $json.split(' ').collect();
+                json_schema!({ "type": types, "description": <$name as Scalar>::EXPECTED })
+            }
+        }
+    )+};
+}
+
+described!(
+    Time: "string",
+    Address: "string",
+    Secret: "string",
+    Text: "string",
+    FilePath: "string",
+    Size: "integer string",
+    Count: "integer string",
+    Workers: "integer string",
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<T: Scalar + fmt::Display>(text: &str, expected: Option<&str>) {
+        let read = T::read(text).ok().map(|value| value.to_string());
+        assert_eq!(read.as_deref(), expected, "{text}");
+    }
+
+    #[test]
+    fn times_parse_and_print() {
+        check::<Time>("250ms", Some("250ms"));
+        check::<Time>("60s", Some("1m"));
+        check::<Time>("90s", Some("90s"));
+        check::<Time>("2h", Some("2h"));
+        check::<Time>("0s", Some("0s"));
+        for wrong in ["", "s", "60", "1.5s", "-1s", "1d", "99999999999999999999s", "1 s"] {
+            check::<Time>(wrong, None);
+        }
+    }
+
+    #[test]
+    fn addresses_are_never_names() {
+        check::<Address>("127.0.0.1:8080", Some("127.0.0.1:8080"));
+        check::<Address>("[::1]:80", Some("[::1]:80"));
+        for wrong in ["localhost:80", "127.0.0.1", ":80", "1.2.3.4:99999"] {
+            check::<Address>(wrong, None);
+        }
+    }
+
+    #[test]
+    fn sizes_parse_and_print() {
+        check::<Size>("1024", Some("1KiB"));
+        check::<Size>("64KiB", Some("64KiB"));
+        check::<Size>("1500", Some("1500"));
+        check::<Size>("1MB", None);
+        check::<Size>("99999999999GiB", None);
+    }
+
+    #[test]
+    fn counts_are_bounded() {
+        check::<Count>("1", Some("1"));
+        check::<Count>("0", None);
+        check::<Count>("1000001", None);
+        check::<Workers>("auto", Some("auto"));
+    }
+
+    #[test]
+    fn secrets_never_print() {
+        let secret = Secret::read("abc").expect("any text is a secret");
+        assert_eq!(format!("{secret} {secret:?}"), "*** ***");
+        assert_eq!(serde_json::to_string(&secret).expect("a text"), "\"***\"");
+    }
+}

@@ -1,0 +1,36 @@
+//! What Pingora needs to connect to an endpoint, with every timeout set: its own defaults are none.
+
+use super::{Protocol, Timeouts};
+use pingora::protocols::ALPN;
+use pingora::upstreams::peer::HttpPeer;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::SocketAddr;
+
+/// How many requests may share one HTTP/2 connection. Pingora's default is one.
+const H2_STREAMS_MAX: usize = 100;
+
+pub(super) fn template(
+    upstream: &str,
+    address: SocketAddr,
+    protocol: Protocol,
+    timeouts: &Timeouts,
+) -> HttpPeer {
+    let mut peer = HttpPeer::new(address, false, String::new());
+    // Two upstreams may share an address and differ in protocol or timeouts, neither of which
+    // Pingora's pool of connections looks at.
+    let mut hasher = foldhash::quality::FixedState::default().build_hasher();
+    upstream.hash(&mut hasher);
+    peer.group_key = hasher.finish();
+    let options = &mut peer.options;
+    options.connection_timeout = Some(timeouts.connect.0);
+    options.total_connection_timeout = Some(timeouts.connect.0);
+    options.read_timeout = Some(timeouts.read.0);
+    options.write_timeout = Some(timeouts.write.0);
+    options.idle_timeout = Some(timeouts.idle.0);
+    options.max_h2_streams = H2_STREAMS_MAX;
+    options.alpn = match protocol {
+        Protocol::Http1 => ALPN::H1,
+        Protocol::H2c => ALPN::H2,
+    };
+    peer
+}

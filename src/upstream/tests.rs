@@ -1,0 +1,48 @@
+use super::*;
+use crate::yaml::{Entries, Environment, parse};
+
+fn compile(yaml: &str) -> Result<Upstream, Vec<Problem>> {
+    let file = format!("u: {yaml}\n");
+    let all: Entries<Config> = parse(&file, &Environment::default())?;
+    let (name, config) = all.iter().next().expect("one upstream");
+    Upstream::compile(name, config)
+}
+
+fn picks(upstream: &Upstream, n: usize) -> Vec<usize> {
+    (0..n).map(|_| upstream.pick(&[]).expect("an endpoint")).collect()
+}
+
+#[test]
+fn weights_are_spread_smoothly() {
+    let upstream = compile("{ endpoints: ['127.0.0.1:1 weight=3', '127.0.0.1:2'] }");
+    assert_eq!(picks(&upstream.expect("good"), 8), [0, 0, 1, 0, 0, 0, 1, 0]);
+}
+
+#[test]
+fn what_was_tried_or_is_unwell_is_passed_over() {
+    let all = compile("{ endpoints: ['127.0.0.1:1', '127.0.0.1:2', '127.0.0.1:3'] }");
+    let all = all.expect("good");
+    all.endpoints[0].health.mark(false);
+    assert!(!picks(&all, 6).contains(&0));
+    assert_eq!(all.pick(&[0, 1]), Some(2));
+    assert_eq!(all.pick(&[0, 1, 2]), None);
+    all.endpoints[1].health.mark(false);
+    all.endpoints[2].health.mark(false);
+    let mut taken = picks(&all, 3);
+    taken.sort_unstable();
+    assert_eq!(taken, [0, 1, 2], "when none is well, all are tried");
+}
+
+#[test]
+fn misfits_say_what_would_be_right() {
+    for (yaml, says) in [
+        ("{ endpoints: [] }", "has no endpoints"),
+        ("{ endpoints: ['localhost:1'] }", "is not an IP address"),
+        ("{ endpoints: ['127.0.0.1:1 weight=0'] }", "no valid weight"),
+        ("{ endpoints: ['127.0.0.1:1', '127.0.0.1:1'] }", "twice"),
+        ("{ endpoints: ['127.0.0.1:1 weight=2000'] }", "add up to 2000"),
+    ] {
+        let problems = compile(yaml).expect_err(yaml);
+        assert!(problems[0].text.contains(says), "{}", problems[0].text);
+    }
+}

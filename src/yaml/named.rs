@@ -1,0 +1,59 @@
+//! Things compiled from named entries, looked up where the file names them.
+
+use super::At;
+use crate::problem::{Problem, listed, nearest};
+use crate::units::Text;
+
+/// Compiled entries by name, in the file's order. One that did not compile is remembered too: who
+/// names it has made no mistake of their own.
+#[derive(Debug)]
+pub struct Named<T> {
+    /// What its entries are called in messages: "store", "upstream".
+    kind: &'static str,
+    all: Vec<(String, Option<T>)>,
+}
+
+impl<T> Named<T> {
+    pub fn new(kind: &'static str) -> Self {
+        Named { kind, all: Vec::new() }
+    }
+
+    /// Enters what became of the entry `name`; its problems go to `problems`.
+    pub fn enter(
+        &mut self,
+        name: &At<String>,
+        compiled: Result<T, Vec<Problem>>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let entry = compiled.map_err(|told| problems.extend(told)).ok();
+        self.all.push((name.value.clone(), entry));
+    }
+
+    /// What `name` means. `Err` is empty when the entry is there but wrong, which was told already.
+    pub fn find(&self, name: &At<Text>) -> Result<&T, Vec<Problem>> {
+        let names = || self.all.iter().map(|(name, _)| name.as_str());
+        match self.all.iter().find(|(known, _)| *known == name.0) {
+            Some((_, Some(entry))) => Ok(entry),
+            Some((_, None)) => Err(Vec::new()),
+            None => {
+                let there = listed(names());
+                let help = match nearest(&name.0, names()) {
+                    Some(meant) => format!("did you mean `{meant}`? there is: {there}"),
+                    None => format!("there is: {there}"),
+                };
+                let text = format!("no {} named `{}`", self.kind, name.value);
+                Err(vec![name.problem(text).help(help)])
+            }
+        }
+    }
+
+    /// All that compiled, with their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.all.iter().filter_map(|(name, entry)| Some((name.as_str(), entry.as_ref()?)))
+    }
+
+    /// All that compiled.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.iter().map(|(_, entry)| entry)
+    }
+}

@@ -1,0 +1,191 @@
+//! Flags and environment, read into [`Settings`]. A problem is one sentence that says what would
+//! be right, and never repeats a secret.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::account::Seed;
+use auth::session::TokensOnly;
+use auth::session::redis::RedisSessions;
+use auth::signing::KeyPair;
+use auth::{AccountsAt, Lifetime, Secure, SessionStore, Settings, Signing};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Largest key or secret file, in bytes.
+const KEY_BYTES_MAX: u64 = 64 * 1024;
+
+/// Login, refresh and logout for viewers behind a gateway.
+///
+/// It signs with the secret in SESSION_SECRET (or --session-secret-file), or with a key pair
+/// (--signing-key). Secrets are read from the environment and from files, not from flags.
+#[derive(Parser)]
+#[command(name = "auth", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+    /// Where to listen.
+    #[arg(long, env = "AUTH_LISTEN", default_value = "127.0.0.1:4001", global = true)]
+    pub(crate) listen: SocketAddr,
+    /// Where accounts are kept: `memory`, or the path of a SQLite file.
+    #[arg(long = "accounts", env = "AUTH_ACCOUNTS_AT", default_value = "memory")]
+    accounts: String,
+    /// Accounts that shall exist: name:password[:tier[:max_streams]], separated by spaces.
+    #[arg(long = "account", env = "AUTH_ACCOUNTS", hide_env_values = true)]
+    seeds: Vec<String>,
+    /// A file with the HS256 secret that the gateway knows too; else SESSION_SECRET is read.
+    #[arg(long, env = "SESSION_SECRET_FILE")]
+    session_secret_file: Option<PathBuf>,
+    /// A PEM file with a private key, instead of a secret.
+    #[arg(long, env = "AUTH_SIGNING_KEY", requires = "signing_algorithm")]
+    signing_key: Option<PathBuf>,
+    /// The key's algorithm: ES256, RS256 or EdDSA.
+    #[arg(long, env = "AUTH_SIGNING_ALGORITHM")]
+    signing_algorithm: Option<KeyPair>,
+    /// The Redis or Valkey that the gateway reads sessions from.
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    redis_url: Option<String>,
+    /// Do without a session store: sessions then live only in their tokens, and a logout ends
+    /// none of them elsewhere.
+    #[arg(long, env = "AUTH_TOKENS_ONLY", conflicts_with = "redis_url")]
+    tokens_only: bool,
+    /// The `iss` claim.
+    #[arg(long, env = "AUTH_ISSUER", default_value = "streamgate-auth")]
+    issuer: String,
+    /// The `aud` claim.
+    #[arg(long, env = "AUTH_AUDIENCE", default_value = "streamgate")]
+    audience: String,
+    /// How long a session lasts after its last refresh, in seconds.
+    #[arg(long, env = "AUTH_IDLE_SECONDS", default_value_t = 12 * 3600)]
+    idle_seconds: u64,
+    /// How long a session lasts after its login, however often it is refreshed, in seconds.
+    #[arg(long, env = "AUTH_ABSOLUTE_SECONDS", default_value_t = 7 * 24 * 3600)]
+    absolute_seconds: u64,
+    /// When the cookie is marked Secure.
+    #[arg(long, env = "AUTH_COOKIE_SECURE", value_enum, default_value = "always")]
+    cookie_secure: SecureWhen,
+    /// Origins besides our own from which browsers may log in, as https://www.example.com.
+    #[arg(long = "allowed-origin", env = "AUTH_ALLOWED_ORIGINS", value_delimiter = ',')]
+    allowed_origins: Vec<String>,
+    /// How many proxies in front append to X-Forwarded-For; with 0 the field is not read.
+    #[arg(long, env = "AUTH_TRUSTED_HOPS", default_value_t = 1)]
+    trusted_hops: usize,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Serve (the default).
+    Run,
+    /// Add an account to a file database; the password comes from AUTH_PASSWORD or stdin.
+    AddAccount(AddAccount),
+    /// Ask the service at --listen whether it is well; exit 0 or 1.
+    Healthcheck,
+}
+
+#[derive(Args)]
+pub(crate) struct AddAccount {
+    /// The account's name.
+    pub(crate) name: String,
+    /// The SQLite file.
+    #[arg(long, env = "AUTH_ACCOUNTS_AT")]
+    pub(crate) accounts: PathBuf,
+    /// Its tier.
+    #[arg(long, default_value = auth::account::TIER_DEFAULT)]
+    pub(crate) tier: String,
+    /// How many streams may play at once; left out, the gateway's policy decides.
+    #[arg(long)]
+    pub(crate) max_streams: Option<u32>,
+    /// Give an account that exists this password, tier and limit.
+    #[arg(long)]
+    pub(crate) replace: bool,
+    #[arg(skip = std::env::var("AUTH_PASSWORD").ok())]
+    pub(crate) password: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SecureWhen {
+    Always,
+    Auto,
+    Never,
+}
+
+impl Arguments {
+    /// Call within a Tokio runtime: the session store's connection belongs to it.
+    pub(crate) fn settings(self) -> Result<Settings, String> {
+        let mut settings = Settings::new(self.signing()?, self.sessions()?);
+        settings.accounts = match self.accounts.as_str() {
+            "memory" => AccountsAt::Memory,
+            path => AccountsAt::File(path.into()),
+        };
+        let seeds = self.seeds.iter().flat_map(|texts| texts.split_whitespace());
+        for (index, text) in seeds.enumerate() {
+            let seed: Seed = text
+                .parse()
+                .map_err(|problem| format!("account {} of --account: {problem}", index + 1))?;
+            settings.seeds.push(seed);
+        }
+        if self.idle_seconds == 0 || self.absolute_seconds == 0 {
+            return Err("a session lasts one second or more".to_owned());
+        }
+        settings.lifetime = Lifetime {
+            idle: Duration::from_secs(self.idle_seconds),
+            absolute: Duration::from_secs(self.absolute_seconds),
+        };
+        settings.issuer = self.issuer;
+        settings.audience = self.audience;
+        settings.cookie_secure = match self.cookie_secure {
+            SecureWhen::Always => Secure::Always,
+            SecureWhen::Auto => Secure::Auto,
+            SecureWhen::Never => Secure::Never,
+        };
+        settings.allowed_origins = self.allowed_origins;
+        settings.trusted_hops = self.trusted_hops;
+        Ok(settings)
+    }
+
+    fn signing(&self) -> Result<Signing, String> {
+        let secret = std::env::var("SESSION_SECRET").ok();
+        let told = |problem: auth::signing::SigningError| problem.to_string();
+        match (&self.signing_key, &self.session_secret_file, secret) {
+            (Some(path), None, None) => {
+                let pair = self.signing_algorithm.ok_or("--signing-key needs its algorithm")?;
+                Signing::pem(pair, &small_file(path)?).map_err(told)
+            }
+            (None, Some(path), None) => {
+                Signing::hs256(small_file(path)?.trim_ascii_end()).map_err(told)
+            }
+            (None, None, Some(secret)) => Signing::hs256(secret.as_bytes()).map_err(told),
+            (None, None, None) => Err("nothing to sign with: set SESSION_SECRET to 32 bytes or \
+                 more, or name a --session-secret-file or a --signing-key"
+                .to_owned()),
+            _ => Err("more than one thing to sign with: give one of SESSION_SECRET, \
+                 --session-secret-file and --signing-key"
+                .to_owned()),
+        }
+    }
+
+    fn sessions(&self) -> Result<Arc<dyn SessionStore>, String> {
+        match &self.redis_url {
+            Some(url) => {
+                let opened = RedisSessions::new(url);
+                Ok(Arc::new(opened.map_err(|problem| format!("REDIS_URL: {problem}"))?))
+            }
+            None if self.tokens_only => {
+                eprintln!("auth: sessions live only in their tokens: a logout ends none elsewhere");
+                Ok(Arc::new(TokensOnly))
+            }
+            None => Err("nowhere to write sessions: set REDIS_URL to the store that the gateway \
+                 reads, or say --tokens-only"
+                .to_owned()),
+        }
+    }
+}
+
+fn small_file(path: &PathBuf) -> Result<Vec<u8>, String> {
+    let told = |problem: std::io::Error| format!("{}: {problem}", path.display());
+    if std::fs::metadata(path).map_err(told)?.len() > KEY_BYTES_MAX {
+        return Err(format!("{}: no key is larger than {KEY_BYTES_MAX} bytes", path.display()));
+    }
+    std::fs::read(path).map_err(told)
+}

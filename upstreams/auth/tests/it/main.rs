@@ -1,0 +1,9 @@
+//! The whole auth service, over real sockets, with a real Redis. One binary, one module per theme.
+#![allow(clippy::unwrap_used)]
+
+mod door;
+mod harness;
+mod keys;
+mod outage;
+mod program;
+mod session;
