@@ -31,9 +31,7 @@ impl Spent {
             let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else {
                 continue;
             };
-            let mut numbers = text
-                .split_whitespace()
-                .map(|word| word.parse().unwrap_or(0));
+            let mut numbers = text.split_whitespace().map(|word| word.parse().unwrap_or(0));
             let (busy_ns, waited_ns) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
             sum.busy_ns += busy_ns;
             if busy_ns > busiest_ns {
@@ -59,18 +57,11 @@ impl Machine {
         const TICK_NS: u64 = 10_000_000;
         let text = fs::read_to_string("/proc/stat")?;
         let line = text.lines().next().unwrap_or_default();
-        let ticks: Vec<u64> = line
-            .split_whitespace()
-            .skip(1)
-            .flat_map(str::parse)
-            .collect();
+        let ticks: Vec<u64> = line.split_whitespace().skip(1).flat_map(str::parse).collect();
         // user nice system idle iowait irq softirq steal
         let at = |index: usize| ticks.get(index).copied().unwrap_or(0) * TICK_NS;
         let busy_ns = [0, 1, 2, 5, 6].into_iter().map(at).sum();
-        Ok(Self {
-            busy_ns,
-            stolen_ns: at(7),
-        })
+        Ok(Self { busy_ns, stolen_ns: at(7) })
     }
 
     /// What was used since `earlier`.
@@ -86,13 +77,7 @@ impl Machine {
 /// Memory of process `id` that would be free if it ended, in KiB (proportional set size).
 pub fn memory_kib(id: u32) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Pss:"))
-        .unwrap_or_default();
-    let number = line
-        .split_whitespace()
-        .next()
-        .and_then(|word| word.parse().ok());
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or_default();
+    let number = line.split_whitespace().next().and_then(|word| word.parse().ok());
     number.ok_or_else(|| io::Error::other("smaps_rollup has no Pss line"))
 }

@@ -61,13 +61,8 @@ impl Bench {
     /// With real-time priority if this user may, else without (and the report says so).
     #[must_use]
     pub fn find(wanted: bool) -> Self {
-        let tried = Command::new("chrt")
-            .args(["--rr", "1", "true"])
-            .stderr(Stdio::null())
-            .status();
-        Self {
-            real_time: wanted && tried.is_ok_and(|status| status.success()),
-        }
+        let tried = Command::new("chrt").args(["--rr", "1", "true"]).stderr(Stdio::null()).status();
+        Self { real_time: wanted && tried.is_ok_and(|status| status.success()) }
     }
 
     /// Moves this process, which is the generator, to its core and priority.
@@ -79,9 +74,7 @@ impl Bench {
         }
         if self.real_time {
             let id = std::process::id().to_string();
-            Command::new("chrt")
-                .args(["--rr", "--pid", "1", &id])
-                .status()?;
+            Command::new("chrt").args(["--rr", "--pid", "1", &id]).status()?;
         }
         Ok(())
     }
@@ -103,18 +96,11 @@ impl Bench {
             None => command.args(["--cpu-list", &format!("0-{}", cores() - 1)]),
         };
         // These starters replace themselves, so the child's id is the program's.
-        let class = if self.real_time {
-            ["chrt", "--rr", "1"]
-        } else {
-            ["chrt", "--other", "0"]
-        };
+        let class = if self.real_time { ["chrt", "--rr", "1"] } else { ["chrt", "--other", "0"] };
         command.args(class).arg(program).args(arguments);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        let mut process = Process {
-            child: command.spawn()?,
-            address,
-        };
+        let mut process = Process { child: command.spawn()?, address };
         process.wait_until_ready(program)?;
         Ok(process)
     }
@@ -126,9 +112,7 @@ impl Process {
         while TcpStream::connect(self.address).is_err() {
             let name = program.display();
             if let Some(status) = self.child.try_wait()? {
-                return Err(io::Error::other(format!(
-                    "{name} ended while starting: {status}"
-                )));
+                return Err(io::Error::other(format!("{name} ended while starting: {status}")));
             }
             if nanos() > deadline {
                 return Err(io::Error::other(format!("{name} never listened")));
@@ -151,10 +135,7 @@ fn core(place: Place) -> Option<usize> {
 #[must_use]
 pub fn cores() -> usize {
     let list = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    list.lines()
-        .filter(|line| line.starts_with("processor"))
-        .count()
-        .max(1)
+    list.lines().filter(|line| line.starts_with("processor")).count().max(1)
 }
 
 /// An address of this host that nobody listens on.

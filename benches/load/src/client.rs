@@ -36,11 +36,7 @@ pub struct Answer {
 impl Client {
     /// Connects to `target`.
     pub fn connect(target: SocketAddr) -> io::Result<Self> {
-        Ok(Self {
-            stream: open(target)?,
-            target,
-            reconnections: 0,
-        })
+        Ok(Self { stream: open(target)?, target, reconnections: 0 })
     }
 
     /// How often the proxy said that it closes the connection.
@@ -74,10 +70,7 @@ impl Client {
                     self.stream = open(self.target)?;
                 }
                 let body = bytes.split_off(head.length);
-                return Ok(Answer {
-                    status: head.status,
-                    body,
-                });
+                return Ok(Answer { status: head.status, body });
             }
         }
     }

@@ -63,9 +63,7 @@ impl Score {
     /// quarter.
     pub fn ratio(&self, base: &Self, figure: impl Fn(&Slice) -> f64) -> [f64; 3] {
         let pairs = self.slices.iter().zip(&base.slices);
-        let mut ratios: Vec<f64> = pairs
-            .map(|(own, base)| figure(own) / figure(base))
-            .collect();
+        let mut ratios: Vec<f64> = pairs.map(|(own, base)| figure(own) / figure(base)).collect();
         ratios.sort_unstable_by(f64::total_cmp);
         let at = |quarter: usize| {
             let index = ratios.len().saturating_sub(1) * quarter / 4;
@@ -79,19 +77,13 @@ impl Score {
     pub fn quiet(&self, figure: impl Fn(&Slice) -> f64) -> f64 {
         let mut figures: Vec<f64> = self.slices.iter().map(figure).collect();
         figures.sort_unstable_by(f64::total_cmp);
-        figures
-            .get(figures.len().saturating_sub(1) / 4)
-            .copied()
-            .unwrap_or(f64::NAN)
+        figures.get(figures.len().saturating_sub(1) / 4).copied().unwrap_or(f64::NAN)
     }
 
     /// Requests that were not answered with 2xx.
     #[must_use]
     pub fn unanswered(&self) -> u64 {
-        self.slices
-            .iter()
-            .map(|slice| slice.outcome.failed + slice.outcome.refused)
-            .sum()
+        self.slices.iter().map(|slice| slice.outcome.failed + slice.outcome.refused).sum()
     }
 }
 
@@ -103,29 +95,16 @@ pub fn run(
     store: Option<&Store>,
     effort: Effort,
 ) -> io::Result<Vec<Score>> {
-    let new = |contender: &Contender<'_>| Score {
-        name: contender.name.clone(),
-        slices: Vec::new(),
-    };
+    let new =
+        |contender: &Contender<'_>| Score { name: contender.name.clone(), slices: Vec::new() };
     let mut scores: Vec<Score> = contenders.iter().map(new).collect();
     for round in 0..effort.rounds {
         for turn in 0..contenders.len() {
             // Forth, then back: a drift of the machine meets everybody alike.
-            let index = if round % 2 == 0 {
-                turn
-            } else {
-                contenders.len() - 1 - turn
-            };
+            let index = if round % 2 == 0 { turn } else { contenders.len() - 1 - turn };
             let contender = &contenders[index];
             let plan = plan(load, contender, effort, round as u64);
-            let slice = slice::run(
-                plan,
-                Cast {
-                    contender: contender.process,
-                    ours,
-                    store,
-                },
-            )?;
+            let slice = slice::run(plan, Cast { contender: contender.process, ours, store })?;
             scores[index].slices.push(slice);
         }
     }

@@ -91,18 +91,12 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
     fn new(plan: Plan<'a>, mark: F) -> io::Result<Self> {
         let poll = Poll::new()?;
         let open = |index| Link::open(plan.target, poll.registry(), Token(index));
-        let links = (0..plan.connections)
-            .map(open)
-            .collect::<io::Result<Vec<_>>>()?;
+        let links = (0..plan.connections).map(open).collect::<io::Result<Vec<_>>>()?;
         let start = nanos();
-        let arrivals = plan
-            .rate
-            .map(|rate| Arrivals::new(rate, plan.seed, start))
-            .transpose()?;
+        let arrivals = plan.rate.map(|rate| Arrivals::new(rate, plan.seed, start)).transpose()?;
         if let Some(arrivals) = &arrivals {
             let descriptor = arrivals.descriptor();
-            poll.registry()
-                .register(&mut SourceFd(&descriptor), TIMER, Interest::READABLE)?;
+            poll.registry().register(&mut SourceFd(&descriptor), TIMER, Interest::READABLE)?;
         }
         let begin = start + ns(plan.warm);
         Ok(Self {
@@ -192,10 +186,7 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
     fn ask(&mut self, index: usize, due: u64) -> io::Result<()> {
         let request = self.cursor % self.plan.requests.len();
         self.cursor += 1;
-        if self.links[index]
-            .ask(self.plan.requests, request, due)
-            .is_err()
-        {
+        if self.links[index].ask(self.plan.requests, request, due).is_err() {
             self.count_failure(due);
             self.replace(index)?;
         }

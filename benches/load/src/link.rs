@@ -114,9 +114,7 @@ impl Link {
     /// Whether these bytes complete the answer.
     fn take(&mut self, bytes: &[u8]) -> io::Result<bool> {
         if let Some(left) = self.body_left {
-            let left = left
-                .checked_sub(bytes.len())
-                .ok_or(ErrorKind::InvalidData)?;
+            let left = left.checked_sub(bytes.len()).ok_or(ErrorKind::InvalidData)?;
             self.body_left = Some(left);
             return Ok(left == 0);
         }
@@ -136,10 +134,7 @@ impl Link {
         };
         (self.status, self.closes) = (head.status, head.closes);
         let arrived = bytes.len() - head.length;
-        let left = head
-            .body
-            .checked_sub(arrived)
-            .ok_or(ErrorKind::InvalidData)?;
+        let left = head.body.checked_sub(arrived).ok_or(ErrorKind::InvalidData)?;
         self.body_left = Some(left);
         Ok(left == 0)
     }
@@ -147,8 +142,5 @@ impl Link {
 
 /// Nothing is wrong, it is only too early: no bytes yet, or the connection is still being made.
 fn is_early(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::WouldBlock | ErrorKind::NotConnected
-    )
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected)
 }

@@ -74,9 +74,5 @@ fn build(arguments: &Arguments) -> io::Result<()> {
     }
     stage::build(&["load", "floor"], &[])?;
     // Apart, so that the floor's features stay its own.
-    if arguments.gateway.is_none() {
-        stage::build(&["streamgate"], &[])
-    } else {
-        Ok(())
-    }
+    if arguments.gateway.is_none() { stage::build(&["streamgate"], &[]) } else { Ok(()) }
 }

@@ -54,39 +54,25 @@ impl Shelf {
             (name, &*response("200 OK", &body).leak())
         };
         let bodies = BODIES.into_iter().map(stock).collect();
-        Self {
-            bodies,
-            missing: response("404 Not Found", b"no such body\n").leak(),
-        }
+        Self { bodies, missing: response("404 Not Found", b"no such body\n").leak() }
     }
 
     fn answer(&self, head: &[u8]) -> Cow<'static, [u8]> {
         let target = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-        let path = target
-            .split(|byte| *byte == b'?')
-            .next()
-            .unwrap_or_default();
+        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         if name == b"echo" {
             // The request as it arrived: what the proxy really sent upstream.
             return Cow::Owned(response("200 OK", head));
         }
-        let found = self
-            .bodies
-            .iter()
-            .find(|(known, _)| known.as_bytes() == name);
+        let found = self.bodies.iter().find(|(known, _)| known.as_bytes() == name);
         Cow::Borrowed(found.map_or(self.missing, |(_, answer)| answer))
     }
 }
 
 impl Link {
     fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            request: Vec::new(),
-            answer: Cow::Borrowed(&[]),
-            sent: 0,
-        }
+        Self { stream, request: Vec::new(), answer: Cow::Borrowed(&[]), sent: 0 }
     }
 
     /// Does what can be done without waiting. An error ends the connection.
@@ -121,11 +107,7 @@ impl Link {
         self.request.extend_from_slice(bytes);
         let Some(end) = end_of_head(&self.request) else {
             let too_long = self.request.len() > REQUEST_MAX_BYTES;
-            return if too_long {
-                Err(ErrorKind::InvalidData.into())
-            } else {
-                Ok(())
-            };
+            return if too_long { Err(ErrorKind::InvalidData.into()) } else { Ok(()) };
         };
         self.answer = shelf.answer(&self.request[..end + 4]);
         self.sent = 0;
@@ -139,8 +121,7 @@ pub fn run(listen: SocketAddr) -> io::Result<()> {
     let shelf = Shelf::new();
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(listen)?;
-    poll.registry()
-        .register(&mut listener, ACCEPT, Interest::READABLE)?;
+    poll.registry().register(&mut listener, ACCEPT, Interest::READABLE)?;
     let mut events = Events::with_capacity(EVENTS_PER_POLL);
     let mut links: Vec<Option<Link>> = Vec::new();
     let mut free = Vec::new();

@@ -27,13 +27,7 @@ impl Arrivals {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK)?;
         let random = SmallRng::seed_from_u64(seed);
         let gap_ns = 1e9 / rate;
-        let arrivals = Self {
-            timer,
-            random,
-            gap_ns,
-            next: start,
-            due: VecDeque::new(),
-        };
+        let arrivals = Self { timer, random, gap_ns, next: start, due: VecDeque::new() };
         arrivals.arm()?;
         Ok(arrivals)
     }
@@ -75,10 +69,7 @@ impl Arrivals {
 
     fn arm(&self) -> io::Result<()> {
         let at = TimeSpec::from_duration(Duration::from_nanos(self.next));
-        self.timer.set(
-            Expiration::OneShot(at),
-            TimerSetTimeFlags::TFD_TIMER_ABSTIME,
-        )?;
+        self.timer.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
         Ok(())
     }
 }

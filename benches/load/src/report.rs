@@ -41,8 +41,7 @@ pub fn latencies(load: &Load, scores: &[Score]) {
     for score in scores {
         let at = |share: f64| {
             let all = score.slices.iter().map(|slice| &slice.outcome.latencies_ns);
-            all.map(|sorted| quantile(sorted, share) as f64 / 1e3)
-                .collect::<Vec<_>>()
+            all.map(|sorted| quantile(sorted, share) as f64 / 1e3).collect::<Vec<_>>()
         };
         let best = at(0.99).into_iter().fold(f64::INFINITY, f64::min);
         println!(
@@ -92,10 +91,7 @@ pub fn idle(title: &str, weighed: &[(&str, Idle)]) {
 pub fn place(real_time: bool) {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
-    let model = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .unwrap_or("?");
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("?");
     let kernel = read("/proc/sys/kernel/osrelease");
     let class = if real_time { "real-time" } else { "ordinary" };
     println!(

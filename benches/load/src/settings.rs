@@ -33,11 +33,7 @@ const fn variant(
     program: &'static str,
     flags: &'static [&'static str],
 ) -> Variant {
-    Variant {
-        name,
-        program,
-        flags,
-    }
+    Variant { name, program, flags }
 }
 
 const DEFAULT: Variant = variant("default", "floor", &[]);
@@ -54,40 +50,16 @@ const ALLOCATORS: &[Variant] = &[
 
 const READ_BUFFERS: &[Variant] = &[
     variant("64k (default)", "floor-mimalloc", &["--no-steal"]),
-    variant(
-        "16k",
-        "floor-mimalloc",
-        &["--no-steal", "--read-buffer", "16384"],
-    ),
-    variant(
-        "8k",
-        "floor-mimalloc",
-        &["--no-steal", "--read-buffer", "8192"],
-    ),
-    variant(
-        "4k",
-        "floor-mimalloc",
-        &["--no-steal", "--read-buffer", "4096"],
-    ),
-    variant(
-        "2k",
-        "floor-mimalloc",
-        &["--no-steal", "--read-buffer", "2048"],
-    ),
+    variant("16k", "floor-mimalloc", &["--no-steal", "--read-buffer", "16384"]),
+    variant("8k", "floor-mimalloc", &["--no-steal", "--read-buffer", "8192"]),
+    variant("4k", "floor-mimalloc", &["--no-steal", "--read-buffer", "4096"]),
+    variant("2k", "floor-mimalloc", &["--no-steal", "--read-buffer", "2048"]),
     variant("0", "floor-mimalloc", &["--no-steal", "--read-buffer", "0"]),
 ];
 
 const WRITE_BUFFERS: &[Variant] = &[
-    variant(
-        "1460 (default)",
-        "floor-mimalloc",
-        &["--no-steal", "--read-buffer", "0"],
-    ),
-    variant(
-        "0",
-        "floor-mimalloc",
-        &["--no-steal", "--read-buffer", "0", "--write-buffer", "0"],
-    ),
+    variant("1460 (default)", "floor-mimalloc", &["--no-steal", "--read-buffer", "0"]),
+    variant("0", "floor-mimalloc", &["--no-steal", "--read-buffer", "0", "--write-buffer", "0"]),
     variant(
         "4k",
         "floor-mimalloc",
@@ -96,32 +68,18 @@ const WRITE_BUFFERS: &[Variant] = &[
     variant(
         "16k",
         "floor-mimalloc",
-        &[
-            "--no-steal",
-            "--read-buffer",
-            "0",
-            "--write-buffer",
-            "16384",
-        ],
+        &["--no-steal", "--read-buffer", "0", "--write-buffer", "16384"],
     ),
 ];
 
 const HABITS: &[Variant] = &[
-    variant(
-        "mimalloc no-steal read 0",
-        "floor-mimalloc",
-        &["--no-steal", "--read-buffer", "0"],
-    ),
+    variant("mimalloc no-steal read 0", "floor-mimalloc", &["--no-steal", "--read-buffer", "0"]),
     variant(
         "+ pool 1024",
         "floor-mimalloc",
         &["--no-steal", "--read-buffer", "0", "--pool", "1024"],
     ),
-    variant(
-        "+ pool 16",
-        "floor-mimalloc",
-        &["--no-steal", "--read-buffer", "0", "--pool", "16"],
-    ),
+    variant("+ pool 16", "floor-mimalloc", &["--no-steal", "--read-buffer", "0", "--pool", "16"]),
     variant(
         "+ peer template",
         "floor-mimalloc",
@@ -135,11 +93,7 @@ const HABITS: &[Variant] = &[
 ];
 
 const TIMEOUTS: &[Variant] = &[
-    variant(
-        "mimalloc no-steal read 0",
-        "floor-mimalloc",
-        &["--no-steal", "--read-buffer", "0"],
-    ),
+    variant("mimalloc no-steal read 0", "floor-mimalloc", &["--no-steal", "--read-buffer", "0"]),
     variant(
         "+ keepalive 60 s",
         "floor-mimalloc",
@@ -153,60 +107,28 @@ const TIMEOUTS: &[Variant] = &[
     variant(
         "+ peer connect",
         "floor-mimalloc",
-        &[
-            "--no-steal",
-            "--read-buffer",
-            "0",
-            "--peer-timeouts",
-            "connect",
-        ],
+        &["--no-steal", "--read-buffer", "0", "--peer-timeouts", "connect"],
     ),
     variant(
         "+ peer read",
         "floor-mimalloc",
-        &[
-            "--no-steal",
-            "--read-buffer",
-            "0",
-            "--peer-timeouts",
-            "read",
-        ],
+        &["--no-steal", "--read-buffer", "0", "--peer-timeouts", "read"],
     ),
     variant(
         "+ peer write",
         "floor-mimalloc",
-        &[
-            "--no-steal",
-            "--read-buffer",
-            "0",
-            "--peer-timeouts",
-            "write",
-        ],
+        &["--no-steal", "--read-buffer", "0", "--peer-timeouts", "write"],
     ),
     variant(
         "+ peer idle",
         "floor-mimalloc",
-        &[
-            "--no-steal",
-            "--read-buffer",
-            "0",
-            "--peer-timeouts",
-            "idle",
-        ],
+        &["--no-steal", "--read-buffer", "0", "--peer-timeouts", "idle"],
     ),
 ];
 
 const FRUGAL: &[Variant] = &[
-    variant(
-        "mimalloc no-steal read 0",
-        "floor-mimalloc",
-        &["--no-steal", "--read-buffer", "0"],
-    ),
-    variant(
-        "frugal, read 0",
-        "floor-mimalloc",
-        &["--no-steal", "--read-buffer", "0", "--frugal"],
-    ),
+    variant("mimalloc no-steal read 0", "floor-mimalloc", &["--no-steal", "--read-buffer", "0"]),
+    variant("frugal, read 0", "floor-mimalloc", &["--no-steal", "--read-buffer", "0", "--frugal"]),
     variant(
         "frugal, read 1k",
         "floor-mimalloc",
@@ -244,12 +166,5 @@ const fn family(
     paths: &'static [&'static str],
     variants: &'static [Variant],
 ) -> Family {
-    Family {
-        name,
-        threads,
-        paths,
-        reconnect: false,
-        headers: "",
-        variants,
-    }
+    Family { name, threads, paths, reconnect: false, headers: "", variants }
 }

@@ -57,16 +57,8 @@ impl Cast<'_> {
         for id in self.ours.iter().filter(|id| **id != self.contender.id()) {
             ours_ns += Spent::of(*id)?.busy_ns;
         }
-        let commands = self
-            .store
-            .map_or_else(|| Ok(Commands::new()), Store::commands)?;
-        Ok(Reading {
-            at: nanos(),
-            contender,
-            ours_ns,
-            machine: Machine::now()?,
-            commands,
-        })
+        let commands = self.store.map_or_else(|| Ok(Commands::new()), Store::commands)?;
+        Ok(Reading { at: nanos(), contender, ours_ns, machine: Machine::now()?, commands })
     }
 }
 

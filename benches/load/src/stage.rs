@@ -42,11 +42,7 @@ pub fn build(packages: &[&str], features: &[&str]) -> io::Result<()> {
         command.args(["--features", feature]);
     }
     let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(io::Error::other("the build failed"))
-    }
+    if status.success() { Ok(()) } else { Err(io::Error::other("the build failed")) }
 }
 
 impl Stage {
@@ -59,13 +55,7 @@ impl Stage {
         let program = programs.join("origin");
         let origin = bench.start(&program, &[address.to_string()], &[], Place::World, address)?;
         let store = Store::start(bench)?;
-        Ok(Self {
-            bench,
-            programs,
-            folder,
-            origin,
-            store,
-        })
+        Ok(Self { bench, programs, folder, origin, store })
     }
 
     /// Starts a bare proxy: `program` is which build of it.
@@ -74,23 +64,13 @@ impl Stage {
         let mut words = vec![address.to_string(), self.origin.address.to_string()];
         words.extend(flags.iter().map(ToString::to_string));
         words.extend(["--threads".to_owned(), threads.to_string()]);
-        self.bench.start(
-            &self.programs.join(program),
-            &words,
-            &[],
-            place(threads),
-            address,
-        )
+        self.bench.start(&self.programs.join(program), &words, &[], place(threads), address)
     }
 
     /// Starts the gateway.
     pub fn gateway(&self, program: &Path, workers: usize) -> io::Result<Process> {
         let store: SocketAddr = self.store.process.address;
-        let wiring = Wiring {
-            origin: self.origin.address,
-            store,
-            workers,
-        };
+        let wiring = Wiring { origin: self.origin.address, store, workers };
         gateway::start(self.bench, program, &self.folder, &wiring, place(workers))
     }
 
@@ -98,9 +78,7 @@ impl Stage {
     #[must_use]
     pub fn cast(&self, contenders: &[&Process]) -> Vec<u32> {
         let own = [self.origin.id(), self.store.process.id()];
-        own.into_iter()
-            .chain(contenders.iter().map(|process| process.id()))
-            .collect()
+        own.into_iter().chain(contenders.iter().map(|process| process.id())).collect()
     }
 }
 
@@ -113,9 +91,5 @@ impl Drop for Stage {
 
 /// One worker has a core to itself; more of them go where the scheduler wants them.
 fn place(workers: usize) -> Place {
-    if workers > 1 {
-        Place::Anywhere
-    } else {
-        Place::Contender
-    }
+    if workers > 1 { Place::Anywhere } else { Place::Contender }
 }

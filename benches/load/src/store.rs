@@ -22,16 +22,7 @@ impl Store {
     pub fn start(bench: Bench) -> io::Result<Self> {
         let address = free_address()?;
         let port = address.port().to_string();
-        let words = [
-            "--port",
-            &port,
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ];
+        let words = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
         let words = words.map(ToOwned::to_owned);
         let program = Path::new("redis-server");
         let process = bench.start(program, &words, &[], Place::World, address)?;
@@ -49,11 +40,7 @@ impl Store {
         let mut text = vec![0; size.map_err(|_| io::Error::other("INFO without a size"))?];
         reader.read_exact(&mut text)?;
         let text = String::from_utf8_lossy(&text);
-        Ok(text
-            .lines()
-            .filter_map(calls)
-            .filter(|(name, _)| name != "info")
-            .collect())
+        Ok(text.lines().filter_map(calls).filter(|(name, _)| name != "info").collect())
     }
 }
 
@@ -66,8 +53,5 @@ fn calls(line: &str) -> Option<(String, u64)> {
 /// How many calls there were between two readings.
 #[must_use]
 pub fn calls_between(earlier: &Commands, later: &Commands) -> u64 {
-    later
-        .values()
-        .sum::<u64>()
-        .saturating_sub(earlier.values().sum())
+    later.values().sum::<u64>().saturating_sub(earlier.values().sum())
 }

@@ -58,14 +58,8 @@ pub fn cookie(token: &str) -> String {
 }
 
 fn mint(account: &str, session: &str, exp: u64, secret: &str) -> String {
-    let claims = Claims {
-        iss: ISSUER,
-        aud: AUDIENCE,
-        sub: account,
-        sid: session,
-        iat: exp - 7200,
-        exp,
-    };
+    let claims =
+        Claims { iss: ISSUER, aud: AUDIENCE, sub: account, sid: session, iat: exp - 7200, exp };
     let key = EncodingKey::from_secret(secret.as_bytes());
     encode(&Header::new(Algorithm::HS256), &claims, &key).expect("these claims are JSON")
 }

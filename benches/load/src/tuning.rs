@@ -27,11 +27,7 @@ fn compare(stage: &Stage, effort: Effort, family: &Family, path: &str) -> io::Re
     let enter = |(process, variant): (_, &crate::settings::Variant)| {
         let process: &crate::bench::Process = process;
         let requests = vec![wire::get(process.address, path, family.headers)];
-        Contender {
-            name: variant.name.to_owned(),
-            process,
-            requests,
-        }
+        Contender { name: variant.name.to_owned(), process, requests }
     };
     let contenders: Vec<_> = processes.iter().zip(variants).map(enter).collect();
     let load = Load {

@@ -27,15 +27,7 @@ struct Scenario {
 }
 
 const fn scenario(name: &'static str, title: &'static str, path: &'static str) -> Scenario {
-    Scenario {
-        name,
-        title,
-        path,
-        accounts: 0,
-        rate: None,
-        reconnect: false,
-        workers: 1,
-    }
+    Scenario { name, title, path, accounts: 0, rate: None, reconnect: false, workers: 1 }
 }
 
 const SESSION: &str = "/session/64b";
@@ -49,25 +41,14 @@ const SCENARIOS: &[Scenario] = &[
         accounts: ACCOUNTS,
         ..scenario("session", "session (HS256, remembered), 64 B", SESSION)
     },
+    Scenario { accounts: ACCOUNTS, ..scenario("lease", "session and live lease, 64 B", LEASE) },
     Scenario {
         accounts: ACCOUNTS,
-        ..scenario("lease", "session and live lease, 64 B", LEASE)
-    },
-    Scenario {
-        accounts: ACCOUNTS,
-        ..scenario(
-            "lease-segment",
-            "session and live lease, 64 KiB",
-            "/lease/64k",
-        )
+        ..scenario("lease-segment", "session and live lease, 64 KiB", "/lease/64k")
     },
     Scenario {
         reconnect: true,
-        ..scenario(
-            "reconnect",
-            "plain route, a new connection per request, 64 B",
-            "/plain/64b",
-        )
+        ..scenario("reconnect", "plain route, a new connection per request, 64 B", "/plain/64b")
     },
     Scenario {
         rate: Some(4000.0),
@@ -76,11 +57,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         rate: Some(3000.0),
         accounts: 1000,
-        ..scenario(
-            "lease-latency",
-            "session and live lease, 64 B, 3,000/s",
-            LEASE,
-        )
+        ..scenario("lease-latency", "session and live lease, 64 B, 3,000/s", LEASE)
     },
     Scenario {
         workers: 2,
@@ -89,11 +66,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         workers: 2,
         accounts: ACCOUNTS,
-        ..scenario(
-            "lease-two",
-            "session and live lease, 64 B, two workers",
-            LEASE,
-        )
+        ..scenario("lease-two", "session and live lease, 64 B, two workers", LEASE)
     },
 ];
 
@@ -119,11 +92,7 @@ pub fn run(stage: &Stage, gateway: &Path, effort: Effort, only: &[String]) -> io
             play(stage, scenario, &floor, &gateway, effort)?;
         }
     }
-    if wanted("waiting") {
-        waiting(stage, gateway)
-    } else {
-        Ok(())
-    }
+    if wanted("waiting") { waiting(stage, gateway) } else { Ok(()) }
 }
 
 fn play(
@@ -136,11 +105,7 @@ fn play(
     eprintln!("{}", scenario.name);
     let enter = |name: &str, process| {
         let requests = requests(scenario, process);
-        Contender {
-            name: name.to_owned(),
-            process,
-            requests,
-        }
+        Contender { name: name.to_owned(), process, requests }
     };
     let contenders = [enter("floor", floor), enter("streamgate", gateway)];
     if scenario.accounts > 0 {
@@ -164,18 +129,10 @@ fn play(
 fn requests(scenario: &Scenario, process: &Process) -> Vec<Vec<u8>> {
     let ask = |headers: &str| wire::get(process.address, scenario.path, headers);
     if scenario.accounts == 0 {
-        return vec![ask(if scenario.reconnect {
-            "Connection: close\r\n"
-        } else {
-            ""
-        })];
+        return vec![ask(if scenario.reconnect { "Connection: close\r\n" } else { "" })];
     }
-    let of = |number: usize| {
-        ask(&cookie(&good(
-            &format!("viewer-{number}"),
-            &format!("s{number}"),
-        )))
-    };
+    let of =
+        |number: usize| ask(&cookie(&good(&format!("viewer-{number}"), &format!("s{number}"))));
     (0..scenario.accounts).map(of).collect()
 }
 
@@ -186,9 +143,7 @@ fn meet(contender: &Contender<'_>) -> io::Result<()> {
         let status = client.ask(request)?.status;
         if status != 200 {
             let name = &contender.name;
-            return Err(io::Error::other(format!(
-                "{name} answered an account with {status}"
-            )));
+            return Err(io::Error::other(format!("{name} answered an account with {status}")));
         }
     }
     Ok(())

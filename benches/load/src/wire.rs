@@ -27,28 +27,17 @@ impl Head {
     /// The head at the start of `bytes`; `None` until it is complete.
     pub fn parse(bytes: &[u8]) -> Result<Option<Self>, Unreadable> {
         let Some(end) = end_of_head(bytes) else {
-            return if bytes.len() > HEAD_MAX_BYTES {
-                Err(Unreadable)
-            } else {
-                Ok(None)
-            };
+            return if bytes.len() > HEAD_MAX_BYTES { Err(Unreadable) } else { Ok(None) };
         };
         let status = bytes.get(9..12).and_then(digits).ok_or(Unreadable)?;
         let status = u16::try_from(status).map_err(|_| Unreadable)?;
         let body = match status {
             204 | 304 => 0,
-            _ => field(&bytes[..end], b"content-length:")
-                .and_then(digits)
-                .ok_or(Unreadable)?,
+            _ => field(&bytes[..end], b"content-length:").and_then(digits).ok_or(Unreadable)?,
         };
         let connection = field(&bytes[..end], b"connection:").unwrap_or_default();
         let closes = connection.eq_ignore_ascii_case(b"close");
-        Ok(Some(Self {
-            status,
-            length: end + 4,
-            body,
-            closes,
-        }))
+        Ok(Some(Self { status, length: end + 4, body, closes }))
     }
 }
 
@@ -85,28 +74,15 @@ mod tests {
         let whole = b"HTTP/1.1 200 OK\r\nDate: x\r\ncontent-LENGTH: 64\r\n\r\nbody";
         assert_eq!(Head::parse(&whole[..40]), Ok(None));
         let (status, length, body, closes) = (200, whole.len() - 4, 64, false);
-        let head = Head {
-            status,
-            length,
-            body,
-            closes,
-        };
+        let head = Head { status, length, body, closes };
         assert_eq!(Head::parse(whole), Ok(Some(head)));
     }
 
     #[test]
     fn a_head_without_a_length_is_refused_unless_it_has_no_body() {
-        assert_eq!(
-            Head::parse(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n"),
-            Err(Unreadable)
-        );
+        assert_eq!(Head::parse(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n"), Err(Unreadable));
         let (status, length, body, closes) = (204, 46, 0, true);
-        let head = Head {
-            status,
-            length,
-            body,
-            closes,
-        };
+        let head = Head { status, length, body, closes };
         let bytes = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
         assert_eq!(Head::parse(bytes), Ok(Some(head)));
     }
