@@ -339,7 +339,10 @@ impl State {
 }
 
 fn cut(text: &str, chars_max: usize) -> Box<str> {
-    let end = text.char_indices().nth(chars_max).map_or(text.len(), |(at, _)| at);
+    let end = text
+        .char_indices()
+        .nth(chars_max)
+        .map_or(text.len(), |(at, _)| at);
     text[..end].into()
 }
 

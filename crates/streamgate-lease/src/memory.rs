@@ -40,7 +40,10 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self { clock: Clock::new(), shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+        Self {
+            clock: Clock::new(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+        }
     }
 
     /// Decides one thing about one holder, under its shard's lock.
@@ -59,7 +62,11 @@ impl MemoryStore {
     fn peek<T: Default>(&self, holder: &Holder, decide: impl FnOnce(&mut Account, u64) -> T) -> T {
         let mut shard = self.shards[holder.spread() % SHARDS].lock();
         let now = self.clock.unix_ms();
-        shard.accounts.get_mut(holder).map(|account| decide(account, now)).unwrap_or_default()
+        shard
+            .accounts
+            .get_mut(holder)
+            .map(|account| decide(account, now))
+            .unwrap_or_default()
     }
 }
 
@@ -87,7 +94,9 @@ impl Default for MemoryStore {
 #[async_trait]
 impl LeaseStore for MemoryStore {
     async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError> {
-        self.with(&claim.holder, |account, now| account.acquire(claim, timing, now))
+        self.with(&claim.holder, |account, now| {
+            account.acquire(claim, timing, now)
+        })
     }
 
     async fn renew(
@@ -96,16 +105,10 @@ impl LeaseStore for MemoryStore {
         timing: &Timing,
     ) -> Result<Vec<Option<Duration>>, StoreError> {
         let renew = |slot: &Slot| {
-<<<<<<< HEAD
-            let moved =
-                self.peek(&slot.holder, |account, now| account.renew(&slot.id, timing, now));
-            moved.then_some(timing.ttl())
-=======
             let moved = self.peek(&slot.holder, |account, now| {
                 account.renew(slot, timing, now)
             });
             moved.then_some(timing.ttl().saturating_sub(slot.silent_for))
->>>>>>> 9e2f51eacb625d7c53ddec1414dfa7e01f593b15
         };
         Ok(slots.iter().map(renew).collect())
     }

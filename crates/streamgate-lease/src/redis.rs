@@ -108,7 +108,10 @@ impl RedisStore {
 impl Keys {
     fn of(holder: &Holder) -> Self {
         let stem = format!("sg:{{{:04x}}}:{holder}", holder.bucket());
-        Self { leases: format!("{stem}:l"), records: format!("{stem}:m") }
+        Self {
+            leases: format!("{stem}:l"),
+            records: format!("{stem}:m"),
+        }
     }
 }
 
@@ -142,11 +145,22 @@ fn acquire_words(claim: &Claim, timing: &Timing) -> Vec<String> {
 fn renew_one(pipeline: &mut Pipeline, slot: &Slot, timing: &Timing, expiry: u64) {
     let keys = Keys::of(&slot.holder);
     let (leases_ttl, records_ttl) = key_ttls(timing);
-    pipeline.cmd("ZADD").arg(&keys.leases).arg(&["XX", "GT", "CH"]);
+    pipeline
+        .cmd("ZADD")
+        .arg(&keys.leases)
+        .arg(&["XX", "GT", "CH"]);
     pipeline.arg(expiry).arg(slot.id.to_string());
-    pipeline.cmd("PEXPIRE").arg(&keys.leases).arg(leases_ttl).arg("GT");
+    pipeline
+        .cmd("PEXPIRE")
+        .arg(&keys.leases)
+        .arg(leases_ttl)
+        .arg("GT");
     if slot.keep_about {
-        pipeline.cmd("PEXPIRE").arg(&keys.records).arg(records_ttl).arg("GT");
+        pipeline
+            .cmd("PEXPIRE")
+            .arg(&keys.records)
+            .arg(records_ttl)
+            .arg("GT");
     }
 }
 
@@ -161,7 +175,9 @@ impl LeaseStore for RedisStore {
     async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError> {
         let keys = Keys::of(&claim.holder);
         let mut invocation = self.acquire.key(keys.leases);
-        invocation.key(keys.records).arg(acquire_words(claim, timing));
+        invocation
+            .key(keys.records)
+            .arg(acquire_words(claim, timing));
         let sent = Instant::now();
         let reply = self.heard(self.link.invoke(&invocation).await)?;
         self.clock.learn(reply::time_of(&reply), sent);
@@ -175,17 +191,18 @@ impl LeaseStore for RedisStore {
     ) -> Vec<Result<Answer, StoreError>> {
         let mut pipeline = pipe();
         // A server that has restarted knows no script; in a pipeline there is no second try.
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(include_str!("redis/acquire.lua"));
+        pipeline
+            .cmd("SCRIPT")
+            .arg("LOAD")
+            .arg(include_str!("redis/acquire.lua"));
         for claim in claims {
             let keys = Keys::of(&claim.holder);
             let evalsha = pipeline.cmd("EVALSHA").arg(self.acquire.get_hash()).arg(2);
-            evalsha.arg(keys.leases).arg(keys.records).arg(acquire_words(claim, timing));
+            evalsha
+                .arg(keys.leases)
+                .arg(keys.records)
+                .arg(acquire_words(claim, timing));
         }
-<<<<<<< HEAD
-        let values = self.heard(self.link.pipeline(&pipeline).await)?;
-        let answers = claims.iter().zip(values.iter().skip(1));
-        answers.map(|(claim, value)| reply::answer(value, claim.limit)).collect()
-=======
         match self.heard(self.link.pipeline(&pipeline).await) {
             Ok(values) => {
                 let answers = claims.iter().zip(values.iter().skip(1));
@@ -195,7 +212,6 @@ impl LeaseStore for RedisStore {
             }
             Err(error) => vec![Err(error); claims.len()],
         }
->>>>>>> 9e2f51eacb625d7c53ddec1414dfa7e01f593b15
     }
 
     async fn renew(
@@ -214,12 +230,6 @@ impl LeaseStore for RedisStore {
         let sent = Instant::now();
         let values = self.heard(self.link.pipeline(&pipeline).await)?;
         let mut values = values.iter();
-<<<<<<< HEAD
-        self.clock.learn(values.next().and_then(reply::server_time), sent);
-        let moved = reply::moved(values, slots)?;
-        let expires_in = timing.ttl().saturating_sub(clock.doubt());
-        Ok(moved.into_iter().map(|moved| moved.then_some(expires_in)).collect())
-=======
         self.clock
             .learn(values.next().and_then(reply::server_time), sent);
         let moved = reply::moved(values, slots);
@@ -228,7 +238,6 @@ impl LeaseStore for RedisStore {
         Ok(renewed
             .map(|(slot, moved)| moved.then(|| believed(slot)))
             .collect())
->>>>>>> 9e2f51eacb625d7c53ddec1414dfa7e01f593b15
     }
 
     async fn release(
@@ -263,7 +272,10 @@ impl LeaseStore for RedisStore {
     ) -> Result<bool, StoreError> {
         let keys = Keys::of(holder);
         let mut invocation = self.declare.key(keys.leases);
-        invocation.key(keys.records).arg(id.to_string()).arg(u8::from(state == State::Paused));
+        invocation
+            .key(keys.records)
+            .arg(id.to_string())
+            .arg(u8::from(state == State::Paused));
         reply::flag(&self.link.invoke(&invocation).await?)
     }
 }

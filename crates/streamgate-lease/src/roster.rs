@@ -81,14 +81,10 @@ impl Roster {
     /// How it ended, if this node knows for sure that it has.
     pub(crate) fn ending(&self, holder: &Holder, id: &LeaseId) -> Option<Ending> {
         let now = self.clock.now_ms();
-<<<<<<< HEAD
-        self.shard(holder).lock().find(holder, id).and_then(|entry| entry.ending(now))
-=======
         self.shard(holder)
             .lock()
             .find(holder, id)
             .and_then(|entry| entry.ending_for_sure(now))
->>>>>>> 9e2f51eacb625d7c53ddec1414dfa7e01f593b15
     }
 
     /// Writes down what the store admitted. `asked_at` is from before it was asked.
@@ -133,7 +129,9 @@ impl Roster {
     pub(crate) fn end(&self, holder: &Holder, id: &LeaseId, why: Ending, lasts: Duration) {
         let now = self.clock.now_ms();
         let mut shard = self.shard(holder).lock();
-        shard.alter(holder, id, |entry| entry.end(why, now, lasts.min(ENDING_KEPT_MAX)));
+        shard.alter(holder, id, |entry| {
+            entry.end(why, now, lasts.min(ENDING_KEPT_MAX))
+        });
     }
 
     /// Its own player stopped it. A reusable id may play again; it is only noted for a moment, so
@@ -142,7 +140,11 @@ impl Roster {
         let now = self.clock.now_ms();
         let mut shard = self.shard(holder).lock();
         shard.alter(holder, id, |entry| {
-            let lasts = if entry.reusable { RELEASE_NOTED } else { ENDING_KEPT_MAX };
+            let lasts = if entry.reusable {
+                RELEASE_NOTED
+            } else {
+                ENDING_KEPT_MAX
+            };
             entry.end(Ending::Released, now, lasts.min(self.timing.tombstone()));
         });
     }
@@ -151,7 +153,9 @@ impl Roster {
     pub(crate) fn terminate(&self, holder: &Holder, id: &LeaseId) -> bool {
         let now = self.clock.now_ms();
         let mut shard = self.shard(holder).lock();
-        let was_live = shard.find(holder, id).is_some_and(|entry| entry.is_live(now));
+        let was_live = shard
+            .find(holder, id)
+            .is_some_and(|entry| entry.is_live(now));
         shard.end(holder, id, Ending::Terminated, now, &self.timing);
         was_live
     }
@@ -214,7 +218,10 @@ impl Roster {
 
 impl Shard {
     fn find(&mut self, holder: &Holder, id: &LeaseId) -> Option<&mut Entry> {
-        self.holders.get_mut(holder)?.iter_mut().find(|entry| entry.id == *id)
+        self.holders
+            .get_mut(holder)?
+            .iter_mut()
+            .find(|entry| entry.id == *id)
     }
 
     /// Changes an entry and keeps the count of provisional ones true.

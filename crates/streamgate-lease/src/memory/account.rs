@@ -66,7 +66,10 @@ impl Account {
             Some(room) => {
                 self.clear_away(&room, timing, now);
                 self.seat(claim, expires_at, now);
-                Answer::Held(Admitted { is_new: true, ..self.held(claim, now, now, room) })
+                Answer::Held(Admitted {
+                    is_new: true,
+                    ..self.held(claim, now, now, room)
+                })
             }
         }
     }
@@ -117,17 +120,12 @@ impl Account {
     }
 
     pub(super) fn list(&self, now: u64) -> Vec<Live> {
-<<<<<<< HEAD
-        let mut live: Vec<_> = self.slots.iter().filter_map(|slot| slot.live(now)).collect();
-        live.sort_by_cached_key(|live| (live.started_at, live.id.to_string()));
-=======
         let mut live: Vec<_> = self
             .slots
             .iter()
             .filter_map(|slot| slot.live(now))
             .collect();
         live.sort_by(Live::by_age);
->>>>>>> 9e2f51eacb625d7c53ddec1414dfa7e01f593b15
         live
     }
 
@@ -138,7 +136,10 @@ impl Account {
     }
 
     fn tombstone(&self, id: &LeaseId, now: u64) -> Option<Tombstone> {
-        self.tombstones.iter().find(|stone| stone.id == *id && now < stone.until).copied()
+        self.tombstones
+            .iter()
+            .find(|stone| stone.id == *id && now < stone.until)
+            .copied()
     }
 
     /// An expired slot is free for others. What is known of it stays, in case it comes back.
@@ -160,7 +161,9 @@ impl Account {
 
     fn first_expiry(&self, now: u64) -> Duration {
         let first = self.slots.iter().filter_map(|slot| slot.expires_at).min();
-        first.map_or(Duration::ZERO, |at| Duration::from_millis(at.saturating_sub(now)))
+        first.map_or(Duration::ZERO, |at| {
+            Duration::from_millis(at.saturating_sub(now))
+        })
     }
 
     fn clear_away(&mut self, room: &Room, timing: &Timing, now: u64) {
@@ -199,7 +202,12 @@ impl Account {
     fn bury(&mut self, at: usize, why: Ending, timing: &Timing, now: u64) {
         let slot = self.slots.swap_remove(at);
         let until = now + millis(timing.tombstone_of(slot.reusable));
-        self.tombstones.push(Tombstone { id: slot.id, why, until, reusable: slot.reusable });
+        self.tombstones.push(Tombstone {
+            id: slot.id,
+            why,
+            until,
+            reusable: slot.reusable,
+        });
     }
 
     fn forget_the_dead(&mut self, now: u64) {
@@ -210,8 +218,10 @@ impl Account {
         self.slots.retain(|slot| slot.expires_at.is_some());
         self.tombstones.retain(|stone| now < stone.until);
         if TOMBSTONES_MAX < self.tombstones.len() {
-            self.tombstones.sort_by_key(|stone| (stone.why != Ending::Released, stone.until));
-            self.tombstones.drain(..self.tombstones.len() - TOMBSTONES_MAX);
+            self.tombstones
+                .sort_by_key(|stone| (stone.why != Ending::Released, stone.until));
+            self.tombstones
+                .drain(..self.tombstones.len() - TOMBSTONES_MAX);
         }
     }
 
@@ -252,7 +262,11 @@ impl Seated {
             about: self.about.clone(),
             started_at: self.started_at,
             expires_in: Duration::from_millis(expires_at - now),
-            state: if self.paused_since.is_some() { State::Paused } else { State::Playing },
+            state: if self.paused_since.is_some() {
+                State::Paused
+            } else {
+                State::Playing
+            },
         })
     }
 }

@@ -75,7 +75,8 @@ impl Link {
     /// # Errors
     /// [`StoreError`] within the deadlines.
     pub async fn query<T: FromRedisValue + Send>(&self, command: Cmd) -> Result<T, StoreError> {
-        self.run(async |connection| command.query_async(connection).await).await
+        self.run(async |connection| command.query_async(connection).await)
+            .await
     }
 
     /// Whether a key exists.
@@ -93,7 +94,8 @@ impl Link {
     /// # Errors
     /// [`StoreError`] within the deadlines.
     pub async fn invoke(&self, script: &ScriptInvocation<'_>) -> Result<Value, StoreError> {
-        self.run(async |connection| script.invoke_async(connection).await).await
+        self.run(async |connection| script.invoke_async(connection).await)
+            .await
     }
 
     /// Sends many commands at once. One that fails for reasons of its own is an error among the
@@ -103,9 +105,6 @@ impl Link {
     /// [`StoreError`] within the deadlines.
     pub async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
         self.run(async |connection| {
-<<<<<<< HEAD
-            connection.req_packed_commands(pipeline, 0, pipeline.len()).await
-=======
             let values = connection
                 .req_packed_commands(pipeline, 0, pipeline.len())
                 .await?;
@@ -113,7 +112,6 @@ impl Link {
                 Some(error) => Err(error),
                 None => Ok(values),
             }
->>>>>>> 9e2f51eacb625d7c53ddec1414dfa7e01f593b15
         })
         .await
     }
@@ -178,7 +176,9 @@ impl Link {
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUED_COMMANDS_MAX);
-        let dial = self.client.get_multiplexed_async_connection_with_config(&config);
+        let dial = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config);
         match timeout(left, dial).await {
             Ok(Ok(connection)) => {
                 let connection = Arc::new(connection);
@@ -199,7 +199,10 @@ impl Link {
     /// Lets go of this connection, unless somebody has already opened another one.
     fn hang_up(&self, broken: &Arc<MultiplexedConnection>) {
         let mut connection = self.connection.lock();
-        if connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, broken)) {
+        if connection
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, broken))
+        {
             *connection = None;
         }
     }
@@ -207,7 +210,10 @@ impl Link {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { command: Duration::from_millis(50), connect: Duration::from_millis(250) }
+        Self {
+            command: Duration::from_millis(50),
+            connect: Duration::from_millis(250),
+        }
     }
 }
 

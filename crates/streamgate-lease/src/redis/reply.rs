@@ -23,8 +23,16 @@ pub(super) fn answer(value: &Value, limit: u32) -> Result<Answer, StoreError> {
         }
         (Some("full"), [_, now, rows]) => {
             let live = streams(rows, int(now)?)?;
-            let retry_after = live.iter().map(|live| live.expires_in).min().unwrap_or_default();
-            Ok(Answer::Full(Full { limit, live, retry_after }))
+            let retry_after = live
+                .iter()
+                .map(|live| live.expires_in)
+                .min()
+                .unwrap_or_default();
+            Ok(Answer::Full(Full {
+                limit,
+                live,
+                retry_after,
+            }))
         }
         (Some("ended"), [_, now, why, until]) => {
             let why = match text(why)? {
@@ -95,17 +103,11 @@ fn about(text: &str) -> About {
 }
 
 fn streams(rows: &Value, now: u64) -> Result<Vec<Live>, StoreError> {
-<<<<<<< HEAD
-    let mut live =
-        array(rows)?.iter().map(|row| stream(row, now)).collect::<Result<Vec<_>, _>>()?;
-    live.sort_by_cached_key(|live| (live.started_at, live.id.to_string()));
-=======
     let mut live = array(rows)?
         .iter()
         .map(|row| stream(row, now))
         .collect::<Result<Vec<_>, _>>()?;
     live.sort_by(Live::by_age);
->>>>>>> 9e2f51eacb625d7c53ddec1414dfa7e01f593b15
     Ok(live)
 }
 
@@ -115,14 +117,23 @@ fn stream(row: &Value, now: u64) -> Result<Live, StoreError> {
     };
     let record = text(record)?;
     let mut parts = record.strip_prefix('L').unwrap_or_default().splitn(4, ',');
-    let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok()).unwrap_or(0);
+    let mut number = || {
+        parts
+            .next()
+            .and_then(|part| part.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
     let (started_at, paused_since) = (number(), number());
     Ok(Live {
         id: lease_id(id)?,
         about: about(parts.nth(1).unwrap_or_default()),
         started_at,
         expires_in: after(int(expiry)?, now),
-        state: if paused_since == 0 { State::Playing } else { State::Paused },
+        state: if paused_since == 0 {
+            State::Playing
+        } else {
+            State::Paused
+        },
     })
 }
 

@@ -62,11 +62,6 @@ impl Shard {
         let entries = self.holders.get(&claim.holder).into_iter().flatten();
         let others = entries.filter(|entry| entry.id != claim.id && entry.is_seated(now, timing));
         let mut live: Vec<_> = others.map(|entry| entry.live(now)).collect();
-<<<<<<< HEAD
-        live.sort_by_key(|live| live.started_at);
-        let retry_after = live.iter().map(|live| live.expires_in).min().unwrap_or_default();
-        Full { limit: claim.limit, live, retry_after }
-=======
         live.sort_by(Live::by_age);
         let retry_after = live
             .iter()
@@ -78,7 +73,6 @@ impl Shard {
             live,
             retry_after,
         }
->>>>>>> 9e2f51eacb625d7c53ddec1414dfa7e01f593b15
     }
 
     fn make_way(&mut self, claim: &Claim, room: &Room, now: u64, timing: &Timing) {

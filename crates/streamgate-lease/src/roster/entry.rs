@@ -214,7 +214,11 @@ impl Entry {
             about: self.about.as_deref().cloned().unwrap_or_default(),
             started_at: self.started_at,
             expires_in: Duration::from_millis(self.valid_until.saturating_sub(now)),
-            state: if self.paused_since.is_some() { State::Paused } else { State::Playing },
+            state: if self.paused_since.is_some() {
+                State::Paused
+            } else {
+                State::Playing
+            },
         }
     }
 }

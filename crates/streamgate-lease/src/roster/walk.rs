@@ -153,10 +153,6 @@ impl Roster {
         let mut shard = self.shard(&slot.holder).lock();
         let entry = shard.find(&slot.holder, &slot.id)?;
         let limit = if entry.reusable { 0 } else { entry.limit };
-<<<<<<< HEAD
-        let claim = Claim { limit, ..entry.claim(&slot.holder) };
-        (entry.standing == Standing::Held).then_some(claim)
-=======
         let claim = Claim {
             limit,
             ..entry.claim(&slot.holder)
@@ -164,7 +160,6 @@ impl Roster {
         let now = self.clock.now_ms();
         let may_be = entry.standing == Standing::Held && entry.may_be_claimed(now, &self.timing);
         may_be.then_some(claim)
->>>>>>> 9e2f51eacb625d7c53ddec1414dfa7e01f593b15
     }
 
     /// The ending that a lease met elsewhere.

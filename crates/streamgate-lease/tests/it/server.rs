@@ -53,7 +53,9 @@ impl Server {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(START_MAX, wait).await.expect("redis-server does not answer");
+        timeout(START_MAX, wait)
+            .await
+            .expect("redis-server does not answer");
     }
 
     pub(crate) fn url(&self) -> String {
@@ -63,7 +65,10 @@ impl Server {
     /// A link for tests that are not about deadlines: this machine may be busy.
     pub(crate) fn patient_link(&self) -> Arc<Link> {
         let patient = Duration::from_secs(20);
-        let deadlines = Deadlines { command: patient, connect: patient };
+        let deadlines = Deadlines {
+            command: patient,
+            connect: patient,
+        };
         Arc::new(Link::with(&self.url(), deadlines).unwrap())
     }
 
@@ -75,7 +80,10 @@ impl Server {
     pub(crate) async fn peek(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
         let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(START_MAX));
-        client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
+        client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .unwrap()
     }
 
     /// Waits until the server's clock shows another millisecond.
@@ -94,7 +102,13 @@ impl Server {
 
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     pub(crate) fn kill(&mut self) {
