@@ -410,6 +410,18 @@ async fn without_the_store_newcomers_are_counted_here_and_registered_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_keeper_claims_nothing_for_a_player_who_left() {
+    let node = Node::at(&Weather::fine());
+    node.weather.turns(true);
+    assert_eq!(node.word(&claim("tv", 1)).await, "provisional");
+    pass(TTL * 2 / 3).await;
+    node.weather.turns(false);
+    pass(NEWS_MAX).await;
+    assert_eq!(node.live().await, 0, "it was last heard of too long ago");
+    assert_eq!(node.word(&claim("pc", 1)).await, "new");
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_partition_the_excess_is_refused() {
     let weather = Weather::fine();
     let (one, other) = (Node::at(&weather), Node::at(&weather));
