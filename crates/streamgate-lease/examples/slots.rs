@@ -25,10 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let alice = Holder::of(&pepper, "alice@example.com");
     let wish = |session: &str, device: &str| {
         let about = About::new(Some(device), Some("The final"));
-        Claim {
-            about,
-            ..Claim::new(alice, LeaseId::of(session, None), 2)
-        }
+        Claim { about, ..Claim::new(alice, LeaseId::of(session, None), 2) }
     };
 
     for claim in [wish("s1", "TV"), wish("s2", "Phone"), wish("s3", "Tablet")] {
@@ -37,16 +34,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The player's next request. It asks no store, and it is the sign of life.
     let tv = wish("s1", "TV");
-    println!(
-        "the TV plays on: {}",
-        leases.touch(&tv.holder, &tv.id).is_some()
-    );
+    println!("the TV plays on: {}", leases.touch(&tv.holder, &tv.id).is_some());
 
     // The viewer chose which stream has to go. It is replaced, or nothing happens at all.
-    let tablet = Claim {
-        replace: Replace::These(vec![tv.id]),
-        ..wish("s3", "Tablet")
-    };
+    let tablet = Claim { replace: Replace::These(vec![tv.id]), ..wish("s3", "Tablet") };
     say(&leases.hold(&tablet).await?);
     say(&leases.hold(&tv).await?);
 
@@ -63,11 +54,7 @@ fn say(grant: &Grant) {
     match grant {
         Grant::Held(lease) => println!("held, {} of {}", lease.active(), lease.limit()),
         Grant::Full(full) => {
-            let devices: Vec<_> = full
-                .live
-                .iter()
-                .filter_map(|live| live.about.device())
-                .collect();
+            let devices: Vec<_> = full.live.iter().filter_map(|live| live.about.device()).collect();
             println!("full: {} are playing", devices.join(" and "));
         }
         Grant::Ended(why) => println!("this one was {}", why.as_str()),

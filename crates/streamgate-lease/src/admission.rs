@@ -43,10 +43,7 @@ pub(crate) fn make_room(
     }
     let idle = idle_first(others, now, idle_after);
     if excess <= idle.len() {
-        return Some(Room {
-            idle: idle[..excess].to_vec(),
-            replaced: Vec::new(),
-        });
+        return Some(Room { idle: idle[..excess].to_vec(), replaced: Vec::new() });
     }
     match replace {
         Replace::Nobody => None,
@@ -59,35 +56,22 @@ pub(crate) fn make_room(
 }
 
 fn idle_first(others: &[Seat], now: u64, idle_after: u64) -> Vec<LeaseId> {
-    let since = |seat: &Seat| {
-        seat.paused_since
-            .filter(|since| idle_after < now.saturating_sub(*since))
-    };
-    let mut idle: Vec<_> = others
-        .iter()
-        .filter_map(|seat| since(seat).map(|at| (at, seat.id)))
-        .collect();
+    let since =
+        |seat: &Seat| seat.paused_since.filter(|since| idle_after < now.saturating_sub(*since));
+    let mut idle: Vec<_> =
+        others.iter().filter_map(|seat| since(seat).map(|at| (at, seat.id))).collect();
     idle.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.cmp_as_text(&b.1)));
     idle.into_iter().map(|(_, id)| id).collect()
 }
 
 fn oldest(others: &[Seat], spared: &[LeaseId], count: usize) -> Vec<LeaseId> {
-    let mut seats: Vec<_> = others
-        .iter()
-        .filter(|seat| !spared.contains(&seat.id))
-        .collect();
-    seats.sort_by(|a, b| {
-        a.started_at
-            .cmp(&b.started_at)
-            .then_with(|| a.id.cmp_as_text(&b.id))
-    });
+    let mut seats: Vec<_> = others.iter().filter(|seat| !spared.contains(&seat.id)).collect();
+    seats.sort_by(|a, b| a.started_at.cmp(&b.started_at).then_with(|| a.id.cmp_as_text(&b.id)));
     seats.into_iter().take(count).map(|seat| seat.id).collect()
 }
 
 fn these(others: &[Seat], idle: Vec<LeaseId>, named: &[LeaseId], excess: usize) -> Option<Room> {
-    let all_live = named
-        .iter()
-        .all(|id| others.iter().any(|seat| seat.id == *id));
+    let all_live = named.iter().all(|id| others.iter().any(|seat| seat.id == *id));
     if REPLACE_MAX < named.len() || !all_live {
         return None;
     }
@@ -118,38 +102,22 @@ mod tests {
             let mut words = line.split_whitespace();
             let name = words.next().expect("a name");
             let started_at = words.next().and_then(|n| n.parse().ok()).expect("a time");
-            let paused = words
-                .next()
-                .map(|p| p.trim_start_matches('p').parse().expect("a time"));
-            Seat {
-                id: id(name),
-                started_at,
-                paused_since: paused,
-            }
+            let paused = words.next().map(|p| p.trim_start_matches('p').parse().expect("a time"));
+            Seat { id: id(name), started_at, paused_since: paused }
         };
-        text.split(',')
-            .filter(|line| !line.trim().is_empty())
-            .map(seat)
-            .collect()
+        text.split(',').filter(|line| !line.trim().is_empty()).map(seat).collect()
     }
 
     fn names(ids: &[LeaseId]) -> String {
         let known = ["a", "b", "c", "d"];
-        ids.iter()
-            .flat_map(|got| known.iter().filter(|name| id(name) == *got))
-            .copied()
-            .collect()
+        ids.iter().flat_map(|got| known.iter().filter(|name| id(name) == *got)).copied().collect()
     }
 
     /// It is 100 o'clock and idle means paused for more than 60.
     fn check(others: &str, limit: u32, replace: Replace, expected: &str) {
         let got = match make_room(&seats(others), limit, &replace, 100, 60) {
             None => "full".into(),
-            Some(room) => format!(
-                "idle:{} replaced:{}",
-                names(&room.idle),
-                names(&room.replaced)
-            ),
+            Some(room) => format!("idle:{} replaced:{}", names(&room.idle), names(&room.replaced)),
         };
         assert_eq!(got, expected, "{others} limit {limit} {replace:?}");
     }
@@ -168,19 +136,9 @@ mod tests {
 
     #[test]
     fn idle_ones_go_first_and_only_as_many_as_needed() {
-        check(
-            "a 1, b 2 p39, c 3 p38",
-            3,
-            Replace::Oldest,
-            "idle:c replaced:",
-        );
+        check("a 1, b 2 p39, c 3 p38", 3, Replace::Oldest, "idle:c replaced:");
         check("a 1, b 2 p40", 2, Replace::Nobody, "full");
-        check(
-            "a 1, b 2 p39, c 3 p38",
-            2,
-            Replace::Nobody,
-            "idle:cb replaced:",
-        );
+        check("a 1, b 2 p39, c 3 p38", 2, Replace::Nobody, "idle:cb replaced:");
         check("a 1, b 2 p39, c 3", 2, Replace::Oldest, "idle:b replaced:a");
     }
 

@@ -15,13 +15,8 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self {
-            origin: Instant::now(),
-            origin_unix_ms: millis(since_epoch),
-        }
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { origin: Instant::now(), origin_unix_ms: millis(since_epoch) }
     }
 
     /// Milliseconds since this clock was made.

@@ -46,9 +46,7 @@ impl Pepper {
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, PepperTooShort> {
         let secret = secret.as_ref();
         if secret.len() < PEPPER_BYTES_MIN {
-            return Err(PepperTooShort {
-                bytes: secret.len(),
-            });
+            return Err(PepperTooShort { bytes: secret.len() });
         }
         Ok(Self(secret.into()))
     }
@@ -65,11 +63,7 @@ impl Holder {
         let plain = Sha256::digest(account.as_bytes());
         let mut mac = [0; 16];
         mac.copy_from_slice(&tag[..16]);
-        Self {
-            mac,
-            bucket: [plain[0], plain[1]],
-            version: VERSION,
-        }
+        Self { mac, bucket: [plain[0], plain[1]], version: VERSION }
     }
 
     /// The stable bucket that is the account's hash tag in a Redis Cluster.
@@ -101,12 +95,7 @@ impl Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:02x}{:032x}",
-            self.version,
-            u128::from_be_bytes(self.mac)
-        )
+        write!(f, "{:02x}{:032x}", self.version, u128::from_be_bytes(self.mac))
     }
 }
 
@@ -132,10 +121,7 @@ mod tests {
 
     #[test]
     fn a_pepper_needs_32_bytes_and_never_prints() {
-        assert_eq!(
-            Pepper::new([7; 31]).err(),
-            Some(PepperTooShort { bytes: 31 })
-        );
+        assert_eq!(Pepper::new([7; 31]).err(), Some(PepperTooShort { bytes: 31 }));
         assert_eq!(format!("{:?}", pepper(b'k')), "Pepper(***)");
     }
 
@@ -145,10 +131,7 @@ mod tests {
         let new = Holder::of(&pepper(2), "alice");
         assert_eq!(old.bucket(), new.bucket());
         assert_ne!(old.to_string(), new.to_string());
-        assert_ne!(
-            Holder::of(&pepper(1), "alice"),
-            Holder::of(&pepper(1), "Alice")
-        );
+        assert_ne!(Holder::of(&pepper(1), "alice"), Holder::of(&pepper(1), "Alice"));
     }
 
     #[test]

@@ -56,10 +56,7 @@ impl Keeper {
                 () = &mut stop => return,
                 () = self.beat() => {}
             }
-            self.node
-                .counters
-                .last_beat_us
-                .store(micros(began.elapsed()), Relaxed);
+            self.node.counters.last_beat_us.store(micros(began.elapsed()), Relaxed);
             count(&self.node.counters.beats);
         }
     }
@@ -147,21 +144,13 @@ impl Keeper {
             Answer::Held(admitted) => {
                 count(&node.counters.registered);
                 if node.roster.settle(claim, &admitted, asked_at) == Settled::EndedMeanwhile {
-                    node.noted(
-                        node.store
-                            .release(&claim.holder, &claim.id, &node.timing)
-                            .await,
-                    )?;
+                    node.noted(node.store.release(&claim.holder, &claim.id, &node.timing).await)?;
                 }
             }
             Answer::Full(_) => {
                 let gone = claim.limit == 0;
                 let counters = &node.counters;
-                count(if gone {
-                    &counters.lost_gone
-                } else {
-                    &counters.lost_refused
-                });
+                count(if gone { &counters.lost_gone } else { &counters.lost_refused });
                 node.roster.forget(&claim.holder, &claim.id);
             }
             Answer::Ended(why, lasts) => {

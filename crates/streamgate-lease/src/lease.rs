@@ -161,11 +161,7 @@ impl LeaseId {
     /// The order in which Redis has ids, which compares their texts: where it decides who goes
     /// first among equals, all stores must agree.
     pub(crate) fn cmp_as_text(&self, other: &Self) -> Ordering {
-        if self == other {
-            Ordering::Equal
-        } else {
-            self.to_string().cmp(&other.to_string())
-        }
+        if self == other { Ordering::Equal } else { self.to_string().cmp(&other.to_string()) }
     }
 
     /// Uniform bits for jitter.
@@ -321,9 +317,7 @@ impl Ending {
 impl Live {
     /// Oldest first.
     pub(crate) fn by_age(&self, other: &Self) -> Ordering {
-        self.started_at
-            .cmp(&other.started_at)
-            .then_with(|| self.id.cmp_as_text(&other.id))
+        self.started_at.cmp(&other.started_at).then_with(|| self.id.cmp_as_text(&other.id))
     }
 }
 
@@ -339,10 +333,7 @@ impl State {
 }
 
 fn cut(text: &str, chars_max: usize) -> Box<str> {
-    let end = text
-        .char_indices()
-        .nth(chars_max)
-        .map_or(text.len(), |(at, _)| at);
+    let end = text.char_indices().nth(chars_max).map_or(text.len(), |(at, _)| at);
     text[..end].into()
 }
 

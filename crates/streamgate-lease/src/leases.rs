@@ -43,12 +43,7 @@ impl Leases {
         roster_entries_max: usize,
     ) -> (Self, Keeper) {
         let roster = Roster::new(timing, roster_entries_max);
-        let node = Arc::new(Node {
-            store,
-            timing,
-            roster,
-            counters: Counters::default(),
-        });
+        let node = Arc::new(Node { store, timing, roster, counters: Counters::default() });
         (Self(node.clone()), Keeper::new(node))
     }
 
@@ -118,8 +113,7 @@ impl Leases {
     /// [`StoreError`]; this node lets it play no more, and others may have the slot after a ttl.
     pub async fn release(&self, holder: &Holder, id: &LeaseId) -> Result<(), StoreError> {
         self.0.roster.release(holder, id);
-        self.0
-            .noted(self.0.store.release(holder, id, &self.0.timing).await)
+        self.0.noted(self.0.store.release(holder, id, &self.0.timing).await)
     }
 
     /// The holder's live streams by the store's count, oldest first.
@@ -153,6 +147,7 @@ impl Leases {
         let (entries, provisional, evicted) = self.0.roster.counts();
         Stats {
             roster: entries as u64,
+            playing: self.0.roster.playing_count() as u64,
             provisional: provisional as u64,
             evicted,
             ..self.0.counters.read()

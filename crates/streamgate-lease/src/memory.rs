@@ -40,10 +40,7 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            clock: Clock::new(),
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-        }
+        Self { clock: Clock::new(), shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
     }
 
     /// Decides one thing about one holder, under its shard's lock.
@@ -62,11 +59,7 @@ impl MemoryStore {
     fn peek<T: Default>(&self, holder: &Holder, decide: impl FnOnce(&mut Account, u64) -> T) -> T {
         let mut shard = self.shards[holder.spread() % SHARDS].lock();
         let now = self.clock.unix_ms();
-        shard
-            .accounts
-            .get_mut(holder)
-            .map(|account| decide(account, now))
-            .unwrap_or_default()
+        shard.accounts.get_mut(holder).map(|account| decide(account, now)).unwrap_or_default()
     }
 }
 
@@ -94,9 +87,7 @@ impl Default for MemoryStore {
 #[async_trait]
 impl LeaseStore for MemoryStore {
     async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError> {
-        self.with(&claim.holder, |account, now| {
-            account.acquire(claim, timing, now)
-        })
+        self.with(&claim.holder, |account, now| account.acquire(claim, timing, now))
     }
 
     async fn renew(
@@ -105,9 +96,7 @@ impl LeaseStore for MemoryStore {
         timing: &Timing,
     ) -> Result<Vec<Option<Duration>>, StoreError> {
         let renew = |slot: &Slot| {
-            let moved = self.peek(&slot.holder, |account, now| {
-                account.renew(slot, timing, now)
-            });
+            let moved = self.peek(&slot.holder, |account, now| account.renew(slot, timing, now));
             moved.then_some(timing.ttl().saturating_sub(slot.silent_for))
         };
         Ok(slots.iter().map(renew).collect())

@@ -108,10 +108,7 @@ impl RedisStore {
 impl Keys {
     fn of(holder: &Holder) -> Self {
         let stem = format!("sg:{{{:04x}}}:{holder}", holder.bucket());
-        Self {
-            leases: format!("{stem}:l"),
-            records: format!("{stem}:m"),
-        }
+        Self { leases: format!("{stem}:l"), records: format!("{stem}:m") }
     }
 }
 
@@ -145,22 +142,11 @@ fn acquire_words(claim: &Claim, timing: &Timing) -> Vec<String> {
 fn renew_one(pipeline: &mut Pipeline, slot: &Slot, timing: &Timing, expiry: u64) {
     let keys = Keys::of(&slot.holder);
     let (leases_ttl, records_ttl) = key_ttls(timing);
-    pipeline
-        .cmd("ZADD")
-        .arg(&keys.leases)
-        .arg(&["XX", "GT", "CH"]);
+    pipeline.cmd("ZADD").arg(&keys.leases).arg(&["XX", "GT", "CH"]);
     pipeline.arg(expiry).arg(slot.id.to_string());
-    pipeline
-        .cmd("PEXPIRE")
-        .arg(&keys.leases)
-        .arg(leases_ttl)
-        .arg("GT");
+    pipeline.cmd("PEXPIRE").arg(&keys.leases).arg(leases_ttl).arg("GT");
     if slot.keep_about {
-        pipeline
-            .cmd("PEXPIRE")
-            .arg(&keys.records)
-            .arg(records_ttl)
-            .arg("GT");
+        pipeline.cmd("PEXPIRE").arg(&keys.records).arg(records_ttl).arg("GT");
     }
 }
 
@@ -175,9 +161,7 @@ impl LeaseStore for RedisStore {
     async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError> {
         let keys = Keys::of(&claim.holder);
         let mut invocation = self.acquire.key(keys.leases);
-        invocation
-            .key(keys.records)
-            .arg(acquire_words(claim, timing));
+        invocation.key(keys.records).arg(acquire_words(claim, timing));
         let sent = Instant::now();
         let reply = self.heard(self.link.invoke(&invocation).await)?;
         self.clock.learn(reply::time_of(&reply), sent);
@@ -191,24 +175,16 @@ impl LeaseStore for RedisStore {
     ) -> Vec<Result<Answer, StoreError>> {
         let mut pipeline = pipe();
         // A server that has restarted knows no script; in a pipeline there is no second try.
-        pipeline
-            .cmd("SCRIPT")
-            .arg("LOAD")
-            .arg(include_str!("redis/acquire.lua"));
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(include_str!("redis/acquire.lua"));
         for claim in claims {
             let keys = Keys::of(&claim.holder);
             let evalsha = pipeline.cmd("EVALSHA").arg(self.acquire.get_hash()).arg(2);
-            evalsha
-                .arg(keys.leases)
-                .arg(keys.records)
-                .arg(acquire_words(claim, timing));
+            evalsha.arg(keys.leases).arg(keys.records).arg(acquire_words(claim, timing));
         }
         match self.heard(self.link.pipeline(&pipeline).await) {
             Ok(values) => {
                 let answers = claims.iter().zip(values.iter().skip(1));
-                answers
-                    .map(|(claim, value)| reply::answer(value, claim.limit))
-                    .collect()
+                answers.map(|(claim, value)| reply::answer(value, claim.limit)).collect()
             }
             Err(error) => vec![Err(error); claims.len()],
         }
@@ -230,14 +206,11 @@ impl LeaseStore for RedisStore {
         let sent = Instant::now();
         let values = self.heard(self.link.pipeline(&pipeline).await)?;
         let mut values = values.iter();
-        self.clock
-            .learn(values.next().and_then(reply::server_time), sent);
+        self.clock.learn(values.next().and_then(reply::server_time), sent);
         let moved = reply::moved(values, slots);
         let believed = |slot: &Slot| life(slot).saturating_sub(clock.doubt());
         let renewed = slots.iter().zip(moved);
-        Ok(renewed
-            .map(|(slot, moved)| moved.then(|| believed(slot)))
-            .collect())
+        Ok(renewed.map(|(slot, moved)| moved.then(|| believed(slot))).collect())
     }
 
     async fn release(
@@ -272,10 +245,7 @@ impl LeaseStore for RedisStore {
     ) -> Result<bool, StoreError> {
         let keys = Keys::of(holder);
         let mut invocation = self.declare.key(keys.leases);
-        invocation
-            .key(keys.records)
-            .arg(id.to_string())
-            .arg(u8::from(state == State::Paused));
+        invocation.key(keys.records).arg(id.to_string()).arg(u8::from(state == State::Paused));
         reply::flag(&self.link.invoke(&invocation).await?)
     }
 }

@@ -51,10 +51,7 @@ struct Shard {
 
 impl Roster {
     pub(crate) fn new(timing: Timing, entries_max: usize) -> Self {
-        let shards = entries_max
-            .div_ceil(ENTRIES_PER_SHARD)
-            .next_power_of_two()
-            .min(SHARDS_MAX);
+        let shards = entries_max.div_ceil(ENTRIES_PER_SHARD).next_power_of_two().min(SHARDS_MAX);
         Self {
             clock: Clock::new(),
             timing,
@@ -81,10 +78,7 @@ impl Roster {
     /// How it ended, if this node knows for sure that it has.
     pub(crate) fn ending(&self, holder: &Holder, id: &LeaseId) -> Option<Ending> {
         let now = self.clock.now_ms();
-        self.shard(holder)
-            .lock()
-            .find(holder, id)
-            .and_then(|entry| entry.ending_for_sure(now))
+        self.shard(holder).lock().find(holder, id).and_then(|entry| entry.ending_for_sure(now))
     }
 
     /// Writes down what the store admitted. `asked_at` is from before it was asked.
@@ -129,9 +123,7 @@ impl Roster {
     pub(crate) fn end(&self, holder: &Holder, id: &LeaseId, why: Ending, lasts: Duration) {
         let now = self.clock.now_ms();
         let mut shard = self.shard(holder).lock();
-        shard.alter(holder, id, |entry| {
-            entry.end(why, now, lasts.min(ENDING_KEPT_MAX))
-        });
+        shard.alter(holder, id, |entry| entry.end(why, now, lasts.min(ENDING_KEPT_MAX)));
     }
 
     /// Its own player stopped it. A reusable id may play again; it is only noted for a moment, so
@@ -140,11 +132,7 @@ impl Roster {
         let now = self.clock.now_ms();
         let mut shard = self.shard(holder).lock();
         shard.alter(holder, id, |entry| {
-            let lasts = if entry.reusable {
-                RELEASE_NOTED
-            } else {
-                ENDING_KEPT_MAX
-            };
+            let lasts = if entry.reusable { RELEASE_NOTED } else { ENDING_KEPT_MAX };
             entry.end(Ending::Released, now, lasts.min(self.timing.tombstone()));
         });
     }
@@ -153,9 +141,7 @@ impl Roster {
     pub(crate) fn terminate(&self, holder: &Holder, id: &LeaseId) -> bool {
         let now = self.clock.now_ms();
         let mut shard = self.shard(holder).lock();
-        let was_live = shard
-            .find(holder, id)
-            .is_some_and(|entry| entry.is_live(now));
+        let was_live = shard.find(holder, id).is_some_and(|entry| entry.is_live(now));
         shard.end(holder, id, Ending::Terminated, now, &self.timing);
         was_live
     }
@@ -218,10 +204,7 @@ impl Roster {
 
 impl Shard {
     fn find(&mut self, holder: &Holder, id: &LeaseId) -> Option<&mut Entry> {
-        self.holders
-            .get_mut(holder)?
-            .iter_mut()
-            .find(|entry| entry.id == *id)
+        self.holders.get_mut(holder)?.iter_mut().find(|entry| entry.id == *id)
     }
 
     /// Changes an entry and keeps the count of provisional ones true.

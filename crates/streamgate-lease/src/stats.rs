@@ -23,6 +23,8 @@ pub struct Lost {
 pub struct Stats {
     /// Gauge: entries in the roster, ended ones that are still remembered included.
     pub roster: u64,
+    /// Gauge: streams that play on this node.
+    pub playing: u64,
     /// Gauge: streams admitted by this node alone that the store has not heard of yet.
     pub provisional: u64,
     /// Admissions by the store that this node asked for.

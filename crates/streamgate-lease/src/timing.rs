@@ -38,10 +38,7 @@ impl Timing {
     /// [`TimingOutOfRange`] outside 3 s to 10 min.
     pub fn of(ttl: Duration) -> Result<Self, TimingOutOfRange> {
         let ttl = within("ttl", ttl, Self::TTL_MIN, Self::TTL_MAX)?;
-        Ok(Self {
-            ttl,
-            ..Self::default()
-        })
+        Ok(Self { ttl, ..Self::default() })
     }
 
     /// How long an ended id stays ended. It should outlive the tokens that name the id.
@@ -128,11 +125,6 @@ fn within(
     if min <= value && value <= max {
         Ok(value)
     } else {
-        Err(TimingOutOfRange {
-            field,
-            value,
-            min,
-            max,
-        })
+        Err(TimingOutOfRange { field, value, min, max })
     }
 }

@@ -13,12 +13,7 @@ fn an_id_reads_back_what_it_prints() {
 
 #[test]
 fn an_id_is_never_ambiguous() {
-    let pairs = [
-        ("ab", Some("c")),
-        ("a", Some("bc")),
-        ("abc", None),
-        ("abc", Some("")),
-    ];
+    let pairs = [("ab", Some("c")), ("a", Some("bc")), ("abc", None), ("abc", Some(""))];
     for (n, a) in pairs.iter().enumerate() {
         for b in &pairs[n + 1..] {
             assert_ne!(LeaseId::of(a.0, a.1), LeaseId::of(b.0, b.1), "{a:?} {b:?}");

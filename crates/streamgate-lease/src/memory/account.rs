@@ -66,21 +66,14 @@ impl Account {
             Some(room) => {
                 self.clear_away(&room, timing, now);
                 self.seat(claim, expires_at, now);
-                Answer::Held(Admitted {
-                    is_new: true,
-                    ..self.held(claim, now, now, room)
-                })
+                Answer::Held(Admitted { is_new: true, ..self.held(claim, now, now, room) })
             }
         }
     }
 
     pub(super) fn renew(&mut self, renewal: &Slot, timing: &Timing, now: u64) -> bool {
         let expires_at = now + millis(timing.ttl().saturating_sub(renewal.silent_for));
-        let Some(slot) = self
-            .slots
-            .iter_mut()
-            .find(|slot| slot.is_seated(&renewal.id))
-        else {
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_seated(&renewal.id)) else {
             return false;
         };
         let moved = slot.expires_at < Some(expires_at);
@@ -120,11 +113,7 @@ impl Account {
     }
 
     pub(super) fn list(&self, now: u64) -> Vec<Live> {
-        let mut live: Vec<_> = self
-            .slots
-            .iter()
-            .filter_map(|slot| slot.live(now))
-            .collect();
+        let mut live: Vec<_> = self.slots.iter().filter_map(|slot| slot.live(now)).collect();
         live.sort_by(Live::by_age);
         live
     }
@@ -136,10 +125,7 @@ impl Account {
     }
 
     fn tombstone(&self, id: &LeaseId, now: u64) -> Option<Tombstone> {
-        self.tombstones
-            .iter()
-            .find(|stone| stone.id == *id && now < stone.until)
-            .copied()
+        self.tombstones.iter().find(|stone| stone.id == *id && now < stone.until).copied()
     }
 
     /// An expired slot is free for others. What is known of it stays, in case it comes back.
@@ -161,9 +147,7 @@ impl Account {
 
     fn first_expiry(&self, now: u64) -> Duration {
         let first = self.slots.iter().filter_map(|slot| slot.expires_at).min();
-        first.map_or(Duration::ZERO, |at| {
-            Duration::from_millis(at.saturating_sub(now))
-        })
+        first.map_or(Duration::ZERO, |at| Duration::from_millis(at.saturating_sub(now)))
     }
 
     fn clear_away(&mut self, room: &Room, timing: &Timing, now: u64) {
@@ -202,12 +186,7 @@ impl Account {
     fn bury(&mut self, at: usize, why: Ending, timing: &Timing, now: u64) {
         let slot = self.slots.swap_remove(at);
         let until = now + millis(timing.tombstone_of(slot.reusable));
-        self.tombstones.push(Tombstone {
-            id: slot.id,
-            why,
-            until,
-            reusable: slot.reusable,
-        });
+        self.tombstones.push(Tombstone { id: slot.id, why, until, reusable: slot.reusable });
     }
 
     fn forget_the_dead(&mut self, now: u64) {
@@ -218,10 +197,8 @@ impl Account {
         self.slots.retain(|slot| slot.expires_at.is_some());
         self.tombstones.retain(|stone| now < stone.until);
         if TOMBSTONES_MAX < self.tombstones.len() {
-            self.tombstones
-                .sort_by_key(|stone| (stone.why != Ending::Released, stone.until));
-            self.tombstones
-                .drain(..self.tombstones.len() - TOMBSTONES_MAX);
+            self.tombstones.sort_by_key(|stone| (stone.why != Ending::Released, stone.until));
+            self.tombstones.drain(..self.tombstones.len() - TOMBSTONES_MAX);
         }
     }
 
@@ -262,11 +239,7 @@ impl Seated {
             about: self.about.clone(),
             started_at: self.started_at,
             expires_in: Duration::from_millis(expires_at - now),
-            state: if self.paused_since.is_some() {
-                State::Paused
-            } else {
-                State::Playing
-            },
+            state: if self.paused_since.is_some() { State::Paused } else { State::Playing },
         })
     }
 }

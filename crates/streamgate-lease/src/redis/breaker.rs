@@ -49,10 +49,7 @@ impl Breaker {
 
     /// It failed for somebody else while this one was waiting.
     pub(super) fn failed_since(&self, began: Instant) -> bool {
-        self.0
-            .lock()
-            .failed_at
-            .is_some_and(|failed_at| began <= failed_at)
+        self.0.lock().failed_at.is_some_and(|failed_at| began <= failed_at)
     }
 
     /// A stall shorter than the deadline hits everybody who asked before it. Only when one who
@@ -94,10 +91,7 @@ mod tests {
         assert!(breaker.lets_through(), "the probe");
         assert!(!breaker.lets_through(), "all others");
         advance(REST * 2).await;
-        assert!(
-            breaker.lets_through(),
-            "the probe was never heard of again: another one"
-        );
+        assert!(breaker.lets_through(), "the probe was never heard of again: another one");
         breaker.answered();
         assert!(breaker.lets_through() && breaker.lets_through());
     }
@@ -117,9 +111,6 @@ mod tests {
         breaker.answered();
         let began = Instant::now();
         advance(Duration::from_millis(50)).await;
-        assert!(
-            !breaker.timed_out(began),
-            "an answer in between starts over"
-        );
+        assert!(!breaker.timed_out(began), "an answer in between starts over");
     }
 }

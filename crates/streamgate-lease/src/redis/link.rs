@@ -75,8 +75,7 @@ impl Link {
     /// # Errors
     /// [`StoreError`] within the deadlines.
     pub async fn query<T: FromRedisValue + Send>(&self, command: Cmd) -> Result<T, StoreError> {
-        self.run(async |connection| command.query_async(connection).await)
-            .await
+        self.run(async |connection| command.query_async(connection).await).await
     }
 
     /// Whether a key exists.
@@ -94,8 +93,7 @@ impl Link {
     /// # Errors
     /// [`StoreError`] within the deadlines.
     pub async fn invoke(&self, script: &ScriptInvocation<'_>) -> Result<Value, StoreError> {
-        self.run(async |connection| script.invoke_async(connection).await)
-            .await
+        self.run(async |connection| script.invoke_async(connection).await).await
     }
 
     /// Sends many commands at once. One that fails for reasons of its own is an error among the
@@ -105,9 +103,7 @@ impl Link {
     /// [`StoreError`] within the deadlines.
     pub async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
         self.run(async |connection| {
-            let values = connection
-                .req_packed_commands(pipeline, 0, pipeline.len())
-                .await?;
+            let values = connection.req_packed_commands(pipeline, 0, pipeline.len()).await?;
             match values.iter().find_map(outage) {
                 Some(error) => Err(error),
                 None => Ok(values),
@@ -176,9 +172,7 @@ impl Link {
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUED_COMMANDS_MAX);
-        let dial = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
+        let dial = self.client.get_multiplexed_async_connection_with_config(&config);
         match timeout(left, dial).await {
             Ok(Ok(connection)) => {
                 let connection = Arc::new(connection);
@@ -199,10 +193,7 @@ impl Link {
     /// Lets go of this connection, unless somebody has already opened another one.
     fn hang_up(&self, broken: &Arc<MultiplexedConnection>) {
         let mut connection = self.connection.lock();
-        if connection
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, broken))
-        {
+        if connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, broken)) {
             *connection = None;
         }
     }
@@ -210,10 +201,7 @@ impl Link {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self {
-            command: Duration::from_millis(50),
-            connect: Duration::from_millis(250),
-        }
+        Self { command: Duration::from_millis(50), connect: Duration::from_millis(250) }
     }
 }
 

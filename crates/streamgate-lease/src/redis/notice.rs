@@ -26,10 +26,7 @@ impl Notice {
         let (name, id) = std::str::from_utf8(message).ok()?.split_once(' ')?;
         let (bucket, holder) = name.split_once(':')?;
         let holder = Holder::parse(bucket, holder)?;
-        Some(Self {
-            holder,
-            id: id.parse().ok()?,
-        })
+        Some(Self { holder, id: id.parse().ok()? })
     }
 }
 
@@ -51,15 +48,7 @@ mod tests {
         assert_eq!(Notice::parse(text.as_bytes()), Some(Notice { holder, id }));
         let plus = text.replacen(|c: char| c.is_ascii_digit(), "+", 1);
         let long = format!("{text} ");
-        for bad in [
-            "",
-            " ",
-            "a:b c",
-            &text[1..],
-            &text[..text.len() - 1],
-            &plus,
-            &long,
-        ] {
+        for bad in ["", " ", "a:b c", &text[1..], &text[..text.len() - 1], &plus, &long] {
             assert_eq!(Notice::parse(bad.as_bytes()), None, "{bad}");
         }
         assert_eq!(Notice::parse(&[0xff, b' ']), None);

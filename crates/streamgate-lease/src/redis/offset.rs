@@ -45,11 +45,7 @@ impl ServerClock {
             round_trip <= sample.round_trip || FRESH_FOR < received - sample.received
         });
         if better {
-            *known = Some(Sample {
-                server_ms,
-                received,
-                round_trip,
-            });
+            *known = Some(Sample { server_ms, received, round_trip });
         }
     }
 

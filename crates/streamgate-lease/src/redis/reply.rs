@@ -23,16 +23,8 @@ pub(super) fn answer(value: &Value, limit: u32) -> Result<Answer, StoreError> {
         }
         (Some("full"), [_, now, rows]) => {
             let live = streams(rows, int(now)?)?;
-            let retry_after = live
-                .iter()
-                .map(|live| live.expires_in)
-                .min()
-                .unwrap_or_default();
-            Ok(Answer::Full(Full {
-                limit,
-                live,
-                retry_after,
-            }))
+            let retry_after = live.iter().map(|live| live.expires_in).min().unwrap_or_default();
+            Ok(Answer::Full(Full { limit, live, retry_after }))
         }
         (Some("ended"), [_, now, why, until]) => {
             let why = match text(why)? {
@@ -103,10 +95,8 @@ fn about(text: &str) -> About {
 }
 
 fn streams(rows: &Value, now: u64) -> Result<Vec<Live>, StoreError> {
-    let mut live = array(rows)?
-        .iter()
-        .map(|row| stream(row, now))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut live =
+        array(rows)?.iter().map(|row| stream(row, now)).collect::<Result<Vec<_>, _>>()?;
     live.sort_by(Live::by_age);
     Ok(live)
 }
@@ -117,23 +107,14 @@ fn stream(row: &Value, now: u64) -> Result<Live, StoreError> {
     };
     let record = text(record)?;
     let mut parts = record.strip_prefix('L').unwrap_or_default().splitn(4, ',');
-    let mut number = || {
-        parts
-            .next()
-            .and_then(|part| part.parse::<u64>().ok())
-            .unwrap_or(0)
-    };
+    let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok()).unwrap_or(0);
     let (started_at, paused_since) = (number(), number());
     Ok(Live {
         id: lease_id(id)?,
         about: about(parts.nth(1).unwrap_or_default()),
         started_at,
         expires_in: after(int(expiry)?, now),
-        state: if paused_since == 0 {
-            State::Playing
-        } else {
-            State::Paused
-        },
+        state: if paused_since == 0 { State::Playing } else { State::Paused },
     })
 }
 

@@ -63,16 +63,8 @@ impl Shard {
         let others = entries.filter(|entry| entry.id != claim.id && entry.is_seated(now, timing));
         let mut live: Vec<_> = others.map(|entry| entry.live(now)).collect();
         live.sort_by(Live::by_age);
-        let retry_after = live
-            .iter()
-            .map(|live| live.expires_in)
-            .min()
-            .unwrap_or_default();
-        Full {
-            limit: claim.limit,
-            live,
-            retry_after,
-        }
+        let retry_after = live.iter().map(|live| live.expires_in).min().unwrap_or_default();
+        Full { limit: claim.limit, live, retry_after }
     }
 
     fn make_way(&mut self, claim: &Claim, room: &Room, now: u64, timing: &Timing) {

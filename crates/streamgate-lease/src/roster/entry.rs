@@ -168,9 +168,7 @@ impl Entry {
     pub(super) fn extend(&mut self, now: u64, timing: &Timing) {
         if self.standing == Standing::Held {
             let grace_ends = self.confirmed_at + millis(timing.grace());
-            self.valid_until = self
-                .valid_until
-                .max(grace_ends.min(now + millis(timing.ttl())));
+            self.valid_until = self.valid_until.max(grace_ends.min(now + millis(timing.ttl())));
         }
         self.touch(now, timing);
     }
@@ -214,11 +212,7 @@ impl Entry {
             about: self.about.as_deref().cloned().unwrap_or_default(),
             started_at: self.started_at,
             expires_in: Duration::from_millis(self.valid_until.saturating_sub(now)),
-            state: if self.paused_since.is_some() {
-                State::Paused
-            } else {
-                State::Playing
-            },
+            state: if self.paused_since.is_some() { State::Paused } else { State::Playing },
         }
     }
 }

@@ -3,11 +3,12 @@
 //! One shard at a time, under its lock, without ever waiting.
 
 use super::entry::{Entry, Standing};
-use super::{Roster, is_spent};
+use super::{Roster, Shard, is_spent};
 use crate::clock::millis;
 use crate::holder::Holder;
 use crate::lease::{Claim, Ending, LeaseId};
 use crate::store::{Admitted, Slot};
+use parking_lot::Mutex;
 use std::time::Duration;
 
 /// Every so many renewals the labels in the store are kept from fading, too.
@@ -153,10 +154,7 @@ impl Roster {
         let mut shard = self.shard(&slot.holder).lock();
         let entry = shard.find(&slot.holder, &slot.id)?;
         let limit = if entry.reusable { 0 } else { entry.limit };
-        let claim = Claim {
-            limit,
-            ..entry.claim(&slot.holder)
-        };
+        let claim = Claim { limit, ..entry.claim(&slot.holder) };
         let now = self.clock.now_ms();
         let may_be = entry.standing == Standing::Held && entry.may_be_claimed(now, &self.timing);
         may_be.then_some(claim)
@@ -168,6 +166,17 @@ impl Roster {
     }
 
     /// Some of the streams that are live here, at most `max`.
+    /// How many streams play on this node. Walks the roster, a shard at a time.
+    pub(crate) fn playing_count(&self) -> usize {
+        let now = self.clock.now_ms();
+        let live = |shard: &Mutex<Shard>| {
+            let shard = shard.lock();
+            let entries = shard.holders.values().flatten();
+            entries.filter(|entry| entry.is_live(now)).count()
+        };
+        self.shards.iter().map(live).sum()
+    }
+
     pub(crate) fn playing(&self, max: usize) -> Vec<Playing> {
         let now = self.clock.now_ms();
         let mut found = Vec::new();

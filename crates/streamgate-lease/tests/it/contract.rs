@@ -57,26 +57,13 @@ promises! {
 }
 
 async fn i1_never_more_live_than_the_limit(world: World) {
-    for (name, expected) in [
-        ("tv", "new"),
-        ("phone", "new"),
-        ("pad", "full"),
-        ("pc", "full"),
-    ] {
+    for (name, expected) in [("tv", "new"), ("phone", "new"), ("pad", "full"), ("pc", "full")] {
         assert_eq!(world.try_play(&claim(name, 2)).await, expected);
     }
     assert_eq!(world.live().await.split(' ').count(), 2);
-    let last = if world.server.is_some() {
-        Duration::from_secs(2)
-    } else {
-        MS
-    };
+    let last = if world.server.is_some() { Duration::from_secs(2) } else { MS };
     world.pass(TTL - last).await;
-    assert_eq!(
-        world.try_play(&claim("pad", 2)).await,
-        "full",
-        "none has expired yet"
-    );
+    assert_eq!(world.try_play(&claim("pad", 2)).await, "full", "none has expired yet");
     // At the very millisecond of its expiry a slot is free.
     world.pass(last).await;
     assert_eq!(world.try_play(&claim("pad", 2)).await, "new");
@@ -101,10 +88,7 @@ async fn i3_what_ended_stays_ended(world: World) {
             "released" => world.release(name).await,
             "terminated" => assert!(world.terminate(name).await),
             _ => {
-                let oldest = Claim {
-                    replace: Replace::Oldest,
-                    ..claim("thief", 1)
-                };
+                let oldest = Claim { replace: Replace::Oldest, ..claim("thief", 1) };
                 assert_eq!(world.play(&oldest).await.replaced, [id(name)]);
                 world.release("thief").await;
             }
@@ -112,15 +96,8 @@ async fn i3_what_ended_stays_ended(world: World) {
         for hours in [0, 1, 22] {
             world.pass(Duration::from_secs(hours * 3600)).await;
             assert!(!world.renew(name).await, "{name}");
-            let anew = Claim {
-                anew: true,
-                reusable: true,
-                ..claim(name, 9)
-            };
-            let thief = Claim {
-                replace: Replace::Oldest,
-                ..claim(name, 9)
-            };
+            let anew = Claim { anew: true, reusable: true, ..claim(name, 9) };
+            let thief = Claim { replace: Replace::Oldest, ..claim(name, 9) };
             for claim in [claim(name, 9), anew, thief] {
                 assert_eq!(world.try_play(&claim).await, name);
             }
@@ -139,16 +116,8 @@ async fn i4_a_refusal_changes_nothing(world: World) {
     world.play(&claim("phone", 2)).await;
     world.terminate("nobody").await;
     let before = world.live_of("alice").await;
-    for replace in [
-        Replace::Nobody,
-        these(&[]),
-        these(&["tv", "nobody"]),
-        these(&["pad"]),
-    ] {
-        let claim = Claim {
-            replace,
-            ..claim("pad", 2)
-        };
+    for replace in [Replace::Nobody, these(&[]), these(&["tv", "nobody"]), these(&["pad"])] {
+        let claim = Claim { replace, ..claim("pad", 2) };
         assert_eq!(world.try_play(&claim).await, "full");
     }
     let after = world.live_of("alice").await;
@@ -166,22 +135,13 @@ async fn i4_a_takeover_is_all_or_nothing(world: World) {
     world.pass(MS * 10).await;
     world.play(&claim("pad", 3)).await;
     // Two would have to go for one to come in, and only one of them is there.
-    let greedy = Claim {
-        replace: these(&["tv", "gone"]),
-        ..claim("pc", 2)
-    };
+    let greedy = Claim { replace: these(&["tv", "gone"]), ..claim("pc", 2) };
     assert_eq!(world.try_play(&greedy).await, "full");
     // One is not enough under the lower limit.
-    let modest = Claim {
-        replace: these(&["tv"]),
-        ..claim("pc", 2)
-    };
+    let modest = Claim { replace: these(&["tv"]), ..claim("pc", 2) };
     assert_eq!(world.try_play(&modest).await, "full");
     assert_eq!(world.live().await, "tv phone pad");
-    let enough = Claim {
-        replace: these(&["tv", "pad"]),
-        ..claim("pc", 2)
-    };
+    let enough = Claim { replace: these(&["tv", "pad"]), ..claim("pc", 2) };
     assert_eq!(world.play(&enough).await.replaced.len(), 2);
     assert_eq!(world.live().await, "phone pc");
     assert_eq!(world.try_play(&claim("tv", 2)).await, "replaced");
@@ -193,26 +153,14 @@ async fn i5_asking_again_is_the_same_slot(world: World) {
     let beginning = world.beginning(first.started_at);
     world.pass(TTL / 2).await;
     world.play(&claim("phone", 2)).await;
-    let again = world
-        .play(&Claim {
-            anew: true,
-            ..claim("tv", 2)
-        })
-        .await;
+    let again = world.play(&Claim { anew: true, ..claim("tv", 2) }).await;
     assert!(!again.is_new);
     assert_eq!(again.active, 2);
     assert_eq!(world.beginning(again.started_at), beginning);
     assert_eq!(world.live().await, "tv phone");
-    assert_eq!(
-        world.beginning(world.live_of("alice").await[0].started_at),
-        beginning
-    );
+    assert_eq!(world.beginning(world.live_of("alice").await[0].started_at), beginning);
     world.pass(TTL * 2 / 3).await;
-    assert_eq!(
-        world.live().await,
-        "tv phone",
-        "asking again is a sign of life"
-    );
+    assert_eq!(world.live().await, "tv phone", "asking again is a sign of life");
 }
 
 async fn i6_nobody_is_refused_while_there_is_room(world: World) {
@@ -225,26 +173,12 @@ async fn i6_nobody_is_refused_while_there_is_room(world: World) {
     world.pass(TTL / 2).await;
     world.renew("pad").await;
     world.pass(TTL / 2).await;
-    assert_eq!(
-        world.try_play(&claim("box", 2)).await,
-        "new",
-        "pc has expired"
-    );
-    assert_eq!(
-        world.try_play(&claim("pc", 3)).await,
-        "new",
-        "under a higher limit"
-    );
+    assert_eq!(world.try_play(&claim("box", 2)).await, "new", "pc has expired");
+    assert_eq!(world.try_play(&claim("pc", 3)).await, "new", "under a higher limit");
     // With room, nobody is replaced, whatever the newcomer would have been allowed to do.
-    let oldest = Claim {
-        replace: Replace::Oldest,
-        ..claim("stick", 4)
-    };
+    let oldest = Claim { replace: Replace::Oldest, ..claim("stick", 4) };
     assert_eq!(world.play(&oldest).await.replaced, []);
-    let named = Claim {
-        replace: these(&["nobody"]),
-        ..claim("car", 5)
-    };
+    let named = Claim { replace: these(&["nobody"]), ..claim("car", 5) };
     assert_eq!(world.try_play(&named).await, "new");
 }
 
@@ -266,10 +200,7 @@ async fn i8_a_renewal_never_adds(world: World) {
     world.play(&claim("pc", 1)).await;
     world.pass(TTL).await;
     world.play(&claim("pad", 1)).await;
-    assert!(
-        !world.renew("pc").await,
-        "it has expired and its slot was taken"
-    );
+    assert!(!world.renew("pc").await, "it has expired and its slot was taken");
     assert_eq!(world.live().await, "pad");
 }
 
@@ -286,37 +217,16 @@ async fn i9_a_release_frees_the_slot_and_may_be_repeated(world: World) {
 }
 
 async fn i10_accounts_do_not_touch_each_other(world: World) {
-    let bob = Claim {
-        holder: holder("bob"),
-        ..claim("tv", 1)
-    };
+    let bob = Claim { holder: holder("bob"), ..claim("tv", 1) };
     world.play(&claim("tv", 1)).await;
     assert_eq!(world.try_play(&bob).await, "new");
-    assert_eq!(
-        world
-            .try_play(&Claim {
-                id: id("pc"),
-                ..bob.clone()
-            })
-            .await,
-        "full"
-    );
-    let thief = Claim {
-        id: id("pc"),
-        replace: these(&["phone"]),
-        ..bob.clone()
-    };
+    assert_eq!(world.try_play(&Claim { id: id("pc"), ..bob.clone() }).await, "full");
+    let thief = Claim { id: id("pc"), replace: these(&["phone"]), ..bob.clone() };
     world.play(&claim("phone", 2)).await;
     assert_eq!(world.try_play(&thief).await, "full");
     world.release("tv").await;
     assert_eq!(world.live_of("bob").await.len(), 1);
-    assert!(
-        !world
-            .store
-            .terminate(&holder("bob"), &id("phone"), &world.timing)
-            .await
-            .unwrap()
-    );
+    assert!(!world.store.terminate(&holder("bob"), &id("phone"), &world.timing).await.unwrap());
     assert!(world.terminate("phone").await);
     assert_eq!(world.try_play(&bob).await, "held");
     assert_eq!(world.live_of("bob").await.len(), 1);
@@ -325,11 +235,7 @@ async fn i10_accounts_do_not_touch_each_other(world: World) {
 async fn an_expired_one_comes_back_if_there_is_room(world: World) {
     world.play(&claim("phone", 1)).await;
     world.pass(TTL + TTL / 6).await;
-    assert_eq!(
-        world.try_play(&claim("phone", 1)).await,
-        "new",
-        "nobody came meanwhile"
-    );
+    assert_eq!(world.try_play(&claim("phone", 1)).await, "new", "nobody came meanwhile");
     world.pass(TTL + TTL / 6).await;
     world.play(&claim("tv", 1)).await;
     assert_eq!(world.try_play(&claim("phone", 1)).await, "full");
@@ -349,10 +255,7 @@ async fn an_expired_one_can_be_ended(world: World) {
 }
 
 async fn a_tombstone_fades_in_its_time(mut world: World) {
-    world.timing = world
-        .timing
-        .with_tombstone(Duration::from_secs(3600))
-        .unwrap();
+    world.timing = world.timing.with_tombstone(Duration::from_secs(3600)).unwrap();
     world.play(&claim("tv", 1)).await;
     world.terminate("tv").await;
     world.pass(Duration::from_secs(3590)).await;
@@ -365,10 +268,7 @@ async fn a_tombstone_fades_in_its_time(mut world: World) {
 }
 
 fn session(name: &str, limit: u32) -> Claim {
-    Claim {
-        reusable: true,
-        ..claim(name, limit)
-    }
+    Claim { reusable: true, ..claim(name, limit) }
 }
 
 async fn a_reusable_id_plays_again_after_its_release(world: World) {
@@ -380,10 +280,7 @@ async fn a_reusable_id_plays_again_after_its_release(world: World) {
     assert_eq!(world.live().await, "");
     let second = world.play(&session("login", 1)).await;
     assert!(second.is_new);
-    assert!(
-        beginning < world.beginning(second.started_at),
-        "it is another playback"
-    );
+    assert!(beginning < world.beginning(second.started_at), "it is another playback");
 }
 
 async fn a_reusable_victim_is_told_for_a_ttl_and_may_come_back(world: World) {
@@ -394,50 +291,28 @@ async fn a_reusable_victim_is_told_for_a_ttl_and_may_come_back(world: World) {
     assert_eq!(world.try_play(&session("login", 1)).await, "terminated");
     world.pass(Duration::from_secs(2)).await;
     assert_eq!(world.try_play(&session("login", 1)).await, "new");
-    let thief = Claim {
-        replace: these(&["login"]),
-        ..claim("tv", 1)
-    };
+    let thief = Claim { replace: these(&["login"]), ..claim("tv", 1) };
     world.play(&thief).await;
     assert_eq!(world.try_play(&session("login", 1)).await, "replaced");
     world.pass(TTL).await;
     world.play(&claim("pc", 1)).await;
-    assert_eq!(
-        world.try_play(&session("login", 1)).await,
-        "full",
-        "there is no room for it"
-    );
+    assert_eq!(world.try_play(&session("login", 1)).await, "full", "there is no room for it");
 }
 
 async fn a_reusable_victim_comes_back_at_once_when_its_viewer_presses_play(world: World) {
     world.play(&session("login", 1)).await;
     world.terminate("login").await;
-    let anew = Claim {
-        anew: true,
-        ..session("login", 1)
-    };
+    let anew = Claim { anew: true, ..session("login", 1) };
     assert_eq!(world.try_play(&anew).await, "new");
     assert_eq!(world.try_play(&session("login", 1)).await, "held");
 }
 
 async fn pressing_play_lifts_no_tombstone_without_room(world: World) {
     world.play(&session("login", 1)).await;
-    world
-        .play(&Claim {
-            replace: Replace::Oldest,
-            ..claim("tv", 1)
-        })
-        .await;
-    let anew = Claim {
-        anew: true,
-        ..session("login", 1)
-    };
+    world.play(&Claim { replace: Replace::Oldest, ..claim("tv", 1) }).await;
+    let anew = Claim { anew: true, ..session("login", 1) };
     assert_eq!(world.try_play(&anew).await, "full");
-    assert_eq!(
-        world.try_play(&session("login", 1)).await,
-        "replaced",
-        "refused changes nothing"
-    );
+    assert_eq!(world.try_play(&session("login", 1)).await, "replaced", "refused changes nothing");
 }
 
 async fn what_an_id_stands_for_is_settled_when_it_first_plays(world: World) {
@@ -459,31 +334,15 @@ async fn idle_ones_go_first_and_may_come_back(world: World) {
     for name in ["tv", "pad", "pc"] {
         assert!(world.renew(name).await);
     }
-    assert_eq!(
-        world.try_play(&claim("phone", 3)).await,
-        "full",
-        "nobody was idle for long"
-    );
+    assert_eq!(world.try_play(&claim("phone", 3)).await, "full", "nobody was idle for long");
     world.pass(TTL / 2 + MS).await;
     for name in ["tv", "pad", "pc"] {
         world.renew(name).await;
     }
-    let admitted = world
-        .play(&Claim {
-            replace: Replace::Oldest,
-            ..claim("phone", 3)
-        })
-        .await;
-    assert_eq!(
-        (admitted.idle, admitted.replaced),
-        (vec![id("pad")], vec![])
-    );
+    let admitted = world.play(&Claim { replace: Replace::Oldest, ..claim("phone", 3) }).await;
+    assert_eq!((admitted.idle, admitted.replaced), (vec![id("pad")], vec![]));
     assert_eq!(world.live().await, "tv pc phone");
-    assert_eq!(
-        world.try_play(&claim("pad", 3)).await,
-        "full",
-        "not ended, but out of its slot"
-    );
+    assert_eq!(world.try_play(&claim("pad", 3)).await, "full", "not ended, but out of its slot");
     world.release("tv").await;
     assert_eq!(world.try_play(&claim("pad", 3)).await, "new");
 }
@@ -501,27 +360,12 @@ async fn a_pause_is_counted_from_its_first_declaration(world: World) {
     assert_eq!(world.live_of("alice").await[0].state, State::Paused);
     world.declare("tv", State::Playing).await;
     assert_eq!(world.live_of("alice").await[0].state, State::Playing);
-    assert_eq!(
-        world.try_play(&claim("pc", 1)).await,
-        "full",
-        "it plays again"
-    );
+    assert_eq!(world.try_play(&claim("pc", 1)).await, "full", "it plays again");
     world.declare("tv", State::Paused).await;
-    assert_eq!(
-        world.try_play(&claim("pc", 1)).await,
-        "full",
-        "a pause begins anew"
-    );
-    let anew = Claim {
-        anew: true,
-        ..claim("tv", 1)
-    };
+    assert_eq!(world.try_play(&claim("pc", 1)).await, "full", "a pause begins anew");
+    let anew = Claim { anew: true, ..claim("tv", 1) };
     world.play(&anew).await;
-    assert_eq!(
-        world.live_of("alice").await[0].state,
-        State::Playing,
-        "its viewer pressed play"
-    );
+    assert_eq!(world.live_of("alice").await[0].state, State::Playing, "its viewer pressed play");
     pause_for_70_s().await;
     assert_eq!(world.play(&claim("pc", 1)).await.idle, [id("tv")]);
 }
@@ -543,17 +387,11 @@ async fn the_oldest_goes_when_asked_for(world: World) {
         world.pass(MS * 10).await;
     }
     world.play(&claim("tv", 3)).await;
-    let oldest = |name: &str, limit| Claim {
-        replace: Replace::Oldest,
-        ..claim(name, limit)
-    };
+    let oldest = |name: &str, limit| Claim { replace: Replace::Oldest, ..claim(name, limit) };
     assert_eq!(world.play(&oldest("phone", 3)).await.replaced, [id("tv")]);
     assert_eq!(world.live().await, "pad pc phone");
     world.pass(MS * 10).await;
-    assert_eq!(
-        world.play(&oldest("box", 2)).await.replaced,
-        [id("pad"), id("pc")]
-    );
+    assert_eq!(world.play(&oldest("box", 2)).await.replaced, [id("pad"), id("pc")]);
     assert_eq!(world.live().await, "phone box");
     assert_eq!(world.try_play(&claim("tv", 3)).await, "replaced");
 }
@@ -563,19 +401,12 @@ async fn those_named_go_and_their_players_are_told(world: World) {
         world.play(&claim(name, 2)).await;
         world.pass(MS * 10).await;
     }
-    let thief = Claim {
-        replace: these(&["pad", "pad"]),
-        ..claim("phone", 2)
-    };
+    let thief = Claim { replace: these(&["pad", "pad"]), ..claim("phone", 2) };
     let admitted = world.play(&thief).await;
     assert_eq!((admitted.is_new, admitted.active), (true, 2));
     assert_eq!(world.live().await, "tv phone");
     assert_eq!(world.try_play(&claim("pad", 9)).await, "replaced");
-    assert_eq!(
-        world.try_play(&thief).await,
-        "held",
-        "asking again replaces nobody"
-    );
+    assert_eq!(world.try_play(&thief).await, "held", "asking again replaces nobody");
     // An idle one helps out when those named are too few.
     world.declare("tv", State::Paused).await;
     world.play(&claim("pc", 3)).await;
@@ -584,15 +415,9 @@ async fn those_named_go_and_their_players_are_told(world: World) {
         world.renew(name).await;
     }
     world.pass(TTL / 2 + MS).await;
-    let both = Claim {
-        replace: these(&["pc"]),
-        ..claim("box", 2)
-    };
+    let both = Claim { replace: these(&["pc"]), ..claim("box", 2) };
     let admitted = world.play(&both).await;
-    assert_eq!(
-        (admitted.replaced, admitted.idle),
-        (vec![id("pc")], vec![id("tv")])
-    );
+    assert_eq!((admitted.replaced, admitted.idle), (vec![id("pc")], vec![id("tv")]));
     assert_eq!(world.live().await, "phone box");
 }
 
@@ -614,10 +439,7 @@ async fn a_lower_limit_cuts_nobody_off(world: World) {
 }
 
 async fn a_limit_of_zero_admits_nobody_and_confirms_the_live(world: World) {
-    let none = |replace| Claim {
-        replace,
-        ..claim("tv", 0)
-    };
+    let none = |replace| Claim { replace, ..claim("tv", 0) };
     for replace in [Replace::Nobody, Replace::Oldest, these(&["pc"])] {
         assert_eq!(world.try_play(&none(replace)).await, "full");
     }
@@ -638,43 +460,18 @@ async fn refusals_say_who_is_there_and_when_to_come_back(world: World) {
         panic!("there is no room");
     };
     assert_eq!(full.limit, 2);
-    assert!(
-        TTL / 2 < full.retry_after && full.retry_after <= TTL * 5 / 6,
-        "{full:?}"
-    );
-    let names: Vec<_> = full
-        .live
-        .iter()
-        .map(|live| (live.about.device(), live.state))
-        .collect();
-    assert_eq!(
-        names,
-        [(Some("tv"), State::Playing), (Some("pad"), State::Paused)]
-    );
+    assert!(TTL / 2 < full.retry_after && full.retry_after <= TTL * 5 / 6, "{full:?}");
+    let names: Vec<_> = full.live.iter().map(|live| (live.about.device(), live.state)).collect();
+    assert_eq!(names, [(Some("tv"), State::Playing), (Some("pad"), State::Paused)]);
 }
 
 async fn labels_are_kept_and_changed(world: World) {
     let awkward = About::new(Some("Café, \"TV\"\n\\ 🎉 L1,2,3"), None);
-    world
-        .play(&Claim {
-            about: awkward.clone(),
-            ..claim("tv", 1)
-        })
-        .await;
-    world
-        .play(&Claim {
-            about: About::default(),
-            ..claim("tv", 1)
-        })
-        .await;
+    world.play(&Claim { about: awkward.clone(), ..claim("tv", 1) }).await;
+    world.play(&Claim { about: About::default(), ..claim("tv", 1) }).await;
     assert_eq!(world.live_of("alice").await[0].about, awkward);
     let next = About::new(None, Some("Final"));
-    world
-        .play(&Claim {
-            about: next.clone(),
-            ..claim("tv", 1)
-        })
-        .await;
+    world.play(&Claim { about: next.clone(), ..claim("tv", 1) }).await;
     assert_eq!(world.live_of("alice").await[0].about, next);
 }
 
@@ -690,54 +487,31 @@ async fn many_are_acquired_like_one(world: World) {
         Answer::Full(_) => "full".to_owned(),
         Answer::Ended(why, _) => why.as_str().to_owned(),
     });
-    assert_eq!(
-        words.collect::<Vec<_>>(),
-        ["held", "new", "terminated", "full"]
-    );
+    assert_eq!(words.collect::<Vec<_>>(), ["held", "new", "terminated", "full"]);
 }
 
 async fn a_renewal_counts_from_the_last_sign_of_life(world: World) {
     world.play(&claim("tv", 1)).await;
     world.pass(TTL / 2).await;
-    let slot = Slot {
-        holder: holder("alice"),
-        id: id("tv"),
-        silent_for: TTL / 4,
-        keep_about: false,
-    };
+    let slot =
+        Slot { holder: holder("alice"), id: id("tv"), silent_for: TTL / 4, keep_about: false };
     let renewed = world.store.renew(&[slot], &world.timing).await.unwrap();
     let counted = world.live_of("alice").await[0].expires_in;
     for left in [renewed[0].unwrap(), counted] {
         assert!(TTL / 2 < left && left <= TTL * 3 / 4, "{left:?}");
     }
-    let dead = Slot {
-        silent_for: TTL * 2,
-        ..slot
-    };
-    assert_eq!(
-        world.store.renew(&[dead], &world.timing).await.unwrap(),
-        [None]
-    );
+    let dead = Slot { silent_for: TTL * 2, ..slot };
+    assert_eq!(world.store.renew(&[dead], &world.timing).await.unwrap(), [None]);
     assert_eq!(world.live().await, "tv");
 }
 
 async fn ids_long_gone_are_forgotten_and_the_living_are_not(mut world: World) {
     world.timing = world.timing.with_tombstone(TTL).unwrap();
     world.play(&claim("tv", 3)).await;
-    let silent = Claim {
-        about: About::default(),
-        ..claim("tv", 3)
-    };
-    let stay = world
-        .timing
-        .with_tombstone(Duration::from_secs(86_400))
-        .unwrap();
+    let silent = Claim { about: About::default(), ..claim("tv", 3) };
+    let stay = world.timing.with_tombstone(Duration::from_secs(86_400)).unwrap();
     world.play(&claim("dead", 3)).await;
-    world
-        .store
-        .terminate(&holder("alice"), &id("dead"), &stay)
-        .await
-        .unwrap();
+    world.store.terminate(&holder("alice"), &id("dead"), &stay).await.unwrap();
     for n in 0..100 {
         let name = format!("playback {n}");
         world.play(&claim(&name, 3)).await;
@@ -747,22 +521,13 @@ async fn ids_long_gone_are_forgotten_and_the_living_are_not(mut world: World) {
         world.pass(TTL / 2).await;
         assert_eq!(world.try_play(&silent).await, "held");
     }
-    assert!(
-        world.live().await.starts_with("tv"),
-        "what is known of the living stays"
-    );
+    assert!(world.live().await.starts_with("tv"), "what is known of the living stays");
     assert_eq!(world.try_play(&claim("dead", 3)).await, "terminated");
     if let Some(server) = &world.server {
-        let keys: Vec<String> = ::redis::cmd("KEYS")
-            .arg("sg:*:m")
-            .query_async(&mut server.peek().await)
-            .await
-            .unwrap();
-        let kept: usize = ::redis::cmd("HLEN")
-            .arg(&keys[0])
-            .query_async(&mut server.peek().await)
-            .await
-            .unwrap();
+        let keys: Vec<String> =
+            ::redis::cmd("KEYS").arg("sg:*:m").query_async(&mut server.peek().await).await.unwrap();
+        let kept: usize =
+            ::redis::cmd("HLEN").arg(&keys[0]).query_async(&mut server.peek().await).await.unwrap();
         assert!(kept < 48, "{kept} records are kept");
     }
 }

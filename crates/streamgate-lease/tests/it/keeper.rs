@@ -32,12 +32,7 @@ impl Node {
         let keeper = tokio::spawn(keeper.run(async {
             let _ = stopped.await;
         }));
-        Self {
-            weather: weather.clone(),
-            leases,
-            _stop: stop,
-            keeper,
-        }
+        Self { weather: weather.clone(), leases, _stop: stop, keeper }
     }
 
     /// What a media request does under the policy `local`.
@@ -58,10 +53,7 @@ impl Node {
     /// Plays on for a while, a request a second.
     async fn plays(&self, claim: &Claim, time: Duration) {
         for _ in 0..time.as_secs() {
-            assert!(
-                matches!(self.request(claim).await, Grant::Held(_)),
-                "interrupted"
-            );
+            assert!(matches!(self.request(claim).await, Grant::Held(_)), "interrupted");
             pass(SECOND).await;
         }
     }
@@ -75,12 +67,7 @@ impl Node {
     }
 
     async fn live(&self) -> usize {
-        self.weather
-            .behind()
-            .list(&holder("alice"))
-            .await
-            .unwrap()
-            .len()
+        self.weather.behind().list(&holder("alice")).await.unwrap().len()
     }
 }
 
@@ -111,10 +98,7 @@ async fn a_thousand_touches_cost_at_most_one_renewal_per_third() {
     }
     let renewals = Weather::count(&node.weather.renewals);
     // A third of 60 s less 20 % of jitter is 16 s; plus 20 % and a beat is 26 s.
-    assert!(
-        (minutes * 60 / 26..=minutes * 60 / 16).contains(&renewals),
-        "{renewals} renewals"
-    );
+    assert!((minutes * 60 / 26..=minutes * 60 / 16).contains(&renewals), "{renewals} renewals");
     assert_eq!(Weather::count(&node.weather.acquires), 1);
     assert_eq!(node.stats().renewals, renewals);
 }
@@ -162,13 +146,8 @@ async fn what_this_node_believes_never_outlives_what_the_store_promised() {
     let asking = tokio::spawn(async move { leases.hold(&claim("tv", 1)).await.unwrap() });
     pass(SECOND * 20).await;
     weather.lets_go();
-    let Grant::Held(lease) = asking.await.unwrap() else {
-        panic!("there is room")
-    };
-    assert!(
-        lease.expires_in() <= TTL - SECOND * 20,
-        "counted from before the question"
-    );
+    let Grant::Held(lease) = asking.await.unwrap() else { panic!("there is room") };
+    assert!(lease.expires_in() <= TTL - SECOND * 20, "counted from before the question");
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,13 +156,7 @@ async fn an_end_elsewhere_is_known_within_a_third_and_answered_here() {
     let tv = claim("tv", 1);
     node.request(&tv).await;
     let timing = Timing::default();
-    assert!(
-        node.weather
-            .behind()
-            .terminate(&tv.holder, &tv.id, &timing)
-            .await
-            .unwrap()
-    );
+    assert!(node.weather.behind().terminate(&tv.holder, &tv.id, &timing).await.unwrap());
     for _ in 0..NEWS_MAX.as_secs() {
         node.knows("tv");
         pass(SECOND).await;
@@ -191,11 +164,7 @@ async fn an_end_elsewhere_is_known_within_a_third_and_answered_here() {
     assert!(!node.knows("tv"));
     let before = Weather::count(&node.weather.calls);
     assert_eq!(node.word(&tv).await, "terminated");
-    assert_eq!(
-        Weather::count(&node.weather.calls),
-        before,
-        "nobody had to be asked"
-    );
+    assert_eq!(Weather::count(&node.weather.calls), before, "nobody had to be asked");
     assert_eq!(node.stats().lost.terminated, 1);
 }
 
@@ -203,22 +172,11 @@ async fn an_end_elsewhere_is_known_within_a_third_and_answered_here() {
 async fn a_login_that_was_started_again_elsewhere_plays_here_too() {
     let weather = Weather::fine();
     let (one, other) = (Node::at(&weather), Node::at(&weather));
-    let login = Claim {
-        reusable: true,
-        ..claim("login", 1)
-    };
+    let login = Claim { reusable: true, ..claim("login", 1) };
     one.request(&login).await;
-    assert!(
-        one.leases
-            .terminate(&login.holder, &login.id)
-            .await
-            .unwrap()
-    );
+    assert!(one.leases.terminate(&login.holder, &login.id).await.unwrap());
     assert_eq!(one.word(&login).await, "terminated");
-    let anew = Claim {
-        anew: true,
-        ..login.clone()
-    };
+    let anew = Claim { anew: true, ..login.clone() };
     assert_eq!(other.word(&anew).await, "new");
     pass(SECOND * 2).await;
     assert_eq!(one.word(&login).await, "held");
@@ -231,22 +189,11 @@ async fn an_end_on_this_node_is_known_at_once() {
         node.request(&claim(name, 3)).await;
         pass(MS).await;
     }
-    assert!(
-        node.leases
-            .terminate(&holder("alice"), &id("tv"))
-            .await
-            .unwrap()
-    );
+    assert!(node.leases.terminate(&holder("alice"), &id("tv")).await.unwrap());
     assert_eq!(node.word(&claim("tv", 3)).await, "terminated");
-    node.leases
-        .release(&holder("alice"), &id("pad"))
-        .await
-        .unwrap();
+    node.leases.release(&holder("alice"), &id("pad")).await.unwrap();
     assert_eq!(node.word(&claim("pad", 3)).await, "released");
-    let thief = Claim {
-        replace: these(&["pc"]),
-        ..claim("phone", 1)
-    };
+    let thief = Claim { replace: these(&["pc"]), ..claim("phone", 1) };
     assert_eq!(node.word(&thief).await, "new");
     assert_eq!(node.word(&claim("pc", 3)).await, "replaced");
     assert_eq!(node.live().await, 1);
@@ -258,10 +205,7 @@ async fn a_slot_that_is_gone_and_taken_is_lost() {
     node.request(&claim("tv", 1)).await;
     node.weather.forgets();
     let store = node.weather.behind();
-    store
-        .acquire(&claim("pc", 1), &Timing::default())
-        .await
-        .unwrap();
+    store.acquire(&claim("pc", 1), &Timing::default()).await.unwrap();
     for _ in 0..NEWS_MAX.as_secs() {
         node.knows("tv");
         pass(SECOND).await;
@@ -285,19 +229,12 @@ async fn a_store_that_forgot_is_told_again_with_labels_and_all() {
 #[tokio::test(start_paused = true)]
 async fn the_keeper_does_not_start_a_login_again_that_was_stopped_elsewhere() {
     let node = Node::at(&Weather::fine());
-    let login = Claim {
-        reusable: true,
-        ..claim("login", 1)
-    };
+    let login = Claim { reusable: true, ..claim("login", 1) };
     node.request(&login).await;
     pass(SECOND * 5).await;
     node.knows("login");
     let timing = Timing::default();
-    node.weather
-        .behind()
-        .release(&login.holder, &login.id, &timing)
-        .await
-        .unwrap();
+    node.weather.behind().release(&login.holder, &login.id, &timing).await.unwrap();
     pass(NEWS_MAX).await;
     assert_eq!(node.live().await, 0, "the slot stays free");
     assert_eq!(node.stats().lost.gone, 1);
@@ -308,10 +245,7 @@ async fn the_keeper_does_not_start_a_login_again_that_was_stopped_elsewhere() {
 async fn a_login_that_another_node_renewed_is_not_lost() {
     let weather = Weather::fine();
     let (one, other) = (Node::at(&weather), Node::at(&weather));
-    let login = Claim {
-        reusable: true,
-        ..claim("login", 1)
-    };
+    let login = Claim { reusable: true, ..claim("login", 1) };
     for _ in 0..TTL.as_secs() * 10 {
         for node in [&one, &other] {
             assert!(matches!(node.request(&login).await, Grant::Held(_)));
@@ -329,9 +263,7 @@ async fn without_the_store_holders_go_on_for_the_grace() {
     node.request(&tv).await;
     node.weather.turns(true);
     for _ in 0..Timing::default().grace().as_secs() - 1 {
-        let Grant::Held(lease) = node.request(&tv).await else {
-            panic!("interrupted")
-        };
+        let Grant::Held(lease) = node.request(&tv).await else { panic!("interrupted") };
         assert!(!lease.is_provisional());
         pass(SECOND).await;
     }
@@ -354,11 +286,7 @@ async fn without_the_store_a_holder_keeps_its_slot_between_its_requests() {
         assert_eq!(node.word(&claim("pc", 1)).await, "full");
     }
     pass(TTL).await;
-    assert_eq!(
-        node.word(&claim("pc", 1)).await,
-        "provisional",
-        "a silent one has left"
-    );
+    assert_eq!(node.word(&claim("pc", 1)).await, "provisional", "a silent one has left");
     for _ in 0..200 {
         assert_eq!(node.word(&claim("pc", 1)).await, "provisional");
         assert_eq!(node.word(&claim("box", 1)).await, "full");
@@ -374,23 +302,14 @@ async fn without_the_store_newcomers_are_counted_here_and_registered_later() {
     node.weather.turns(true);
     assert_eq!(node.word(&claim("pad", 2)).await, "provisional");
     assert_eq!(node.word(&claim("pc", 2)).await, "full");
-    let Grant::Full(full) = node.request(&claim("pc", 2)).await else {
-        panic!("no room")
-    };
-    let names: Vec<_> = full
-        .live
-        .iter()
-        .map(|live| live.about.device().unwrap())
-        .collect();
+    let Grant::Full(full) = node.request(&claim("pc", 2)).await else { panic!("no room") };
+    let names: Vec<_> = full.live.iter().map(|live| live.about.device().unwrap()).collect();
     assert_eq!(names, ["tv", "pad"]);
     assert_eq!(node.stats().provisional, 1);
     assert_eq!(node.stats().admitted_locally, 1);
     for _ in 0..90 {
         for name in ["tv", "pad"] {
-            assert!(matches!(
-                node.request(&claim(name, 2)).await,
-                Grant::Held(_)
-            ));
+            assert!(matches!(node.request(&claim(name, 2)).await, Grant::Held(_)));
         }
         pass(SECOND).await;
     }
@@ -403,9 +322,7 @@ async fn without_the_store_newcomers_are_counted_here_and_registered_later() {
     }
     assert_eq!(node.live().await, 2);
     assert_eq!((node.stats().provisional, node.stats().registered), (0, 1));
-    let Grant::Held(pad) = node.request(&claim("pad", 2)).await else {
-        panic!("it is live")
-    };
+    let Grant::Held(pad) = node.request(&claim("pad", 2)).await else { panic!("it is live") };
     assert!(!pad.is_provisional());
 }
 
@@ -443,45 +360,22 @@ async fn after_a_partition_the_excess_is_refused() {
 async fn without_the_store_takeover_and_endings_still_count_here() {
     let node = Node::at(&Weather::fine());
     node.request(&claim("tv", 1)).await;
-    node.leases
-        .release(&holder("alice"), &id("tv"))
-        .await
-        .unwrap();
+    node.leases.release(&holder("alice"), &id("tv")).await.unwrap();
     node.weather.turns(true);
     assert_eq!(node.word(&claim("tv", 1)).await, "released");
     assert_eq!(node.word(&claim("pc", 1)).await, "provisional");
-    let oldest = |name: &str| Claim {
-        replace: Replace::Oldest,
-        ..claim(name, 1)
-    };
+    let oldest = |name: &str| Claim { replace: Replace::Oldest, ..claim(name, 1) };
     assert_eq!(node.word(&oldest("pad")).await, "provisional");
     assert_eq!(node.word(&claim("pc", 1)).await, "replaced");
-    let unknown = Claim {
-        replace: these(&["pad", "gone"]),
-        ..claim("box", 1)
-    };
+    let unknown = Claim { replace: these(&["pad", "gone"]), ..claim("box", 1) };
     assert_eq!(node.word(&unknown).await, "full");
-    assert!(
-        node.leases
-            .state(&holder("alice"), &id("pad"), State::Paused)
-            .await
-            .is_err()
-    );
+    assert!(node.leases.state(&holder("alice"), &id("pad"), State::Paused).await.is_err());
     for _ in 0..62 {
         assert!(node.knows("pad") || node.word(&claim("pad", 1)).await == "provisional");
         pass(SECOND).await;
     }
-    assert_eq!(
-        node.word(&claim("box", 1)).await,
-        "provisional",
-        "the idle one goes first"
-    );
-    assert!(
-        node.leases
-            .release(&holder("alice"), &id("box"))
-            .await
-            .is_err()
-    );
+    assert_eq!(node.word(&claim("box", 1)).await, "provisional", "the idle one goes first");
+    assert!(node.leases.release(&holder("alice"), &id("box")).await.is_err());
     assert_eq!(node.word(&claim("box", 1)).await, "released");
 }
 
@@ -489,48 +383,30 @@ async fn without_the_store_takeover_and_endings_still_count_here() {
 async fn a_store_that_is_down_is_asked_once_a_beat() {
     let node = Node::at(&Weather::fine());
     for n in 0..600 {
-        let claim = Claim {
-            holder: holder(&n.to_string()),
-            ..claim("tv", 1)
-        };
+        let claim = Claim { holder: holder(&n.to_string()), ..claim("tv", 1) };
         node.request(&claim).await;
     }
     pass(MS).await;
     for n in 0..600 {
-        assert!(
-            node.leases
-                .touch(&holder(&n.to_string()), &id("tv"))
-                .is_some()
-        );
+        assert!(node.leases.touch(&holder(&n.to_string()), &id("tv")).is_some());
     }
     node.weather.turns(true);
     let (calls, beats) = (Weather::count(&node.weather.calls), node.stats().beats);
     pass(TTL / 2).await;
     let calls = Weather::count(&node.weather.calls) - calls;
     let beats = node.stats().beats - beats;
-    assert!(
-        0 < calls && calls <= beats,
-        "{calls} calls in {beats} beats"
-    );
+    assert!(0 < calls && calls <= beats, "{calls} calls in {beats} beats");
     assert_eq!(node.stats().store_errors, calls);
     node.weather.turns(false);
     pass(SECOND * 3).await;
-    assert_eq!(
-        node.stats().renewals,
-        600,
-        "all are renewed as soon as it is back"
-    );
+    assert_eq!(node.stats().renewals, 600, "all are renewed as soon as it is back");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_account_that_the_store_cannot_read_keeps_nobody_else_from_being_renewed() {
     let node = Node::at(&Weather::fine());
-    let claims: Vec<_> = (0..50)
-        .map(|n| Claim {
-            holder: holder(&n.to_string()),
-            ..claim("tv", 1)
-        })
-        .collect();
+    let claims: Vec<_> =
+        (0..50).map(|n| Claim { holder: holder(&n.to_string()), ..claim("tv", 1) }).collect();
     for claim in &claims {
         node.request(claim).await;
     }
@@ -543,13 +419,7 @@ async fn an_account_that_the_store_cannot_read_keeps_nobody_else_from_being_rene
     node.weather.poisons(claims[7].holder);
     pass(NEWS_MAX).await;
     for (n, claim) in claims.iter().enumerate() {
-        let live = node
-            .weather
-            .behind()
-            .list(&claim.holder)
-            .await
-            .unwrap()
-            .len();
+        let live = node.weather.behind().list(&claim.holder).await.unwrap().len();
         assert_eq!(live, usize::from(n != 7), "account {n}");
     }
 }
@@ -557,12 +427,8 @@ async fn an_account_that_the_store_cannot_read_keeps_nobody_else_from_being_rene
 #[tokio::test(start_paused = true)]
 async fn the_roster_is_bounded_and_what_fell_out_is_asked_again() {
     let node = Node::bounded(&Weather::fine(), 256);
-    let claims: Vec<_> = (0..2000)
-        .map(|n| Claim {
-            holder: holder(&n.to_string()),
-            ..claim("tv", 1)
-        })
-        .collect();
+    let claims: Vec<_> =
+        (0..2000).map(|n| Claim { holder: holder(&n.to_string()), ..claim("tv", 1) }).collect();
     for claim in &claims {
         assert_eq!(node.word(claim).await, "new");
     }
@@ -581,21 +447,12 @@ async fn an_answer_older_than_a_release_does_not_undo_it() {
     for reusable in [false, true] {
         let weather = Weather::fine();
         let node = Node::at(&weather);
-        let tv = Claim {
-            reusable,
-            ..claim("tv", 1)
-        };
+        let tv = Claim { reusable, ..claim("tv", 1) };
         node.request(&tv).await;
         pass(MS).await;
         // Pressed play again, and stopped before the answer came.
         weather.holds_up();
-        let (leases, anew) = (
-            node.leases.clone(),
-            Claim {
-                anew: true,
-                ..tv.clone()
-            },
-        );
+        let (leases, anew) = (node.leases.clone(), Claim { anew: true, ..tv.clone() });
         let asking = tokio::spawn(async move { leases.hold(&anew).await.unwrap() });
         pass(MS).await;
         node.leases.release(&tv.holder, &tv.id).await.unwrap();
@@ -614,10 +471,7 @@ async fn the_keeper_frees_what_was_stopped_while_it_registered_it() {
     let weather = Weather::fine();
     let node = Node::at(&weather);
     weather.turns(true);
-    let login = Claim {
-        reusable: true,
-        ..claim("login", 1)
-    };
+    let login = Claim { reusable: true, ..claim("login", 1) };
     assert_eq!(node.word(&login).await, "provisional");
     weather.holds_up();
     weather.turns(false);
@@ -625,11 +479,7 @@ async fn the_keeper_frees_what_was_stopped_while_it_registered_it() {
     while Weather::count(&weather.acquires) == before {
         pass(SECOND).await;
     }
-    assert_eq!(
-        node.live().await,
-        1,
-        "the store has decided, the keeper has not heard of it"
-    );
+    assert_eq!(node.live().await, 1, "the store has decided, the keeper has not heard of it");
     weather.turns(true);
     assert!(node.leases.release(&login.holder, &login.id).await.is_err());
     weather.turns(false);

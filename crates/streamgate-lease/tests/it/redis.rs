@@ -15,20 +15,12 @@ use tokio::time::{Instant, timeout};
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 async fn keys(server: &Server) -> Vec<String> {
-    redis::cmd("KEYS")
-        .arg("sg:*")
-        .query_async(&mut server.peek().await)
-        .await
-        .unwrap()
+    redis::cmd("KEYS").arg("sg:*").query_async(&mut server.peek().await).await.unwrap()
 }
 
 async fn ask<T: redis::FromRedisValue>(server: &Server, words: &[&str]) -> T {
     let (name, arguments) = words.split_first().unwrap();
-    redis::cmd(name)
-        .arg(arguments)
-        .query_async(&mut server.peek().await)
-        .await
-        .unwrap()
+    redis::cmd(name).arg(arguments).query_async(&mut server.peek().await).await.unwrap()
 }
 
 /// 200 tasks of two gateways want to play at once; some let go again, some take over.
@@ -44,15 +36,8 @@ async fn a_race_of_200_never_exceeds_the_limit() {
     for n in 0..200 {
         let leases = gateways[n % 2].clone();
         tasks.spawn(async move {
-            let replace = if n % 5 == 0 {
-                Replace::Oldest
-            } else {
-                Replace::Nobody
-            };
-            let claim = Claim {
-                replace,
-                ..claim(&format!("device {n}"), 3)
-            };
+            let replace = if n % 5 == 0 { Replace::Oldest } else { Replace::Nobody };
+            let claim = Claim { replace, ..claim(&format!("device {n}"), 3) };
             let grant = leases.hold(&claim).await.unwrap();
             let live = leases.list(&claim.holder).await.unwrap().len();
             assert!(live <= 3, "{live} are live");
@@ -81,10 +66,7 @@ async fn a_race_of_200_never_exceeds_the_limit() {
 async fn every_key_has_a_ttl_that_no_verb_shortens() {
     let world = World::redis().await;
     let server = world.server.as_ref().unwrap();
-    let short = Timing::of(Duration::from_secs(3))
-        .unwrap()
-        .with_tombstone(TTL)
-        .unwrap();
+    let short = Timing::of(Duration::from_secs(3)).unwrap().with_tombstone(TTL).unwrap();
     let day = 86_400_000;
     world.play(&claim("tv", 3)).await;
     let check = async |what: &str| {
@@ -101,11 +83,7 @@ async fn every_key_has_a_ttl_that_no_verb_shortens() {
     check("acquire with a shorter ttl").await;
     world.renew_with("tv", &short).await;
     check("renew").await;
-    world
-        .store
-        .terminate(&holder("alice"), &id("pad"), &short)
-        .await
-        .unwrap();
+    world.store.terminate(&holder("alice"), &id("pad"), &short).await.unwrap();
     check("terminate").await;
     world.declare("tv", streamgate_lease::State::Paused).await;
     world.live().await;
@@ -155,22 +133,9 @@ async fn the_score_of_a_broken_clock_is_cut_down() {
     let world = World::redis().await;
     let server = world.server.as_ref().unwrap();
     world.play(&claim("tv", 1)).await;
-    let leases = keys(server)
-        .await
-        .into_iter()
-        .find(|key| key.ends_with(":l"))
-        .unwrap();
-    let _: i64 = ask(
-        server,
-        &[
-            "ZADD",
-            &leases,
-            "XX",
-            "9999999999999",
-            &id("tv").to_string(),
-        ],
-    )
-    .await;
+    let leases = keys(server).await.into_iter().find(|key| key.ends_with(":l")).unwrap();
+    let _: i64 =
+        ask(server, &["ZADD", &leases, "XX", "9999999999999", &id("tv").to_string()]).await;
     assert_eq!(world.try_play(&claim("pad", 1)).await, "full");
     let left = world.live_of("alice").await[0].expires_in;
     assert!(left <= Timing::TTL_MAX, "a ghost of {left:?}");
@@ -191,11 +156,7 @@ async fn a_doubled_or_late_renewal_is_harmless() {
         silent_for: Duration::ZERO,
         keep_about: false,
     };
-    let renewed = world
-        .store
-        .renew(&[slot, slot], &world.timing)
-        .await
-        .unwrap();
+    let renewed = world.store.renew(&[slot, slot], &world.timing).await.unwrap();
     let changed: Vec<_> = renewed.iter().map(Option::is_some).collect();
     assert_eq!(changed, [true, false], "the second one changes nothing");
     assert_eq!(world.live_of("alice").await.len(), 1);
@@ -238,10 +199,8 @@ async fn a_server_that_is_not_there_is_an_error_at_once_and_then_left_alone() {
     assert_eq!(second, StoreError::Resting);
     assert!(began.elapsed() < AT_ONCE);
     server.restart().await;
-    until("it is asked again", async || {
-        store.acquire(&claim("tv", 1), &timing).await.is_ok()
-    })
-    .await;
+    until("it is asked again", async || store.acquire(&claim("tv", 1), &timing).await.is_ok())
+        .await;
 }
 
 #[tokio::test]
@@ -249,10 +208,7 @@ async fn a_server_that_hangs_costs_one_deadline_and_is_then_left_alone() {
     let server = Server::start().await;
     let (_, store) = hurried(&server);
     let timing = Timing::default();
-    until("it answers", async || {
-        store.acquire(&claim("tv", 1), &timing).await.is_ok()
-    })
-    .await;
+    until("it answers", async || store.acquire(&claim("tv", 1), &timing).await.is_ok()).await;
     server.signal("-STOP");
     let mut seen = Vec::new();
     let began = Instant::now();
@@ -262,16 +218,11 @@ async fn a_server_that_hangs_costs_one_deadline_and_is_then_left_alone() {
         assert!(seen.len() < 20, "it is never left alone: {seen:?}");
     }
     assert!(began.elapsed() < AT_ONCE);
-    let timeouts = seen
-        .iter()
-        .filter(|error| **error == StoreError::Timeout)
-        .count();
+    let timeouts = seen.iter().filter(|error| **error == StoreError::Timeout).count();
     assert!((1..=2).contains(&timeouts), "{seen:?}");
     server.signal("-CONT");
-    until("it is asked again", async || {
-        store.acquire(&claim("tv", 1), &timing).await.is_ok()
-    })
-    .await;
+    until("it is asked again", async || store.acquire(&claim("tv", 1), &timing).await.is_ok())
+        .await;
 }
 
 #[tokio::test]
@@ -285,18 +236,12 @@ async fn a_crowd_before_a_dead_server_is_turned_away_within_one_deadline() {
     for n in 0..500 {
         let store = store.clone();
         tasks.spawn(async move {
-            store
-                .acquire(&claim(&n.to_string(), 1), &Timing::default())
-                .await
-                .unwrap_err()
+            store.acquire(&claim(&n.to_string(), 1), &Timing::default()).await.unwrap_err()
         });
     }
     let errors = tasks.join_all().await;
     assert!(began.elapsed() < AT_ONCE);
-    let asked = errors
-        .iter()
-        .filter(|error| **error != StoreError::Resting)
-        .count();
+    let asked = errors.iter().filter(|error| **error != StoreError::Resting).count();
     assert!(asked <= 2, "{asked} of 500 knocked at the door");
 }
 
@@ -306,15 +251,9 @@ async fn a_connection_that_is_cut_costs_one_error_at_most() {
     let store = RedisStore::new(server.patient_link());
     let timing = Timing::default();
     store.acquire(&claim("tv", 1), &timing).await.unwrap();
-    let _: i64 = ask(
-        &server,
-        &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"],
-    )
-    .await;
-    until("it is asked again", async || {
-        store.acquire(&claim("tv", 1), &timing).await.is_ok()
-    })
-    .await;
+    let _: i64 = ask(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    until("it is asked again", async || store.acquire(&claim("tv", 1), &timing).await.is_ok())
+        .await;
 }
 
 #[tokio::test]
@@ -322,10 +261,7 @@ async fn errors_never_show_a_password() {
     let server = Server::start().await;
     let _: String = ask(&server, &["CONFIG", "SET", "requirepass", "right"]).await;
     let url = format!("{}?pass=very-secret", server.url());
-    let deadlines = Deadlines {
-        command: AT_ONCE,
-        connect: AT_ONCE,
-    };
+    let deadlines = Deadlines { command: AT_ONCE, connect: AT_ONCE };
     let link = Link::with(&url, deadlines).unwrap();
     let error = link.exists("sg:session:1").await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
@@ -340,11 +276,7 @@ async fn a_feed_tells_what_is_published_and_when_it_was_deaf() {
     let mut server = Server::start().await;
     let link = server.patient_link();
     let mut feed = link.subscribe("sg:revoked");
-    let mut next = async || {
-        timeout(AT_ONCE * 4, feed.next())
-            .await
-            .expect("there is news")
-    };
+    let mut next = async || timeout(AT_ONCE * 4, feed.next()).await.expect("there is news");
     assert_eq!(next().await, News::Listening);
     let _: i64 = ask(&server, &["PUBLISH", "sg:revoked", "session 1"]).await;
     let _: i64 = ask(&server, &["PUBLISH", "sg:other", "no"]).await;
@@ -364,11 +296,7 @@ async fn labels_of_another_version_are_no_error() {
     let world = World::redis().await;
     let server = world.server.as_ref().unwrap();
     world.play(&claim("tv", 1)).await;
-    let records = keys(server)
-        .await
-        .into_iter()
-        .find(|key| key.ends_with(":m"))
-        .unwrap();
+    let records = keys(server).await.into_iter().find(|key| key.ends_with(":m")).unwrap();
     let member = LeaseId::of("tv", None).to_string();
     for strange in ["L1,0,0,{\"v\":2}", "X", "L", "L1,2"] {
         let _: i64 = ask(server, &["HSET", &records, &member, strange]).await;
@@ -377,25 +305,14 @@ async fn labels_of_another_version_are_no_error() {
     }
     let _: i64 = ask(server, &["HDEL", &records, &member]).await;
     assert_eq!(world.live_of("alice").await.len(), 1);
-    assert_eq!(
-        world
-            .try_play(&Claim {
-                replace: Replace::Oldest,
-                ..claim("pad", 1)
-            })
-            .await,
-        "new"
-    );
+    assert_eq!(world.try_play(&Claim { replace: Replace::Oldest, ..claim("pad", 1) }).await, "new");
 }
 
 #[tokio::test]
 async fn one_account_with_broken_keys_troubles_no_other() {
     let world = World::redis().await;
     let server = world.server.as_ref().unwrap();
-    let of = |name: &str| Claim {
-        holder: holder(name),
-        ..claim("tv", 1)
-    };
+    let of = |name: &str| Claim { holder: holder(name), ..claim("tv", 1) };
     let claims = ["alice", "broken", "bob"].map(of);
     for claim in &claims {
         world.play(claim).await;
@@ -412,23 +329,11 @@ async fn one_account_with_broken_keys_troubles_no_other() {
         keep_about: true,
     });
     let renewed = world.store.renew(&slots, &world.timing).await.unwrap();
-    assert_eq!(
-        renewed.iter().map(Option::is_some).collect::<Vec<_>>(),
-        [true, false, true]
-    );
+    assert_eq!(renewed.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
     let answers = world.store.acquire_all(&claims, &world.timing).await;
-    assert!(
-        matches!(&answers[1], Err(error) if !error.is_outage()),
-        "{answers:?}"
-    );
+    assert!(matches!(&answers[1], Err(error) if !error.is_outage()), "{answers:?}");
     assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
-    assert!(
-        world
-            .store
-            .acquire(&claims[1], &world.timing)
-            .await
-            .is_err()
-    );
+    assert!(world.store.acquire(&claims[1], &world.timing).await.is_err());
     assert!(world.store.acquire(&claims[0], &world.timing).await.is_ok());
 }
 
@@ -447,10 +352,8 @@ async fn a_server_that_became_a_replica_fails_the_whole_batch() {
     let error = world.store.renew(&[slot], &world.timing).await.unwrap_err();
     assert!(error.is_outage(), "{error:?}");
     let _: String = ask(server, &["REPLICAOF", "NO", "ONE"]).await;
-    until("it is asked again", async || {
-        world.store.renew(&[slot], &world.timing).await.is_ok()
-    })
-    .await;
+    until("it is asked again", async || world.store.renew(&[slot], &world.timing).await.is_ok())
+        .await;
     assert_eq!(world.try_play(&claim("tv", 1)).await, "held");
 }
 
@@ -482,10 +385,7 @@ async fn the_victim_hears_of_it_at_its_next_request_through_any_gateway() {
     assert!(one.touch(&tv.holder, &tv.id).is_none());
     assert!(matches!(one.hold(&tv).await.unwrap(), Grant::Ended(_)));
     let replace = Replace::Oldest;
-    let thief = Claim {
-        replace,
-        ..claim("pc", 1)
-    };
+    let thief = Claim { replace, ..claim("pc", 1) };
     assert!(matches!(other.hold(&thief).await.unwrap(), Grant::Held(_)));
     assert_eq!(hears().await, pad.id);
     assert!(matches!(one.hold(&pad).await.unwrap(), Grant::Ended(_)));

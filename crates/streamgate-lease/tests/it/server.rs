@@ -53,9 +53,7 @@ impl Server {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(START_MAX, wait)
-            .await
-            .expect("redis-server does not answer");
+        timeout(START_MAX, wait).await.expect("redis-server does not answer");
     }
 
     pub(crate) fn url(&self) -> String {
@@ -65,10 +63,7 @@ impl Server {
     /// A link for tests that are not about deadlines: this machine may be busy.
     pub(crate) fn patient_link(&self) -> Arc<Link> {
         let patient = Duration::from_secs(20);
-        let deadlines = Deadlines {
-            command: patient,
-            connect: patient,
-        };
+        let deadlines = Deadlines { command: patient, connect: patient };
         Arc::new(Link::with(&self.url(), deadlines).unwrap())
     }
 
@@ -80,20 +75,15 @@ impl Server {
     pub(crate) async fn peek(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
         let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(START_MAX));
-        client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .unwrap()
+        client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
     }
 
     /// Waits until the server's clock shows another millisecond.
     pub(crate) async fn tick(&self) {
         let mut connection = self.peek().await;
         let mut now = async || -> (u64, u64) {
-            let (seconds, micros): (u64, u64) = redis::cmd("TIME")
-                .query_async(&mut connection)
-                .await
-                .unwrap();
+            let (seconds, micros): (u64, u64) =
+                redis::cmd("TIME").query_async(&mut connection).await.unwrap();
             (seconds, micros / 1000)
         };
         let began = now().await;
@@ -102,13 +92,7 @@ impl Server {
 
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([name, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
     pub(crate) fn kill(&mut self) {

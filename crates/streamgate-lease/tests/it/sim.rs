@@ -138,10 +138,7 @@ impl Watched {
     fn check(&self, of: usize, before: &Shot, after: &Shot) {
         for account in 0..ACCOUNTS.len() {
             let live = after.keys().filter(|key| key.0 == account).count();
-            assert!(
-                live <= limit_of(account) as usize,
-                "I1: {live} of account {account}"
-            );
+            assert!(live <= limit_of(account) as usize, "I1: {live} of account {account}");
         }
         for live in after.values() {
             assert!(live.expires_in <= self.timing.ttl(), "I2: {live:?}");
@@ -156,10 +153,7 @@ impl Watched {
             }
         }
         let others = |shot: &Shot| -> Vec<_> {
-            shot.iter()
-                .filter(|(key, _)| key.0 != of)
-                .map(|(k, l)| (*k, l.clone()))
-                .collect()
+            shot.iter().filter(|(key, _)| key.0 != of).map(|(k, l)| (*k, l.clone())).collect()
         };
         assert_eq!(others(before), others(after), "I10");
     }
@@ -174,15 +168,8 @@ impl Watched {
             Answer::Held(admitted) => {
                 assert_eq!(admitted.is_new, !before.contains_key(&key), "I5");
                 assert!(after.contains_key(&key));
-                let gone: Vec<_> = before
-                    .keys()
-                    .filter(|key| !after.contains_key(key))
-                    .collect();
-                assert_eq!(
-                    gone.len(),
-                    admitted.replaced.len() + admitted.idle.len(),
-                    "I4"
-                );
+                let gone: Vec<_> = before.keys().filter(|key| !after.contains_key(key)).collect();
+                assert_eq!(gone.len(), admitted.replaced.len() + admitted.idle.len(), "I4");
                 for id in &admitted.replaced {
                     assert!(before.contains_key(&(account, *id)), "I4: replaced nobody");
                     if !is_reusable(*id) {
@@ -194,10 +181,7 @@ impl Watched {
                 assert_eq!(before, after, "I4");
                 assert!(!before.contains_key(&key), "I6: it has a slot");
                 let others = before.keys().filter(|key| key.0 == account).count();
-                assert!(
-                    claim.limit as usize <= others,
-                    "I6: refused beside {others}"
-                );
+                assert!(claim.limit as usize <= others, "I6: refused beside {others}");
                 assert_eq!(full.live.len(), others);
             }
             Answer::Ended(..) => assert_eq!(before, after, "I4"),
@@ -212,10 +196,7 @@ impl Watched {
         let after = self.shot().await;
         let key = (Self::account(&slot.holder), slot.id);
         // An expired slot that nobody has cleared away may come back; nobody else appears.
-        let came: Vec<_> = after
-            .keys()
-            .filter(|key| !before.contains_key(key))
-            .collect();
+        let came: Vec<_> = after.keys().filter(|key| !before.contains_key(key)).collect();
         assert!(came.is_empty() || came == [&key], "I8: {came:?}");
         self.check(key.0, &before, &after);
         renewed
@@ -402,10 +383,7 @@ impl Run {
         for key in self.watched.shot().await.keys() {
             let silent = alive.get(key).map(|at| at.elapsed());
             let bound = self.watched.timing.ttl() * 3 / 2 + SECOND;
-            assert!(
-                silent.is_some_and(|silent| silent < bound),
-                "L1: {key:?} {silent:?}"
-            );
+            assert!(silent.is_some_and(|silent| silent < bound), "L1: {key:?} {silent:?}");
         }
     }
 
@@ -422,11 +400,7 @@ impl Run {
         for _ in 0..25 {
             for (account, claim) in &steady {
                 let key = (*account, claim.id);
-                self.watched
-                    .alive
-                    .lock()
-                    .unwrap()
-                    .insert(key, Instant::now());
+                self.watched.alive.lock().unwrap().insert(key, Instant::now());
                 let leases = &self.gateways[self.rng.random_range(0..GATEWAYS)];
                 let grant = leases.hold(claim).await.unwrap();
                 assert!(matches!(grant, Grant::Held(_)), "L4: {claim:?} {grant:?}");
@@ -434,11 +408,7 @@ impl Run {
             sleep(Duration::from_millis(self.rng.random_range(500..7000))).await;
         }
         for leases in &self.gateways {
-            assert_eq!(
-                leases.stats().provisional,
-                0,
-                "L3: all are registered or refused"
-            );
+            assert_eq!(leases.stats().provisional, 0, "L3: all are registered or refused");
         }
     }
 }
@@ -452,10 +422,7 @@ async fn request(watched: &Watched, leases: &Leases, claim: &Claim) {
         Ok(Grant::Held(lease)) => {
             let is_fresh = lease.is_new() && !lease.is_provisional();
             let still_ended = watched.ended.lock().unwrap().contains(&key);
-            assert!(
-                !(is_fresh && was_ended && still_ended),
-                "I3: {claim:?} was let in again"
-            );
+            assert!(!(is_fresh && was_ended && still_ended), "I3: {claim:?} was let in again");
             assert!(lease.expires_in() <= watched.timing.ttl());
         }
         Ok(_) => {}
@@ -477,19 +444,12 @@ async fn run(seed: u64) {
         let (leases, keeper) =
             Leases::bounded(Arc::new(Handle(watched.clone())), Timing::default(), 4096);
         let mut stopped = stopped.clone();
-        keepers.push(tokio::spawn(
-            keeper.run(async move { drop(stopped.changed().await) }),
-        ));
+        keepers.push(tokio::spawn(keeper.run(async move { drop(stopped.changed().await) })));
         gateways.push(leases);
     }
     let rng = SmallRng::seed_from_u64(seed);
-    let mut run = Run {
-        rng,
-        watched,
-        gateways,
-        viewers: JoinSet::new(),
-        forgetful: seed.is_multiple_of(4),
-    };
+    let mut run =
+        Run { rng, watched, gateways, viewers: JoinSet::new(), forgetful: seed.is_multiple_of(4) };
     for step in 0..STEPS {
         if step % 10 == 0 {
             run.weather();

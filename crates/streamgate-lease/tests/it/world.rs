@@ -33,10 +33,7 @@ pub(crate) fn id(name: &str) -> LeaseId {
 /// A claim of alice's for a playback that says what it is.
 pub(crate) fn claim(name: &str, limit: u32) -> Claim {
     let about = About::new(Some(name), None);
-    Claim {
-        about,
-        ..Claim::new(holder("alice"), id(name), limit)
-    }
+    Claim { about, ..Claim::new(holder("alice"), id(name), limit) }
 }
 
 pub(crate) fn these(names: &[&str]) -> Replace {
@@ -50,19 +47,11 @@ impl World {
 
     pub(crate) async fn redis() -> Self {
         let server = Server::start().await;
-        Self::over(
-            Arc::new(RedisStore::new(server.patient_link())),
-            Some(server),
-        )
+        Self::over(Arc::new(RedisStore::new(server.patient_link())), Some(server))
     }
 
     fn over(store: Arc<dyn LeaseStore>, server: Option<Server>) -> Self {
-        Self {
-            store,
-            timing: Timing::default(),
-            server,
-            passed_ms: AtomicU64::new(0),
-        }
+        Self { store, timing: Timing::default(), server, passed_ms: AtomicU64::new(0) }
     }
 
     pub(crate) async fn pass(&self, time: Duration) {
@@ -71,11 +60,7 @@ impl World {
         };
         let ms = u64::try_from(time.as_millis()).unwrap();
         let shift = redis::Script::new(include_str!("shift.lua"));
-        let _: i64 = shift
-            .arg(ms)
-            .invoke_async(&mut server.peek().await)
-            .await
-            .unwrap();
+        let _: i64 = shift.arg(ms).invoke_async(&mut server.peek().await).await.unwrap();
         self.passed_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
@@ -111,10 +96,7 @@ impl World {
     /// Alice's live streams, oldest first: `tv phone`.
     pub(crate) async fn live(&self) -> String {
         let live = self.live_of("alice").await;
-        live.iter()
-            .map(|live| live.about.device().unwrap_or("?"))
-            .collect::<Vec<_>>()
-            .join(" ")
+        live.iter().map(|live| live.about.device().unwrap_or("?")).collect::<Vec<_>>().join(" ")
     }
 
     pub(crate) async fn renew(&self, name: &str) -> bool {
@@ -132,23 +114,14 @@ impl World {
     }
 
     pub(crate) async fn release(&self, name: &str) {
-        self.store
-            .release(&holder("alice"), &id(name), &self.timing)
-            .await
-            .unwrap();
+        self.store.release(&holder("alice"), &id(name), &self.timing).await.unwrap();
     }
 
     pub(crate) async fn terminate(&self, name: &str) -> bool {
-        self.store
-            .terminate(&holder("alice"), &id(name), &self.timing)
-            .await
-            .unwrap()
+        self.store.terminate(&holder("alice"), &id(name), &self.timing).await.unwrap()
     }
 
     pub(crate) async fn declare(&self, name: &str, state: State) -> bool {
-        self.store
-            .declare(&holder("alice"), &id(name), state)
-            .await
-            .unwrap()
+        self.store.declare(&holder("alice"), &id(name), state).await.unwrap()
     }
 }
