@@ -16,9 +16,7 @@ pub(crate) struct Frugal<A> {
 
 impl<A> Frugal<A> {
     pub(crate) fn new(inner: A) -> Self {
-        Self {
-            inner: Arc::new(inner),
-        }
+        Self { inner: Arc::new(inner) }
     }
 }
 

@@ -107,11 +107,7 @@ impl ProxyHttp for Floor {
 
     async fn upstream_peer(&self, _: &mut Session, _: &mut ()) -> Result<Box<HttpPeer>> {
         let prepared = self.flags.peer_template;
-        Ok(Box::new(if prepared {
-            self.template.clone()
-        } else {
-            peer(&self.flags)
-        }))
+        Ok(Box::new(if prepared { self.template.clone() } else { peer(&self.flags) }))
     }
 }
 
@@ -132,16 +128,10 @@ pub fn run() {
     let flags = Flags::parse();
     let mut server = Server::new_with_opt_and_conf(None, conf(&flags));
     server.bootstrap();
-    let buffers = L4BufferSettings {
-        read: flags.read_buffer,
-        write: flags.write_buffer,
-    };
+    let buffers = L4BufferSettings { read: flags.read_buffer, write: flags.write_buffer };
     let listener = ListenerConfig::tcp(flags.listen.to_string()).l4_buffer(buffers);
     let frugal = flags.frugal;
-    let floor = Floor {
-        template: peer(&flags),
-        flags,
-    };
+    let floor = Floor { template: peer(&flags), flags };
     if frugal {
         let app = Frugal::new(http_proxy(&server.configuration, floor));
         let mut service = Service::new("frugal".to_owned(), app);
