@@ -18,7 +18,8 @@ fn verifier(algorithm: Algorithm) -> Arc<Verifier> {
     let gateway = gateway(&format!(
         "listeners: [ {{ name: edge, address: \"127.0.0.1:0\" }} ]\n\
          admin: {{ address: \"127.0.0.1:0\" }}\n\
-         sessions:\n  viewers: {{ issuer: streamgate-auth, audience: streamgate, keys: [ {key} ] }}\n\
+         sessions:\n  viewers:\n    issuer: streamgate-auth\n    audience: streamgate\n\
+         \x20   keys: [ {key} ]\n\
          upstreams:\n  origin: {{ endpoints: [\"127.0.0.1:9\"] }}\n\
          routes:\n  - name: all\n    match: {{ path: \"/{{*rest}}\" }}\n\
          \x20   filters: [ {{ session: viewers }} ]\n    upstream: origin\n"

@@ -9,8 +9,8 @@ pub fn costs(load: &Load, scores: &[Score]) {
     let Some(base) = scores.first() else { return };
     println!("\n### {}\n", load.name);
     println!(
-        "| contender | CPU us/req | ratio, same round (quarters) | in quiet rounds us (ratio) | req/s \
-         | core | waited | store calls/req | not 2xx |"
+        "| contender | CPU us/req | ratio, same round (quarters) | in quiet rounds us (ratio) \
+         | req/s | core | waited | store calls/req | not 2xx |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     let quiet_base = base.quiet(|slice| slice.cpu_us);
