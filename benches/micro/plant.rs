@@ -14,8 +14,8 @@ use streamgate::metrics::Metrics;
 use streamgate::session::Algorithm;
 use streamgate::session::mint::{Claims, Signer};
 use streamgate::shared::Shared;
-use streamgate::yaml::Environment;
-use streamgate::yaml::Scalar;
+use streamgate::units::Secret;
+use streamgate::yaml::{Environment, Scalar};
 
 pub(crate) const SECRET: &str = "a-secret-for-the-bench-0123456789abcdef0123456789abcdef";
 const YEAR_S: u64 = 365 * 24 * 3600;
@@ -42,7 +42,7 @@ pub(crate) fn head(path: &str, token: Option<&str>) -> Parts {
 /// A token of one account, good for a year.
 pub(crate) fn token(algorithm: Algorithm, account: &str) -> String {
     let signer = match pem(algorithm) {
-        None => Signer::secret(algorithm, &Scalar::read(SECRET).expect("any text")),
+        None => Signer::secret(algorithm, &Secret::read(SECRET).expect("any text is a secret")),
         Some(name) => {
             let key = std::fs::read(folder().join(format!("{name}.pem"))).expect("just written");
             Signer::pem(algorithm, &key, None)
