@@ -4,6 +4,7 @@
 //! process for itself, and one process could not hold two gateways.
 
 mod task;
+mod worker;
 
 use crate::admin::{self, Admin};
 use crate::config::{Loaded, LogTarget};
@@ -19,18 +20,19 @@ use crate::shared::Shared;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
-use pingora::proxy::http_proxy;
+use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::Fds;
 use pingora::server::configuration::ServerConf;
-use pingora::services::listening::Service;
-use pingora_runtime::Runtime;
+use pingora::services::{Service as _, listening::Service};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tracing::info;
+use worker::{Job, Workers};
 
 /// Threads for what is not on a request's path: the keepers, health checks, the admin port.
 const HOUSEKEEPING_THREADS: usize = 1;
@@ -38,6 +40,9 @@ const HOUSEKEEPING_THREADS: usize = 1;
 /// Unused connections to upstreams that are kept, per worker. Pingora's 128 are few for an edge:
 /// below the number of requests under way, connections are closed and opened again all the time.
 const UPSTREAM_POOL_PER_WORKER: usize = 1_024;
+
+/// What is read ahead from a client's connection (`benches/README.md`).
+const CONNECTION_READ_BYTES: usize = 1_024;
 
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +67,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     admin_state: Arc<Admin>,
     in_flight: InFlight,
-    edge: Runtime,
+    workers: Workers,
     housekeeping: Runtime,
     log: Option<(Stopper, std::thread::JoinHandle<()>)>,
 }
@@ -89,27 +94,19 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     let (access, log) = open_log(&config.access_log.to)?;
     let observe = Observe::new(metrics.clone(), access);
     let live = Arc::new(ArcSwap::from_pointee(gateway));
-    let workers = config.workers.number();
     let (stop, stopped) = watch::channel(false);
     let in_flight = InFlight::default();
-    let edge = Runtime::new_no_steal(workers, "edge");
-    let housekeeping = Runtime::new_steal(HOUSEKEEPING_THREADS, "housekeeping");
-
-    let conf = Arc::new(ServerConf {
-        threads: workers,
-        upstream_keepalive_pool_size: UPSTREAM_POOL_PER_WORKER,
-        ..ServerConf::default()
+    let listeners = bound.iter().map(|(listener, socket)| {
+        address(socket).map(|address| (listener.name.to_string(), address))
     });
-    let mut listeners = Vec::new();
-    for (listener, socket) in bound {
-        let proxy = Proxy::new(live.clone(), observe.clone(), listener.clone());
-        let proxy = http_proxy(&conf, proxy);
-        let app = Edge::new(proxy, listener.clone(), observe.clone(), in_flight.clone());
-        let local = address(&socket)?;
-        let service = service(&listener.name, local, app);
-        task::listen(&edge, service, fds(local, socket), stopped.clone());
-        listeners.push((listener.name.to_string(), local));
-    }
+    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+    let door = Door { live: live.clone(), observe: observe.clone(), in_flight, stopped };
+    let jobs = (0..config.workers.number()).map(|_| door.job(&bound));
+    let jobs = jobs.collect::<io::Result<Vec<Job>>>();
+    let threads = |error| StartError::Io("the workers".to_owned(), error);
+    let workers = jobs.and_then(Workers::start).map_err(threads)?;
+    let housekeeping = task::runtime(HOUSEKEEPING_THREADS).map_err(threads)?;
+    let Door { in_flight, stopped, .. } = door;
     let admin_state = Arc::new(Admin::new(
         &loaded.config,
         live.clone(),
@@ -124,7 +121,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     for (listener, address) in &listeners {
         info!(%listener, %address, "listening");
     }
-    info!(%admin, workers, "ready");
+    info!(%admin, workers = config.workers.number(), "ready");
     Ok(Running {
         listeners,
         admin,
@@ -134,7 +131,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
         stop,
         admin_state,
         in_flight,
-        edge,
+        workers,
         housekeeping,
         log,
     })
@@ -165,7 +162,7 @@ impl Running {
             let _ = tokio::time::timeout(drain, self.in_flight.none()).await;
         };
         task::wait(&self.housekeeping, none);
-        self.edge.shutdown_timeout(Duration::from_millis(100));
+        self.workers.end();
         self.housekeeping.shutdown_timeout(Duration::from_secs(1));
         if let Some((stopper, thread)) = self.log {
             stopper.stop();
@@ -180,14 +177,52 @@ fn address(socket: &TcpListener) -> Result<SocketAddr, StartError> {
     socket.local_addr().map_err(|error| StartError::Io("a bound socket".to_owned(), error))
 }
 
-fn service<A>(name: &str, address: SocketAddr, app: A) -> Service<A> {
-    let mut service = Service::new(name.to_owned(), app);
-    // Without a read buffer of its own an idle connection takes 64 KiB less; requests are read into
-    // Pingora's head buffer anyway. The write buffer joins a head and a small body in one packet.
-    let buffer = L4BufferSettings::default().read(0);
-    service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffer));
-    service
+/// What every worker opens for clients.
+struct Door {
+    live: Arc<ArcSwap<Gateway>>,
+    observe: Observe,
+    in_flight: InFlight,
+    stopped: watch::Receiver<bool>,
 }
+
+impl Door {
+    /// One worker's accept loops, one per listener, each on its own handle of the socket.
+    fn job(&self, bound: &[(Arc<Listener>, TcpListener)]) -> io::Result<Job> {
+        let mut services = Vec::new();
+        for (listener, socket) in bound {
+            let address = socket.local_addr()?;
+            services.push((self.service(listener, address), fds(address, socket.try_clone()?)));
+        }
+        let stopped = self.stopped.clone();
+        Ok(Box::pin(async move {
+            let loops = services.iter_mut().map(|(service, fds)| {
+                service.start_service(Some(Arc::clone(fds)), stopped.clone(), 1)
+            });
+            futures_util::future::join_all(loops).await;
+        }))
+    }
+
+    fn service(&self, listener: &Arc<Listener>, address: SocketAddr) -> Service<App> {
+        let conf = Arc::new(ServerConf {
+            threads: 1,
+            upstream_keepalive_pool_size: UPSTREAM_POOL_PER_WORKER,
+            ..ServerConf::default()
+        });
+        let proxy = Proxy::new(self.live.clone(), self.observe.clone(), listener.clone());
+        let proxy = http_proxy(&conf, proxy);
+        let (observe, in_flight) = (self.observe.clone(), self.in_flight.clone());
+        let app = Edge::new(proxy, listener.clone(), observe, in_flight);
+        let mut service = Service::new(listener.name.to_string(), app);
+        // Pingora's 64 KiB would be held by every silent client; requests are read into a buffer of
+        // their own anyway. This much lets the first byte and the rest of a head come in one call.
+        // The write buffer stays: it joins a head and a small body in one packet.
+        let buffer = L4BufferSettings::default().read(CONNECTION_READ_BYTES);
+        service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffer));
+        service
+    }
+}
+
+type App = Edge<HttpProxy<Proxy>>;
 
 /// Hands a bound socket to Pingora, which looks for it under its address.
 fn fds(address: SocketAddr, socket: TcpListener) -> Arc<Mutex<Fds>> {

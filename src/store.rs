@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use streamgate_lease::memory::MemoryStore;
-use streamgate_lease::redis::{Feed, Link, News, RedisStore};
+use streamgate_lease::redis::{Feed, Link, News, Notice, RedisStore};
 use streamgate_lease::{LeaseStore, StoreError};
 
 /// One store as the file has it.
@@ -179,6 +179,14 @@ impl Store {
         }
     }
 
+    /// Streams that other gateways ended: must be listened to while the gateway runs.
+    pub fn endings(&self) -> Option<Endings> {
+        match &self.kind {
+            Kind::Memory { .. } => None,
+            Kind::Redis { link, .. } => Some(Endings(link.subscribe(Notice::CHANNEL))),
+        }
+    }
+
     /// What keeps the memory of answers true: must be run while the gateway runs.
     pub fn revocations(&self) -> Option<Revocations> {
         match &self.kind {
@@ -216,6 +224,22 @@ impl Revocations {
                     self.is_up = false;
                     return false;
                 }
+            }
+        }
+    }
+}
+
+/// Listens to streams being ended through other gateways.
+pub struct Endings(Feed);
+
+impl Endings {
+    /// The next one. What is missed while the store is out of reach, the keepers find out.
+    pub async fn next(&mut self) -> Notice {
+        loop {
+            if let News::Message(message) = self.0.next().await
+                && let Some(notice) = Notice::parse(&message)
+            {
+                return notice;
             }
         }
     }

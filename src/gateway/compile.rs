@@ -50,7 +50,7 @@ pub(super) fn gateway(
         policies: parts.policies.values().cloned().collect(),
         verifiers: parts.sessions.values().map(|sessions| sessions.verifier.clone()).collect(),
         session_cookies: config.sessions.iter().map(|(_, s)| s.cookie.0.clone()).collect(),
-        unmatched: Arc::new(metrics.route(UNMATCHED)),
+        unmatched: Arc::new(metrics.route(UNMATCHED, None)),
     };
     (gateway, problems)
 }
@@ -104,7 +104,8 @@ impl Routes<'_> {
             let chain = keep(Chain::compile(&route.filters, self.parts), problems);
             let end = keep(self.end(route, candidate.as_ref(), chain.as_ref()), problems);
             if let (Some(candidate), Some(chain), Some(end)) = (candidate, chain, end) {
-                let metrics = Arc::new(self.metrics.route(&route.name.0));
+                let upstream = route.upstream.as_ref().map(|name| name.0.as_str());
+                let metrics = Arc::new(self.metrics.route(&route.name.0, upstream));
                 let running = Route {
                     name: route.name.0.as_str().into(),
                     chain,

@@ -1,5 +1,5 @@
-//! What Pingora carries for us from phase to phase: the snapshot, the route, the exchange, and where
-//! the request has got to.
+//! What Pingora carries for us from phase to phase: the snapshot, the route, the exchange, and
+//! where the request has got to.
 
 use crate::denial::Denial;
 use crate::exchange::Exchange;
@@ -120,12 +120,11 @@ impl Ctx {
     }
 
     /// The upstream's answer began; once per request, interim answers (1xx) apart.
-    pub(super) fn upstream_began(&mut self, status: u16) -> Option<(&str, Duration)> {
+    pub(super) fn upstream_began(&mut self, status: u16) -> Option<Duration> {
         if (100..200).contains(&status) && status != 101 {
             return None;
         }
-        let took = self.asked_upstream.take()?.elapsed();
-        Some((self.upstream_name(), took))
+        Some(self.asked_upstream.take()?.elapsed())
     }
 
     /// Counts a piece of the request's body; `false` when it has become too large. A tunnel has no

@@ -254,10 +254,20 @@ async fn two_gateways_on_one_redis_count_together() {
 #[tokio::test]
 async fn two_hundred_that_race_on_two_gateways_never_hold_more_than_the_limit() {
     let redis = Redis::start().await;
-    let gateways = [Gateway::standard(Some(&redis)).await, Gateway::standard(Some(&redis)).await];
+    // Closed: a busy machine may miss the store's deadline, and what holds then is not asked here.
+    let yaml = STANDARD.replace("    pepper:", "    when_store_fails: closed\n    pepper:");
+    let variables = environment(Some(&redis)).await;
+    let gateways = [Gateway::start(&yaml, &variables), Gateway::start(&yaml, &variables)];
     let requests = logins("ann", 200).into_iter().enumerate().map(|(i, login)| {
         let request = play(&gateways[i % 2], &login);
-        tokio::spawn(async move { request.send().await.unwrap().status().as_u16() })
+        tokio::spawn(async move {
+            loop {
+                match request.try_clone().unwrap().send().await.unwrap().status().as_u16() {
+                    503 => tokio::task::yield_now().await,
+                    status => return status,
+                }
+            }
+        })
     });
     let mut admitted = 0;
     for request in requests.collect::<Vec<_>>() {
@@ -283,11 +293,7 @@ async fn the_upstream_learns_who_watches_and_a_client_cannot_say_so() {
         .header("x-forwarded-for", "1.2.3.4")
         .header("connection", "keep-alive, x-streamgate-account, x-streamgate-session");
     let seen = body(request).await;
-    let field = |name: &str| {
-        let fields = seen["headers"].as_array().cloned().unwrap_or_default();
-        let found = fields.iter().find(|pair| pair[0] == name).map(|pair| pair[1].clone());
-        found.or_else(|| seen["headers"].get(name).cloned()).unwrap_or_default()
-    };
+    let field = |name: &str| seen["headers"][name][0].clone();
     let account = field("x-streamgate-account").as_str().unwrap_or_default().to_owned();
     assert_eq!(account.len(), 34, "{seen}");
     assert!(!seen.to_string().contains("forged"), "{seen}");

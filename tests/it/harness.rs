@@ -126,12 +126,6 @@ impl Gateway {
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
     }
-
-    /// Sends it all the way down, waiting for requests under way.
-    pub(crate) async fn stop(mut self) {
-        let running = self.running.take().unwrap();
-        tokio::task::spawn_blocking(move || running.stop(Duration::from_secs(5))).await.unwrap();
-    }
 }
 
 impl Drop for Gateway {
@@ -198,8 +192,9 @@ pub(crate) async fn outcome(request: RequestBuilder) -> (u16, String) {
 /// Asks again until it holds; for what happens by itself, within the deadline.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let began = tokio::time::Instant::now();
+    let mut again = tokio::time::interval(Duration::from_millis(10));
     while !holds().await {
         assert!(began.elapsed() < DEADLINE, "{what} within {DEADLINE:?}");
-        tokio::task::yield_now().await;
+        again.tick().await;
     }
 }

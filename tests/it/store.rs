@@ -1,6 +1,6 @@
 //! A Redis that is not there: at start, in the middle, dead or silent.
 
-use crate::harness::{DEADLINE, Gateway, Login, Redis, STANDARD, environment, outcome, until};
+use crate::harness::{Gateway, Login, Redis, STANDARD, environment, outcome, until};
 use reqwest::header::COOKIE;
 use serde_json::json;
 use std::time::Duration;
@@ -92,7 +92,9 @@ async fn everyone_plays_when_the_policy_is_open_and_no_one_new_when_it_is_closed
 #[tokio::test]
 async fn a_store_that_hangs_costs_its_deadline_once_and_then_nothing() {
     let redis = Redis::start().await;
-    let gateway = Gateway::start(&with_mode("local"), &environment(Some(&redis)).await);
+    // A short ttl, because what was admitted here is told to the store a third of it later.
+    let yaml = with_mode("local").replace("    pepper:", "    ttl: 6s\n    pepper:");
+    let gateway = Gateway::start(&yaml, &environment(Some(&redis)).await);
     assert_eq!(play(&gateway, &Login::of("ann", "0")).await, ok());
     redis.signal("STOP");
     let began = Instant::now();
@@ -118,5 +120,4 @@ async fn lists_and_endings_need_the_store() {
     redis.kill();
     let listed = outcome(gateway.get("/streams").header(COOKIE, ann.cookie())).await;
     assert_eq!(listed, (503, "enforcement_unavailable".to_owned()));
-    assert!(DEADLINE > SLACK);
 }

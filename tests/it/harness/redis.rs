@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// How often another port is tried when somebody took the free one first.
 const TRIES: usize = 20;
@@ -34,11 +35,12 @@ impl Redis {
     }
 
     async fn answers(&mut self) -> bool {
+        let mut again = tokio::time::interval(Duration::from_millis(5));
         while self.child.try_wait().unwrap().is_none() {
             if self.ask::<String>(&["PING"]).await.is_ok() {
                 return true;
             }
-            tokio::task::yield_now().await;
+            again.tick().await;
         }
         false
     }
