@@ -35,6 +35,8 @@ pub enum Url {
 }
 
 impl Scalar for Url {
+    const KIND: &'static str = "the address of a store";
+    const EXAMPLE: &'static str = "memory:";
     const EXPECTED: &'static str = "`memory:` or `redis://[user:password@]host:port[/db]`";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -44,6 +46,7 @@ impl Scalar for Url {
             Some("rediss" | "redis+cluster" | "redis+sentinel") => {
                 Err("this version speaks to one Redis server without TLS".to_owned())
             }
+            // Not repeated: it may hold a password.
             _ => Err("this is not the address of a store".to_owned()),
         }
     }

@@ -25,6 +25,8 @@ impl Time {
 }
 
 impl Scalar for Time {
+    const KIND: &'static str = "a time";
+    const EXAMPLE: &'static str = "30s";
     const EXPECTED: &'static str = "a time such as `250ms`, `30s`, `5m` or `2h`";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -35,6 +37,7 @@ impl Scalar for Time {
             "s" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
+            "" if !number.is_empty() => return Err("a time needs a unit".to_owned()),
             _ => return Err(String::new()),
         };
         let number: u64 = number.parse().map_err(|_| String::new())?;
@@ -62,7 +65,10 @@ impl fmt::Display for Time {
 pub struct Address(pub SocketAddr);
 
 impl Scalar for Address {
-    const EXPECTED: &'static str = "an IP address and a port such as `127.0.0.1:8080`";
+    const KIND: &'static str = "an address";
+    const EXAMPLE: &'static str = "127.0.0.1:8080";
+    const EXPECTED: &'static str =
+        "an IP address and a port such as `127.0.0.1:8080`; names are not resolved";
 
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map(Address).map_err(|_| String::new())
@@ -87,6 +93,8 @@ impl Secret {
 }
 
 impl Scalar for Secret {
+    const KIND: &'static str = "a secret";
+    const EXAMPLE: &'static str = "secret";
     const EXPECTED: &'static str = "a secret, best named by a variable: `${SESSION_SECRET:?why}`";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -111,6 +119,8 @@ impl fmt::Debug for Secret {
 pub struct Text(pub String);
 
 impl Scalar for Text {
+    const KIND: &'static str = "a text";
+    const EXAMPLE: &'static str = "text";
     const EXPECTED: &'static str = "a text";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -135,6 +145,8 @@ impl fmt::Display for Text {
 pub struct FilePath(pub PathBuf);
 
 impl Scalar for FilePath {
+    const KIND: &'static str = "the path of a file";
+    const EXAMPLE: &'static str = "file";
     const EXPECTED: &'static str = "the path of a file";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -156,6 +168,8 @@ impl fmt::Display for FilePath {
 pub struct Size(pub u64);
 
 impl Scalar for Size {
+    const KIND: &'static str = "a size";
+    const EXAMPLE: &'static str = "64KiB";
     const EXPECTED: &'static str = "a size such as `64KiB`, `1MiB` or `4096`";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -192,7 +206,9 @@ pub struct Count(pub u32);
 const COUNT_MAX: u32 = 1_000_000;
 
 impl Scalar for Count {
-    const EXPECTED: &'static str = "a whole number from 1 to 1000000";
+    const KIND: &'static str = "a number from 1 to 1000000";
+    const EXAMPLE: &'static str = "1";
+    const EXPECTED: &'static str = "a whole number such as `3`, from 1 to 1000000";
 
     fn read(text: &str) -> Result<Self, String> {
         match text.parse() {
@@ -227,7 +243,9 @@ impl Workers {
 }
 
 impl Scalar for Workers {
-    const EXPECTED: &'static str = "`auto` or a whole number from 1 to 1000000";
+    const KIND: &'static str = "a number of threads";
+    const EXAMPLE: &'static str = "auto";
+    const EXPECTED: &'static str = "`auto`, or a whole number from 1 to 1000000";
 
     fn read(text: &str) -> Result<Self, String> {
         match text {
@@ -288,6 +306,22 @@ mod tests {
     fn check<T: Scalar + fmt::Display>(text: &str, expected: Option<&str>) {
         let read = T::read(text).ok().map(|value| value.to_string());
         assert_eq!(read.as_deref(), expected, "{text}");
+    }
+
+    #[test]
+    fn every_example_reads() {
+        fn reads<T: Scalar>() {
+            assert!(T::read(T::EXAMPLE).is_ok(), "{} is {}", T::EXAMPLE, T::KIND);
+        }
+        reads::<Time>();
+        reads::<Address>();
+        reads::<Secret>();
+        reads::<Text>();
+        reads::<FilePath>();
+        reads::<Size>();
+        reads::<Count>();
+        reads::<Workers>();
+        reads::<crate::store::Url>();
     }
 
     #[test]

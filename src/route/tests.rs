@@ -3,12 +3,12 @@ use crate::request::Request;
 use crate::yaml::{Environment, parse};
 use http::Request as Head;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Routes {
     routes: Vec<Named>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Named {
     name: String,
     r#match: Match,

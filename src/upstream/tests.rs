@@ -37,7 +37,7 @@ fn what_was_tried_or_is_unwell_is_passed_over() {
 fn misfits_say_what_would_be_right() {
     for (yaml, says) in [
         ("{ endpoints: [] }", "has no endpoints"),
-        ("{ endpoints: ['localhost:1'] }", "is not an IP address"),
+        ("{ endpoints: ['localhost:1'] }", "is not an address"),
         ("{ endpoints: ['127.0.0.1:1 weight=0'] }", "no valid weight"),
         ("{ endpoints: ['127.0.0.1:1', '127.0.0.1:1'] }", "twice"),
         ("{ endpoints: ['127.0.0.1:1 weight=2000'] }", "add up to 2000"),

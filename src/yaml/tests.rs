@@ -1,7 +1,7 @@
 use super::*;
 use crate::units::{Count, Time};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Shape {
     ttl: At<Time>,
@@ -29,13 +29,14 @@ fn values_know_their_place() {
 #[test]
 fn each_misfit_says_where_and_what_would_be_right() {
     let cases = [
-        ("ttl: 30\n", (1, 6), "`30` is not a time"),
+        ("ttl: 30\n", (1, 6), "a time needs a unit | write a time"),
+        ("ttl: thirty\n", (1, 6), "`thirty` is not a time"),
         ("ttl: 30s\nttk: 1\n", (2, 1), "unknown key `ttk` | did you mean `ttl`?"),
-        ("ttl: 30s\nttl: 1s\n", (2, 1), "`ttl` stands here twice"),
-        ("named: {}\n", (1, 1), "`ttl` is missing"),
-        ("ttl: 30s\nnamed: {a: 0}\n", (2, 12), "`0` is not a whole number"),
+        ("ttl: 30s\nttl: 1s\n", (2, 1), "`ttl` stands here twice, first on line 1"),
+        ("named: {}\n", (0, 0), "`ttl` is missing | add `ttl: …`"),
+        ("ttl: 30s\nnamed: {a: 0}\n", (2, 12), "`0` is not a number"),
         ("ttl: ${SECRET}\n", (1, 6), "`${SECRET}` is not a time"),
-        ("ttl: [\n", (1, 6), "expected"),
+        ("ttl: [\n", (1, 6), "never closed"),
     ];
     for (source, at, text) in cases {
         let (line, column, said) = wrong(source);
@@ -43,4 +44,13 @@ fn each_misfit_says_where_and_what_would_be_right() {
         assert!(said.contains(text), "{source}{said}");
         assert!(!said.contains("hidden"), "{said}");
     }
+}
+
+#[test]
+fn all_misfits_are_told_at_once() {
+    let source = "ttl: 5\nnamed:\n  a: x\n  b: 0\n  a: 1\nother: 1\n";
+    let problems = parse::<Shape>(source, &Environment::default()).expect_err("five mistakes");
+    let mut lines: Vec<u32> = problems.iter().filter_map(|p| Some(p.at?.line)).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, [1, 3, 4, 5, 6], "{problems:#?}");
 }

@@ -5,6 +5,9 @@
 mod harness;
 
 mod admin;
+mod check;
+mod cli;
 mod concurrency;
+mod docs;
 mod session;
 mod store;
