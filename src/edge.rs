@@ -12,8 +12,12 @@ use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::server::ShutdownWatch;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Poll, ready};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -27,20 +31,34 @@ pub struct Listener {
     pub head_timeout: Duration,
     /// How long a connection is kept open between two requests.
     pub idle_timeout: Duration,
+    /// How long a client may pause while it sends a body.
+    pub body_timeout: Duration,
+    /// How long a client may take no bytes of an answer.
+    pub write_timeout: Duration,
+}
+
+/// A body that comes more slowly than this, in bytes per second, is not waited for.
+const BODY_RATE_MIN: u64 = 1_024;
+
+impl Listener {
+    /// Whether so many bytes of a body should have taken less time.
+    pub fn is_late(&self, body_bytes: u64, took: Duration) -> bool {
+        took > self.body_timeout + Duration::from_secs(body_bytes / BODY_RATE_MIN)
+    }
 }
 
 /// How many requests one connection may carry; closing now and then gives its memory back.
 const REQUESTS_PER_CONNECTION_MAX: u32 = 1_000;
 
-tokio::task_local! {
-    /// Told by the proxy once the head of the request has been read.
-    static HEAD_READ: Arc<Notify>;
+thread_local! {
+    /// Whether the exchange that is being polled on this thread has read its head. The edge looks
+    /// at it before and after every poll, so it never speaks of another exchange.
+    static HEAD_WAS_READ: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Tells the edge that the head is here: its deadline no longer applies.
 pub fn head_was_read() {
-    // Outside an edge, in a subrequest, there is no deadline to lift.
-    let _ = HEAD_READ.try_with(|read| read.notify_one());
+    HEAD_WAS_READ.set(true);
 }
 
 /// Wraps the proxy of one listener.
@@ -71,23 +89,25 @@ impl<P: HttpServerApp + Send + Sync + 'static> HttpServerApp for Edge<P> {
         let is_first =
             session.get_keepalive_reuses_remaining() == Some(REQUESTS_PER_CONNECTION_MAX);
         let idle = if is_first { Duration::ZERO } else { self.listener.idle_timeout };
-        let read = Arc::new(Notify::new());
-        let exchange =
-            HEAD_READ.scope(Arc::clone(&read), self.proxy.process_new_http(session, shutdown));
-        tokio::pin!(exchange);
-        let deadline = tokio::time::sleep(idle + self.listener.head_timeout);
-        tokio::pin!(deadline);
-        tokio::select! {
-            biased;
-            ended = &mut exchange => return ended,
-            () = read.notified() => {}
-            () = &mut deadline => {
-                self.observe.head_timed_out(&self.listener.name);
-                return None;
+        let mut exchange = self.proxy.process_new_http(session, shutdown);
+        // Shared by all that end in the same 10 ms, and not even set for a head that is there.
+        let mut deadline = pin!(pingora::prelude::sleep(idle + self.listener.head_timeout));
+        let mut under_way = None;
+        poll_fn(|task| {
+            HEAD_WAS_READ.set(false);
+            let polled = exchange.as_mut().poll(task);
+            if polled.is_ready() || under_way.is_some() {
+                return polled;
             }
-        }
-        let _guard = self.in_flight.enter();
-        exchange.await
+            if HEAD_WAS_READ.get() {
+                under_way = Some(self.in_flight.enter());
+                return Poll::Pending;
+            }
+            ready!(deadline.as_mut().poll(task));
+            self.observe.head_timed_out(&self.listener.name);
+            Poll::Ready(None)
+        })
+        .await
     }
 
     fn h2_options(&self) -> Option<H2Options> {

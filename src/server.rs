@@ -82,6 +82,8 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
             name: written.name.0.as_str().into(),
             head_timeout: written.head_timeout.0,
             idle_timeout: written.idle_timeout.0,
+            body_timeout: written.body_timeout.0,
+            write_timeout: written.write_timeout.0,
         };
         bind::bind(&listener.name, written.address.0).map(|socket| (Arc::new(listener), socket))
     });

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod harness;
+mod wire;
 
 mod admin;
 mod concurrency;
+mod edge;
 mod session;
 mod store;
