@@ -5,6 +5,7 @@
 
 mod context;
 mod fault;
+mod patience;
 mod respond;
 
 pub use context::Ctx;
@@ -28,9 +29,6 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How long a tunnel (WebSocket) may be silent.
-const TUNNEL_IDLE: Duration = Duration::from_secs(300);
 
 /// One listener's proxy.
 pub struct Proxy {
@@ -120,12 +118,7 @@ impl ProxyHttp for Proxy {
     async fn early_request_filter(&self, downstream: &mut Downstream, ctx: &mut Ctx) -> Result<()> {
         edge::head_was_read();
         ctx.exchange.client = downstream.client_addr().and_then(|a| a.as_inet().copied());
-        // Off already: the client wants to close, the gateway stops, or the framing is doubtful.
-        if downstream.get_keepalive().is_some() {
-            downstream.set_keepalive(Some(self.listener.idle_timeout.as_secs().max(1)));
-        }
-        downstream.set_read_timeout(Some(self.listener.body_timeout));
-        downstream.set_write_timeout(Some(self.listener.write_timeout));
+        patience::begin(downstream, &self.listener);
         Ok(())
     }
 
@@ -155,7 +148,7 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::ConnectError, "no endpoint is left");
         };
         if downstream.is_upgrade_req() {
-            peer.options.read_timeout = Some(TUNNEL_IDLE);
+            peer.options.read_timeout = Some(patience::TUNNEL_IDLE);
         }
         Ok(peer)
     }
@@ -167,6 +160,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Ctx,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        ctx.endpoint_refused();
         if ctx.may_try_another() {
             self.observe.upstream_retried(ctx.upstream_name());
             error.set_retry(true);
@@ -217,19 +211,21 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         if !downstream.is_upgrade_req() {
-            return Error::e_explain(ErrorType::InvalidHTTPHeader, "101 that nobody asked for");
+            let why = "101 that nobody asked for";
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
         }
         ctx.is_tunnel = true;
-        downstream.set_read_timeout(Some(TUNNEL_IDLE));
+        patience::begin_tunnel(downstream);
         Ok(())
     }
 
     async fn response_filter(
         &self,
-        _downstream: &mut Downstream,
+        downstream: &mut Downstream,
         head: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        forward::back(head, downstream.req_header().version);
         if let Some(route) = &ctx.route {
             route.chain.response(head, &ctx.exchange);
         }

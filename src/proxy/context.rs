@@ -107,14 +107,22 @@ impl Ctx {
         self.upstream().map_or("", |upstream| &upstream.name)
     }
 
-    /// The next endpoint in turn that was not tried for this request.
+    /// The next endpoint in turn that was not tried for this request. When all were, the last one
+    /// again: that is asked for only when a kept connection turned out to be gone.
     pub(super) fn next_peer(&mut self) -> Option<Box<HttpPeer>> {
         let upstream = self.upstream()?;
-        let index = upstream.pick(&self.tried)?;
+        let index = upstream.pick(&self.tried).or(self.tried.last().copied())?;
         let peer = upstream.peer(index);
         self.tried.push(index);
         self.asked_upstream = Some(Instant::now());
         Some(peer)
+    }
+
+    /// The endpoint that was asked last did not take a connection.
+    pub(super) fn endpoint_refused(&self) {
+        if let (Some(upstream), Some(&index)) = (self.upstream(), self.tried.last()) {
+            upstream.endpoints[index].health.avoid();
+        }
     }
 
     pub(super) fn may_try_another(&self) -> bool {

@@ -23,8 +23,12 @@ const LINGER: Duration = Duration::from_secs(1);
 /// the client still holds back (`Expect: 100-continue`), or whose end is doubtful.
 pub(super) async fn send(downstream: &mut Downstream, reply: Reply) -> Result<()> {
     let is_unread = !downstream.as_downstream_mut().is_body_done();
-    if is_unread && downstream.get_keepalive().is_some() && is_worth_draining(downstream) {
-        downstream.as_downstream_mut().set_close_on_response_before_downstream_finish(false);
+    match is_unread && downstream.get_keepalive().is_some() {
+        true if is_worth_draining(downstream) => {
+            downstream.as_downstream_mut().set_close_on_response_before_downstream_finish(false);
+        }
+        true => downstream.set_keepalive(None),
+        false => {}
     }
     write(downstream, reply).await?;
     if is_unread && !downstream.is_http2() {

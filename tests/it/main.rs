@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod harness;
+mod origin;
 mod wire;
 
 mod admin;
@@ -10,3 +11,5 @@ mod concurrency;
 mod edge;
 mod session;
 mod store;
+mod streaming;
+mod upstream;

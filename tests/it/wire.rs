@@ -43,9 +43,19 @@ impl Answer {
 
 impl Wire {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Wire::of(TcpStream::connect(address).await.unwrap())
+    }
+
+    pub(crate) fn of(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Wire { stream, heard: Vec::new() }
+    }
+
+    /// The head of the next request, where this is an upstream's side.
+    pub(crate) async fn request(&mut self) -> String {
+        self.until(|heard| find(heard, b"\r\n\r\n").is_some()).await;
+        let end = find(&self.heard, b"\r\n\r\n").unwrap() + 4;
+        text(self.heard.drain(..end).collect())
     }
 
     /// Says it; a gateway that has hung up already is found out by what is heard.
@@ -160,9 +170,10 @@ impl Wire {
         self.ask("GET /faults/status/204 HTTP/1.1\r\nHost: a\r\n\r\n").await.status == 204
     }
 
-    /// Whether nothing at all comes for this long.
-    pub(crate) async fn is_silent_for(&mut self, time: Duration) -> bool {
-        self.heard.is_empty() && timeout(time, self.stream.read_buf(&mut self.heard)).await.is_err()
+    /// Whether nothing was said or done by the other side for a moment.
+    pub(crate) async fn is_silent(&mut self) -> bool {
+        let moment = Duration::from_millis(1);
+        timeout(moment, self.stream.read_buf(&mut self.heard)).await.is_err()
     }
 }
 
