@@ -226,6 +226,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Ctx,
     ) -> Result<()> {
         forward::back(head, downstream.req_header().version);
+        patience::end_if_stopping(downstream);
         if let Some(route) = &ctx.route {
             route.chain.response(head, &ctx.exchange);
         }

@@ -27,6 +27,13 @@ pub(super) fn begin(downstream: &mut Downstream, listener: &Listener) {
     }
 }
 
+/// An answer begins: while the gateway stops, it is the last on its connection.
+pub(super) fn end_if_stopping(downstream: &mut Downstream) {
+    if downstream.is_process_shutting_down() {
+        downstream.set_keepalive(None);
+    }
+}
+
 /// The upstream made a tunnel of it.
 pub(super) fn begin_tunnel(downstream: &mut Downstream) {
     downstream.set_read_timeout(Some(TUNNEL_IDLE));

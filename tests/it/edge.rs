@@ -288,3 +288,36 @@ async fn an_idle_connection_is_closed_in_time() {
     let took = began.elapsed().as_millis();
     assert!((900..3_000).contains(&took), "{took}");
 }
+
+#[tokio::test]
+async fn a_connection_carries_a_thousand_requests_and_then_makes_room() {
+    let gateway = Gateway::standard(None).await;
+    let mut wire = Wire::open(gateway.edge).await;
+    let mut answered = 1;
+    while wire.ask(get("/nowhere", "")).await.field("connection").as_deref() == Some("keep-alive") {
+        answered += 1;
+    }
+    assert_eq!(wire.rest().await, b"");
+    assert!((1_000..=1_001).contains(&answered), "{answered}");
+}
+
+#[tokio::test]
+async fn many_slow_heads_disturb_nobody() {
+    let gateway = Gateway::standard(None).await;
+    let mut slow = Vec::new();
+    for _ in 0..200 {
+        let mut wire = Wire::open(gateway.edge).await;
+        wire.say("GET /faults/status/204 HTTP/1.1\r\nX-A: ").await;
+        slow.push(wire);
+    }
+    let began = Instant::now();
+    let mut quick = Wire::open(gateway.edge).await;
+    for _ in 0..20 {
+        assert_eq!(quick.ask(get("/faults/status/204", "")).await.status, 204);
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(gateway.metric("streamgate_requests_in_flight").await, 0.0, "a head is no request");
+    for mut wire in slow {
+        assert_eq!(wire.ask("1\r\nHost: a\r\n\r\n").await.status, 204);
+    }
+}

@@ -4,10 +4,13 @@
 
 mod harness;
 mod origin;
+mod process;
 mod wire;
 
+mod access;
 mod admin;
 mod concurrency;
+mod drain;
 mod edge;
 mod session;
 mod store;

@@ -69,7 +69,12 @@ pub(crate) fn leading_to(fields: &str) -> Gateway {
 
 /// The same, with more fields of the listener.
 pub(crate) fn leading_to_by(listener: &str, fields: &str) -> Gateway {
-    let yaml = format!(
+    Gateway::start(&yaml_leading_to(listener, fields), &Environment::default())
+}
+
+/// What such a gateway is configured with.
+pub(crate) fn yaml_leading_to(listener: &str, fields: &str) -> String {
+    format!(
         r#"
 listeners: [ {{ name: edge, address: "127.0.0.1:0"{listener} }} ]
 admin: {{ address: "127.0.0.1:0" }}
@@ -80,6 +85,5 @@ upstreams:
 routes:
   - {{ name: all, match: {{ path: "/{{*rest}}" }}, upstream: all, max_body: 100MiB }}
 "#
-    );
-    Gateway::start(&yaml, &Environment::default())
+    )
 }

@@ -170,6 +170,19 @@ impl Wire {
         self.ask("GET /faults/status/204 HTTP/1.1\r\nHost: a\r\n\r\n").await.status == 204
     }
 
+    /// Reads at least so many bytes of a body and forgets them; how many they were.
+    pub(crate) async fn skip(&mut self, n: usize) -> usize {
+        let mut skipped = std::mem::take(&mut self.heard).len();
+        let mut some = vec![0; 64 << 10];
+        while skipped < n {
+            let read = timeout(DEADLINE, self.stream.read(&mut some)).await;
+            let read = read.expect("more comes").unwrap();
+            assert!(read > 0, "hung up after {skipped} bytes");
+            skipped += read;
+        }
+        skipped
+    }
+
     /// Whether nothing was said or done by the other side for a moment.
     pub(crate) async fn is_silent(&mut self) -> bool {
         let moment = Duration::from_millis(1);
