@@ -56,6 +56,13 @@ pub struct Listener {
     /// How long a connection is kept open between two requests.
     #[serde(default = "idle_timeout")]
     pub idle_timeout: Time,
+    /// How long a client may pause while it sends a body, and how long the body may take in all,
+    /// plus a second for every KiB of it.
+    #[serde(default = "body_timeout")]
+    pub body_timeout: Time,
+    /// How long a client may take no bytes of an answer.
+    #[serde(default = "write_timeout")]
+    pub write_timeout: Time,
 }
 
 fn head_timeout() -> Time {
@@ -64,6 +71,14 @@ fn head_timeout() -> Time {
 
 fn idle_timeout() -> Time {
     Time::secs(75)
+}
+
+fn body_timeout() -> Time {
+    Time::secs(30)
+}
+
+fn write_timeout() -> Time {
+    Time::secs(60)
 }
 
 /// The admin port.

@@ -14,18 +14,19 @@ pub use in_flight::InFlight;
 use crate::observe::Observe;
 use async_trait::async_trait;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
-use pingora::prelude::timeout;
+use pingora::prelude::{sleep, timeout};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 /// How many requests one connection may carry; closing now and then gives its memory back.
-const REQUESTS_PER_CONNECTION_MAX: u32 = 1_000;
+const REQUESTS_MAX: u32 = 1_000;
 
 /// One listener's name and patience.
 #[derive(Clone, Debug)]
@@ -37,6 +38,20 @@ pub struct Listener {
     pub head_timeout: Duration,
     /// How long a connection is kept open between two requests.
     pub idle_timeout: Duration,
+    /// How long a client may pause while it sends a body.
+    pub body_timeout: Duration,
+    /// How long a client may take no bytes of an answer.
+    pub write_timeout: Duration,
+}
+
+/// A body that comes more slowly than this, in bytes per second, is not waited for.
+const BODY_RATE_MIN: u64 = 1_024;
+
+impl Listener {
+    /// Whether so many bytes of a body should have taken less time.
+    pub fn is_late(&self, body_bytes: u64, took: Duration) -> bool {
+        took > self.body_timeout + Duration::from_secs(body_bytes / BODY_RATE_MIN)
+    }
 }
 
 thread_local! {
@@ -62,24 +77,6 @@ impl<P> Edge<P> {
     pub fn new(proxy: P, listener: Arc<Listener>, observe: Observe, in_flight: InFlight) -> Self {
         Edge { proxy: Arc::new(proxy), listener, observe, in_flight }
     }
-
-    /// Waits for the first byte of a request; `None` when the client or the gateway is done, or
-    /// nobody came in time.
-    async fn first_byte(
-        &self,
-        stream: &mut Stream,
-        within: Duration,
-        shutdown: &ShutdownWatch,
-    ) -> Option<()> {
-        let mut shutdown = shutdown.clone();
-        let mut byte = [0];
-        tokio::select! {
-            biased;
-            peeked = timeout(within, stream.try_peek(&mut byte)) => peeked.ok()?.ok().map(|_| ()),
-            // An error means that the gateway is gone, which is as final.
-            _ = shutdown.wait_for(|is_over| *is_over) => None,
-        }
-    }
 }
 
 impl<P: HttpServerApp + Send + Sync + 'static> Edge<P> {
@@ -89,25 +86,25 @@ impl<P: HttpServerApp + Send + Sync + 'static> Edge<P> {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let _guard = self.in_flight.enter();
         let mut exchange = self.proxy.process_new_http(session, shutdown);
-        // Polled until the head is read, which the proxy tells from within.
-        let head = poll_fn(|context| {
+        // Shared by all that end in the same 10 ms, and not even set for a head that is there.
+        let mut deadline = pin!(sleep(self.listener.head_timeout));
+        let mut under_way = None;
+        poll_fn(|task| {
             IS_HEAD_READ.set(false);
-            match exchange.as_mut().poll(context) {
-                Poll::Ready(ended) => Poll::Ready(Some(ended)),
-                Poll::Pending if IS_HEAD_READ.get() => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
+            let polled = exchange.as_mut().poll(task);
+            if polled.is_ready() || under_way.is_some() {
+                return polled;
             }
-        });
-        match timeout(self.listener.head_timeout, head).await {
-            Ok(Some(ended)) => ended,
-            Ok(None) => exchange.await,
-            Err(_) => {
-                self.observe.head_timed_out(&self.listener.name);
-                None
+            if IS_HEAD_READ.get() {
+                under_way = Some(self.in_flight.enter());
+                return Poll::Pending;
             }
-        }
+            ready!(deadline.as_mut().poll(task));
+            self.observe.head_timed_out(&self.listener.name);
+            Poll::Ready(None)
+        })
+        .await
     }
 }
 
@@ -119,23 +116,24 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let mut kept: Option<HttpPersistentSettings> = None;
-        loop {
+        // Who waits when the gateway stops is closed with its worker, once no request is under way.
+        while !*shutdown.borrow() {
             // A connection that was opened for nothing is closed sooner than one that was of use.
-            let within = match kept {
+            let patience = match kept {
                 None => self.listener.head_timeout,
                 Some(_) => self.listener.idle_timeout,
             };
-            self.first_byte(&mut stream, within, shutdown).await?;
+            timeout(patience, stream.try_peek(&mut [0])).await.ok()?.ok()?;
             let mut session = ServerSession::new_http1(stream);
             match kept {
                 Some(kept) => kept.apply_to_session(&mut session),
-                None => {
-                    session.set_keepalive_reuses_remaining(Some(REQUESTS_PER_CONNECTION_MAX));
-                }
+                None => session.set_keepalive_reuses_remaining(Some(REQUESTS_MAX)),
             }
+            // Pingora takes this for the time until the head begins, which is over.
             session.set_keepalive(Some(self.listener.idle_timeout.as_secs().max(1)));
             (stream, kept) = self.exchange(session, shutdown).await?.consume();
         }
+        None
     }
 
     async fn cleanup(&self) {

@@ -1,9 +1,9 @@
 //! What an upstream is told of the client: the address, the scheme, the request's id, and nothing
-//! that a client could have made up.
+//! that a client could have made up. And what of its answer is for the gateway only.
 
 use crate::exchange::Exchange;
-use http::{HeaderName, HeaderValue, header};
-use pingora::http::RequestHeader;
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
 
 /// Fields that only a gateway may set; whatever a client wrote there is removed.
 const RESERVED: [&str; 10] = [
@@ -48,6 +48,40 @@ pub fn prepare(head: &mut RequestHeader, exchange: &Exchange) {
 
 fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name) || name.starts_with(IDENTITY_PREFIX)
+}
+
+/// Fields of an answer that speak of the connection it came on, besides those that it names.
+const HOPS: [HeaderName; 3] = [
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::UPGRADE,
+];
+
+/// Takes out of an answer what was meant for the gateway (RFC 9110 §7.6.1), and a framing that a
+/// client of HTTP/1.0 can't read: its answer ends with the connection.
+pub fn back(head: &mut ResponseHeader, client: Version) {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    for name in nominated(head) {
+        head.remove_header(&name);
+    }
+    for name in &HOPS {
+        head.remove_header(name);
+    }
+    if client < Version::HTTP_11 {
+        head.remove_header(&header::TRANSFER_ENCODING);
+    }
+}
+
+/// The fields that `Connection` names, but for those that the framing of the answer needs.
+fn nominated(head: &ResponseHeader) -> Vec<HeaderName> {
+    let fields = head.headers.get_all(header::CONNECTION).into_iter();
+    let names = fields.flat_map(|field| field.as_bytes().split(|&byte| byte == b','));
+    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+    names
+        .filter(|name| !matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING))
+        .collect()
 }
 
 /// Takes the session's token out of what goes upstream: the cookies of these names, and a bearer
@@ -131,6 +165,37 @@ mod tests {
             assert_eq!(left, kept, "{cookie}");
             assert!(head.headers.get("authorization").is_none());
         }
+    }
+
+    #[test]
+    fn an_answers_hops_end_at_the_gateway() {
+        let answer = |status: u16| {
+            let mut head = ResponseHeader::build(status, None).expect("a response");
+            for (name, value) in [
+                ("connection", "close, X-Hop ,content-length"),
+                ("x-hop", "1"),
+                ("keep-alive", "5"),
+                ("upgrade", "h2c"),
+                ("content-length", "3"),
+                ("transfer-encoding", "chunked"),
+            ] {
+                head.append_header(name, value).expect("a field");
+            }
+            head
+        };
+        let left = |status, client| {
+            let mut head = answer(status);
+            back(&mut head, client);
+            let mut names: Vec<String> = head.headers.keys().map(|n| n.to_string()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(
+            left(200, Version::HTTP_11),
+            ["connection", "content-length", "transfer-encoding"]
+        );
+        assert_eq!(left(200, Version::HTTP_10), ["connection", "content-length"]);
+        assert_eq!(left(101, Version::HTTP_11).len(), 6, "a tunnel is made of them");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod context;
 mod fault;
+mod patience;
 mod respond;
 
 pub use context::Ctx;
@@ -21,25 +22,13 @@ use crate::service::streams::Call;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, header, request::Parts};
+use http::{HeaderValue, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session as Downstream};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How long a client may pause while it sends a body.
-const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a client may take no bytes of an answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long the rest of a body is read that nobody wants, to keep the connection.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a tunnel (WebSocket) may be silent.
-const TUNNEL_IDLE: Duration = Duration::from_secs(300);
 
 /// One listener's proxy.
 pub struct Proxy {
@@ -62,15 +51,16 @@ impl Proxy {
     /// Route and filters: the whole judgement of one request.
     async fn judge(
         &self,
-        parts: &Parts,
+        written: &RequestHeader,
         raw: Option<&[u8]>,
         ctx: &mut Ctx,
     ) -> Result<Onward, Halt> {
-        head::check(parts, raw)?;
+        head::check(written, raw)?;
+        let parts = written.as_ref();
         let request = Request::read(parts)?;
         let gateway = Arc::clone(&ctx.gateway);
         let (route, captures) = gateway.table.find(&request).map_err(missed)?;
-        ctx.enter(route, &request);
+        ctx.enter(route, &request, written);
         if ctx.announced_body(parts) > route.body_bytes_max {
             return Err(Code::BodyTooLarge.into());
         }
@@ -87,7 +77,8 @@ impl Proxy {
     }
 
     async fn answer_call(&self, call: Call, downstream: &mut Downstream) -> Result<Reply, Halt> {
-        let body = respond::read_body(downstream, Call::BODY_BYTES_MAX).await?;
+        let within = self.listener.body_timeout;
+        let body = respond::read_body(downstream, Call::BODY_BYTES_MAX, within).await?;
         Ok(call.answer(&body).await?)
     }
 
@@ -127,21 +118,15 @@ impl ProxyHttp for Proxy {
     async fn early_request_filter(&self, downstream: &mut Downstream, ctx: &mut Ctx) -> Result<()> {
         edge::head_was_read();
         ctx.exchange.client = downstream.client_addr().and_then(|a| a.as_inet().copied());
-        let is_tunnel = downstream.is_upgrade_req();
-        let read_timeout = if is_tunnel { TUNNEL_IDLE } else { BODY_READ_TIMEOUT };
-        downstream.set_keepalive(Some(self.listener.idle_timeout.as_secs().max(1)));
-        downstream.set_read_timeout(Some(read_timeout));
-        downstream.set_write_timeout(Some(WRITE_TIMEOUT));
-        downstream.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-        ctx.is_tunnel = is_tunnel;
+        patience::begin(downstream, &self.listener);
         Ok(())
     }
 
     async fn request_filter(&self, downstream: &mut Downstream, ctx: &mut Ctx) -> Result<bool> {
-        let parts = downstream.req_header().as_ref();
-        let is_chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
+        let head = downstream.req_header();
+        let is_chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
         let raw = is_chunked.then(|| downstream.to_h1_raw());
-        let judged = self.judge(parts, raw.as_deref(), ctx).await;
+        let judged = self.judge(head, raw.as_deref(), ctx).await;
         self.observe.decided(ctx.route_metrics(), ctx.exchange.began.elapsed());
         let halt = match judged {
             Ok(Onward::Upstream) => return Ok(false),
@@ -156,14 +141,14 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_peer(
         &self,
-        _downstream: &mut Downstream,
+        downstream: &mut Downstream,
         ctx: &mut Ctx,
     ) -> Result<Box<HttpPeer>> {
         let Some(mut peer) = ctx.next_peer() else {
             return Error::e_explain(ErrorType::ConnectError, "no endpoint is left");
         };
-        if ctx.is_tunnel {
-            peer.options.read_timeout = Some(TUNNEL_IDLE);
+        if downstream.is_upgrade_req() {
+            peer.options.read_timeout = Some(patience::TUNNEL_IDLE);
         }
         Ok(peer)
     }
@@ -175,6 +160,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Ctx,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        ctx.endpoint_refused();
         if ctx.may_try_another() {
             self.observe.upstream_retried(ctx.upstream_name());
             error.set_retry(true);
@@ -208,10 +194,8 @@ impl ProxyHttp for Proxy {
         _end: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        match ctx.receive(body.as_ref()) {
-            true => Ok(()),
-            false => Error::e_explain(ErrorType::HTTPStatus(413), "the body is too large"),
-        }
+        let received = ctx.receive(body.as_ref(), &self.listener);
+        received.or_else(|code| Error::e_explain(ErrorType::HTTPStatus(code.status()), "the body"))
     }
 
     async fn upstream_response_filter(
@@ -223,19 +207,26 @@ impl ProxyHttp for Proxy {
         if let Some(took) = ctx.upstream_began(head.status.as_u16()) {
             self.observe.upstream_answered(ctx.route_metrics(), head.status.as_u16(), took);
         }
-        let is_unasked = head.status == http::StatusCode::SWITCHING_PROTOCOLS;
-        if is_unasked && !downstream.is_upgrade_req() {
-            return Error::e_explain(ErrorType::InvalidHTTPHeader, "101 that nobody asked for");
+        if head.status != http::StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
         }
+        if !downstream.is_upgrade_req() {
+            let why = "101 that nobody asked for";
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
+        }
+        ctx.is_tunnel = true;
+        patience::begin_tunnel(downstream);
         Ok(())
     }
 
     async fn response_filter(
         &self,
-        _downstream: &mut Downstream,
+        downstream: &mut Downstream,
         head: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        forward::back(head, downstream.req_header().version);
+        patience::end_if_stopping(downstream);
         if let Some(route) = &ctx.route {
             route.chain.response(head, &ctx.exchange);
         }

@@ -18,6 +18,7 @@ use crate::problem::Report;
 use crate::proxy::Proxy;
 use crate::shared::Shared;
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::proxy::{HttpProxy, http_proxy};
@@ -31,11 +32,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tracing::info;
 use worker::{Job, Workers};
 
 /// Threads for what is not on a request's path: the keepers, health checks, the admin port.
 const HOUSEKEEPING_THREADS: usize = 1;
+
+/// How long that may take to end; someone may be connected to the admin port.
+const HOUSE_ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Unused connections to upstreams that are kept, per worker. Pingora's 128 are few for an edge:
 /// below the number of requests under way, connections are closed and opened again all the time.
@@ -64,10 +69,14 @@ pub struct Running {
     pub metrics: Metrics,
     /// What was said of the configuration that still runs.
     pub warnings: Report,
+    /// No new connections.
     stop: watch::Sender<bool>,
+    /// All is done.
+    end: watch::Sender<bool>,
     admin_state: Arc<Admin>,
     in_flight: InFlight,
     workers: Workers,
+    tasks: Vec<JoinHandle<()>>,
     housekeeping: Runtime,
     log: Option<(Stopper, std::thread::JoinHandle<()>)>,
 }
@@ -85,6 +94,8 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
             name: written.name.0.as_str().into(),
             head_timeout: written.head_timeout.0,
             idle_timeout: written.idle_timeout.0,
+            body_timeout: written.body_timeout.0,
+            write_timeout: written.write_timeout.0,
         };
         bind::bind(&listener.name, written.address.0).map(|socket| (Arc::new(listener), socket))
     });
@@ -106,7 +117,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     let threads = |error| StartError::Io("the workers".to_owned(), error);
     let workers = jobs.and_then(Workers::start).map_err(threads)?;
     let housekeeping = task::runtime(HOUSEKEEPING_THREADS).map_err(threads)?;
-    let Door { in_flight, stopped, .. } = door;
+    let in_flight = door.in_flight;
     let admin_state = Arc::new(Admin::new(
         &loaded.config,
         live.clone(),
@@ -114,9 +125,11 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
         metrics.clone(),
         in_flight.clone(),
     ));
-    let house = task::House::new(&housekeeping, stopped, observe);
+    let (end, ended) = watch::channel(false);
+    let mut house = task::House::new(&housekeeping, ended, observe);
     house.keep(&shared, &live.load(), &admin_state);
     house.serve_admin(admin_socket, admin::router(Arc::clone(&admin_state)));
+    let tasks = house.tasks();
     admin_state.is_ready.set(true);
     for (listener, address) in &listeners {
         info!(%listener, %address, "listening");
@@ -129,9 +142,11 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
         metrics,
         warnings,
         stop,
+        end,
         admin_state,
         in_flight,
         workers,
+        tasks,
         housekeeping,
         log,
     })
@@ -163,6 +178,12 @@ impl Running {
         };
         task::wait(&self.housekeeping, none);
         self.workers.end();
+        // Until here leases are kept and the admin port tells what goes on.
+        let _ = self.end.send(true);
+        let ended = async {
+            let _ = tokio::time::timeout(HOUSE_ENDS_WITHIN, join_all(self.tasks)).await;
+        };
+        task::wait(&self.housekeeping, ended);
         self.housekeeping.shutdown_timeout(Duration::from_secs(1));
         if let Some((stopper, thread)) = self.log {
             stopper.stop();
@@ -198,7 +219,7 @@ impl Door {
             let loops = services.iter_mut().map(|(service, fds)| {
                 service.start_service(Some(Arc::clone(fds)), stopped.clone(), 1)
             });
-            futures_util::future::join_all(loops).await;
+            join_all(loops).await;
         }))
     }
 

@@ -137,14 +137,18 @@ impl Upstream {
     /// The next endpoint in turn that is well and not among those that were `tried`. When none is
     /// well, all are taken to be: the checks may be what is broken.
     pub fn pick(&self, tried: &[usize]) -> Option<usize> {
-        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        // A second try takes nobody's turn, or every other turn would meet the same dead endpoint.
+        let start = match tried.is_empty() {
+            true => self.next.fetch_add(1, Ordering::Relaxed),
+            false => self.next.load(Ordering::Relaxed),
+        };
         let turn = |i: usize| usize::from(self.schedule[(start + i) % self.schedule.len()]);
         let mut in_turn = (0..self.schedule.len()).map(turn).filter(|i| !tried.contains(i));
         let first = in_turn.next()?;
-        if self.endpoints[first].health.is_well() {
+        if self.endpoints[first].health.is_asked() {
             return Some(first);
         }
-        in_turn.find(|&i| self.endpoints[i].health.is_well()).or(Some(first))
+        in_turn.find(|&i| self.endpoints[i].health.is_asked()).or(Some(first))
     }
 
     /// What Pingora connects to for endpoint number `index`.

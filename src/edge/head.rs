@@ -4,6 +4,10 @@
 use crate::denial::{Code, Denial};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
+use pingora::http::RequestHeader;
+
+/// The request's method, in bytes; the longest that is registered has 17.
+const METHOD_BYTES_MAX: usize = 32;
 
 /// The request line's target, in bytes.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
@@ -22,9 +26,11 @@ const HOST_BYTES_MAX: usize = 255;
 
 /// Refuses a head that is not sound. `raw` is the head as it came, where it is at hand: Pingora
 /// drops a `Content-Length` that stands beside `Transfer-Encoding` before anyone can see it.
-pub fn check(head: &Parts, raw: Option<&[u8]>) -> Result<(), Denial> {
-    sizes(head)?;
+pub fn check(head: &RequestHeader, raw: Option<&[u8]>) -> Result<(), Denial> {
+    let (target, head) = (head.raw_path(), head.as_ref());
+    sizes(head, target)?;
     method(head)?;
+    form(target)?;
     host(head)?;
     names(&head.headers)?;
     framing(head, raw)
@@ -34,15 +40,15 @@ fn malformed(why: &'static str) -> Denial {
     Denial::from(Code::RequestMalformed).because(why)
 }
 
-fn sizes(head: &Parts) -> Result<(), Denial> {
-    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+fn sizes(head: &Parts, target: &[u8]) -> Result<(), Denial> {
     let (mut sum, mut largest) = (0, 0);
     for (name, value) in &head.headers {
         let field = name.as_str().len() + value.len();
         sum += field;
         largest = largest.max(field);
     }
-    let is_small = target <= TARGET_BYTES_MAX
+    let is_small = head.method.as_str().len() <= METHOD_BYTES_MAX
+        && target.len() <= TARGET_BYTES_MAX
         && largest <= FIELD_BYTES_MAX
         && sum <= FIELDS_BYTES_MAX
         && head.headers.len() <= FIELDS_MAX;
@@ -57,6 +63,18 @@ fn method(head: &Parts) -> Result<(), Denial> {
         // TRACE would show the client what the gateway adds; CONNECT would make it a tunnel.
         Method::TRACE | Method::CONNECT => Err(Code::MethodNotAllowed.into()),
         _ => Ok(()),
+    }
+}
+
+/// A path, or a whole URL as proxies are asked for it (RFC 9112 §3.2). Pingora takes any other
+/// target to be the root's, and would send it on as it came.
+fn form(target: &[u8]) -> Result<(), Denial> {
+    let begins = |scheme: &[u8]| {
+        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    match begins(b"/") || begins(b"http://") || begins(b"https://") {
+        true => Ok(()),
+        false => Err(malformed("the target must be a path or an http URL")),
     }
 }
 
@@ -105,7 +123,7 @@ fn names(headers: &HeaderMap) -> Result<(), Denial> {
 }
 
 /// One way to tell where the body ends (RFC 9112 §6).
-fn framing(head: &Parts, raw: Option<&[u8]>) -> Result<(), Denial> {
+pub fn framing(head: &Parts, raw: Option<&[u8]>) -> Result<(), Denial> {
     let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).into_iter();
     if let Some(length) = lengths.next() {
         let is_number = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
@@ -139,7 +157,7 @@ mod tests {
 
     fn code(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> &'static str {
         let head = build(http::Request::builder().uri("/a")).body(()).expect("a request");
-        match check(&head.into_parts().0, None) {
+        match check(&RequestHeader::from(head.into_parts().0), None) {
             Ok(()) => "ok",
             Err(denial) => denial.code().name(),
         }

@@ -1,7 +1,8 @@
 //! What Pingora carries for us from phase to phase: the snapshot, the route, the exchange, and
 //! where the request has got to.
 
-use crate::denial::Denial;
+use crate::denial::{Code, Denial};
+use crate::edge::Listener;
 use crate::exchange::Exchange;
 use crate::gateway::{End, Gateway, Route};
 use crate::metrics::RouteMetrics;
@@ -10,6 +11,7 @@ use crate::request::Request;
 use crate::upstream::Upstream;
 use bytes::Bytes;
 use http::{header, request::Parts};
+use pingora::http::RequestHeader;
 use pingora::proxy::Session as Downstream;
 use pingora::upstreams::peer::HttpPeer;
 use std::borrow::Cow;
@@ -30,6 +32,7 @@ pub struct Ctx {
     pub gateway: Arc<Gateway>,
     pub route: Option<Arc<Route>>,
     pub exchange: Exchange,
+    /// Whether the upstream has made a tunnel (WebSocket) of it.
     pub is_tunnel: bool,
     /// What broke, in words of ours.
     pub fault: Option<&'static str>,
@@ -61,11 +64,18 @@ impl Ctx {
     }
 
     /// The route was found.
-    pub(super) fn enter(&mut self, route: &Arc<Route>, request: &Request<'_>) {
+    pub(super) fn enter(
+        &mut self,
+        route: &Arc<Route>,
+        request: &Request<'_>,
+        head: &RequestHeader,
+    ) {
         self.route = Some(Arc::clone(route));
-        if let Cow::Owned(path) = &request.path {
+        // A whole URL, and bytes that are no UTF-8, Pingora would send on as they came.
+        let is_plain = head.raw_path().starts_with(b"/") && head.raw_path_is_utf8();
+        if !is_plain || matches!(request.path, Cow::Owned(_)) {
             let query = request.query.map(|query| format!("?{query}"));
-            self.target = Some(format!("{path}{}", query.unwrap_or_default()));
+            self.target = Some(format!("{}{}", request.path, query.unwrap_or_default()));
         }
     }
 
@@ -97,14 +107,22 @@ impl Ctx {
         self.upstream().map_or("", |upstream| &upstream.name)
     }
 
-    /// The next endpoint in turn that was not tried for this request.
+    /// The next endpoint in turn that was not tried for this request. When all were, the last one
+    /// again: that is asked for only when a kept connection turned out to be gone.
     pub(super) fn next_peer(&mut self) -> Option<Box<HttpPeer>> {
         let upstream = self.upstream()?;
-        let index = upstream.pick(&self.tried)?;
+        let index = upstream.pick(&self.tried).or(self.tried.last().copied())?;
         let peer = upstream.peer(index);
         self.tried.push(index);
         self.asked_upstream = Some(Instant::now());
         Some(peer)
+    }
+
+    /// The endpoint that was asked last did not take a connection.
+    pub(super) fn endpoint_refused(&self) {
+        if let (Some(upstream), Some(&index)) = (self.upstream(), self.tried.last()) {
+            upstream.endpoints[index].health.avoid();
+        }
     }
 
     pub(super) fn may_try_another(&self) -> bool {
@@ -127,12 +145,24 @@ impl Ctx {
         Some(self.asked_upstream.take()?.elapsed())
     }
 
-    /// Counts a piece of the request's body; `false` when it has become too large. A tunnel has no
-    /// body and no end.
-    pub(super) fn receive(&mut self, chunk: Option<&Bytes>) -> bool {
-        self.request_bytes += chunk.map_or(0, |chunk| chunk.len() as u64);
+    /// Counts a piece of the request's body and refuses one that is too large or too slow. A tunnel
+    /// has no body and no end.
+    pub(super) fn receive(
+        &mut self,
+        chunk: Option<&Bytes>,
+        listener: &Listener,
+    ) -> Result<(), Code> {
+        let Some(chunk) = chunk else { return Ok(()) };
+        self.request_bytes += chunk.len() as u64;
         let max = self.route.as_ref().map_or(0, |route| route.body_bytes_max);
-        self.is_tunnel || self.request_bytes <= max
+        match self.is_tunnel {
+            true => Ok(()),
+            false if self.request_bytes > max => Err(Code::BodyTooLarge),
+            false if listener.is_late(self.request_bytes, self.exchange.began.elapsed()) => {
+                Err(Code::RequestTimeout)
+            }
+            false => Ok(()),
+        }
     }
 
     /// Counts an answer of our own.

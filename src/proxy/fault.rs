@@ -16,8 +16,14 @@ pub(super) struct Fault {
 pub(super) fn of(error: &Error) -> Fault {
     use ErrorType as T;
     let fault = |code, told| Fault { code, told, is_upstreams: false };
-    if let T::HTTPStatus(413) = error.etype() {
-        return fault(Some(Code::BodyTooLarge), "the request's body is too large");
+    match error.etype() {
+        T::HTTPStatus(413) => {
+            return fault(Some(Code::BodyTooLarge), "the request's body is too large");
+        }
+        T::HTTPStatus(408) => {
+            return fault(Some(Code::RequestTimeout), "the request's body came too slowly");
+        }
+        _ => {}
     }
     match error.esource() {
         ErrorSource::Upstream => of_upstream(error.etype()),

@@ -1,20 +1,69 @@
 //! Reading a small body and sending an answer of our own, without losing the client's connection.
 
 use crate::denial::{Code, Denial, Reply};
+use crate::edge::head::framing;
 use http::{StatusCode, header};
 use pingora::http::ResponseHeader;
+use pingora::prelude::timeout;
 use pingora::proxy::Session as Downstream;
 use pingora::{ErrorType, Result};
+use std::time::Duration;
 
 /// A body larger than this is not read to its end only to keep the connection.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 
-/// Sends `reply`. The connection lives on, unless a body would have to be read that is large, or
-/// that the client still holds back (`Expect: 100-continue`).
+/// How long the rest of such a body is waited for.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long we listen on after the last answer of a connection. Closing at once would reset it, and
+/// a client that still sends would lose the answer (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Sends `reply`. The connection lives on, unless a body would have to be read that is large, that
+/// the client still holds back (`Expect: 100-continue`), or whose end is doubtful.
 pub(super) async fn send(downstream: &mut Downstream, reply: Reply) -> Result<()> {
-    if !downstream.as_downstream_mut().is_body_empty() && !is_worth_draining(downstream) {
+    let is_unread = !downstream.as_downstream_mut().is_body_done();
+    match is_unread && downstream.get_keepalive().is_some() {
+        true if is_worth_draining(downstream) => {
+            downstream.as_downstream_mut().set_close_on_response_before_downstream_finish(false);
+        }
+        true => downstream.set_keepalive(None),
+        false => {}
+    }
+    write(downstream, reply).await?;
+    if is_unread && !downstream.is_http2() {
+        dispose(downstream).await;
+    }
+    Ok(())
+}
+
+/// Reads what is left of the body, to keep the connection or to end it gently.
+async fn dispose(downstream: &mut Downstream) {
+    if downstream.get_keepalive().is_some() {
+        let drained = timeout(DRAIN_TIMEOUT, discard(downstream, DRAIN_BYTES_MAX)).await;
+        if matches!(drained, Ok(true)) {
+            return;
+        }
         downstream.set_keepalive(None);
     }
+    downstream.as_downstream_mut().shutdown().await;
+    // However it ends, the connection is over.
+    let _ = timeout(LINGER, discard(downstream, u64::MAX)).await;
+}
+
+/// Reads the body to its end; `false` when there are more than `max` bytes, or it broke.
+async fn discard(downstream: &mut Downstream, max: u64) -> bool {
+    let mut left = max;
+    loop {
+        match downstream.as_downstream_mut().read_request_body().await {
+            Ok(None) => return true,
+            Ok(Some(chunk)) if chunk.len() as u64 <= left => left -= chunk.len() as u64,
+            Ok(Some(_)) | Err(_) => return false,
+        }
+    }
+}
+
+async fn write(downstream: &mut Downstream, reply: Reply) -> Result<()> {
     let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 1))?;
     for (name, value) in reply.headers {
         head.append_header(name, value)?;
@@ -31,15 +80,26 @@ pub(super) async fn send(downstream: &mut Downstream, reply: Reply) -> Result<()
 }
 
 fn is_worth_draining(downstream: &Downstream) -> bool {
-    let headers = &downstream.req_header().headers;
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    let length = length.and_then(|length| length.parse::<u64>().ok());
-    // A chunked body has no announced end; Pingora's drain has a time limit for it.
-    length.unwrap_or(0) <= DRAIN_BYTES_MAX && !headers.contains_key(header::EXPECT)
+    let head = downstream.req_header().as_ref();
+    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    // A chunked body has no announced end; it is read as far as the limit.
+    let length = length.map_or(Some(0), |length| length.parse::<u64>().ok());
+    length.is_some_and(|length| length <= DRAIN_BYTES_MAX)
+        && !head.headers.contains_key(header::EXPECT)
+        && framing(head, None).is_ok()
 }
 
 /// The whole body of a request for the gateway itself, at most `max` bytes.
 pub(super) async fn read_body(
+    downstream: &mut Downstream,
+    max: usize,
+    within: Duration,
+) -> std::result::Result<Vec<u8>, Denial> {
+    let read = timeout(within, read_to_end(downstream, max)).await;
+    read.unwrap_or_else(|_| Err(Code::RequestTimeout.into()))
+}
+
+async fn read_to_end(
     downstream: &mut Downstream,
     max: usize,
 ) -> std::result::Result<Vec<u8>, Denial> {

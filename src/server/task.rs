@@ -14,6 +14,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// A runtime for what is not on a request's path.
 pub(super) fn runtime(threads: usize) -> io::Result<Runtime> {
@@ -31,6 +32,7 @@ pub(super) struct House<'a> {
     runtime: &'a Runtime,
     stopped: watch::Receiver<bool>,
     observe: Observe,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl<'a> House<'a> {
@@ -39,11 +41,16 @@ impl<'a> House<'a> {
         stopped: watch::Receiver<bool>,
         observe: Observe,
     ) -> Self {
-        House { runtime, stopped, observe }
+        House { runtime, stopped, observe, tasks: Vec::new() }
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.spawn(task);
+    /// What was started; it ends by itself once it is told to stop.
+    pub(super) fn tasks(self) -> Vec<JoinHandle<()>> {
+        self.tasks
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.push(self.runtime.spawn(task));
     }
 
     /// Resolves when the gateway stops.
@@ -56,7 +63,7 @@ impl<'a> House<'a> {
     }
 
     /// Keeps leases alive, answers true, endpoints known and key sets fresh.
-    pub(super) fn keep(&self, shared: &Shared, gateway: &Gateway, admin: &Arc<Admin>) {
+    pub(super) fn keep(&mut self, shared: &Shared, gateway: &Gateway, admin: &Arc<Admin>) {
         for (_, keeper) in shared.take_keepers() {
             self.spawn(keeper.run(self.stop()));
         }
@@ -82,7 +89,7 @@ impl<'a> House<'a> {
     }
 
     /// Serves the admin port.
-    pub(super) fn serve_admin(&self, socket: TcpListener, router: Router) {
+    pub(super) fn serve_admin(&mut self, socket: TcpListener, router: Router) {
         let stop = self.stop();
         self.spawn(async move {
             let served = match tokio::net::TcpListener::from_std(socket) {

@@ -1,4 +1,5 @@
-//! Whether an endpoint is well: asked with a GET every few seconds, remembered as one bit.
+//! Whether an endpoint is well: asked with a GET every few seconds, remembered as one bit; and
+//! whether it is passed over for a while because it took no connection.
 
 use super::Upstream;
 use crate::fetch::{FetchError, Fetcher, Link};
@@ -7,7 +8,9 @@ use crate::yaml::At;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How an upstream's servers are asked.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -40,22 +43,49 @@ fn threshold() -> Count {
 
 /// The verdict on one endpoint. New ones are taken to be well.
 #[derive(Debug)]
-pub struct Health(AtomicBool);
+pub struct Health {
+    is_well: AtomicBool,
+    began: Instant,
+    /// Until when it is passed over, in ms since it began; 0: it is not.
+    avoided_until_ms: AtomicU64,
+}
+
+/// How long an endpoint that took no connection is passed over, while there are others.
+const AVOIDED_FOR: Duration = Duration::from_secs(5);
 
 impl Default for Health {
     fn default() -> Self {
-        Health(AtomicBool::new(true))
+        let (is_well, avoided_until_ms) = (AtomicBool::new(true), AtomicU64::new(0));
+        Health { is_well, began: Instant::now(), avoided_until_ms }
     }
 }
 
 impl Health {
+    /// What the checks say.
     pub fn is_well(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.is_well.load(Ordering::Relaxed)
     }
 
     /// Sets the verdict; tells whether it changed.
     pub fn mark(&self, is_well: bool) -> bool {
-        self.0.swap(is_well, Ordering::Relaxed) != is_well
+        self.avoided_until_ms.store(0, Ordering::Relaxed);
+        self.is_well.swap(is_well, Ordering::Relaxed) != is_well
+    }
+
+    /// It took no connection: for a while others are asked.
+    pub fn avoid(&self) {
+        let until = self.now_ms() + AVOIDED_FOR.as_millis() as u64;
+        self.avoided_until_ms.store(until, Ordering::Relaxed);
+    }
+
+    /// Whether it is asked when it is its turn.
+    pub fn is_asked(&self) -> bool {
+        let until = self.avoided_until_ms.load(Ordering::Relaxed);
+        self.is_well() && (until == 0 || self.now_ms() >= until)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
     }
 }
 
@@ -93,7 +123,7 @@ impl Probe {
     }
 
     /// How long to wait between two rounds.
-    pub fn interval(&self) -> std::time::Duration {
+    pub fn interval(&self) -> Duration {
         self.config.interval.0
     }
 
@@ -122,7 +152,7 @@ impl Probe {
     }
 }
 
-async fn is_well(fetcher: &Fetcher, within: std::time::Duration) -> bool {
+async fn is_well(fetcher: &Fetcher, within: Duration) -> bool {
     match tokio::time::timeout(within, fetcher.get(ANSWER_BYTES_MAX)).await {
         Ok(Ok(_)) => true,
         Ok(Err(FetchError::Status(status))) => (200..300).contains(&status),

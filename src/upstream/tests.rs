@@ -33,6 +33,20 @@ fn what_was_tried_or_is_unwell_is_passed_over() {
     assert_eq!(taken, [0, 1, 2], "when none is well, all are tried");
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_that_took_no_connection_is_passed_over_for_a_while() {
+    let both = compile("{ endpoints: ['127.0.0.1:1', '127.0.0.1:2'] }").expect("good");
+    both.endpoints[0].health.avoid();
+    assert_eq!(picks(&both, 4), [1, 1, 1, 1]);
+    tokio::time::advance(std::time::Duration::from_secs(5)).await;
+    assert_eq!(picks(&both, 4), [0, 1, 0, 1]);
+    both.endpoints[0].health.avoid();
+    both.endpoints[1].health.avoid();
+    assert_eq!(picks(&both, 4), [0, 1, 0, 1], "when all are, none is");
+    assert_eq!(both.pick(&[0]), Some(1), "a second try");
+    assert_eq!(picks(&both, 2), [0, 1], "which takes nobody's turn");
+}
+
 #[test]
 fn misfits_say_what_would_be_right() {
     for (yaml, says) in [

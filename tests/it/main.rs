@@ -3,11 +3,19 @@
 #![allow(clippy::unwrap_used)]
 
 mod harness;
+mod origin;
+mod process;
+mod wire;
 
+mod access;
 mod admin;
 mod check;
 mod cli;
 mod concurrency;
 mod docs;
+mod drain;
+mod edge;
 mod session;
 mod store;
+mod streaming;
+mod upstream;

@@ -1,0 +1,89 @@
+//! Upstreams that do exactly what a test tells them to, and configurations that lead to them.
+
+use crate::harness::{DEADLINE, Gateway};
+use crate::wire::Wire;
+use std::net::SocketAddr;
+use streamgate::yaml::Environment;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::time::timeout;
+
+/// An upstream whose every byte the test says itself.
+pub(crate) struct Origin {
+    listener: TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+impl Origin {
+    pub(crate) async fn listen() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Origin { listener, address }
+    }
+
+    /// The next connection of the gateway.
+    pub(crate) async fn accept(&self) -> Wire {
+        let accepted = timeout(DEADLINE, self.listener.accept()).await;
+        Wire::of(accepted.expect("the gateway connects").unwrap().0)
+    }
+
+    /// Answers the first request of the next connection with these bytes, then hangs up.
+    pub(crate) async fn answer_once(&self, bytes: &str) -> String {
+        let mut wire = self.accept().await;
+        let request = wire.request().await;
+        wire.say(bytes).await;
+        request
+    }
+}
+
+/// An address that nobody listens on, and that nobody else can take while this lives.
+pub(crate) struct Nobody {
+    pub(crate) address: SocketAddr,
+    _held: TcpSocket,
+}
+
+impl Nobody {
+    pub(crate) fn there() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        Nobody { address: socket.local_addr().unwrap(), _held: socket }
+    }
+}
+
+/// Serves the stream service with its faults under this name.
+pub(crate) async fn replica(name: &str) -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let service = service(name.to_owned());
+    tokio::spawn(async move { axum::serve(socket, service).await });
+    address
+}
+
+pub(crate) fn service(replica: String) -> axum::Router {
+    stream::app(stream::Settings { faults: true, replica, ..stream::Settings::default() })
+}
+
+/// A gateway that leads everything to one upstream: `fields` are what is written of it.
+pub(crate) fn leading_to(fields: &str) -> Gateway {
+    leading_to_by("", fields)
+}
+
+/// The same, with more fields of the listener.
+pub(crate) fn leading_to_by(listener: &str, fields: &str) -> Gateway {
+    Gateway::start(&yaml_leading_to(listener, fields), &Environment::default())
+}
+
+/// What such a gateway is configured with.
+pub(crate) fn yaml_leading_to(listener: &str, fields: &str) -> String {
+    format!(
+        r#"
+listeners: [ {{ name: edge, address: "127.0.0.1:0"{listener} }} ]
+admin: {{ address: "127.0.0.1:0" }}
+workers: 2
+access_log: {{ to: off }}
+upstreams:
+  all: {{ {fields} }}
+routes:
+  - {{ name: all, match: {{ path: "/{{*rest}}" }}, upstream: all, max_body: 100MiB }}
+"#
+    )
+}
