@@ -1,4 +1,4 @@
-//! Documents that would otherwise rot: every YAML in them loads, every table in them is the real one.
+//! Documents that would otherwise rot: every YAML in them loads, every table is the real one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
