@@ -8,6 +8,7 @@ mod memory;
 
 pub use memory::MemorySessions;
 
+use crate::units::Time;
 use crate::yaml::{At, Scalar, scalars};
 use known::Known;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -16,7 +17,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use streamgate_lease::memory::MemoryStore;
-use streamgate_lease::redis::{Feed, Link, News, Notice, RedisStore};
+use streamgate_lease::redis::{Deadlines, Feed, Link, News, Notice, RedisStore};
 use streamgate_lease::{LeaseStore, StoreError};
 
 /// One store as the file has it.
@@ -25,6 +26,24 @@ use streamgate_lease::{LeaseStore, StoreError};
 pub struct Config {
     /// `memory:`, for one gateway alone, or `redis://[user:password@]host:port[/db]`.
     pub url: At<Url>,
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+/// How long a store may take before what its policies say for its failure holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// To connect and to be admitted.
+    pub connect: Time,
+    /// To answer one question, which a request waits for.
+    pub command: Time,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts { connect: Time::ms(250), command: Time::ms(50) }
+    }
 }
 
 /// The address of a store. Its password is never printed.
@@ -114,7 +133,7 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    pub fn new(name: &str, url: &Url) -> Self {
+    pub fn new(name: &str, url: &Url, timeouts: &Timeouts) -> Self {
         let known = Arc::new(Known::default());
         let kind = match url {
             Url::Memory => Kind::Memory {
@@ -122,7 +141,10 @@ impl Store {
                 leases: Arc::new(MemoryStore::default()),
             },
             Url::Redis(url) => {
-                let link = Arc::new(Link::new(url).expect("the URL was read as one"));
+                let Timeouts { connect, command } = timeouts;
+                let deadlines = Deadlines { connect: connect.0, command: command.0 };
+                let link = Link::with(url, deadlines).expect("the URL was read as one");
+                let link = Arc::new(link);
                 Kind::Redis { leases: Arc::new(RedisStore::new(Arc::clone(&link))), link }
             }
         };
