@@ -41,7 +41,12 @@ impl Scalar for Time {
             _ => return Err(String::new()),
         };
         let number: u64 = number.parse().map_err(|_| String::new())?;
-        number.checked_mul(ms_each).map(Time::ms).ok_or_else(String::new)
+        match number.checked_mul(ms_each) {
+            // Elsewhere it often means *no limit*; here everything has one.
+            Some(0) => Err("a time of zero would end everything at once".to_owned()),
+            Some(ms) => Ok(Time::ms(ms)),
+            None => Err(String::new()),
+        }
     }
 }
 
@@ -335,8 +340,9 @@ mod tests {
         check::<Time>("60s", Some("1m"));
         check::<Time>("90s", Some("90s"));
         check::<Time>("2h", Some("2h"));
-        check::<Time>("0s", Some("0s"));
-        for wrong in ["", "s", "60", "1.5s", "-1s", "1d", "99999999999999999999s", "1 s"] {
+        for wrong in
+            ["", "s", "60", "0s", "0ms", "1.5s", "-1s", "1d", "99999999999999999999s", "1 s"]
+        {
             check::<Time>(wrong, None);
         }
     }

@@ -119,24 +119,21 @@ fn who_holds_a_taken_port_is_said() {
 }
 
 #[tokio::test]
-async fn a_running_gateway_is_alive() {
+async fn a_running_gateway_is_alive_and_one_that_is_gone_is_not() {
     let gateway = Gateway::start(STANDARD, &environment(None).await);
     let admin = gateway.admin.to_string();
-    let ask = move || run(&["healthcheck"], &[("STREAMGATE_ADMIN", &admin)]);
-    let output = tokio::task::spawn_blocking(ask).await.expect("it ends");
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!((output.stdout.len(), output.stderr.len()), (0, 0));
-}
-
-#[test]
-fn one_that_does_not_answer_is_not_well() {
-    // A port number of UDP: nobody need listen there over TCP.
-    let held = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    let address = held.local_addr().expect("an address").to_string();
-    let output = run(&["healthcheck"], &[("STREAMGATE_ADMIN", &address)]);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(FAILED), "{said}");
-    assert!(said.contains(&format!("{address} is not well")), "{said}");
+    let ask = move || {
+        let output = run(&["healthcheck"], &[("STREAMGATE_ADMIN", &admin)]);
+        assert!(output.stdout.is_empty(), "words belong to stderr");
+        (output.status.code(), text(&output.stderr))
+    };
+    let again = ask.clone();
+    let alive = tokio::task::spawn_blocking(ask).await.expect("it ends");
+    assert_eq!(alive, (Some(0), String::new()));
+    gateway.stop().await;
+    let (code, said) = tokio::task::spawn_blocking(again).await.expect("it ends");
+    assert_eq!(code, Some(FAILED));
+    assert!(said.contains("is not well"), "{said}");
 }
 
 #[test]
