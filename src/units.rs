@@ -41,7 +41,12 @@ impl Scalar for Time {
             _ => return Err(String::new()),
         };
         let number: u64 = number.parse().map_err(|_| String::new())?;
-        number.checked_mul(ms_each).map(Time::ms).ok_or_else(String::new)
+        match number.checked_mul(ms_each) {
+            // Elsewhere it often means *no limit*; here everything has one.
+            Some(0) => Err("a time of zero would end everything at once".to_owned()),
+            Some(ms) => Ok(Time::ms(ms)),
+            None => Err(String::new()),
+        }
     }
 }
 
@@ -49,9 +54,9 @@ impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis();
         match ms {
-            _ if ms % 3_600_000 == 0 && ms > 0 => write!(f, "{}h", ms / 3_600_000),
-            _ if ms % 60_000 == 0 && ms > 0 => write!(f, "{}m", ms / 60_000),
-            _ if ms % 1_000 == 0 => write!(f, "{}s", ms / 1_000),
+            _ if ms.is_multiple_of(3_600_000) && ms > 0 => write!(f, "{}h", ms / 3_600_000),
+            _ if ms.is_multiple_of(60_000) && ms > 0 => write!(f, "{}m", ms / 60_000),
+            _ if ms.is_multiple_of(1_000) => write!(f, "{}s", ms / 1_000),
             _ => write!(f, "{ms}ms"),
         }
     }
@@ -266,9 +271,10 @@ impl fmt::Display for Workers {
 
 scalars!(Time, Address, Secret, Text, FilePath, Size, Count, Workers);
 
-/// Printing and the schema of scalars: text that says what is expected.
+/// Printing and the schema of scalars: what is expected, and a pattern by which an editor
+/// underlines what can't be right. A text with a variable fits every pattern.
 macro_rules! described {
-    ($($name:ident: $json:literal),+ $(,)?) => {$(
+    ($($name:ident: $json:literal $pattern:literal),+ $(,)?) => {$(
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -282,21 +288,25 @@ macro_rules! described {
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
                 let types: Vec<&str> = $json.split(' ').collect();
-                json_schema!({ "type": types, "description": <$name as Scalar>::EXPECTED })
+                json_schema!({
+                    "type": types,
+                    "description": <$name as Scalar>::EXPECTED,
+                    "pattern": concat!($pattern, r"|\$\{"),
+                })
             }
         }
     )+};
 }
 
 described!(
-    Time: "string",
-    Address: "string",
-    Secret: "string",
-    Text: "string",
-    FilePath: "string",
-    Size: "integer string",
-    Count: "integer string",
-    Workers: "integer string",
+    Time: "string" "^[0-9]+(ms|s|m|h)$",
+    Address: "string" r"^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$",
+    Secret: "string" "",
+    Text: "string" "",
+    FilePath: "string" ".",
+    Size: "integer string" "^[0-9]+(KiB|MiB|GiB)?$",
+    Count: "integer string" "^[0-9]{1,7}$",
+    Workers: "integer string" "^(auto|[0-9]{1,7})$",
 );
 
 #[cfg(test)]
@@ -330,8 +340,9 @@ mod tests {
         check::<Time>("60s", Some("1m"));
         check::<Time>("90s", Some("90s"));
         check::<Time>("2h", Some("2h"));
-        check::<Time>("0s", Some("0s"));
-        for wrong in ["", "s", "60", "1.5s", "-1s", "1d", "99999999999999999999s", "1 s"] {
+        for wrong in
+            ["", "s", "60", "0s", "0ms", "1.5s", "-1s", "1d", "99999999999999999999s", "1 s"]
+        {
             check::<Time>(wrong, None);
         }
     }

@@ -23,17 +23,19 @@ impl Shown {
     /// Line number `index` of `lines`, counted from 0. `hidden` is masked whatever it is.
     pub(super) fn new(lines: &[&str], index: usize, hidden: Vec<Range<usize>>) -> Self {
         let line: Vec<char> = lines[index].chars().map(printable).collect();
-        let mut masked = if continues_a_secret(lines, index) {
-            let indent = indent(lines[index]);
-            vec![indent..line.len()]
-        } else {
-            secrets(&line)
-        };
+        let mut masked = secrets(&line);
+        if continues_a_secret(lines, index) {
+            masked.push(indent(lines[index])..line.len());
+        }
         masked.extend(passwords(&line));
         masked.extend(hidden);
-        masked.sort_by_key(|range| range.start);
-        masked.dedup_by(|later, kept| later.start < kept.end);
         masked.retain(|range| !range.is_empty());
+        masked.sort_by_key(|range| range.start);
+        masked.dedup_by(|later, kept| {
+            let overlaps = later.start < kept.end;
+            kept.end = if overlaps { kept.end.max(later.end) } else { kept.end };
+            overlaps
+        });
         let mut text = String::new();
         let mut from = 0;
         for range in &masked {

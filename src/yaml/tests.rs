@@ -1,5 +1,7 @@
 use super::*;
+use crate::problem::Report;
 use crate::units::{Count, Time};
+use proptest::prelude::*;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -53,4 +55,44 @@ fn all_misfits_are_told_at_once() {
     let mut lines: Vec<u32> = problems.iter().filter_map(|p| Some(p.at?.line)).collect();
     lines.sort_unstable();
     assert_eq!(lines, [1, 3, 4, 5, 6], "{problems:#?}");
+}
+
+/// Texts that are nearly YAML, nearly variables and nearly anything.
+fn nearly() -> impl Strategy<Value = String> {
+    let pieces = [
+        "ttl", ": ", "30s", "\n", "  ", "- ", "{", "}", "[", "]", "\"", "'", "${", "$${", ":-",
+        ":?", "A", "#", "&a ", "*a", "<<", "\t", "ö", "\u{0}", "|", "pepper: ", "://", "@",
+        "named", ",",
+    ];
+    proptest::collection::vec(proptest::sample::select(pieces.to_vec()), 0..24)
+        .prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_reading_or_reporting_panic(source in prop_oneof![nearly(), ".{0,40}"]) {
+        let env = Environment::default().with("A", "1");
+        if let Err(problems) = parse::<Shape>(&source, &env) {
+            prop_assert!(!problems.is_empty());
+            let report = Report::new("g.yaml", source.as_str(), problems).to_string();
+            prop_assert!(report.ends_with("warnings"), "{report}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_variables_is_filled_in_as_it_is(text in "[^$]*") {
+        prop_assert_eq!(environment::fill(&text), text.as_str());
+    }
+
+    #[test]
+    fn a_variable_is_filled_in_wherever_it_stands(
+        before in "[^$]{0,9}",
+        after in "[^$]{0,9}",
+        value in "[^$]{0,9}",
+    ) {
+        let env = Environment::default().with("NAME", value.as_str());
+        let written = format!("{before}${{NAME}}{after}");
+        let filled = env.during(|| environment::fill(&written).into_owned());
+        prop_assert_eq!(filled, format!("{before}{value}{after}"));
+    }
 }

@@ -124,13 +124,14 @@ async fn a_running_gateway_is_alive_and_one_that_is_gone_is_not() {
     let admin = gateway.admin.to_string();
     let ask = move || {
         let output = run(&["healthcheck"], &[("STREAMGATE_ADMIN", &admin)]);
+        assert!(output.stdout.is_empty(), "words belong to stderr");
         (output.status.code(), text(&output.stderr))
     };
-    let ask_again = ask.clone();
+    let again = ask.clone();
     let alive = tokio::task::spawn_blocking(ask).await.expect("it ends");
     assert_eq!(alive, (Some(0), String::new()));
     gateway.stop().await;
-    let (code, said) = tokio::task::spawn_blocking(ask_again).await.expect("it ends");
+    let (code, said) = tokio::task::spawn_blocking(again).await.expect("it ends");
     assert_eq!(code, Some(FAILED));
     assert!(said.contains("is not well"), "{said}");
 }

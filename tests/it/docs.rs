@@ -1,4 +1,4 @@
-//! Documents that would otherwise rot: every YAML in them loads, every table in them is the real one.
+//! Documents that would otherwise rot: every YAML in them loads, every table is the real one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -118,7 +118,7 @@ fn the_pages_of_tables_are_the_tables() {
 }
 
 #[test]
-fn every_denial_and_key_is_explained_somewhere() {
+fn every_key_is_explained_somewhere() {
     let pages: String = pages().iter().map(|page| fs::read_to_string(page).unwrap()).collect();
     let schema = config::schema();
     let root = schema["properties"].as_object().expect("the file has keys");
