@@ -152,14 +152,21 @@ impl Policy {
         }
     }
 
-    /// Lets a stream pass when it holds a slot or there is room for it. For a stream that is known
-    /// here and fresh this is a look-up; otherwise it is one round trip to the store.
+    /// Lets a stream pass that is known here and fresh, and notes that it was heard of. A look-up.
+    pub fn touch(&self, session: &Session, playback: Option<&str>) -> Option<Admission> {
+        let id = self.lease_id(session, playback);
+        let lease = self.leases.touch(&self.viewer(session).holder, &id)?;
+        Some(Admission::Held(lease, Outcome::Renewed))
+    }
+
+    /// Lets a stream pass when it holds a slot or there is room for it: one round trip to the
+    /// store, unless it is known here.
     pub async fn admit(&self, session: &Session, stream: Stream<'_>) -> Result<Admission, Refusal> {
         let holder = self.viewer(session).holder;
         let id = self.lease_id(session, stream.playback);
         let is_plain = matches!(stream.replace, Replace::Nobody) && !stream.anew;
-        if is_plain && let Some(lease) = self.leases.touch(&holder, &id) {
-            return Ok(Admission::Held(lease, Outcome::Renewed));
+        if is_plain && let Some(admission) = self.touch(session, stream.playback) {
+            return Ok(admission);
         }
         let is_takeover = !matches!(stream.replace, Replace::Nobody);
         let replace = match (stream.replace, self.when_full) {

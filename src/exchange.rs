@@ -41,6 +41,8 @@ pub enum Finding {
     Nothing,
     /// The token was verified.
     Session(Arc<Session>),
+    /// The same, but its store could not be asked whether it was ended since.
+    UnaskedSession(Arc<Session>),
     /// The stream may play.
     Stream(Account, Admission),
 }
@@ -70,6 +72,8 @@ pub struct Exchange {
     pub client: Option<SocketAddr>,
     pub began: Instant,
     session: Option<Arc<Session>>,
+    /// The session passed by its signature alone.
+    pub is_session_unasked: bool,
     account: Option<Account>,
     lease: Option<Lease>,
     stream_outcome: Option<Outcome>,
@@ -84,6 +88,7 @@ impl Exchange {
             client,
             began: Instant::now(),
             session: None,
+            is_session_unasked: false,
             account: None,
             lease: None,
             stream_outcome: None,
@@ -97,6 +102,10 @@ impl Exchange {
         match finding {
             Finding::Nothing => {}
             Finding::Session(session) => self.session = Some(session),
+            Finding::UnaskedSession(session) => {
+                self.session = Some(session);
+                self.is_session_unasked = true;
+            }
             Finding::Stream(account, admission) => {
                 self.account = Some(account);
                 match admission {

@@ -100,6 +100,12 @@ pub trait Filter: Send + Sync {
         &[]
     }
 
+    /// Judges a request by what this node knows, without waiting. `None`: only waiting can tell.
+    /// A media request of a stream that plays is decided here, by look-ups alone.
+    fn decide_at_once(&self, _request: &Request<'_>, _known: &Exchange) -> Option<Decision> {
+        None
+    }
+
     /// Judges a request by what is known of it. May wait on a store, within the store's deadline.
     async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision;
 
@@ -176,8 +182,11 @@ impl Chain {
     /// Asks each filter in turn; what one finds out is known to the next.
     pub async fn decide(&self, request: &Request<'_>, known: &mut Exchange) -> Result<(), Halt> {
         for (_, filter) in &self.0 {
-            let finding = filter.decide(request, known).await?;
-            known.learn(finding);
+            let decision = match filter.decide_at_once(request, known) {
+                Some(decision) => decision,
+                None => filter.decide(request, known).await,
+            };
+            known.learn(decision?);
         }
         Ok(())
     }

@@ -64,6 +64,9 @@ impl Observe {
         if exchange.session().is_some() {
             route.auth_passed.inc();
         }
+        if exchange.is_session_unasked {
+            self.metrics.sessions_unasked.inc();
+        }
         if let Some(reason) = auth_refusal(exchange) {
             let labels = [route.name(), "refused", reason];
             self.metrics.auth_decisions.with_label_values(&labels).inc();

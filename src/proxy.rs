@@ -139,7 +139,8 @@ impl ProxyHttp for Proxy {
         self.observe.decided(ctx.route_metrics(), ctx.exchange.began.elapsed());
         let halt = match judged {
             Ok(Onward::Upstream) => return Ok(false),
-            Ok(Onward::Streams(call)) => match self.answer_call(call, downstream).await {
+            // Boxed: rare, and too large to lie in every request's future.
+            Ok(Onward::Streams(call)) => match Box::pin(self.answer_call(call, downstream)).await {
                 Ok(reply) => Halt::Reply(reply),
                 Err(halt) => halt,
             },

@@ -151,10 +151,15 @@ impl Store {
         Store { name: name.to_owned(), url: url.clone(), kind, known }
     }
 
+    /// What the store said of the session in the last seconds, if it was asked.
+    pub fn was_active(&self, session: &str) -> Option<bool> {
+        self.known.find(session)
+    }
+
     /// Whether the session is active: told at once if that was asked in the last seconds, else one
     /// round trip.
     pub async fn is_active(&self, session: &str) -> Result<bool, StoreError> {
-        if let Some(answer) = self.known.find(session) {
+        if let Some(answer) = self.was_active(session) {
             return Ok(answer);
         }
         // Taken before asking: a revocation that comes meanwhile outdates the answer.

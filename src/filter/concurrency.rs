@@ -8,6 +8,7 @@ use crate::denial::{Code, Denial};
 use crate::exchange::{Account, Cause, Exchange, Finding};
 use crate::problem::Problem;
 use crate::request::Request;
+use crate::session::Session;
 use crate::units::Text;
 use crate::yaml::At;
 use async_trait::async_trait;
@@ -47,6 +48,15 @@ impl Filter for ConcurrencyFilter {
         &[Fact::Lease]
     }
 
+    fn decide_at_once(&self, request: &Request<'_>, known: &Exchange) -> Option<Decision> {
+        let session = known.session().expect("the chain was compiled behind `session`");
+        if request.query_value(REPLACE_PARAM).is_some() {
+            return None;
+        }
+        let admission = self.policy.touch(session, playback_id(request).as_deref())?;
+        Some(Ok(Finding::Stream(self.account(session), admission)))
+    }
+
     async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision {
         let session = known.session().expect("the chain was compiled behind `session`");
         let playback = playback_id(request);
@@ -55,11 +65,9 @@ impl Filter for ConcurrencyFilter {
             stream.replace = replace(wish)?;
             stream.anew = true;
         }
-        let viewer = self.policy.viewer(session);
-        let account = Account { holder: viewer.holder, field: viewer.field.clone() };
         match self.policy.admit(session, stream).await {
-            Ok(admission) => Ok(Finding::Stream(account, admission)),
-            Err(no) => Err(Halt::Deny(no.denial, Cause::Stream(no.outcome, account))),
+            Ok(admission) => Ok(Finding::Stream(self.account(session), admission)),
+            Err(no) => Err(Halt::Deny(no.denial, Cause::Stream(no.outcome, self.account(session)))),
         }
     }
 
@@ -85,6 +93,13 @@ impl Filter for ConcurrencyFilter {
         if let Some(lease) = known.lease() {
             let _ = head.insert_header(ANSWER_FIELD, lease_field(lease));
         }
+    }
+}
+
+impl ConcurrencyFilter {
+    fn account(&self, session: &Session) -> Account {
+        let viewer = self.policy.viewer(session);
+        Account { holder: viewer.holder, field: viewer.field.clone() }
     }
 }
 

@@ -7,13 +7,12 @@ use crate::denial::Code;
 use crate::exchange::{Cause, Exchange, Finding};
 use crate::problem::Problem;
 use crate::request::Request;
-use crate::session::{Refused, Session, WhenStoreFails};
+use crate::session::{Refused, WhenStoreFails};
 use crate::units::Text;
 use crate::yaml::At;
 use async_trait::async_trait;
 use http::{HeaderName, HeaderValue, header};
 use pingora::http::RequestHeader;
-use std::sync::Arc;
 
 /// The name of an entry of `sessions`.
 pub(super) type Config = At<Text>;
@@ -39,6 +38,20 @@ impl Filter for SessionFilter {
         &[Fact::Session]
     }
 
+    fn decide_at_once(&self, request: &Request<'_>, _known: &Exchange) -> Option<Decision> {
+        let session = match self.token(request) {
+            Ok(token) => self.sessions.verifier.remembered(token)?,
+            Err(halt) => return Some(Err(halt)),
+        };
+        match &self.sessions.active_in {
+            None => Some(Ok(Finding::Session(session))),
+            Some(store) => match store.was_active(session.id())? {
+                true => Some(Ok(Finding::Session(session))),
+                false => Some(Err(Code::SessionEnded.into())),
+            },
+        }
+    }
+
     async fn decide(&self, request: &Request<'_>, _known: &Exchange) -> Decision {
         let token = self.token(request)?;
         let verifier = &self.sessions.verifier;
@@ -46,8 +59,16 @@ impl Filter for SessionFilter {
             Some(session) => session,
             None => verifier.verify(token).await.map_err(refusal)?,
         };
-        self.check_active(&session).await?;
-        Ok(Finding::Session(session))
+        let Some(store) = &self.sessions.active_in else { return Ok(Finding::Session(session)) };
+        match store.is_active(session.id()).await {
+            Ok(true) => Ok(Finding::Session(session)),
+            Ok(false) => Err(Code::SessionEnded.into()),
+            // The signature still proves the login; what can't be seen is a logout since.
+            Err(_) if self.sessions.config.when_store_fails == WhenStoreFails::Open => {
+                Ok(Finding::UnaskedSession(session))
+            }
+            Err(_) => Err(crate::concurrency::unavailable().into()),
+        }
     }
 
     fn upstream_request(&self, head: &mut RequestHeader, known: &Exchange) {
@@ -95,18 +116,6 @@ impl SessionFilter {
             found = Some(token);
         }
         found.filter(|token| !token.is_empty()).ok_or_else(|| Code::SessionMissing.into())
-    }
-
-    /// A verified token whose session was logged out or revoked is of no use.
-    async fn check_active(&self, session: &Arc<Session>) -> Result<(), Halt> {
-        let Some(store) = &self.sessions.active_in else { return Ok(()) };
-        match store.is_active(session.id()).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Code::SessionEnded.into()),
-            // The signature still proves the login; what can't be seen is a logout since.
-            Err(_) if self.sessions.config.when_store_fails == WhenStoreFails::Open => Ok(()),
-            Err(_) => Err(crate::concurrency::unavailable().into()),
-        }
     }
 }
 
