@@ -79,7 +79,7 @@ impl Proxy {
     async fn answer_call(&self, call: Call, downstream: &mut Downstream) -> Result<Reply, Halt> {
         let within = self.listener.body_timeout;
         let body = respond::read_body(downstream, Call::BODY_BYTES_MAX, within).await?;
-        Ok(call.answer(&body).await?)
+        call.answer(&body).await
     }
 
     async fn halt(&self, halt: Halt, downstream: &mut Downstream, ctx: &mut Ctx) -> Result<bool> {

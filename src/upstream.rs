@@ -181,8 +181,8 @@ fn endpoint(name: &At<String>, written: &At<Text>, config: &Config) -> Result<En
     Ok(Endpoint { address: address.0, weight: weight.0, health: Health::default(), peer })
 }
 
-/// Smooth weighted round robin (nginx's method), played through once: an endpoint of weight 3 beside
-/// one of weight 1 gives `a a b a`, never `a a a b`.
+/// Smooth weighted round robin (nginx's method), played through once: an endpoint of weight 3
+/// beside one of weight 1 gives `a a b a`, never `a a a b`.
 fn schedule(endpoints: &[Endpoint]) -> Vec<u16> {
     let total: i64 = endpoints.iter().map(|endpoint| i64::from(endpoint.weight)).sum();
     let mut credit = vec![0_i64; endpoints.len()];

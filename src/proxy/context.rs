@@ -1,5 +1,5 @@
-//! What Pingora carries for us from phase to phase: the snapshot, the route, the exchange, and where
-//! the request has got to.
+//! What Pingora carries for us from phase to phase: the snapshot, the route, the exchange, and
+//! where the request has got to.
 
 use crate::denial::{Code, Denial};
 use crate::edge::Listener;

@@ -3,7 +3,7 @@
 use super::{Protocol, Timeouts};
 use pingora::protocols::ALPN;
 use pingora::upstreams::peer::HttpPeer;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
 /// How many requests may share one HTTP/2 connection. Pingora's default is one.
@@ -18,9 +18,7 @@ pub(super) fn template(
     let mut peer = HttpPeer::new(address, false, String::new());
     // Two upstreams may share an address and differ in protocol or timeouts, neither of which
     // Pingora's pool of connections looks at.
-    let mut hasher = foldhash::quality::FixedState::default().build_hasher();
-    upstream.hash(&mut hasher);
-    peer.group_key = hasher.finish();
+    peer.group_key = foldhash::quality::FixedState::default().hash_one(upstream);
     let options = &mut peer.options;
     options.connection_timeout = Some(timeouts.connect.0);
     options.total_connection_timeout = Some(timeouts.connect.0);

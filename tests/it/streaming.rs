@@ -218,8 +218,9 @@ async fn a_websocket_passes_both_ways_and_may_be_silent() {
     for message in [Message::text("hello"), Message::binary(vec![7; 100_000])] {
         socket.send(message.clone()).await.unwrap();
         assert_eq!(socket.next().await.unwrap().unwrap(), message);
-        // Silence is what is tested here.
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        // More than twice what either side may take elsewhere.
+        let silence = tokio::time::timeout(Duration::from_millis(700), socket.next()).await;
+        assert!(silence.is_err(), "{silence:?}");
     }
     socket.close(None).await.unwrap();
     while let Some(message) = socket.next().await {

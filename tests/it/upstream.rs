@@ -1,4 +1,4 @@
-//! Upstreams that fail in every way: what the client is told, what is tried again, and who is asked.
+//! Upstreams that fail in every way: what the client is told, what is tried again, who is asked.
 
 use crate::harness::{Gateway, outcome, until};
 use crate::origin::{Nobody, Origin, leading_to, replica, service};

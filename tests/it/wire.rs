@@ -1,4 +1,4 @@
-//! A client that says exactly the bytes it is told to, well-formed or not, and tells what came back.
+//! A client that says exactly the bytes it is told to, well-formed or not, and what came back.
 
 use crate::harness::DEADLINE;
 use std::net::SocketAddr;
