@@ -12,7 +12,7 @@ WORKDIR /src
 COPY . .
 RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock ! -name config.toml \
       ! -name lib.rs ! -name main.rs ! -path '*/benches/*.rs' ! -path '*/examples/*.rs' -delete \
- && find . -name '*.rs' -exec sh -c 'echo "fn main() {}" >"$1"' _ {} \; \
+ && find . -name '*.rs' -exec sh -c 'echo "fn main() { }" >"$1"' _ '{}' ';' \
  && find . -type d -empty -delete
 
 # ── build ────────────────────────────────────────────────────────────────────────────────────────

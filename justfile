@@ -39,10 +39,13 @@ bench NAME="":
 load *ARGS:
     cargo run --locked --release --package load -- {{ ARGS }}
 
-# Replay one seed of the lease simulation, or run SEEDS of them from it on.
-sim SEED SEEDS="1":
-    STREAMGATE_SIM_SEED={{ SEED }} STREAMGATE_SIM_SEEDS={{ SEEDS }} \
-      cargo test --locked --package streamgate-lease --test it -- sim --nocapture
+# Replay one seed of the lease simulation.
+sim SEED:
+    SIM_SEED={{ SEED }} cargo test --locked --package streamgate-lease --test it -- sim --nocapture
+
+# Simulate that many seeds; the ordinary tests run five hundred.
+soak SEEDS="100000":
+    SIM_SEEDS={{ SEEDS }} cargo test --locked --package streamgate-lease --test it -- sim --nocapture
 
 # Run the gateway with both upstreams from config/gateway.yaml, with a guided tour.
 demo *ARGS:
@@ -54,6 +57,6 @@ bless:
     cargo run --locked --quiet -- metrics > docs/metrics.md
     cargo run --locked --quiet -- schema > config/schema.json
 
-# Run everything in containers; needs SESSION_SECRET and ACCOUNT_PEPPER in the environment.
+# Run everything in containers; compose.yaml says which variables it needs.
 up *ARGS:
     docker compose up --build {{ ARGS }}

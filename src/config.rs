@@ -6,8 +6,10 @@ use crate::problem::{Problem, Report};
 use crate::units::{Address, FilePath, Secret, Size, Text, Time, Workers};
 use crate::yaml::{self, At, Entries, Environment};
 use crate::{concurrency, filter, route, session, store, upstream};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::borrow::Cow;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A configuration as it was written: typed, every name with its place, nothing looked up yet.
@@ -100,16 +102,14 @@ fn admin_address() -> At<Address> {
     At::unwritten(Address(([127, 0, 0, 1], 9901).into()))
 }
 
-/// Where the access log goes.
-#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// A place for log lines. `access_log: off` is short for `access_log: { to: off }`.
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct AccessLog {
-    #[serde(default)]
     pub to: LogTarget,
 }
 
 /// A place for log lines.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogTarget {
     #[default]
@@ -117,6 +117,50 @@ pub enum LogTarget {
     /// Appended to; created when it is not there.
     File(FilePath),
     Off,
+}
+
+/// The same as it may be written: the target alone, or behind `to`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WrittenLog {
+    Stdout,
+    Off,
+    /// Appended to; created when it is not there.
+    File(FilePath),
+    /// The same, written out.
+    To(WrittenTarget),
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WrittenTarget {
+    Stdout,
+    Off,
+    /// Appended to; created when it is not there.
+    File(FilePath),
+}
+
+impl<'de> Deserialize<'de> for AccessLog {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let to = match WrittenLog::deserialize(deserializer)? {
+            WrittenLog::Stdout | WrittenLog::To(WrittenTarget::Stdout) => LogTarget::Stdout,
+            WrittenLog::Off | WrittenLog::To(WrittenTarget::Off) => LogTarget::Off,
+            WrittenLog::File(path) | WrittenLog::To(WrittenTarget::File(path)) => {
+                LogTarget::File(path)
+            }
+        };
+        Ok(AccessLog { to })
+    }
+}
+
+impl JsonSchema for AccessLog {
+    fn schema_name() -> Cow<'static, str> {
+        "AccessLog".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        WrittenLog::json_schema(generator)
+    }
 }
 
 /// One route: which requests, through which filters, to what end.
@@ -180,12 +224,22 @@ impl Loaded {
 
 /// Reads the file at `path`.
 pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
-    match std::fs::read_to_string(path) {
-        Ok(source) => read(path, source, environment),
+    let fail = |problem: Problem| Report::new(path.display().to_string(), "", vec![problem]);
+    let mut bytes = Vec::new();
+    // One byte more than may be there tells that there are too many; `/dev/zero` has no end.
+    let most = yaml::FILE_BYTES_MAX as u64 + 1;
+    let read = std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        let problem = Problem::of_file(format!("the file can't be read: {error}"));
+        return Err(fail(problem.help("name another with `--config FILE`")));
+    }
+    match String::from_utf8(bytes) {
+        Ok(source) => self::read(path, source, environment),
         Err(error) => {
-            let problem = Problem::of_file(format!("the file can't be read: {error}"))
-                .help("name another with `--config FILE`");
-            Err(Report::new(path.display().to_string(), "", vec![problem]))
+            let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let problem = Problem::of_file(format!("line {line} is not UTF-8"));
+            Err(fail(problem.help("save the file as UTF-8")))
         }
     }
 }

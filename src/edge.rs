@@ -1,25 +1,32 @@
 //! The edge: connections before there is a request, and heads before there is a route.
 //!
-//! Pingora bounds a single read, not a whole head; here the whole head has a deadline. What a sound
-//! head is, is in `edge/head.rs`. No routing and no policy.
+//! Pingora bounds a single read, not a whole head, and waits for the next request inside the future
+//! of a whole exchange, some 20 KiB per silent client. Here a connection waits with its socket and
+//! nothing else; when the first byte is there, the head has a deadline. What a sound head is, is in
+//! `edge/head.rs`. No routing and no policy.
 
 pub mod bind;
 pub mod head;
+mod in_flight;
+
+pub use in_flight::InFlight;
 
 use crate::observe::Observe;
 use async_trait::async_trait;
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
+use pingora::prelude::{sleep, timeout};
+use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::H2Options;
 use pingora::server::ShutdownWatch;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, ready};
 use std::time::Duration;
-use tokio::sync::Notify;
+
+/// How many requests one connection may carry; closing now and then gives its memory back.
+const REQUESTS_MAX: u32 = 1_000;
 
 /// One listener's name and patience.
 #[derive(Clone, Debug)]
@@ -47,18 +54,15 @@ impl Listener {
     }
 }
 
-/// How many requests one connection may carry; closing now and then gives its memory back.
-const REQUESTS_PER_CONNECTION_MAX: u32 = 1_000;
-
 thread_local! {
-    /// Whether the exchange that is being polled on this thread has read its head. The edge looks
-    /// at it before and after every poll, so it never speaks of another exchange.
-    static HEAD_WAS_READ: Cell<bool> = const { Cell::new(false) };
+    /// Whether the exchange that is being polled on this thread has read its head. A poll is one
+    /// synchronous call, so no other exchange can come between.
+    static IS_HEAD_READ: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Tells the edge that the head is here: its deadline no longer applies.
 pub fn head_was_read() {
-    HEAD_WAS_READ.set(true);
+    IS_HEAD_READ.set(true);
 }
 
 /// Wraps the proxy of one listener.
@@ -66,40 +70,33 @@ pub struct Edge<P> {
     proxy: Arc<P>,
     listener: Arc<Listener>,
     observe: Observe,
-    options: HttpServerOptions,
     in_flight: InFlight,
 }
 
-impl<P: HttpServerApp> Edge<P> {
+impl<P> Edge<P> {
     pub fn new(proxy: P, listener: Arc<Listener>, observe: Observe, in_flight: InFlight) -> Self {
-        let mut options = HttpServerOptions::default();
-        options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION_MAX);
-        Edge { proxy: Arc::new(proxy), listener, observe, options, in_flight }
+        Edge { proxy: Arc::new(proxy), listener, observe, in_flight }
     }
 }
 
-#[async_trait]
-impl<P: HttpServerApp + Send + Sync + 'static> HttpServerApp for Edge<P> {
-    async fn process_new_http(
-        self: &Arc<Self>,
+impl<P: HttpServerApp + Send + Sync + 'static> Edge<P> {
+    /// One request and its answer; `None` when the connection ends with it.
+    async fn exchange(
+        &self,
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        // Between two requests a connection may be idle first; the head's own time comes on top.
-        let is_first =
-            session.get_keepalive_reuses_remaining() == Some(REQUESTS_PER_CONNECTION_MAX);
-        let idle = if is_first { Duration::ZERO } else { self.listener.idle_timeout };
         let mut exchange = self.proxy.process_new_http(session, shutdown);
         // Shared by all that end in the same 10 ms, and not even set for a head that is there.
-        let mut deadline = pin!(pingora::prelude::sleep(idle + self.listener.head_timeout));
+        let mut deadline = pin!(sleep(self.listener.head_timeout));
         let mut under_way = None;
         poll_fn(|task| {
-            HEAD_WAS_READ.set(false);
+            IS_HEAD_READ.set(false);
             let polled = exchange.as_mut().poll(task);
             if polled.is_ready() || under_way.is_some() {
                 return polled;
             }
-            if HEAD_WAS_READ.get() {
+            if IS_HEAD_READ.get() {
                 under_way = Some(self.in_flight.enter());
                 return Poll::Pending;
             }
@@ -109,60 +106,38 @@ impl<P: HttpServerApp + Send + Sync + 'static> HttpServerApp for Edge<P> {
         })
         .await
     }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        self.proxy.h2_options()
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.options)
-    }
-
-    async fn http_cleanup(&self) {
-        self.proxy.http_cleanup().await;
-    }
 }
 
-/// How many requests are being answered; the drain waits for none.
-#[derive(Clone, Debug, Default)]
-pub struct InFlight(Arc<Count>);
-
-#[derive(Debug, Default)]
-struct Count {
-    now: AtomicU64,
-    changed: Notify,
-}
-
-/// One request that is being answered: counted as long as it lives, however it ends.
-pub struct Guard(Arc<Count>);
-
-impl InFlight {
-    pub fn enter(&self) -> Guard {
-        self.0.now.fetch_add(1, Ordering::Relaxed);
-        Guard(Arc::clone(&self.0))
-    }
-
-    pub fn now(&self) -> u64 {
-        self.0.now.load(Ordering::Acquire)
-    }
-
-    /// Waits until no request is being answered.
-    pub async fn none(&self) {
-        loop {
-            let changed = self.0.changed.notified();
-            if self.now() == 0 {
-                return;
+#[async_trait]
+impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
+    async fn process_new(
+        self: &Arc<Self>,
+        mut stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let mut kept: Option<HttpPersistentSettings> = None;
+        // Who waits when the gateway stops is closed with its worker, once no request is under way.
+        while !*shutdown.borrow() {
+            // A connection that was opened for nothing is closed sooner than one that was of use.
+            let patience = match kept {
+                None => self.listener.head_timeout,
+                Some(_) => self.listener.idle_timeout,
+            };
+            timeout(patience, stream.try_peek(&mut [0])).await.ok()?.ok()?;
+            let mut session = ServerSession::new_http1(stream);
+            match kept {
+                Some(kept) => kept.apply_to_session(&mut session),
+                None => session.set_keepalive_reuses_remaining(Some(REQUESTS_MAX)),
             }
-            changed.await;
+            // Pingora takes this for the time until the head begins, which is over.
+            session.set_keepalive(Some(self.listener.idle_timeout.as_secs().max(1)));
+            (stream, kept) = self.exchange(session, shutdown).await?.consume();
         }
+        None
     }
-}
 
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if self.0.now.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.changed.notify_waiters();
-        }
+    async fn cleanup(&self) {
+        self.proxy.http_cleanup().await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! One request and its response: all that is known of it so far, in typed fields.
 //!
-//! Filters read it and never write it; what they find out is a `Finding` that the chain enters here.
+//! Filters read it and never write it; what they find out is a `Finding` that the chain enters.
 
 use crate::concurrency::{Admission, Outcome};
 use crate::denial::Code;

@@ -5,7 +5,9 @@
 
 mod compile;
 mod described;
+mod entrance;
 mod name;
+mod unused;
 
 pub use described::Described;
 

@@ -3,38 +3,40 @@
 //! The rooms, from roof to ground. **A room may import only rooms that stand below it**: the order
 //! of these lines is the law, and `crates/tidy` reads it.
 
-// Entrance: the command line, the processes and tasks, the connections.
+// Entrance: the command line; the process, its threads and tasks.
 pub mod cli;
-pub mod edge;
 pub mod server;
 
 // Motion: what moves while a request is answered.
 pub mod admin;
-pub mod forward;
 pub mod proxy;
+pub mod edge;
 pub mod service;
+pub mod forward;
 
-// Plan: the file, what it compiles to, and the routes and filters in it.
+// Plan: what a file compiles to, the file itself, the filters in it.
+pub mod gateway;
 pub mod config;
 pub mod filter;
-pub mod gateway;
 
-// Parts: what filters and routes are made of.
-pub mod concurrency;
+// Voice: what is told, and of what.
+pub mod observe;
 pub mod exchange;
 pub mod metrics;
-pub mod observe;
-pub mod request;
-pub mod route;
-pub mod session;
-pub mod shared;
-pub mod store;
-pub mod upstream;
 
-// Ground: refusals, texts, problems, time.
-pub mod clock;
+// Parts: what routes and filters are made of.
+pub mod shared;
+pub mod concurrency;
+pub mod upstream;
+pub mod store;
+pub mod session;
+pub mod route;
+pub mod request;
+
+// Ground: refusals, documents, texts, problems, time.
 pub mod denial;
 pub mod fetch;
-pub mod problem;
 pub mod units;
 pub mod yaml;
+pub mod problem;
+pub mod clock;

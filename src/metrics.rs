@@ -225,9 +225,9 @@ impl Metrics {
         Metrics(Arc::new(all))
     }
 
-    /// The series of one route, looked up once.
-    pub fn route(&self, name: &str) -> RouteMetrics {
-        RouteMetrics::new(&self.0, name, &Outcome::ALL)
+    /// The series of one route, and of the upstream that it leads to, looked up once.
+    pub fn route(&self, name: &str, upstream: Option<&str>) -> RouteMetrics {
+        RouteMetrics::new(&self.0, name, &Outcome::ALL, upstream)
     }
 
     /// Everything in the text format that Prometheus scrapes.

@@ -80,12 +80,8 @@ impl Observe {
     }
 
     /// An upstream's answer began.
-    pub fn upstream_answered(&self, upstream: &str, status: u16, took: Duration) {
-        let metrics = &self.metrics;
-        let code = status.to_string();
-        metrics.upstream_requests.with_label_values(&[upstream, &code]).inc();
-        let histogram = metrics.upstream_request_duration.with_label_values(&[upstream]);
-        histogram.observe(took.as_secs_f64());
+    pub fn upstream_answered(&self, route: &RouteMetrics, status: u16, took: Duration) {
+        route.count_answer(status, took);
     }
 
     /// An upstream gave no answer.

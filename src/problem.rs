@@ -2,6 +2,9 @@
 //!
 //! Not for refusals of clients (`denial`) and not for a world that broke (the rooms' own errors).
 
+mod mask;
+mod snippet;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,6 +25,8 @@ pub struct Problem {
     pub text: String,
     pub help: Option<String>,
     pub level: Level,
+    /// What stands at its place may be a secret and is never shown.
+    pub is_hidden: bool,
 }
 
 /// Whether the configuration can run in spite of the problem.
@@ -35,15 +40,22 @@ pub enum Level {
 
 impl Problem {
     pub fn at(place: Place, text: impl Into<String>) -> Self {
-        Problem { at: Some(place), text: text.into(), help: None, level: Level::Error }
+        Problem { at: Some(place), ..Problem::of_file(text) }
     }
 
     pub fn of_file(text: impl Into<String>) -> Self {
-        Problem { at: None, text: text.into(), help: None, level: Level::Error }
+        let (level, is_hidden) = (Level::Error, false);
+        Problem { at: None, text: text.into(), help: None, level, is_hidden }
     }
 
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Masks what stands at its place, in every line that is shown.
+    pub fn hidden(mut self) -> Self {
+        self.is_hidden = true;
         self
     }
 
@@ -52,6 +64,9 @@ impl Problem {
         self
     }
 }
+
+/// How many problems of a file are printed; all are counted.
+const SHOWN_MAX: usize = 50;
 
 /// All that is wrong with one file, in the order of its lines.
 #[derive(Clone, Debug)]
@@ -84,7 +99,12 @@ impl Report {
         };
         writeln!(f, "{word}: {}", problem.text)?;
         match problem.at {
-            Some(place) => self.write_snippet(f, place)?,
+            Some(place) => {
+                writeln!(f, "  --> {}:{}:{}", self.file, place.line, place.column)?;
+                let hidden = self.problems.iter().filter(|problem| problem.is_hidden);
+                let hidden: Vec<Place> = hidden.filter_map(|problem| problem.at).collect();
+                snippet::write(f, &self.source, place, &hidden)?;
+            }
             None => writeln!(f, "  --> {}", self.file)?,
         }
         match &problem.help {
@@ -92,29 +112,15 @@ impl Report {
             None => writeln!(f),
         }
     }
-
-    fn write_snippet(&self, f: &mut fmt::Formatter<'_>, place: Place) -> fmt::Result {
-        writeln!(f, "  --> {}:{}:{}", self.file, place.line, place.column)?;
-        let Some(line) = self.source.lines().nth(place.line.saturating_sub(1) as usize) else {
-            return Ok(());
-        };
-        let shown = without_secrets(line);
-        let number = place.line.to_string();
-        let gutter = " ".repeat(number.len());
-        // A masked line may be shorter than the one the column was counted in.
-        let indent = (place.column as usize - 1).min(shown.chars().count());
-        let room = shown.chars().count().saturating_sub(indent).max(1);
-        let carets = (place.length as usize).clamp(1, room);
-        writeln!(f, "{gutter} |")?;
-        writeln!(f, "{number} | {shown}")?;
-        writeln!(f, "{gutter} | {}{}", " ".repeat(indent), "^".repeat(carets))
-    }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in &self.problems {
+        for problem in self.problems.iter().take(SHOWN_MAX) {
             self.write_problem(f, problem)?;
+        }
+        if SHOWN_MAX < self.problems.len() {
+            writeln!(f, "… and {} more\n", self.problems.len() - SHOWN_MAX)?;
         }
         let errors = self.errors();
         let warnings = self.problems.len() - errors;
@@ -129,30 +135,6 @@ fn count(n: usize, what: &str) -> String {
         1 => format!("1 {what}"),
         n => format!("{n} {what}s"),
     }
-}
-
-/// Keys whose values are secrets; a literal one must not be repeated in a message.
-const SECRET_KEYS: [&str; 6] = ["hs256:", "hs384:", "hs512:", "pepper:", "token:", "password:"];
-
-/// The line as it may be shown: what stands after a secret's key is masked, unless it only names
-/// a variable of the environment.
-fn without_secrets(line: &str) -> String {
-    let mut shown = line.to_owned();
-    for key in SECRET_KEYS {
-        let Some(start) = shown.find(key).map(|at| at + key.len()) else { continue };
-        let value = shown[start..].trim_start().trim_start_matches(['"', '\'']);
-        if value.is_empty() || value.starts_with("${") || value.starts_with('{') {
-            continue;
-        }
-        shown.truncate(start);
-        shown.push_str(" ***");
-    }
-    if let (Some(scheme), Some(host)) = (shown.find("://"), shown.rfind('@'))
-        && scheme < host
-    {
-        shown.replace_range(scheme + 3..host, "***");
-    }
-    shown
 }
 
 /// The candidate that was most likely meant by `written`, for *did you mean …?*.
@@ -209,10 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn literal_secrets_are_not_repeated() {
-        assert_eq!(without_secrets("  hs256: \"abc\" }"), "  hs256: ***");
-        assert_eq!(without_secrets("  pepper: \"${P}\""), "  pepper: \"${P}\"");
-        assert_eq!(without_secrets("url: redis://u:pw@h/0"), "url: redis://***@h/0");
+    fn a_long_line_is_shown_around_its_place() {
+        let source = format!("a: {}x{}", "b".repeat(300), "c".repeat(300));
+        let text = shown(&source, Problem::at(Place { line: 1, column: 304, length: 2 }, "no"));
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[3].chars().count() < 120, "{text}");
+        let column = lines[4].find('^').expect("a caret");
+        assert_eq!(lines[3].chars().nth(column), Some('x'), "{text}");
     }
 
     #[test]

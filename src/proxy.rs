@@ -204,8 +204,8 @@ impl ProxyHttp for Proxy {
         head: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        if let Some((name, took)) = ctx.upstream_began(head.status.as_u16()) {
-            self.observe.upstream_answered(name, head.status.as_u16(), took);
+        if let Some(took) = ctx.upstream_began(head.status.as_u16()) {
+            self.observe.upstream_answered(ctx.route_metrics(), head.status.as_u16(), took);
         }
         if head.status != http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());

@@ -10,7 +10,7 @@ mod template;
 pub use condition::{Conditions, Wanted};
 pub use redirect::{Redirect, Target};
 pub use table::{Miss, Table};
-pub use template::{Host, PARAMS_MAX, Template};
+pub use template::{Host, Misfit, PARAMS_MAX, Template};
 
 use crate::problem::{Place, Problem};
 use crate::units::Text;
@@ -80,32 +80,31 @@ impl Match {
         let mut problems = Vec::new();
         let mut keep = |problem: Problem| problems.push(problem);
         let hosts = self.hosts(&mut keep);
-        let template = Template::parse(&self.path.0);
         let methods = self.methods(&mut keep);
         let headers = self.headers(&mut keep);
-        let query = self.query.iter().map(|(n, v)| (n.value.clone(), Wanted::parse(&v.0)));
-        let conditions = Conditions { methods, headers, query: query.collect() };
-        let path = self.path.0.clone();
+        let query = self.query(&mut keep);
+        let template = Template::parse(&self.path.0);
+        let template = template.map_err(|wrong| keep(told(&self.path, wrong))).ok();
         match template {
-            Err(why) => problems.push(self.path.problem(format!("route `{name}`: {why}"))),
-            Ok(template) if problems.is_empty() => {
-                let (name, place) = (name.to_owned(), self.path.place);
-                return Ok(Candidate { name, place, hosts, template, path, conditions });
-            }
-            Ok(_) => {}
+            Some(template) if problems.is_empty() => Ok(Candidate {
+                name: name.to_owned(),
+                place: self.path.place,
+                hosts,
+                template,
+                path: self.path.0.clone(),
+                conditions: Conditions { methods, headers, query },
+            }),
+            _ => Err(problems),
         }
-        Err(problems)
     }
 
     fn hosts(&self, keep: &mut impl FnMut(Problem)) -> Vec<Host> {
         let mut hosts = Vec::new();
-        for text in self.host.iter().flat_map(OneOrMany::iter) {
+        for text in listed("host", self.host.as_ref(), keep) {
             match Host::parse(&text.0) {
-                Ok(host) if hosts.contains(&host) => {
-                    keep(text.problem(format!("host `{host}` stands here twice")));
-                }
+                Ok(host) if hosts.contains(&host) => keep(twice(text, "host", &host.to_string())),
                 Ok(host) => hosts.push(host),
-                Err(why) => keep(text.problem(why)),
+                Err(wrong) => keep(told(text, wrong)),
             }
         }
         hosts
@@ -113,11 +112,15 @@ impl Match {
 
     fn methods(&self, keep: &mut impl FnMut(Problem)) -> Vec<Method> {
         let mut methods = Vec::new();
-        for text in self.method.iter().flat_map(OneOrMany::iter) {
+        for text in listed("method", self.method.as_ref(), keep) {
             match Method::from_bytes(text.0.as_bytes()) {
-                Ok(method) if NEVER_PROXIED.contains(&method) => keep(text.problem(format!(
-                    "`{method}` is refused at the edge, so this can never match"
-                ))),
+                Ok(method) if NEVER_PROXIED.contains(&method) => keep(
+                    text.problem(format!("`{method}` is refused at the edge: this never matches"))
+                        .help("remove it"),
+                ),
+                Ok(method) if methods.contains(&method) => {
+                    keep(twice(text, "method", method.as_str()));
+                }
                 Ok(method) if text.0.bytes().all(|b| b.is_ascii_uppercase()) => {
                     methods.push(method);
                 }
@@ -135,14 +138,60 @@ impl Match {
         for (name, value) in self.header.iter() {
             match HeaderName::from_bytes(name.as_bytes()) {
                 Ok(field) if headers.iter().any(|(other, _)| *other == field) => {
-                    keep(name.problem(format!("the header field `{field}` stands here twice")))
+                    keep(twice(name, "header field", field.as_str()));
                 }
+                Ok(field) if field.as_str().contains('_') => keep(
+                    name.problem("requests with `_` in a field's name are refused at the edge")
+                        .help(format!("write `{}`", name.replace('_', "-"))),
+                ),
                 Ok(field) => headers.push((field, Wanted::parse(&value.0))),
-                Err(_) => keep(name.problem(format!("`{}` is not a header field", name.value))),
+                Err(_) => keep(
+                    name.problem(format!("`{}` is not the name of a header field", name.value))
+                        .help("use letters, digits and `-`"),
+                ),
             }
         }
         headers
     }
+
+    fn query(&self, keep: &mut impl FnMut(Problem)) -> Vec<(String, Wanted)> {
+        // Queries are compared as they are sent, so a text that can't be sent is never met.
+        let is_sent = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        let pairs = self.query.iter().filter_map(|(name, value)| {
+            let texts = [(name.as_str(), name.place), (&value.0, value.place)];
+            match texts.iter().find(|(text, _)| !is_sent(text)) {
+                Some((text, place)) => {
+                    let wrong = format!("`{text}` can't stand in a query, so this never matches");
+                    let help = "write it as it is sent: `%20` for a space";
+                    keep(Problem::at(*place, wrong).help(help));
+                    None
+                }
+                None => Some((name.value.clone(), Wanted::parse(&value.0))),
+            }
+        });
+        pairs.collect()
+    }
+}
+
+/// What was written under `key`. A list without items would take nothing.
+fn listed<'m>(
+    key: &str,
+    written: Option<&'m OneOrMany<Text>>,
+    keep: &mut impl FnMut(Problem),
+) -> &'m [At<Text>] {
+    if let Some(empty) = written.map(OneOrMany::whole).filter(|list| list.is_empty()) {
+        let text = format!("an empty `{key}` takes no request at all");
+        keep(empty.problem(text).help(format!("leave `{key}` out to take any")));
+    }
+    written.map_or(&[], |written| written.whole())
+}
+
+fn told(text: &At<Text>, wrong: Misfit) -> Problem {
+    text.problem(wrong.text).help(wrong.help)
+}
+
+fn twice<T>(at: &At<T>, what: &str, name: &str) -> Problem {
+    at.problem(format!("the {what} `{name}` stands here twice")).help("remove one of the two")
 }
 
 /// Every pair of routes between which no rule decides.

@@ -46,6 +46,9 @@ const HOUSE_ENDS_WITHIN: Duration = Duration::from_secs(1);
 /// below the number of requests under way, connections are closed and opened again all the time.
 const UPSTREAM_POOL_PER_WORKER: usize = 1_024;
 
+/// What is read ahead from a client's connection (`benches/README.md`).
+const CONNECTION_READ_BYTES: usize = 1_024;
+
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -231,10 +234,10 @@ impl Door {
         let (observe, in_flight) = (self.observe.clone(), self.in_flight.clone());
         let app = Edge::new(proxy, listener.clone(), observe, in_flight);
         let mut service = Service::new(listener.name.to_string(), app);
-        // Without a read buffer of its own an idle connection takes 64 KiB less; requests are read
-        // into Pingora's head buffer anyway. The write buffer joins a head and a small body in one
-        // packet.
-        let buffer = L4BufferSettings::default().read(0);
+        // Pingora's 64 KiB would be held by every silent client; requests are read into a buffer of
+        // their own anyway. This much lets the first byte and the rest of a head come in one call.
+        // The write buffer stays: it joins a head and a small body in one packet.
+        let buffer = L4BufferSettings::default().read(CONNECTION_READ_BYTES);
         service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffer));
         service
     }

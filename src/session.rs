@@ -86,7 +86,7 @@ fn default_cookie() -> At<Text> {
 }
 
 fn default_remember() -> At<Count> {
-    At { value: Count(10_000), place: Place::default() }
+    At { value: Count(100_000), place: Place::default() }
 }
 
 impl Config {

@@ -4,7 +4,7 @@
 
 use crate::concurrency::{self, Policy};
 use crate::problem::Problem;
-use crate::store::{self, Store, Url};
+use crate::store::{self, Store, Timeouts, Url};
 use crate::yaml::{At, Entries, Named};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use streamgate_lease::{Keeper, Leases};
 /// Lives as long as the process. Starts nothing: who runs the gateway takes the tasks.
 #[derive(Default)]
 pub struct Shared {
-    stores: Mutex<HashMap<(String, Url), Arc<Store>>>,
+    stores: Mutex<HashMap<(String, Url, Timeouts), Arc<Store>>>,
     /// By policy, store and ttl: a changed limit forgets nobody.
     leases: Mutex<HashMap<(String, String, Duration), Leases>>,
     keepers: Mutex<Vec<(String, Keeper)>>,
@@ -36,10 +36,11 @@ impl Shared {
     ) -> Named<Arc<Store>> {
         let mut named = Named::new("store");
         for (name, config) in configs.iter() {
-            let key = (name.value.clone(), config.url.value.clone());
+            let key = (name.value.clone(), config.url.value.clone(), config.timeouts);
             let mut stores = self.stores.lock();
-            let store =
-                stores.entry(key).or_insert_with_key(|(name, url)| Arc::new(Store::new(name, url)));
+            let store = stores.entry(key).or_insert_with_key(|(name, url, timeouts)| {
+                Arc::new(Store::new(name, url, timeouts))
+            });
             named.enter(name, Ok(Arc::clone(store)), problems);
         }
         named

@@ -8,6 +8,7 @@ mod memory;
 
 pub use memory::MemorySessions;
 
+use crate::units::Time;
 use crate::yaml::{At, Scalar, scalars};
 use known::Known;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -16,7 +17,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use streamgate_lease::memory::MemoryStore;
-use streamgate_lease::redis::{Feed, Link, News, RedisStore};
+use streamgate_lease::redis::{Deadlines, Feed, Link, News, Notice, RedisStore};
 use streamgate_lease::{LeaseStore, StoreError};
 
 /// One store as the file has it.
@@ -25,6 +26,24 @@ use streamgate_lease::{LeaseStore, StoreError};
 pub struct Config {
     /// `memory:`, for one gateway alone, or `redis://[user:password@]host:port[/db]`.
     pub url: At<Url>,
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+/// How long a store may take before what its policies say for its failure holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// To connect and to be admitted.
+    pub connect: Time,
+    /// To answer one question, which a request waits for.
+    pub command: Time,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts { connect: Time::ms(250), command: Time::ms(50) }
+    }
 }
 
 /// The address of a store. Its password is never printed.
@@ -35,6 +54,8 @@ pub enum Url {
 }
 
 impl Scalar for Url {
+    const KIND: &'static str = "the address of a store";
+    const EXAMPLE: &'static str = "memory:";
     const EXPECTED: &'static str = "`memory:` or `redis://[user:password@]host:port[/db]`";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -44,6 +65,7 @@ impl Scalar for Url {
             Some("rediss" | "redis+cluster" | "redis+sentinel") => {
                 Err("this version speaks to one Redis server without TLS".to_owned())
             }
+            // Not repeated: it may hold a password.
             _ => Err("this is not the address of a store".to_owned()),
         }
     }
@@ -111,7 +133,7 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    pub fn new(name: &str, url: &Url) -> Self {
+    pub fn new(name: &str, url: &Url, timeouts: &Timeouts) -> Self {
         let known = Arc::new(Known::default());
         let kind = match url {
             Url::Memory => Kind::Memory {
@@ -119,7 +141,10 @@ impl Store {
                 leases: Arc::new(MemoryStore::default()),
             },
             Url::Redis(url) => {
-                let link = Arc::new(Link::new(url).expect("the URL was read as one"));
+                let Timeouts { connect, command } = timeouts;
+                let deadlines = Deadlines { connect: connect.0, command: command.0 };
+                let link = Link::with(url, deadlines).expect("the URL was read as one");
+                let link = Arc::new(link);
                 Kind::Redis { leases: Arc::new(RedisStore::new(Arc::clone(&link))), link }
             }
         };
@@ -176,6 +201,14 @@ impl Store {
         }
     }
 
+    /// Streams that other gateways ended: must be listened to while the gateway runs.
+    pub fn endings(&self) -> Option<Endings> {
+        match &self.kind {
+            Kind::Memory { .. } => None,
+            Kind::Redis { link, .. } => Some(Endings(link.subscribe(Notice::CHANNEL))),
+        }
+    }
+
     /// What keeps the memory of answers true: must be run while the gateway runs.
     pub fn revocations(&self) -> Option<Revocations> {
         match &self.kind {
@@ -213,6 +246,22 @@ impl Revocations {
                     self.is_up = false;
                     return false;
                 }
+            }
+        }
+    }
+}
+
+/// Listens to streams being ended through other gateways.
+pub struct Endings(Feed);
+
+impl Endings {
+    /// The next one. What is missed while the store is out of reach, the keepers find out.
+    pub async fn next(&mut self) -> Notice {
+        loop {
+            if let News::Message(message) = self.0.next().await
+                && let Some(notice) = Notice::parse(&message)
+            {
+                return notice;
             }
         }
     }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// A span of time, written `250ms`, `30s`, `5m` or `2h`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub Duration);
 
 impl Time {
@@ -25,6 +25,8 @@ impl Time {
 }
 
 impl Scalar for Time {
+    const KIND: &'static str = "a time";
+    const EXAMPLE: &'static str = "30s";
     const EXPECTED: &'static str = "a time such as `250ms`, `30s`, `5m` or `2h`";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -35,10 +37,16 @@ impl Scalar for Time {
             "s" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
+            "" if !number.is_empty() => return Err("a time needs a unit".to_owned()),
             _ => return Err(String::new()),
         };
         let number: u64 = number.parse().map_err(|_| String::new())?;
-        number.checked_mul(ms_each).map(Time::ms).ok_or_else(String::new)
+        match number.checked_mul(ms_each) {
+            // Elsewhere it often means *no limit*; here everything has one.
+            Some(0) => Err("a time of zero would end everything at once".to_owned()),
+            Some(ms) => Ok(Time::ms(ms)),
+            None => Err(String::new()),
+        }
     }
 }
 
@@ -46,9 +54,9 @@ impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis();
         match ms {
-            _ if ms % 3_600_000 == 0 && ms > 0 => write!(f, "{}h", ms / 3_600_000),
-            _ if ms % 60_000 == 0 && ms > 0 => write!(f, "{}m", ms / 60_000),
-            _ if ms % 1_000 == 0 => write!(f, "{}s", ms / 1_000),
+            _ if ms.is_multiple_of(3_600_000) && ms > 0 => write!(f, "{}h", ms / 3_600_000),
+            _ if ms.is_multiple_of(60_000) && ms > 0 => write!(f, "{}m", ms / 60_000),
+            _ if ms.is_multiple_of(1_000) => write!(f, "{}s", ms / 1_000),
             _ => write!(f, "{ms}ms"),
         }
     }
@@ -62,7 +70,10 @@ impl fmt::Display for Time {
 pub struct Address(pub SocketAddr);
 
 impl Scalar for Address {
-    const EXPECTED: &'static str = "an IP address and a port such as `127.0.0.1:8080`";
+    const KIND: &'static str = "an address";
+    const EXAMPLE: &'static str = "127.0.0.1:8080";
+    const EXPECTED: &'static str =
+        "an IP address and a port such as `127.0.0.1:8080`; names are not resolved";
 
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map(Address).map_err(|_| String::new())
@@ -87,6 +98,8 @@ impl Secret {
 }
 
 impl Scalar for Secret {
+    const KIND: &'static str = "a secret";
+    const EXAMPLE: &'static str = "secret";
     const EXPECTED: &'static str = "a secret, best named by a variable: `${SESSION_SECRET:?why}`";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -111,10 +124,18 @@ impl fmt::Debug for Secret {
 pub struct Text(pub String);
 
 impl Scalar for Text {
+    const KIND: &'static str = "a text";
+    const EXAMPLE: &'static str = "text";
     const EXPECTED: &'static str = "a text";
 
     fn read(text: &str) -> Result<Self, String> {
         Ok(Text(text.to_owned()))
+    }
+}
+
+impl AsRef<str> for Text {
+    fn as_ref(&self) -> &str {
+        &self.0
     }
 }
 
@@ -129,6 +150,8 @@ impl fmt::Display for Text {
 pub struct FilePath(pub PathBuf);
 
 impl Scalar for FilePath {
+    const KIND: &'static str = "the path of a file";
+    const EXAMPLE: &'static str = "file";
     const EXPECTED: &'static str = "the path of a file";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -150,6 +173,8 @@ impl fmt::Display for FilePath {
 pub struct Size(pub u64);
 
 impl Scalar for Size {
+    const KIND: &'static str = "a size";
+    const EXAMPLE: &'static str = "64KiB";
     const EXPECTED: &'static str = "a size such as `64KiB`, `1MiB` or `4096`";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -186,7 +211,9 @@ pub struct Count(pub u32);
 const COUNT_MAX: u32 = 1_000_000;
 
 impl Scalar for Count {
-    const EXPECTED: &'static str = "a whole number from 1 to 1000000";
+    const KIND: &'static str = "a number from 1 to 1000000";
+    const EXAMPLE: &'static str = "1";
+    const EXPECTED: &'static str = "a whole number such as `3`, from 1 to 1000000";
 
     fn read(text: &str) -> Result<Self, String> {
         match text.parse() {
@@ -221,7 +248,9 @@ impl Workers {
 }
 
 impl Scalar for Workers {
-    const EXPECTED: &'static str = "`auto` or a whole number from 1 to 1000000";
+    const KIND: &'static str = "a number of threads";
+    const EXAMPLE: &'static str = "auto";
+    const EXPECTED: &'static str = "`auto`, or a whole number from 1 to 1000000";
 
     fn read(text: &str) -> Result<Self, String> {
         match text {
@@ -242,9 +271,10 @@ impl fmt::Display for Workers {
 
 scalars!(Time, Address, Secret, Text, FilePath, Size, Count, Workers);
 
-/// Printing and the schema of scalars: text that says what is expected.
+/// Printing and the schema of scalars: what is expected, and a pattern by which an editor
+/// underlines what can't be right. A text with a variable fits every pattern.
 macro_rules! described {
-    ($($name:ident: $json:literal),+ $(,)?) => {$(
+    ($($name:ident: $json:literal $pattern:literal),+ $(,)?) => {$(
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -258,21 +288,25 @@ macro_rules! described {
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
                 let types: Vec<&str> = $json.split(' ').collect();
-                json_schema!({ "type": types, "description": <$name as Scalar>::EXPECTED })
+                json_schema!({
+                    "type": types,
+                    "description": <$name as Scalar>::EXPECTED,
+                    "pattern": concat!($pattern, r"|\$\{"),
+                })
             }
         }
     )+};
 }
 
 described!(
-    Time: "string",
-    Address: "string",
-    Secret: "string",
-    Text: "string",
-    FilePath: "string",
-    Size: "integer string",
-    Count: "integer string",
-    Workers: "integer string",
+    Time: "string" "^[0-9]+(ms|s|m|h)$",
+    Address: "string" r"^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$",
+    Secret: "string" "",
+    Text: "string" "",
+    FilePath: "string" ".",
+    Size: "integer string" "^[0-9]+(KiB|MiB|GiB)?$",
+    Count: "integer string" "^[0-9]{1,7}$",
+    Workers: "integer string" "^(auto|[0-9]{1,7})$",
 );
 
 #[cfg(test)]
@@ -285,13 +319,30 @@ mod tests {
     }
 
     #[test]
+    fn every_example_reads() {
+        fn reads<T: Scalar>() {
+            assert!(T::read(T::EXAMPLE).is_ok(), "{} is {}", T::EXAMPLE, T::KIND);
+        }
+        reads::<Time>();
+        reads::<Address>();
+        reads::<Secret>();
+        reads::<Text>();
+        reads::<FilePath>();
+        reads::<Size>();
+        reads::<Count>();
+        reads::<Workers>();
+        reads::<crate::store::Url>();
+    }
+
+    #[test]
     fn times_parse_and_print() {
         check::<Time>("250ms", Some("250ms"));
         check::<Time>("60s", Some("1m"));
         check::<Time>("90s", Some("90s"));
         check::<Time>("2h", Some("2h"));
-        check::<Time>("0s", Some("0s"));
-        for wrong in ["", "s", "60", "1.5s", "-1s", "1d", "99999999999999999999s", "1 s"] {
+        for wrong in
+            ["", "s", "60", "0s", "0ms", "1.5s", "-1s", "1d", "99999999999999999999s", "1 s"]
+        {
             check::<Time>(wrong, None);
         }
     }

@@ -112,7 +112,8 @@ impl Upstream {
         }
         if config.endpoints.is_empty() {
             let text = format!("upstream `{}` has no endpoints", name.value);
-            problems.push(config.endpoints.problem(text).help("write at least one address"));
+            let help = "write at least one: `[\"127.0.0.1:4001\"]`";
+            problems.push(config.endpoints.problem(text).help(help));
         }
         let sum: u32 = endpoints.iter().map(|endpoint| endpoint.weight).sum();
         if sum > WEIGHTS_MAX {
@@ -170,12 +171,15 @@ fn endpoint(name: &At<String>, written: &At<Text>, config: &Config) -> Result<En
     let weight = weight.map_err(|_| {
         written
             .problem(format!("`{}` has no valid weight", written.0))
-            .help("write `127.0.0.1:4001 weight=3`")
+            .help("write a whole number from 1 on: `127.0.0.1:4001 weight=3`")
     })?;
     let address = Address::read(address).map_err(|_| {
-        written
-            .problem(format!("`{address}` is not {}", Address::EXPECTED))
-            .help("write the address itself; names are not resolved")
+        let help = match address {
+            url if url.contains("://") => "leave out the scheme: `127.0.0.1:4001`".to_owned(),
+            words if words.contains(' ') => "a weight is written `… weight=3`".to_owned(),
+            _ => format!("write {}", Address::EXPECTED),
+        };
+        written.problem(format!("`{address}` is not an address")).help(help)
     })?;
     let peer = peer::template(name, address.0, config.protocol, &config.timeouts);
     Ok(Endpoint { address: address.0, weight: weight.0, health: Health::default(), peer })

@@ -3,16 +3,23 @@
 //! What the values mean is not known here: each room reads its own part of the file.
 
 mod environment;
+mod list;
 mod named;
+mod scalar;
+mod shape;
+mod tree;
+mod wording;
 
 pub use environment::Environment;
+pub use list::OneOrMany;
 pub use named::Named;
+pub use scalar::{Scalar, scalar};
 
-use crate::problem::{Place, Problem, listed, nearest};
+use crate::problem::{Place, Problem};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_yaml::{DuplicateKeyPolicy, Error, Location, Options, Spanned};
+use serde_yaml::{DuplicateKeyPolicy, Location, Options, Spanned};
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -21,23 +28,43 @@ use std::ops::Deref;
 /// The largest configuration that is read, in bytes.
 pub const FILE_BYTES_MAX: usize = 1024 * 1024;
 
-/// Separates a message from its remedy while both travel through serde's one string.
-const HELP: &str = "\u{1f}";
+/// How many nodes a configuration may unfold to by its aliases.
+const NODES_MAX: usize = 100_000;
 
-/// Reads `source` as a `T`. Variables are looked up in `environment`; all that are missing are
-/// reported at once, a misfit of the shape alone.
-pub fn parse<T: DeserializeOwned>(source: &str, env: &Environment) -> Result<T, Vec<Problem>> {
+/// Reads `source` as a `T`, with the variables of `environment` filled in, and tells everything
+/// that is wrong: variables without a value, the shape, and each value that does not read.
+pub fn parse<T>(source: &str, env: &Environment) -> Result<T, Vec<Problem>>
+where
+    T: DeserializeOwned + JsonSchema,
+{
     if source.len() > FILE_BYTES_MAX {
-        let text =
-            format!("the file has {} bytes; at most {FILE_BYTES_MAX} are read", source.len());
-        return Err(vec![Problem::of_file(text)]);
+        let text = format!("the file has more than {FILE_BYTES_MAX} bytes");
+        return Err(vec![Problem::of_file(text).help("it is read whole: split its routes")]);
     }
-    let missing = env.missing(source);
-    if !missing.is_empty() {
-        return Err(missing);
+    let mut problems = env.missing(source);
+    let is_filled = problems.is_empty();
+    match shape::misfits(source, &schemars::schema_for!(T).to_value()) {
+        Ok(misfits) => problems.extend(misfits),
+        Err(error) => {
+            problems.push(wording::problem(&error, source));
+            return Err(problems);
+        }
     }
-    env.during(|| serde_yaml::from_str_with_options(source, strict()))
-        .map_err(|error| vec![problem(&error)])
+    if !is_filled {
+        // Without its variables no value is what it will be.
+        return Err(problems);
+    }
+    let is_shaped = problems.is_empty();
+    let (read, misread) =
+        scalar::collecting(|| env.during(|| serde_yaml::from_str_with_options(source, strict())));
+    problems.extend(misread);
+    match read {
+        Ok(value) if problems.is_empty() => return Ok(value),
+        Err(error) if is_shaped => problems.push(wording::problem(&error, source)),
+        // A shape that does not fit was told already, and better.
+        Ok(_) | Err(_) => {}
+    }
+    Err(problems)
 }
 
 fn strict() -> Options {
@@ -45,52 +72,8 @@ fn strict() -> Options {
     options.duplicate_keys = DuplicateKeyPolicy::Error;
     options.strict_booleans = true;
     options.with_snippet = false;
+    options.alias_limits.max_total_replayed_events = NODES_MAX;
     options
-}
-
-/// The parser's error in our words, with a guess at what was meant.
-fn problem(error: &Error) -> Problem {
-    let error = error.without_snippet();
-    let (text, help) = match error {
-        Error::SerdeUnknownField { field, expected, .. } => {
-            (format!("unknown key `{field}`"), Some(expectation(field, expected)))
-        }
-        Error::SerdeUnknownVariant { variant, expected, .. } => {
-            (format!("unknown name `{variant}`"), Some(expectation(variant, expected)))
-        }
-        Error::SerdeMissingField { field, .. } => {
-            (format!("`{field}` is missing"), Some(format!("add `{field}: …` here")))
-        }
-        Error::DuplicateMappingKey { key, .. } => {
-            let key = key.as_deref().unwrap_or("…");
-            (format!("`{key}` stands here twice"), Some("remove one of the two".to_owned()))
-        }
-        Error::Message { msg, .. } => match msg.split_once(HELP) {
-            Some((text, help)) => (text.to_owned(), Some(help.to_owned())),
-            None => (msg.clone(), None),
-        },
-        other => (plain(&other.render()), None),
-    };
-    let at = error.location().and_then(place);
-    Problem { at, text, help, level: crate::problem::Level::Error }
-}
-
-/// The parser's own sentence, without the position that the report prints anyway.
-fn plain(rendered: &str) -> String {
-    let line = rendered.lines().next().unwrap_or("the YAML cannot be read");
-    let text = line.strip_prefix("error: ").unwrap_or(line);
-    match text.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
-        Some((_, sentence)) => sentence.to_owned(),
-        None => text.split(" at line ").next().unwrap_or(text).to_owned(),
-    }
-}
-
-fn expectation(written: &str, expected: &[&'static str]) -> String {
-    let all = listed(expected.iter().copied());
-    match nearest(written, expected.iter().copied()) {
-        Some(meant) => format!("did you mean `{meant}`? possible here: {all}"),
-        None => format!("possible here: {all}"),
-    }
 }
 
 fn place(location: Location) -> Option<Place> {
@@ -184,6 +167,11 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
         f.write_str("a mapping from names to settings")
     }
 
+    /// A section whose entries are all commented out is empty.
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Entries::default())
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut entries = Vec::new();
         while let Some(entry) = map.next_entry()? {
@@ -195,7 +183,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EntriesVisitor(PhantomData))
+        deserializer.deserialize_any(EntriesVisitor(PhantomData))
     }
 }
 
@@ -216,101 +204,8 @@ impl<T: JsonSchema> JsonSchema for Entries<T> {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let value = generator.subschema_for::<T>();
-        schemars::json_schema!({ "type": "object", "additionalProperties": value })
+        schemars::json_schema!({ "type": ["object", "null"], "additionalProperties": value })
     }
-}
-
-/// One value, or a list of them, each with its place.
-#[derive(Clone, Debug, Serialize)]
-#[serde(transparent)]
-pub struct OneOrMany<T>(Vec<At<T>>);
-
-impl<T> OneOrMany<T> {
-    pub fn iter(&self) -> impl Iterator<Item = &At<T>> {
-        self.0.iter()
-    }
-}
-
-/// What stands in the file; the place of a single value is known only around it.
-enum Written<T> {
-    One(T),
-    Many(Vec<At<T>>),
-}
-
-struct WrittenVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for WrittenVisitor<T> {
-    type Value = Written<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("one value or a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut all = Vec::new();
-        while let Some(one) = list.next_element()? {
-            all.push(one);
-        }
-        Ok(Written::Many(all))
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        T::deserialize(text.into_deserializer()).map(Written::One)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Written<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WrittenVisitor(PhantomData))
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let At { value, place } = At::<Written<T>>::deserialize(deserializer)?;
-        Ok(match value {
-            Written::One(value) => OneOrMany(vec![At { value, place }]),
-            Written::Many(all) => OneOrMany(all),
-        })
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        format!("OneOrMany_{}", T::schema_name()).into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let one = generator.subschema_for::<T>();
-        schemars::json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
-    }
-}
-
-/// One value in the file, of a kind that is written as text or a number.
-pub trait Scalar: Sized {
-    /// What would be right, for the error: "a time such as `30s`".
-    const EXPECTED: &'static str;
-
-    /// Reads it; `Err` says what is wrong beyond "this is not …", or is empty.
-    fn read(text: &str) -> Result<Self, String>;
-}
-
-/// Reads a scalar after filling in variables. The message never repeats what a variable held.
-pub fn scalar<'de, D: Deserializer<'de>, T: Scalar>(deserializer: D) -> Result<T, D::Error> {
-    let written = Cow::<'de, str>::deserialize(deserializer)?;
-    let filled = environment::fill(&written);
-    T::read(&filled).map_err(|why| {
-        let shown = written.replace('\n', "\\n");
-        let text = match why.is_empty() {
-            true => format!("`{shown}` is not {}", T::EXPECTED),
-            false => why,
-        };
-        serde::de::Error::custom(format!("{text}{HELP}write {}", T::EXPECTED))
-    })
 }
 
 /// Implements `Deserialize` for types that are `Scalar`.

@@ -93,7 +93,7 @@ pub(super) async fn streams(State(admin): State<Arc<Admin>>) -> Response {
             })
         });
         let playing: Vec<Value> = playing.collect();
-        json!({ "policy": &*policy.name, "total": leases.stats().roster, "streams": playing })
+        json!({ "policy": &*policy.name, "total": leases.stats().playing, "streams": playing })
     });
     shown(StatusCode::OK, &rows.collect::<Vec<Value>>())
 }

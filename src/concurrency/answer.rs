@@ -4,6 +4,7 @@ use crate::clock;
 use crate::denial::{Code, Denial};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
+use std::fmt::Write;
 use streamgate_lease::{Ending, Full, Lease, LeaseId, Live};
 
 /// One playing stream as the API shows it; `current` marks the asker's own.
@@ -34,18 +35,25 @@ pub fn lease_json(lease: &Lease) -> Value {
     })
 }
 
+/// Room for the longest field.
+const LEASE_FIELD_BYTES: usize = 96;
+
 /// A held lease as the header field of an answer.
 pub fn lease_field(lease: &Lease) -> (HeaderName, HeaderValue) {
     const NAME: HeaderName = HeaderName::from_static("streamgate-lease");
-    let field = HeaderValue::try_from(format!(
+    // Told with every media answer: one allocation, which the field then owns.
+    let mut field = String::with_capacity(LEASE_FIELD_BYTES);
+    let written = write!(
+        field,
         "id=\"{}\", expires={}, renew={}, limit={}, active={}",
         lease.id(),
         lease.expires_in().as_secs(),
         lease.renew_in().as_secs(),
         lease.limit(),
         lease.active(),
-    ));
-    (NAME, field.expect("digits and base64url are visible ASCII"))
+    );
+    written.expect("a string takes all that is written");
+    (NAME, HeaderValue::try_from(field).expect("digits and base64url are visible ASCII"))
 }
 
 /// The account is full: who plays, and what the viewer can do.

@@ -14,8 +14,8 @@ use streamgate_lease::{Pepper, Timing};
 pub struct Config {
     /// The store that all gateways share.
     pub store: At<Text>,
-    /// At least 32 bytes. Account ids are hashed with it (HMAC-SHA-256) before they reach the store,
-    /// a log or an upstream.
+    /// At least 32 bytes. Account ids are hashed with it (HMAC-SHA-256) before they reach the
+    /// store, a log or an upstream.
     pub pepper: At<Secret>,
     pub limit: Limit,
     /// How long a slot outlives the last request of its stream.

@@ -1,4 +1,4 @@
-//! The filter `session`: finds the token, has it verified, asks whether the session is still active.
+//! The filter `session`: finds the token, has it verified, asks whether its session is active.
 //!
 //! How a token is verified is the room `session`'s knowledge.
 

@@ -1,10 +1,10 @@
 //! From names to things: every part of the file compiled, every problem kept.
 
-use super::{End, Gateway, Route, UNMATCHED, name};
+use super::{End, Gateway, Route, UNMATCHED, entrance, name, unused};
 use crate::config::{self, Config, Loaded, Service};
 use crate::filter::{Chain, Fact, Parts, Sessions};
 use crate::metrics::Metrics;
-use crate::problem::Problem;
+use crate::problem::{Level, Problem};
 use crate::route::{self, Candidate, Table};
 use crate::session::{self, Verifier};
 use crate::shared::Shared;
@@ -21,7 +21,7 @@ pub(super) fn gateway(
 ) -> (Gateway, Vec<Problem>) {
     let config = &loaded.config;
     let mut problems = name::check_all(config);
-    problems.extend(entrances(config));
+    problems.extend(entrance::problems(config));
     let stores = shared.stores(&config.stores, &mut problems);
     let mut parts = Parts { sessions: Named::new("session"), policies: Named::new("policy") };
     for (name, entry) in config.sessions.iter() {
@@ -40,34 +40,19 @@ pub(super) fn gateway(
     }
     let routes = Routes { parts: &parts, upstreams: &upstreams, metrics };
     let table = Table::new(routes.compile(config, &mut problems));
+    if problems.iter().all(|problem| problem.level == Level::Warning) {
+        // Beside a misspelled name, a hint that nothing names the entry would only distract.
+        problems.extend(unused::problems(config));
+    }
     let gateway = Gateway {
         table,
         upstreams: upstreams.values().cloned().collect(),
         policies: parts.policies.values().cloned().collect(),
         verifiers: parts.sessions.values().map(|sessions| sessions.verifier.clone()).collect(),
         session_cookies: config.sessions.iter().map(|(_, s)| s.cookie.0.clone()).collect(),
-        unmatched: Arc::new(metrics.route(UNMATCHED)),
+        unmatched: Arc::new(metrics.route(UNMATCHED, None)),
     };
     (gateway, problems)
-}
-
-fn entrances(config: &Config) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    if config.listeners.is_empty() {
-        let problem = config.listeners.problem("there is no listener");
-        problems.push(problem.help("write `- { name: edge, address: \"127.0.0.1:8080\" }`"));
-    }
-    if config.routes.is_empty() {
-        let problem = config.routes.problem("there are no routes");
-        problems.push(problem.help("write at least one: `name`, `match` and `upstream`"));
-    }
-    let admin = &config.admin;
-    if !admin.address.0.ip().is_loopback() && admin.token.is_none() {
-        let text = format!("the admin port on `{}` has no token", admin.address.value);
-        let help = "add `token: \"${ADMIN_TOKEN:?}\"`, or listen on 127.0.0.1";
-        problems.push(admin.address.problem(text).help(help));
-    }
-    problems
 }
 
 fn sessions(
@@ -119,7 +104,8 @@ impl Routes<'_> {
             let chain = keep(Chain::compile(&route.filters, self.parts), problems);
             let end = keep(self.end(route, candidate.as_ref(), chain.as_ref()), problems);
             if let (Some(candidate), Some(chain), Some(end)) = (candidate, chain, end) {
-                let metrics = Arc::new(self.metrics.route(&route.name.0));
+                let upstream = route.upstream.as_ref().map(|name| name.0.as_str());
+                let metrics = Arc::new(self.metrics.route(&route.name.0, upstream));
                 let running = Route {
                     name: route.name.0.as_str().into(),
                     chain,
@@ -142,7 +128,6 @@ impl Routes<'_> {
         candidate: Option<&Candidate>,
         chain: Option<&Chain>,
     ) -> Result<End, Vec<Problem>> {
-        let ends = "`upstream`, `service`, `redirect`";
         match (&route.upstream, &route.service, &route.redirect) {
             (Some(name), None, None) => Ok(End::Upstream(self.upstreams.find(name)?.clone())),
             (None, Some(service), None) => self.service(service, candidate, chain),
@@ -153,11 +138,22 @@ impl Routes<'_> {
             }
             (None, None, None) => {
                 let text = format!("route `{}` leads nowhere", route.name.value);
-                Err(vec![route.name.problem(text).help(format!("add one of {ends}"))])
+                Err(vec![
+                    route.name.problem(text).help("add one of `upstream`, `service`, `redirect`"),
+                ])
             }
-            _ => {
-                let text = format!("route `{}` has more than one end", route.name.value);
-                Err(vec![route.name.problem(text).help(format!("keep one of {ends}"))])
+            (upstream, service, redirect) => {
+                let ends = [
+                    upstream.as_ref().map(|end| ("`upstream`", end.place)),
+                    service.as_ref().map(|end| ("`service`", end.place)),
+                    redirect.as_ref().map(|end| ("`redirect`", end.place)),
+                ];
+                let ends = ends.into_iter().flatten();
+                let place = ends.clone().map(|(_, place)| place).max().unwrap_or_default();
+                let ends: Vec<&str> = ends.map(|(name, _)| name).collect();
+                let ends = ends.join(" and ");
+                let text = format!("route `{}` has both {ends}", route.name.value);
+                Err(vec![Problem::at(place, text).help("a route has one end: keep one of them")])
             }
         }
     }

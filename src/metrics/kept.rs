@@ -14,7 +14,7 @@ impl All {
     /// What a policy's leases have been through.
     pub fn show_leases(&self, policy: &str, stats: &Stats) {
         let label = &[policy];
-        self.stream_leases.with_label_values(label).set(stats.roster as i64);
+        self.stream_leases.with_label_values(label).set(stats.playing as i64);
         self.stream_leases_provisional.with_label_values(label).set(stats.provisional as i64);
         self.stream_beat_duration.with_label_values(label).set(stats.last_beat.as_secs_f64());
         catch_up(&self.stream_renewals.with_label_values(label), stats.renewals);

@@ -7,6 +7,7 @@ use foldhash::HashMap;
 use http::Method;
 use parking_lot::RwLock;
 use prometheus::{Histogram, IntCounter, IntCounterVec};
+use std::time::Duration;
 
 /// What is counted for one route.
 #[derive(Debug)]
@@ -20,14 +21,26 @@ pub struct RouteMetrics {
     pub from_gateway: IntCounter,
     pub auth_passed: IntCounter,
     streams: Vec<(Outcome, IntCounter)>,
+    /// The upstream that the route leads to, if it leads to one.
+    upstream: Option<UpstreamSeries>,
     requests: IntCounterVec,
     /// Series by listener, method and status, as they are met. Bounded: listeners are few, methods
     /// are folded, a status has three digits.
     met: RwLock<HashMap<(usize, &'static str, u16), IntCounter>>,
 }
 
+/// What is counted for the upstream of a route.
+#[derive(Debug)]
+struct UpstreamSeries {
+    name: String,
+    duration: Histogram,
+    answers: IntCounterVec,
+    /// Series by status, as they are met.
+    met: RwLock<HashMap<u16, IntCounter>>,
+}
+
 impl RouteMetrics {
-    pub(super) fn new(all: &All, name: &str, outcomes: &[Outcome]) -> Self {
+    pub(super) fn new(all: &All, name: &str, outcomes: &[Outcome], upstream: Option<&str>) -> Self {
         let route: &[&str] = &[name];
         let source = |source| all.responses_by_source.with_label_values(&[name, source]);
         let stream = |outcome: &Outcome| {
@@ -43,6 +56,12 @@ impl RouteMetrics {
             from_gateway: source("gateway"),
             auth_passed: all.auth_decisions.with_label_values(&[name, "passed", ""]),
             streams: outcomes.iter().map(stream).collect(),
+            upstream: upstream.map(|upstream| UpstreamSeries {
+                name: upstream.to_owned(),
+                duration: all.upstream_request_duration.with_label_values(&[upstream]),
+                answers: all.upstream_requests.clone(),
+                met: RwLock::default(),
+            }),
             requests: all.requests.clone(),
             met: RwLock::default(),
         }
@@ -65,6 +84,19 @@ impl RouteMetrics {
         let counter = self.requests.with_label_values(&labels);
         counter.inc();
         self.met.write().insert(key, counter);
+    }
+
+    /// Counts an upstream's answer.
+    pub fn count_answer(&self, status: u16, took: Duration) {
+        let Some(upstream) = &self.upstream else { return };
+        upstream.duration.observe(took.as_secs_f64());
+        if let Some(counter) = upstream.met.read().get(&status) {
+            return counter.inc();
+        }
+        let labels: [&str; 2] = [&upstream.name, &status.to_string()];
+        let counter = upstream.answers.with_label_values(&labels);
+        counter.inc();
+        upstream.met.write().insert(status, counter);
     }
 
     /// Counts a decision about a stream.

@@ -138,12 +138,11 @@ impl Ctx {
     }
 
     /// The upstream's answer began; once per request, interim answers (1xx) apart.
-    pub(super) fn upstream_began(&mut self, status: u16) -> Option<(&str, Duration)> {
+    pub(super) fn upstream_began(&mut self, status: u16) -> Option<Duration> {
         if (100..200).contains(&status) && status != 101 {
             return None;
         }
-        let took = self.asked_upstream.take()?.elapsed();
-        Some((self.upstream_name(), took))
+        Some(self.asked_upstream.take()?.elapsed())
     }
 
     /// Counts a piece of the request's body and refuses one that is too large or too slow. A tunnel

@@ -50,7 +50,8 @@ impl Redirect {
             return Err(self.status.problem(text).help("write 301, 302, 303, 307 or 308"));
         }
         let text = self.to.0.as_str();
-        if !text.starts_with(['/', 'h']) || text.starts_with("//") {
+        let is_path = text.starts_with('/') && !text.starts_with("//");
+        if !is_path && !text.starts_with("https://") && !text.starts_with("http://") {
             let wrong = format!("`{text}` is neither a path nor a URL");
             return Err(self.to.problem(wrong).help("write `/path` or `https://host/path`"));
         }
@@ -66,8 +67,11 @@ impl Redirect {
             let Some(index) = template.params().position(|param| param == name) else {
                 let names: Vec<&str> = template.params().collect();
                 let text = format!("the route's path has no parameter `{name}`");
-                let there = crate::problem::listed(names.into_iter());
-                return Err(self.to.problem(text).help(format!("there is: {there}")));
+                let help = match crate::problem::nearest(name, names.iter().copied()) {
+                    Some(meant) => format!("did you mean `{{{meant}}}`?"),
+                    None => format!("there is: {}", crate::problem::listed(names.into_iter())),
+                };
+                return Err(self.to.problem(text).help(help));
             };
             parts.extend([Part::Text(before.to_owned()), Part::Param(index)]);
             rest = behind;

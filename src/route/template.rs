@@ -5,6 +5,17 @@ use std::cmp::Ordering;
 /// How many parameters one path may have.
 pub const PARAMS_MAX: usize = 8;
 
+/// Why a text is no path or host, and what would be right.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Misfit {
+    pub text: String,
+    pub help: String,
+}
+
+fn misfit<T>(text: impl Into<String>, help: impl Into<String>) -> Result<T, Misfit> {
+    Err(Misfit { text: text.into(), help: help.into() })
+}
+
 /// A parsed path template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -22,35 +33,35 @@ pub enum Segment {
 }
 
 impl Template {
-    /// Reads `/a/{b}/{*c}`; `Err` says what is wrong and what would be right.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Reads `/a/{b}/{*c}`.
+    pub fn parse(text: &str) -> Result<Self, Misfit> {
         let Some(rest) = text.strip_prefix('/') else {
-            return Err(format!("a path begins with `/`: write `/{text}`"));
+            return misfit("a path begins with `/`", format!("write `/{text}`"));
         };
+        check_reachable(text)?;
         let mut segments = Vec::new();
-        let mut names: Vec<&str> = Vec::new();
+        let mut names: Vec<String> = Vec::new();
         for segment in rest.split('/') {
             if matches!(segments.last(), Some(Segment::CatchAll(_))) {
-                return Err("`{*…}` takes all the rest, so it must stand at the end".to_owned());
+                let text = "`{*…}` takes all the rest, so nothing can follow it";
+                return misfit(text, "write `{…}` for one segment, and `{*…}` only at the end");
             }
             let parsed = Segment::parse(segment)?;
             if let Some(name) = parsed.name() {
-                if names.contains(&name) {
-                    return Err(format!("the parameter `{name}` stands here twice"));
+                if names.iter().any(|known| known == name) {
+                    let text = format!("the parameter `{name}` stands here twice");
+                    return misfit(text, "give one of them another name");
                 }
-                names.push(&segment[segment.len() - 1 - name.len()..segment.len() - 1]);
+                names.push(name.to_owned());
             }
             segments.push(parsed);
         }
-        let is_inner_empty = segments.iter().rev().skip(1).any(|s| *s == Segment::exact(""));
-        match () {
-            () if names.len() > PARAMS_MAX => {
-                Err(format!("{} parameters; at most {PARAMS_MAX} are possible", names.len()))
-            }
-            () if is_inner_empty => {
-                Err("requests are normalised, so `//` can never match: write one `/`".to_owned())
-            }
-            () => Ok(Template { segments }),
+        match names.len() {
+            0..=PARAMS_MAX => Ok(Template { segments }),
+            n => misfit(
+                format!("{n} parameters; at most {PARAMS_MAX} are possible"),
+                "let the last one take the rest: `{*rest}`",
+            ),
         }
     }
 
@@ -81,10 +92,6 @@ impl Template {
 }
 
 impl Segment {
-    fn exact(text: &str) -> Self {
-        Segment::Exact(text.to_owned())
-    }
-
     fn name(&self) -> Option<&str> {
         match self {
             Segment::Exact(_) => None,
@@ -92,7 +99,7 @@ impl Segment {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, Misfit> {
         let Some(inner) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) else {
             return Segment::parse_exact(text);
         };
@@ -102,7 +109,8 @@ impl Segment {
         };
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || !name.chars().all(is_name) {
-            return Err(format!("`{text}`: a parameter is named like `{{event}}` or `{{*rest}}`"));
+            let text = format!("`{text}` is not a parameter");
+            return misfit(text, "name it with letters, digits and `_`: `{event}` or `{*rest}`");
         }
         match is_catch_all {
             true => Ok(Segment::CatchAll(name.to_owned())),
@@ -110,25 +118,32 @@ impl Segment {
         }
     }
 
-    fn parse_exact(text: &str) -> Result<Self, String> {
-        if text.contains(['{', '}', '*']) {
-            return Err(format!(
-                "`{text}`: a parameter is a whole segment, `{{name}}`, or the rest, `{{*name}}`"
-            ));
+    fn parse_exact(text: &str) -> Result<Self, Misfit> {
+        match text {
+            "*" | "**" => misfit(format!("`{text}` is not a parameter"), "write `{*rest}`"),
+            text if text.contains(['{', '}', '*']) => misfit(
+                format!("`{text}` is half text, half parameter"),
+                "a parameter is a whole segment, `{name}`, or the rest, `{*name}`",
+            ),
+            text => Ok(Segment::Exact(text.to_owned())),
         }
-        if text.is_empty() {
-            return Ok(Segment::exact(""));
-        }
-        // A literal that normalisation would change could never be met by a request.
-        let path = format!("/{text}");
-        match crate::request::normalise(&path) {
-            Ok(normal) if normal == path => Ok(Segment::exact(text)),
-            Ok(normal) => Err(format!(
-                "requests are normalised, so `{text}` can never match: write `{}`",
-                &normal[1..]
-            )),
-            Err(why) => Err(format!("`{text}` can never match: {why}")),
-        }
+    }
+}
+
+/// A path that normalisation would change, or refuse, could never be met by a request.
+fn check_reachable(text: &str) -> Result<(), Misfit> {
+    if let Some((path, _)) = text.split_once('?') {
+        let help = format!("write `{path}`, and the parameters under `query`");
+        return misfit("the query is no part of a path", help);
+    }
+    if let Some((path, _)) = text.split_once('#') {
+        return misfit("a browser keeps `#…` to itself", format!("write `{path}`"));
+    }
+    let never = || format!("`{text}` can never match");
+    match crate::request::normalise(&text.replace(' ', "%20")) {
+        Ok(normal) if normal == text => Ok(()),
+        Ok(normal) => misfit(never(), format!("requests are normalised: write `{normal}`")),
+        Err(why) => misfit(never(), format!("{why}; such requests are refused")),
     }
 }
 
@@ -143,7 +158,10 @@ pub enum Host {
 
 impl Host {
     /// Reads `tv.example.com` or `*.example.com`.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, Misfit> {
+        if text == "*" {
+            return misfit("`*` is not a host", "leave `host` out to take any");
+        }
         let (name, is_wildcard) = match text.strip_prefix("*.") {
             Some(name) => (name, true),
             None => (text, false),
@@ -151,10 +169,9 @@ impl Host {
         let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
         let is_bracketed = name.starts_with('[') && name.ends_with(']');
         if name.is_empty() || !(is_bracketed || name.chars().all(is_host)) {
-            return Err(format!(
-                "`{text}` is not a host: write `tv.example.com`, or `*.example.com` for all below \
-                 it; no scheme, no port"
-            ));
+            let help = "write `tv.example.com`, or `*.example.com` for all below it; without \
+                        scheme and port";
+            return misfit(format!("`{text}` is not a host"), help);
         }
         let name = name.to_ascii_lowercase();
         Ok(if is_wildcard { Host::Below(format!(".{name}")) } else { Host::Exact(name) })
@@ -180,16 +197,20 @@ mod tests {
         assert_eq!(good.params().collect::<Vec<_>>(), ["event", "file"]);
         for (wrong, says) in [
             ("live", "write `/live`"),
-            ("/{*a}/b", "at the end"),
+            ("/{*a}/b", "nothing can follow"),
             ("/{a}/{a}", "twice"),
             ("/a{b}", "a whole segment"),
-            ("/{a-b}", "is named like"),
-            ("/a//b", "write one `/`"),
-            ("/a/../b", "can never match"),
-            ("/%7euser", "write `~user`"),
+            ("/{a-b}", "is not a parameter"),
+            ("/a//b", "write `/a/b`"),
+            ("/a/../b", "write `/b`"),
+            ("/a b", "write `/a%20b`"),
+            ("/a?b=c", "write `/a`"),
+            ("/a/*", "write `{*rest}`"),
+            ("/%7euser", "write `/~user`"),
             ("/a%2fb", "can never match"),
         ] {
             let said = Template::parse(wrong).expect_err(wrong);
+            let said = format!("{}: {}", said.text, said.help);
             assert!(said.contains(says), "{wrong}: {said}");
         }
     }

@@ -2,13 +2,14 @@ use super::*;
 use crate::request::Request;
 use crate::yaml::{Environment, parse};
 use http::Request as Head;
+use proptest::prelude::*;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Routes {
     routes: Vec<Named>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Named {
     name: String,
     r#match: Match,
@@ -108,4 +109,76 @@ routes:
   - { name: e, match: { path: /y, header: { v: '2' } } }
 ";
     assert_eq!(conflicts(&candidates(yaml)), []);
+}
+
+/// A route out of few hosts, segments and conditions, so that many of them are related.
+fn candidate() -> impl Strategy<Value = String> {
+    let host = proptest::sample::select(&["", "a.b", "'*.b'", "'*.a.b'", "[a.b, c.d]"][..]);
+    let segment = proptest::sample::select(&["x", "y", "{p}", ""][..]);
+    let last = proptest::sample::select(&["x", "{q}", "{*r}", ""][..]);
+    let method = proptest::sample::select(&["", "GET", "POST"][..]);
+    let path = (proptest::collection::vec(segment, 0..3), last).prop_map(|(mut segments, last)| {
+        segments.retain(|segment| !segment.is_empty());
+        segments.dedup_by(|a, b| *a == "{p}" && a == b);
+        format!("/{}", segments.into_iter().chain([last]).collect::<Vec<_>>().join("/"))
+    });
+    (host, path, method).prop_map(|(host, path, method)| {
+        let mut written = format!("path: '{path}'");
+        for (key, value) in [("host", host), ("method", method)] {
+            if !value.is_empty() {
+                written.push_str(&format!(", {key}: {value}"));
+            }
+        }
+        written
+    })
+}
+
+/// The routes of these matches; those with a parameter twice are left out.
+fn compiled(matches: &[String]) -> Vec<Candidate> {
+    let routes = matches.iter().enumerate().filter(|(_, m)| m.matches("{p}").count() < 2);
+    let lines = routes.map(|(i, m)| format!("  - {{ name: r{i}, match: {{ {m} }} }}\n"));
+    let yaml = format!("routes:\n{}", lines.collect::<String>());
+    if yaml.contains("name:") { candidates(&yaml) } else { Vec::new() }
+}
+
+proptest! {
+    #[test]
+    fn precedence_is_a_total_order(matches in proptest::collection::vec(candidate(), 3..6)) {
+        let all = compiled(&matches);
+        for a in &all {
+            for b in &all {
+                prop_assert_eq!(a.cmp_precedence(b), b.cmp_precedence(a).reverse());
+                for c in &all {
+                    let is_chain = a.cmp_precedence(b).is_le() && b.cmp_precedence(c).is_le();
+                    prop_assert!(!is_chain || a.cmp_precedence(c).is_le());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn routes_between_which_nothing_decides_are_told(
+        matches in proptest::collection::vec(candidate(), 2..5),
+    ) {
+        let all = compiled(&matches);
+        let is_tie = |a: &Candidate, b: &Candidate| {
+            a.cmp_precedence(b).is_eq() && !a.conditions.exclude(&b.conditions)
+        };
+        let later = |i: usize| &all[i + 1..];
+        let ties = all.iter().enumerate();
+        let ties = ties.map(|(i, a)| later(i).iter().filter(|b| is_tie(a, b)).count());
+        let ties: usize = ties.sum();
+        prop_assert!(ties <= conflicts(&all).len());
+    }
+
+    #[test]
+    fn no_text_makes_a_template_panic(text in ".{0,30}", path in "[/a-z{}*%._2f-]{0,20}") {
+        let _ = Host::parse(&text);
+        for text in [text, path] {
+            if let Ok(template) = Template::parse(&text) {
+                prop_assert!(template.params().count() <= PARAMS_MAX);
+                prop_assert_eq!(template.segments.len(), text.matches('/').count());
+            }
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! Every task the gateway runs, and the runtime it runs on.
 
 use crate::admin::Admin;
+use crate::concurrency::Policy;
 use crate::gateway::Gateway;
 use crate::observe::Observe;
 use crate::session::KeySet;
 use crate::shared::Shared;
+use crate::store::{Endings, Revocations};
 use crate::upstream::Probe;
 use axum::Router;
 use std::io;
@@ -66,23 +68,18 @@ impl<'a> House<'a> {
             self.spawn(keeper.run(self.stop()));
         }
         for store in shared.open_stores() {
-            if let Some(mut revocations) = store.revocations() {
-                let (stop, observe) = (self.stop(), self.observe.clone());
-                let (admin, name) = (Arc::clone(admin), store.name.clone());
-                self.spawn(async move {
-                    let listen = async {
-                        loop {
-                            let is_up = revocations.until_changed().await;
-                            admin.stores.enter(&name, is_up);
-                            observe.store_changed(&name, is_up);
-                        }
-                    };
-                    tokio::select! { () = stop => {}, () = listen => {} }
-                });
+            if let Some(revocations) = store.revocations() {
+                let (admin, observe) = (Arc::clone(admin), self.observe.clone());
+                let listen = hear_revocations(revocations, store.name.clone(), admin, observe);
+                self.spawn(until(self.stop(), listen));
+            }
+            if let Some(endings) = store.endings() {
+                let policies = gateway.policies.clone();
+                self.spawn(until(self.stop(), hear_endings(endings, policies)));
             }
         }
         for probe in gateway.upstreams.iter().filter_map(|upstream| upstream.probe()) {
-            self.spawn(check_health(probe, self.stop(), self.observe.clone()));
+            self.spawn(until(self.stop(), check_health(probe, self.observe.clone())));
         }
         for verifier in &gateway.verifiers {
             for key_set in verifier.key_sets() {
@@ -106,16 +103,40 @@ impl<'a> House<'a> {
     }
 }
 
-async fn check_health(mut probe: Probe, stop: impl Future<Output = ()>, observe: Observe) {
-    let rounds = async {
-        loop {
-            for change in probe.round().await {
-                observe.endpoint_changed(probe.upstream(), &change);
-            }
-            tokio::time::sleep(probe.interval()).await;
+/// Runs a task that has no end of its own until the gateway stops.
+async fn until(stop: impl Future<Output = ()>, task: impl Future<Output = ()>) {
+    tokio::select! { () = stop => {}, () = task => {} }
+}
+
+async fn hear_revocations(
+    mut revocations: Revocations,
+    store: String,
+    admin: Arc<Admin>,
+    observe: Observe,
+) {
+    loop {
+        let is_up = revocations.until_changed().await;
+        admin.stores.enter(&store, is_up);
+        observe.store_changed(&store, is_up);
+    }
+}
+
+async fn hear_endings(mut endings: Endings, policies: Vec<Arc<Policy>>) {
+    loop {
+        let ended = endings.next().await;
+        for policy in &policies {
+            policy.leases().doubt(&ended.holder, &ended.id);
         }
-    };
-    tokio::select! { () = stop => {}, () = rounds => {} }
+    }
+}
+
+async fn check_health(mut probe: Probe, observe: Observe) {
+    loop {
+        for change in probe.round().await {
+            observe.endpoint_changed(probe.upstream(), &change);
+        }
+        tokio::time::sleep(probe.interval()).await;
+    }
 }
 
 async fn refresh(key_set: Arc<KeySet>, stopped: watch::Receiver<bool>, observe: Observe) {

@@ -1,8 +1,8 @@
 //! The streams API: what an account plays, to start, keep, end and take over.
 //!
-//! `GET /streams` · `PUT /streams/{id}` · `POST /streams/{id}/heartbeat` · `DELETE /streams/{id}` or
-//! `POST /streams/{id}/end` · `POST /streams/{code}/terminate`. `{id}` is a playback's own id, or
-//! `current`: the stream that this request itself belongs to.
+//! `GET /streams` · `PUT /streams/{id}` · `POST /streams/{id}/heartbeat` · `DELETE /streams/{id}`
+//! or `POST /streams/{id}/end` · `POST /streams/{code}/terminate`. `{id}` is a playback's own id,
+//! or `current`: the stream that this request itself belongs to.
 
 mod body;
 

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long an answer is good for. A revocation on the channel takes effect at once; this bounds the
-/// harm of one that was lost.
+/// How long an answer is good for. A revocation on the channel takes effect at once; this bounds
+/// the harm of one that was lost.
 const GOOD_FOR: Duration = Duration::from_secs(5);
 
 /// How many answers are remembered in all.

@@ -51,7 +51,7 @@ async fn one_that_took_no_connection_is_passed_over_for_a_while() {
 fn misfits_say_what_would_be_right() {
     for (yaml, says) in [
         ("{ endpoints: [] }", "has no endpoints"),
-        ("{ endpoints: ['localhost:1'] }", "is not an IP address"),
+        ("{ endpoints: ['localhost:1'] }", "is not an address"),
         ("{ endpoints: ['127.0.0.1:1 weight=0'] }", "no valid weight"),
         ("{ endpoints: ['127.0.0.1:1', '127.0.0.1:1'] }", "twice"),
         ("{ endpoints: ['127.0.0.1:1 weight=2000'] }", "add up to 2000"),

@@ -26,6 +26,7 @@ thread_local! {
 }
 
 /// One `${…}` in a text.
+#[derive(Debug)]
 struct Reference<'a> {
     /// Byte offset of the `$`.
     start: usize,
@@ -35,6 +36,7 @@ struct Reference<'a> {
     otherwise: Otherwise<'a>,
 }
 
+#[derive(Debug)]
 enum Otherwise<'a> {
     Refuse,
     Default(&'a str),
@@ -75,18 +77,30 @@ impl Environment {
         value
     }
 
-    /// Every reference in `source`, comments apart, that has no value and no default.
+    /// Every reference in `source`, comments apart, that has no value and no default, or is none.
     pub(super) fn missing(&self, source: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (index, line) in source.lines().enumerate() {
             let code = without_comment(line);
-            for reference in references(code) {
-                if let Some((text, help)) = self.lacks(&reference) {
-                    let column = code[..reference.start].chars().count() as u32 + 1;
-                    let length = code[reference.start..reference.end].chars().count() as u32;
-                    let place = Place { line: index as u32 + 1, column, length };
-                    problems.push(Problem::at(place, text).help(help));
+            let mut tell = |start: usize, end: usize, (text, help): (String, String)| {
+                let column = code[..start].chars().count() as u32 + 1;
+                let length = code[start..end].chars().count() as u32;
+                let place = Place { line: index as u32 + 1, column, length };
+                problems.push(Problem::at(place, text).help(help));
+            };
+            let open = || ("this `${` is not closed".to_owned(), HOW.to_owned());
+            let references = references(code);
+            let behind = references.last().map_or(0, |last| last.end);
+            for reference in references {
+                if leaves_its_quotes(code, &reference) {
+                    tell(reference.start, reference.start + 2, open());
+                } else if let Some(told) = reference.misspelled().or_else(|| self.lacks(&reference))
+                {
+                    tell(reference.start, reference.end, told);
                 }
+            }
+            if let Some(start) = unclosed(code, behind) {
+                tell(start, start + 2, open());
             }
         }
         problems
@@ -115,6 +129,48 @@ impl Environment {
             Otherwise::Refuse | Otherwise::Explain(_) => set.unwrap_or_default(),
         }
     }
+}
+
+/// How a reference is written.
+const HOW: &str = "write `${NAME}`, `${NAME:-default}` or `${NAME:?why}`; `$${` stands for `${`";
+
+impl Reference<'_> {
+    /// Why it names no variable.
+    fn misspelled(&self) -> Option<(String, String)> {
+        let is_name = |name: &str| {
+            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        if let Otherwise::Default(default) = self.otherwise
+            && default.contains("${")
+        {
+            let text = format!("the default of `{}` holds another variable", self.name);
+            return Some((text, "a default is plain text".to_owned()));
+        }
+        if is_name(self.name) {
+            return None;
+        }
+        let text = format!("`{}` is not the name of a variable", self.name);
+        let help = match self.name.split_once(['-', '?', '=', '+', ':']) {
+            Some((name, default)) if is_name(name) && !default.is_empty() => {
+                format!("for a default, write `${{{name}:-{default}}}`")
+            }
+            _ => HOW.to_owned(),
+        };
+        Some((text, help))
+    }
+}
+
+/// Where a `${` begins, at or behind byte `from`, that no `}` ends.
+fn unclosed(code: &str, from: usize) -> Option<usize> {
+    let mut opens = code[from..].match_indices("${").map(|(at, _)| from + at);
+    opens.find(|at| !code[..*at].ends_with('$') && !code[*at..].contains('}'))
+}
+
+/// Whether a quote that was open before the reference closes within it: then its `}` is another's.
+fn leaves_its_quotes(code: &str, reference: &Reference<'_>) -> bool {
+    let (before, within) = (&code[..reference.start], &code[reference.start..reference.end]);
+    ['"', '\''].iter().any(|q| before.matches(*q).count() % 2 == 1 && within.contains(*q))
 }
 
 /// `text` with its variables filled in from the environment that is being read with.

@@ -2,7 +2,6 @@
 
 use super::At;
 use crate::problem::{Problem, listed, nearest};
-use crate::units::Text;
 
 /// Compiled entries by name, in the file's order. One that did not compile is remembered too: who
 /// names it has made no mistake of their own.
@@ -30,18 +29,19 @@ impl<T> Named<T> {
     }
 
     /// What `name` means. `Err` is empty when the entry is there but wrong, which was told already.
-    pub fn find(&self, name: &At<Text>) -> Result<&T, Vec<Problem>> {
+    pub fn find<N: AsRef<str>>(&self, name: &At<N>) -> Result<&T, Vec<Problem>> {
         let names = || self.all.iter().map(|(name, _)| name.as_str());
-        match self.all.iter().find(|(known, _)| *known == name.0) {
+        let wanted = name.value.as_ref();
+        match self.all.iter().find(|(known, _)| *known == wanted) {
             Some((_, Some(entry))) => Ok(entry),
             Some((_, None)) => Err(Vec::new()),
             None => {
                 let there = listed(names());
-                let help = match nearest(&name.0, names()) {
+                let help = match nearest(wanted, names()) {
                     Some(meant) => format!("did you mean `{meant}`? there is: {there}"),
                     None => format!("there is: {there}"),
                 };
-                let text = format!("no {} named `{}`", self.kind, name.value);
+                let text = format!("no {} named `{wanted}`", self.kind);
                 Err(vec![name.problem(text).help(help)])
             }
         }

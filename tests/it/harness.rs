@@ -39,7 +39,8 @@ admin: { address: "127.0.0.1:0" }
 workers: 2
 access_log: { to: off }
 stores:
-  shared: { url: "${REDIS_URL:-memory:}" }
+  # Patient: tests run on busy machines, and what holds without a store is another test's theme.
+  shared: { url: "${REDIS_URL:-memory:}", timeouts: { connect: 5s, command: 5s } }
 sessions:
   viewers:
     issuer: streamgate-auth
@@ -125,6 +126,14 @@ impl Gateway {
         let text = self.admin("/metrics").await.text().await.unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
+    }
+}
+
+impl Gateway {
+    /// Sends it all the way down, waiting for requests under way.
+    pub(crate) async fn stop(mut self) {
+        let running = self.running.take().unwrap();
+        tokio::task::spawn_blocking(move || running.stop(DEADLINE)).await.unwrap();
     }
 }
 

@@ -9,7 +9,10 @@ mod wire;
 
 mod access;
 mod admin;
+mod check;
+mod cli;
 mod concurrency;
+mod docs;
 mod drain;
 mod edge;
 mod session;

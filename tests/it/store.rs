@@ -23,9 +23,13 @@ async fn readiness(gateway: &Gateway) -> serde_json::Value {
     gateway.admin("/readyz").await.json().await.unwrap()
 }
 
+/// `STANDARD` with the store's own deadlines and this mode.
 fn with_mode(mode: &str) -> String {
+    let patient = ", timeouts: { connect: 5s, command: 5s }";
+    assert!(STANDARD.contains(patient));
     let limit = "    limit: { claim: max_streams, default: 3 }\n";
-    STANDARD.replace(limit, &format!("{limit}    when_store_fails: {mode}\n"))
+    let mode = format!("{limit}    when_store_fails: {mode}\n");
+    STANDARD.replace(patient, "").replace(limit, &mode)
 }
 
 fn ok() -> (u16, String) {

@@ -19,7 +19,8 @@ pub fn stops(edge: SocketAddr, admin: SocketAddr, jars: &str) -> Vec<Stop> {
         stop(
             "Log in on four devices; each gets a session cookie.",
             format!(
-                "for d in tv phone tablet laptop; do curl -s -o /dev/null -w \"$d %{{http_code}}\\n\" \
+                "for d in tv phone tablet laptop; do \
+                 curl -s -o /dev/null -w \"$d %{{http_code}}\\n\" \
                  -c {jars}/$d -d 'account=alice&password=wonderland' {gate}/auth/login; done"
             ),
         ),

@@ -60,13 +60,13 @@ fn idle_first(others: &[Seat], now: u64, idle_after: u64) -> Vec<LeaseId> {
         |seat: &Seat| seat.paused_since.filter(|since| idle_after < now.saturating_sub(*since));
     let mut idle: Vec<_> =
         others.iter().filter_map(|seat| since(seat).map(|at| (at, seat.id))).collect();
-    idle.sort_by_cached_key(|(at, id)| (*at, id.to_string()));
+    idle.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.cmp_as_text(&b.1)));
     idle.into_iter().map(|(_, id)| id).collect()
 }
 
 fn oldest(others: &[Seat], spared: &[LeaseId], count: usize) -> Vec<LeaseId> {
     let mut seats: Vec<_> = others.iter().filter(|seat| !spared.contains(&seat.id)).collect();
-    seats.sort_by_cached_key(|seat| (seat.started_at, seat.id.to_string()));
+    seats.sort_by(|a, b| a.started_at.cmp(&b.started_at).then_with(|| a.id.cmp_as_text(&b.id)));
     seats.into_iter().take(count).map(|seat| seat.id).collect()
 }
 

@@ -72,6 +72,21 @@ impl Holder {
         u16::from_be_bytes(self.bucket)
     }
 
+    /// A holder from the two texts that it prints as: its bucket in hexadecimal, and itself.
+    #[cfg(feature = "redis")]
+    pub(crate) fn parse(bucket: &str, holder: &str) -> Option<Self> {
+        let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if (bucket.len(), holder.len()) != (4, 34) || !is_hex(bucket) || !is_hex(holder) {
+            return None;
+        }
+        let (version, mac) = holder.split_at(2);
+        Some(Self {
+            mac: u128::from_str_radix(mac, 16).ok()?.to_be_bytes(),
+            bucket: u16::from_str_radix(bucket, 16).ok()?.to_be_bytes(),
+            version: u8::from_str_radix(version, 16).ok()?,
+        })
+    }
+
     /// Uniform bits for choosing a shard; the HMAC is as good a hash as there is.
     pub(crate) fn spread(&self) -> usize {
         usize::from(u16::from_be_bytes([self.mac[0], self.mac[1]]))

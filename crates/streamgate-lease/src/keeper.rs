@@ -16,7 +16,7 @@
 
 use crate::lease::{Claim, Ending};
 use crate::leases::Node;
-use crate::roster::{Due, Roster, Settled};
+use crate::roster::{Due, Settled};
 use crate::stats::count;
 use crate::store::{Answer, Slot, StoreError};
 use std::sync::Arc;
@@ -61,16 +61,16 @@ impl Keeper {
         }
     }
 
-    /// Once through the roster. After a failure the rest is only looked through, not asked for:
-    /// it stays due, and the store is left in peace until the next beat.
+    /// Once through the roster. After a failure the rest is swept, not asked for: it stays due,
+    /// and the store is left in peace until the next beat.
     async fn beat(&self) {
         let mut store_answers = true;
-        for shard in 0..Roster::SHARDS {
-            let due = self.node.roster.due(shard);
+        for shard in 0..self.node.roster.shards() {
             if store_answers {
+                let due = self.node.roster.due(shard);
                 store_answers = self.send(&due).await.is_ok();
             } else {
-                self.put_off(&due.slots, &due.provisional);
+                self.node.roster.sweep(shard);
             }
         }
     }
@@ -122,17 +122,20 @@ impl Keeper {
         }
         let node = &self.node;
         let asked_at = node.roster.now_ms();
-        let answers = match node.noted(node.store.acquire_all(claims, &node.timing).await) {
-            Ok(answers) => answers,
-            Err(error) => {
-                self.put_off(&[], claims);
-                return Err(error);
-            }
-        };
+        let answers = node.store.acquire_all(claims, &node.timing).await;
+        let mut outcome = Ok(());
         for (claim, answer) in claims.iter().zip(answers) {
-            self.settle(claim, answer, asked_at).await?;
+            match node.noted(answer) {
+                Ok(answer) => self.settle(claim, answer, asked_at).await?,
+                Err(error) if error.is_outage() => {
+                    self.put_off(&[], std::slice::from_ref(claim));
+                    outcome = Err(error);
+                }
+                // A matter of this holder alone, whose next request will hear of it.
+                Err(_) => {}
+            }
         }
-        Ok(())
+        outcome
     }
 
     async fn settle(&self, claim: &Claim, answer: Answer, asked_at: u64) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use crate::holder::Holder;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
-use std::{fmt, str::FromStr, time::Duration};
+use std::{cmp::Ordering, fmt, str::FromStr, time::Duration};
 
 /// The most ids that one claim may ask to replace.
 pub(crate) const REPLACE_MAX: usize = 64;
@@ -158,6 +158,12 @@ impl LeaseId {
         Self(id)
     }
 
+    /// The order in which Redis has ids, which compares their texts: where it decides who goes
+    /// first among equals, all stores must agree.
+    pub(crate) fn cmp_as_text(&self, other: &Self) -> Ordering {
+        if self == other { Ordering::Equal } else { self.to_string().cmp(&other.to_string()) }
+    }
+
     /// Uniform bits for jitter.
     pub(crate) fn spread(&self) -> u64 {
         u64::from_be_bytes(self.0[..8].try_into().expect("8 of 16 bytes are 8 bytes"))
@@ -305,6 +311,13 @@ impl Ending {
             Self::Terminated => "terminated",
             Self::Replaced => "replaced",
         }
+    }
+}
+
+impl Live {
+    /// Oldest first.
+    pub(crate) fn by_age(&self, other: &Self) -> Ordering {
+        self.started_at.cmp(&other.started_at).then_with(|| self.id.cmp_as_text(&other.id))
     }
 }
 

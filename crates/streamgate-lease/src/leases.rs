@@ -135,12 +135,19 @@ impl Leases {
         Ok(there || here)
     }
 
+    /// Somebody says that it was ended through another node: its next request asks the store. A
+    /// false alarm costs one round trip.
+    pub fn doubt(&self, holder: &Holder, id: &LeaseId) {
+        self.0.roster.doubt(holder, id);
+    }
+
     /// What this node did so far and has now.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (entries, provisional, evicted) = self.0.roster.counts();
         Stats {
             roster: entries as u64,
+            playing: self.0.roster.playing_count() as u64,
             provisional: provisional as u64,
             evicted,
             ..self.0.counters.read()

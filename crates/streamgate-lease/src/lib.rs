@@ -1,7 +1,56 @@
 //! Concurrent-stream leases: at most `limit` live slots per holder, as one store counts them.
 //!
-//! This is the library's front door: the words, the order of its rooms and what is exported.
-//! It knows nothing of HTTP, tokens, YAML or proxies.
+//! A lease is one playback slot. It lives for one ttl after its player's last sign of life, and
+//! every media request is one; so nothing has to be given back, and no counter can leak. It knows
+//! nothing of HTTP, tokens, YAML or proxies.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | [`Holder`] | whose slots are counted: an account, unreadable without the [`Pepper`] |
+//! | [`LeaseId`] | which slot; asking again with the same id is asking for the same slot |
+//! | [`Claim`] | a wish to play, with its limit and who may have to go |
+//! | [`Grant`] | the answer: a lease, no room and who is there, or that the id has ended |
+//! | [`Lease`] | the proof of a live slot; only this crate makes one |
+//! | [`Leases`] | what a gateway asks; a known and fresh lease costs one lookup |
+//! | [`Keeper`] | renews what was touched, in batches, off the request's path |
+//! | [`LeaseStore`] | where the truth is: [`memory`] or Redis |
+//!
+//! # State machine
+//!
+//! ```text
+//! NONE ─acquire, room→ ACTIVE ⇄ IDLE                declared pause and resume
+//! ACTIVE, IDLE ─renew→ the same, expiry = max(old, new)
+//! ACTIVE, IDLE ─clock ≥ expiry→ EXPIRED ─acquire, room→ ACTIVE
+//! IDLE ─somebody needs the slot→ EXPIRED
+//! ACTIVE, IDLE, EXPIRED ─release, terminate, replace→ ENDED
+//! reusable: ─release→ NONE; ENDED ─a ttl later, or acquire anew with room→ NONE, ACTIVE
+//! any ─acquire, no room→ unchanged
+//! ```
+//!
+//! ENDED absorbs everything for its tombstone's life, except that a reusable id, which stands for a
+//! login rather than a playback, may play again as shown.
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::Arc;
+//! use streamgate_lease::memory::MemoryStore;
+//! use streamgate_lease::{Claim, Grant, Holder, LeaseId, Leases, Pepper, Timing};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let (leases, _keeper) = Leases::new(Arc::new(MemoryStore::new()), Timing::default());
+//! let alice = Holder::of(&Pepper::new([7; 32])?, "alice");
+//! let tv = Claim::new(alice, LeaseId::of("session", Some("playback 1")), 1);
+//! let pc = Claim::new(alice, LeaseId::of("session", Some("playback 2")), 1);
+//!
+//! assert!(matches!(leases.hold(&tv).await?, Grant::Held(_)));
+//! assert!(matches!(leases.hold(&pc).await?, Grant::Full(_)));
+//! leases.release(&tv.holder, &tv.id).await?;
+//! assert!(matches!(leases.hold(&pc).await?, Grant::Held(_)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![warn(missing_docs)]
 

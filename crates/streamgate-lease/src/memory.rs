@@ -96,9 +96,8 @@ impl LeaseStore for MemoryStore {
         timing: &Timing,
     ) -> Result<Vec<Option<Duration>>, StoreError> {
         let renew = |slot: &Slot| {
-            let moved =
-                self.peek(&slot.holder, |account, now| account.renew(&slot.id, timing, now));
-            moved.then_some(timing.ttl())
+            let moved = self.peek(&slot.holder, |account, now| account.renew(slot, timing, now));
+            moved.then_some(timing.ttl().saturating_sub(slot.silent_for))
         };
         Ok(slots.iter().map(renew).collect())
     }

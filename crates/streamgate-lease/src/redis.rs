@@ -14,6 +14,7 @@
 mod breaker;
 mod feed;
 mod link;
+mod notice;
 mod offset;
 mod reply;
 
@@ -31,6 +32,7 @@ use tokio::time::Instant;
 
 pub use feed::{Feed, News};
 pub use link::{Deadlines, Link, UrlInvalid};
+pub use notice::Notice;
 
 /// Leases in one Redis.
 pub struct RedisStore {
@@ -97,7 +99,8 @@ impl RedisStore {
             .arg(id.to_string())
             .arg(verb)
             .arg(millis(timing.ttl()))
-            .arg(millis(timing.tombstone()));
+            .arg(millis(timing.tombstone()))
+            .arg(notice::name(holder));
         reply::flag(&self.link.invoke(&invocation).await?)
     }
 }
@@ -127,6 +130,7 @@ fn acquire_words(claim: &Claim, timing: &Timing) -> Vec<String> {
         u8::from(claim.anew).to_string(),
         reply::about_text(&claim.about),
         replace.to_owned(),
+        notice::name(&claim.holder),
     ];
     words.extend(named.iter().map(LeaseId::to_string));
     words
@@ -168,7 +172,7 @@ impl LeaseStore for RedisStore {
         &self,
         claims: &[Claim],
         timing: &Timing,
-    ) -> Result<Vec<Answer>, StoreError> {
+    ) -> Vec<Result<Answer, StoreError>> {
         let mut pipeline = pipe();
         // A server that has restarted knows no script; in a pipeline there is no second try.
         pipeline.cmd("SCRIPT").arg("LOAD").arg(include_str!("redis/acquire.lua"));
@@ -177,9 +181,13 @@ impl LeaseStore for RedisStore {
             let evalsha = pipeline.cmd("EVALSHA").arg(self.acquire.get_hash()).arg(2);
             evalsha.arg(keys.leases).arg(keys.records).arg(acquire_words(claim, timing));
         }
-        let values = self.heard(self.link.pipeline(&pipeline).await)?;
-        let answers = claims.iter().zip(values.iter().skip(1));
-        answers.map(|(claim, value)| reply::answer(value, claim.limit)).collect()
+        match self.heard(self.link.pipeline(&pipeline).await) {
+            Ok(values) => {
+                let answers = claims.iter().zip(values.iter().skip(1));
+                answers.map(|(claim, value)| reply::answer(value, claim.limit)).collect()
+            }
+            Err(error) => vec![Err(error); claims.len()],
+        }
     }
 
     async fn renew(
@@ -190,17 +198,19 @@ impl LeaseStore for RedisStore {
         let clock = self.server_clock().await?;
         let mut pipeline = pipe();
         pipeline.cmd("TIME");
-        let expiry = clock.now_ms() + millis(timing.ttl());
+        let now_ms = clock.now_ms();
+        let life = |slot: &Slot| timing.ttl().saturating_sub(slot.silent_for);
         for slot in slots {
-            renew_one(&mut pipeline, slot, timing, expiry);
+            renew_one(&mut pipeline, slot, timing, now_ms + millis(life(slot)));
         }
         let sent = Instant::now();
         let values = self.heard(self.link.pipeline(&pipeline).await)?;
         let mut values = values.iter();
         self.clock.learn(values.next().and_then(reply::server_time), sent);
-        let moved = reply::moved(values, slots)?;
-        let expires_in = timing.ttl().saturating_sub(clock.doubt());
-        Ok(moved.into_iter().map(|moved| moved.then_some(expires_in)).collect())
+        let moved = reply::moved(values, slots);
+        let believed = |slot: &Slot| life(slot).saturating_sub(clock.doubt());
+        let renewed = slots.iter().zip(moved);
+        Ok(renewed.map(|(slot, moved)| moved.then(|| believed(slot))).collect())
     }
 
     async fn release(

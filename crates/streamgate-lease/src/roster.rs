@@ -21,8 +21,9 @@ use std::time::Duration;
 pub use walk::Playing;
 pub(crate) use walk::{Due, Settled};
 
-/// A power of two. With a million leases a lock covers about four thousand.
-const SHARDS: usize = 256;
+/// Entries that one lock covers, up to a million in all; then the shards grow instead.
+const ENTRIES_PER_SHARD: usize = 4096;
+const SHARDS_MAX: usize = 256;
 /// How many entries are looked at to find one to let go of when a shard is full.
 const EVICTION_SAMPLE: usize = 16;
 /// Longer than any acquire takes.
@@ -50,11 +51,12 @@ struct Shard {
 
 impl Roster {
     pub(crate) fn new(timing: Timing, entries_max: usize) -> Self {
+        let shards = entries_max.div_ceil(ENTRIES_PER_SHARD).next_power_of_two().min(SHARDS_MAX);
         Self {
             clock: Clock::new(),
             timing,
-            entries_per_shard_max: entries_max.div_ceil(SHARDS),
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            entries_per_shard_max: entries_max.div_ceil(shards),
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
             evicted: AtomicU64::new(0),
         }
     }
@@ -69,14 +71,14 @@ impl Roster {
         let now = self.clock.now_ms();
         let mut shard = self.shard(holder).lock();
         let entry = shard.find(holder, id).filter(|entry| entry.is_live(now))?;
-        entry.touch(now);
+        entry.touch(now, &self.timing);
         Some(entry.lease(holder, now, false))
     }
 
-    /// How it ended, if this node knows that it has.
+    /// How it ended, if this node knows for sure that it has.
     pub(crate) fn ending(&self, holder: &Holder, id: &LeaseId) -> Option<Ending> {
         let now = self.clock.now_ms();
-        self.shard(holder).lock().find(holder, id).and_then(|entry| entry.ending(now))
+        self.shard(holder).lock().find(holder, id).and_then(|entry| entry.ending_for_sure(now))
     }
 
     /// Writes down what the store admitted. `asked_at` is from before it was asked.
@@ -144,6 +146,17 @@ impl Roster {
         was_live
     }
 
+    /// What the store has confirmed is to be confirmed again. It is kept for when the store cannot
+    /// be asked; an ending stays known, and so does what the store never heard of.
+    pub(crate) fn doubt(&self, holder: &Holder, id: &LeaseId) {
+        let now = self.clock.now_ms();
+        if let Some(entry) = self.shard(holder).lock().find(holder, id)
+            && entry.standing == Standing::Held
+        {
+            entry.valid_until = entry.valid_until.min(now);
+        }
+    }
+
     /// Nothing is known of it any more; the store will be asked.
     pub(crate) fn forget(&self, holder: &Holder, id: &LeaseId) {
         self.shard(holder).lock().remove(holder, id);
@@ -171,7 +184,7 @@ impl Roster {
     }
 
     fn shard(&self, holder: &Holder) -> &Mutex<Shard> {
-        &self.shards[holder.spread() % SHARDS]
+        &self.shards[holder.spread() % self.shards.len()]
     }
 
     /// Puts an entry in the place of its namesake, or in a new place; makes one if need be.

@@ -23,6 +23,8 @@ pub struct Lost {
 pub struct Stats {
     /// Gauge: entries in the roster, ended ones that are still remembered included.
     pub roster: u64,
+    /// Gauge: streams that play on this node.
+    pub playing: u64,
     /// Gauge: streams admitted by this node alone that the store has not heard of yet.
     pub provisional: u64,
     /// Admissions by the store that this node asked for.
@@ -35,7 +37,8 @@ pub struct Stats {
     pub admitted_locally: u64,
     /// Slots renewed.
     pub renewals: u64,
-    /// Provisional streams that the store took over.
+    /// Leases that the keeper claimed and was granted: provisional ones, ones that the store had
+    /// lost, and ones whose renewal had left a doubt.
     pub registered: u64,
     /// Leases lost while the keeper held them.
     pub lost: Lost,

@@ -20,26 +20,24 @@ pub trait LeaseStore: Send + Sync {
     async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError>;
 
     /// Acquires many in as few round trips as the store can; answers stand in the claims' order.
-    ///
-    /// # Errors
-    /// [`StoreError`] if any of them could not be decided.
+    /// One holder's trouble is not another's.
     async fn acquire_all(
         &self,
         claims: &[Claim],
         timing: &Timing,
-    ) -> Result<Vec<Answer>, StoreError> {
+    ) -> Vec<Result<Answer, StoreError>> {
         let mut answers = Vec::with_capacity(claims.len());
         for claim in claims {
-            answers.push(self.acquire(claim, timing).await?);
+            answers.push(self.acquire(claim, timing).await);
         }
-        Ok(answers)
+        answers
     }
 
     /// Moves expiries forward; never adds a slot, never shortens one. `None` means that the
     /// renewal changed nothing, and that acquire must say why.
     ///
     /// # Errors
-    /// [`StoreError`] if any of them could not be renewed.
+    /// [`StoreError`] if the store could not be asked. One holder's trouble is a `None`.
     async fn renew(
         &self,
         slots: &[Slot],
@@ -121,6 +119,8 @@ pub struct Slot {
     pub holder: Holder,
     /// Which.
     pub id: LeaseId,
+    /// How long ago its player last showed a sign of life: its expiry is a ttl after that.
+    pub silent_for: Duration,
     /// Also keep what is known about it from fading. Asked for now and then, not every time.
     pub keep_about: bool,
 }
@@ -143,6 +143,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Others will fare no better just now. Otherwise it is a matter of this one holder.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        !matches!(self, Self::Protocol(_))
+    }
+
     /// One word for metrics.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

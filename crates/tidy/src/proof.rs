@@ -29,7 +29,7 @@ fn is_paused(file: &Source) -> bool {
 fn is_bounded(file: &Source, functions: &[Function<'_>], at: usize) -> bool {
     let around = functions.iter().filter(|function| function.span.contains(&at));
     let mut bodies = around.map(|function| &file.code[function.span.clone()]);
-    bodies.any(|body| body.contains("deadline") || body.contains("timeout("))
+    bodies.any(|body| body.to_lowercase().contains("deadline") || body.contains("timeout("))
 }
 
 /// Tests listen where the kernel says: port 0.
@@ -87,6 +87,7 @@ mod tests {
         check(sleeps, "fn a() { sleep(x).await; }", 1);
         check(sleeps, "fn a() { std::thread::sleep(x); }", 1);
         check(sleeps, "fn a() { while now() < deadline { sleep(x).await; } }", 0);
+        check(sleeps, "fn a() { while now() < begun + DEADLINE { sleep(x).await; } }", 0);
         check(sleeps, "#[tokio::test(start_paused = true)] fn a() { sleep(x).await; }", 0);
         assert!(sleeps(&Tree::sample(&[("src/a.rs", "fn a() { sleep(x).await; }")])).is_empty());
     }

@@ -32,7 +32,7 @@ fn the_shortest_configuration_has_defaults() {
     let config = parse("keys: [ { hs256: \"${SECRET}\" } ]");
     assert_eq!(config.cookie.0, "session");
     assert_eq!(config.when_store_fails, WhenStoreFails::Open);
-    assert_eq!(config.remember.0, 10_000);
+    assert_eq!(config.remember.0, 100_000);
     assert!(config.active_in.is_none());
     let shown = serde_json::to_string(&config).unwrap();
     assert!(shown.contains("***") && !shown.contains(SECRET), "{shown}");

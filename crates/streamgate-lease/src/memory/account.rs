@@ -6,7 +6,7 @@
 use crate::admission::{Room, Seat, make_room};
 use crate::clock::millis;
 use crate::lease::{About, Claim, Ending, Full, LeaseId, Live, State};
-use crate::store::{Admitted, Answer};
+use crate::store::{Admitted, Answer, Slot};
 use crate::timing::Timing;
 use std::time::Duration;
 
@@ -71,9 +71,9 @@ impl Account {
         }
     }
 
-    pub(super) fn renew(&mut self, id: &LeaseId, timing: &Timing, now: u64) -> bool {
-        let expires_at = now + millis(timing.ttl());
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_seated(id)) else {
+    pub(super) fn renew(&mut self, renewal: &Slot, timing: &Timing, now: u64) -> bool {
+        let expires_at = now + millis(timing.ttl().saturating_sub(renewal.silent_for));
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_seated(&renewal.id)) else {
             return false;
         };
         let moved = slot.expires_at < Some(expires_at);
@@ -114,7 +114,7 @@ impl Account {
 
     pub(super) fn list(&self, now: u64) -> Vec<Live> {
         let mut live: Vec<_> = self.slots.iter().filter_map(|slot| slot.live(now)).collect();
-        live.sort_by_cached_key(|live| (live.started_at, live.id.to_string()));
+        live.sort_by(Live::by_age);
         live
     }
 

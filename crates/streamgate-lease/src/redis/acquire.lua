@@ -4,7 +4,8 @@
 -- ARGV   1  lease id             2  ttl, ms            3  limit
 --        4  tombstone life, ms   5  idle after, ms     6  longest ttl there is, ms
 --        7  reusable, 0 or 1     8  anew, 0 or 1       9  about, '' keeps what is known
---        10 replace: nobody, oldest or these           11… the ids of `these`
+--        10 replace: nobody, oldest or these           11 this holder, as notices name it
+--        12… the ids of `these`
 -- Returns  { 'held', now, expiry, is new, active, started at, { replaced }, { idle } }
 --          { 'full', now, { { id, expiry, record }, … } }   or   { 'ended', now, why, until }
 -- Cost   one to four commands if held or admitted; O(live) more when full; every 16th record a
@@ -84,7 +85,7 @@ if is_new then
       for n = 1, excess - #spare do replaced[n] = rest[n].id end
     elseif not fits and limit > 0 and replace == 'these' then
       local named, all_live = {}, true
-      for n = 11, #ARGV do
+      for n = 12, #ARGV do
         if not seat[ARGV[n]] then all_live = false end
         if not named[ARGV[n]] then
           named[ARGV[n]] = true
@@ -117,6 +118,7 @@ if is_new then
       redis.call('ZREM', leases, gone)
       redis.call('HSET', records, gone,
         string.format('TP,%.0f,%s', now + life, seat[gone].reusable))
+      redis.pcall('PUBLISH', 'sg:ended', ARGV[11] .. ' ' .. gone)
     end
   end
   mine.started = now

@@ -96,13 +96,18 @@ impl Link {
         self.run(async |connection| script.invoke_async(connection).await).await
     }
 
-    /// Sends many commands at once. A command that fails is one error among the values.
+    /// Sends many commands at once. One that fails for reasons of its own is an error among the
+    /// values; one that fails because the server cannot serve fails them all.
     ///
     /// # Errors
     /// [`StoreError`] within the deadlines.
     pub async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
         self.run(async |connection| {
-            connection.req_packed_commands(pipeline, 0, pipeline.len()).await
+            let values = connection.req_packed_commands(pipeline, 0, pipeline.len()).await?;
+            match values.iter().find_map(outage) {
+                Some(error) => Err(error),
+                None => Ok(values),
+            }
         })
         .await
     }
@@ -211,6 +216,15 @@ fn is_broken(error: &RedisError) -> bool {
     error.is_unrecoverable_error()
         || error.is_io_error()
         || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+}
+
+fn outage(value: &Value) -> Option<RedisError> {
+    match value {
+        Value::ServerError(error) if server_said(error.code()).is_outage() => {
+            Some(error.clone().into())
+        }
+        _ => None,
+    }
 }
 
 /// The error in our words. Details are left out: a server may repeat what it was sent, a password

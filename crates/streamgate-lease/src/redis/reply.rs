@@ -65,19 +65,16 @@ pub(super) fn server_time(value: &Value) -> Option<u64> {
     }
 }
 
-/// Which of a pipeline's renewals changed something: two replies each, three with the labels.
-pub(super) fn moved<'a>(
-    mut values: impl Iterator<Item = &'a Value>,
-    slots: &[Slot],
-) -> Result<Vec<bool>, StoreError> {
-    let mut moved = Vec::with_capacity(slots.len());
-    for slot in slots {
-        moved.push(flag(values.next().ok_or_else(|| unreadable("a renewal"))?)?);
-        for _ in 0..1 + usize::from(slot.keep_about) {
-            int(values.next().ok_or_else(|| unreadable("a renewal"))?)?;
-        }
-    }
-    Ok(moved)
+/// Which of a pipeline's renewals changed something: two replies each, three with the labels. An
+/// error is one holder's trouble, and changed nothing.
+pub(super) fn moved<'a>(mut values: impl Iterator<Item = &'a Value>, slots: &[Slot]) -> Vec<bool> {
+    let mut moved = |slot: &Slot| {
+        let moved = values.next().is_some_and(|value| flag(value) == Ok(true));
+        let ttls = values.by_ref().take(1 + usize::from(slot.keep_about));
+        ttls.count();
+        moved
+    };
+    slots.iter().map(&mut moved).collect()
 }
 
 /// Labels as they stand in a record: a JSON pair, or nothing.
@@ -100,7 +97,7 @@ fn about(text: &str) -> About {
 fn streams(rows: &Value, now: u64) -> Result<Vec<Live>, StoreError> {
     let mut live =
         array(rows)?.iter().map(|row| stream(row, now)).collect::<Result<Vec<_>, _>>()?;
-    live.sort_by_cached_key(|live| (live.started_at, live.id.to_string()));
+    live.sort_by(Live::by_age);
     Ok(live)
 }
 

@@ -7,7 +7,7 @@ use super::entry::{Entry, Standing};
 use super::{ENDING_KEPT_MAX, Roster, Shard};
 use crate::admission::{Room, Seat, make_room};
 use crate::clock::millis;
-use crate::lease::{Claim, Ending, Full, Grant};
+use crate::lease::{Claim, Ending, Full, Grant, Live};
 use crate::timing::Timing;
 
 impl Roster {
@@ -28,10 +28,10 @@ impl Roster {
                 return Grant::Held(entry.lease(&claim.holder, now, false));
             }
         }
-        let others = shard.seats(claim, now);
+        let others = shard.seats(claim, now, timing);
         let idle_after = millis(timing.idle_after());
         match make_room(&others, claim.limit, &claim.replace, now, idle_after) {
-            None => Grant::Full(shard.full(claim, now)),
+            None => Grant::Full(shard.full(claim, now, timing)),
             Some(room) => {
                 shard.make_way(claim, &room, now, timing);
                 let active = others.len() - room.idle.len() - room.replaced.len() + 1;
@@ -47,9 +47,9 @@ impl Roster {
 }
 
 impl Shard {
-    fn seats(&self, claim: &Claim, now: u64) -> Vec<Seat> {
+    fn seats(&self, claim: &Claim, now: u64, timing: &Timing) -> Vec<Seat> {
         let entries = self.holders.get(&claim.holder).into_iter().flatten();
-        let others = entries.filter(|entry| entry.id != claim.id && entry.is_live(now));
+        let others = entries.filter(|entry| entry.id != claim.id && entry.is_seated(now, timing));
         let seat = |entry: &Entry| Seat {
             id: entry.id,
             started_at: entry.started_at,
@@ -58,11 +58,11 @@ impl Shard {
         others.map(seat).collect()
     }
 
-    fn full(&self, claim: &Claim, now: u64) -> Full {
+    fn full(&self, claim: &Claim, now: u64, timing: &Timing) -> Full {
         let entries = self.holders.get(&claim.holder).into_iter().flatten();
-        let others = entries.filter(|entry| entry.id != claim.id && entry.is_live(now));
+        let others = entries.filter(|entry| entry.id != claim.id && entry.is_seated(now, timing));
         let mut live: Vec<_> = others.map(|entry| entry.live(now)).collect();
-        live.sort_by_key(|live| live.started_at);
+        live.sort_by(Live::by_age);
         let retry_after = live.iter().map(|live| live.expires_in).min().unwrap_or_default();
         Full { limit: claim.limit, live, retry_after }
     }

@@ -10,13 +10,16 @@ use crate::timing::Timing;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+/// A player that was told to stop may ask again at once; the store is spared that much.
+const ENDING_SURE_MS: u64 = 2000;
+
 /// What is kept about a lease, 88 bytes and its labels.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) id: LeaseId,
     pub(super) standing: Standing,
     pub(super) reusable: bool,
-    /// There was a sign of life since the last renewal was sent.
+    /// There was a sign of life that the store has not been told of.
     pub(super) touched: bool,
     /// Counts renewals, so that now and then one also keeps the labels from fading.
     pub(super) renewals: u8,
@@ -75,7 +78,7 @@ impl Entry {
             id: claim.id,
             standing,
             reusable: claim.reusable,
-            touched: true,
+            touched: standing == Standing::Provisional,
             renewals: 0,
             limit: 0,
             active: 0,
@@ -103,6 +106,13 @@ impl Entry {
         }
     }
 
+    /// How it ended, if the store need not be asked about it. A reusable id may have been started
+    /// again through another node, so for that the answer is only good for a moment.
+    pub(super) fn ending_for_sure(&self, now: u64) -> Option<Ending> {
+        let is_recent = now < self.touched_at + ENDING_SURE_MS;
+        self.ending(now).filter(|_| !self.reusable || is_recent)
+    }
+
     /// It ended here at this moment or later, so an answer asked for at this moment may be older.
     pub(super) fn ended_since(&self, asked_at: u64) -> Option<Ending> {
         match self.standing {
@@ -119,9 +129,34 @@ impl Entry {
         self.about = None;
     }
 
-    pub(super) fn touch(&mut self, now: u64) {
-        self.touched = true;
-        self.touched_at = self.touched_at.max(now);
+    /// A sign of life. One that this node vouches for lives on by it; any other is renewed by the
+    /// keeper.
+    pub(super) fn touch(&mut self, now: u64, timing: &Timing) {
+        if self.touched_at < now {
+            self.touched = true;
+            self.touched_at = now;
+        }
+        if self.standing == Standing::Provisional {
+            self.valid_until = self.valid_until.max(now + millis(timing.ttl()));
+        }
+    }
+
+    /// How long its player has shown no sign of life.
+    pub(super) fn silent_for(&self, now: u64) -> Duration {
+        Duration::from_millis(now.saturating_sub(self.touched_at))
+    }
+
+    /// The keeper may claim a slot in its player's name. An acquire gives it a whole ttl from now,
+    /// so one who has been silent for long has to come himself.
+    pub(super) fn may_be_claimed(&self, now: u64, timing: &Timing) -> bool {
+        self.silent_for(now) <= timing.ttl() / 2
+    }
+
+    /// Whether others must count it while the store is away: it is live, or it would go on at its
+    /// next request, which is due within a ttl of its last.
+    pub(super) fn is_seated(&self, now: u64, timing: &Timing) -> bool {
+        let is_expected = now < self.touched_at + millis(timing.ttl());
+        self.is_live(now) || (is_expected && self.is_in_grace(now, timing))
     }
 
     /// Certain of its slot without the store: it was confirmed within the grace.
@@ -131,12 +166,11 @@ impl Entry {
 
     /// Lives on without the store, one ttl at a time and never beyond the grace.
     pub(super) fn extend(&mut self, now: u64, timing: &Timing) {
-        let mut until = now + millis(timing.ttl());
         if self.standing == Standing::Held {
-            until = until.min(self.confirmed_at + millis(timing.grace()));
+            let grace_ends = self.confirmed_at + millis(timing.grace());
+            self.valid_until = self.valid_until.max(grace_ends.min(now + millis(timing.ttl())));
         }
-        self.valid_until = self.valid_until.max(until);
-        self.touch(now);
+        self.touch(now, timing);
     }
 
     /// The keeper takes it along: the next renewal is a jittered third of a ttl away.

@@ -3,11 +3,12 @@
 //! One shard at a time, under its lock, without ever waiting.
 
 use super::entry::{Entry, Standing};
-use super::{Roster, SHARDS, is_spent};
+use super::{Roster, Shard, is_spent};
 use crate::clock::millis;
 use crate::holder::Holder;
 use crate::lease::{Claim, Ending, LeaseId};
 use crate::store::{Admitted, Slot};
+use parking_lot::Mutex;
 use std::time::Duration;
 
 /// Every so many renewals the labels in the store are kept from fading, too.
@@ -51,13 +52,42 @@ pub struct Playing {
 }
 
 impl Roster {
-    pub(crate) const SHARDS: usize = SHARDS;
+    /// How many shards there are to walk.
+    pub(crate) fn shards(&self) -> usize {
+        self.shards.len()
+    }
 
     /// Drops what is spent in one shard, and takes along what is due.
     pub(crate) fn due(&self, shard: usize) -> Due {
         let now = self.clock.now_ms();
         let mut due = Due::default();
+        self.walk(shard, now, |holder, entry| {
+            if entry.touched && entry.renew_at <= now && self.may_be_sent(entry, now) {
+                due.take(holder, entry, now);
+                entry.take_along(now, &self.timing);
+            }
+        });
+        due
+    }
+
+    fn may_be_sent(&self, entry: &Entry, now: u64) -> bool {
+        match entry.standing {
+            Standing::Held => entry.silent_for(now) < self.timing.ttl(),
+            Standing::Provisional => entry.may_be_claimed(now, &self.timing),
+            Standing::Ended(_) => false,
+        }
+    }
+
+    /// Drops what is spent in one shard; what is due stays due.
+    pub(crate) fn sweep(&self, shard: usize) {
+        self.walk(shard, self.clock.now_ms(), |_, _| {});
+    }
+
+    fn walk(&self, shard: usize, now: u64, mut visit: impl FnMut(&Holder, &mut Entry)) {
         let mut shard = self.shards[shard].lock();
+        if shard.entries == 0 {
+            return;
+        }
         let (mut entries_left, mut provisional_left) = (0, 0);
         shard.holders.retain(|holder, entries| {
             entries.retain_mut(|entry| {
@@ -66,17 +96,13 @@ impl Roster {
                 }
                 entries_left += 1;
                 provisional_left += usize::from(entry.standing == Standing::Provisional);
-                if entry.touched && entry.renew_at <= now {
-                    due.take(holder, entry);
-                    entry.take_along(now, &self.timing);
-                }
+                visit(holder, entry);
                 true
             });
             !entries.is_empty()
         });
         shard.entries = entries_left;
         shard.provisional = provisional_left;
-        due
     }
 
     /// The store moved its expiry; `asked_at` is from before it was asked.
@@ -118,7 +144,8 @@ impl Roster {
         }
     }
 
-    /// What the keeper needs to ask whether a held lease may go on. None if it is gone by now.
+    /// What the keeper needs to ask whether a held lease may go on. None if it is gone by now, or
+    /// its player silent.
     ///
     /// A reusable id that is gone may have been released through another node, which leaves no
     /// trace; the keeper must not start it again. Under a limit of 0 it is confirmed if it is
@@ -128,7 +155,9 @@ impl Roster {
         let entry = shard.find(&slot.holder, &slot.id)?;
         let limit = if entry.reusable { 0 } else { entry.limit };
         let claim = Claim { limit, ..entry.claim(&slot.holder) };
-        (entry.standing == Standing::Held).then_some(claim)
+        let now = self.clock.now_ms();
+        let may_be = entry.standing == Standing::Held && entry.may_be_claimed(now, &self.timing);
+        may_be.then_some(claim)
     }
 
     /// The ending that a lease met elsewhere.
@@ -137,6 +166,17 @@ impl Roster {
     }
 
     /// Some of the streams that are live here, at most `max`.
+    /// How many streams play on this node. Walks the roster, a shard at a time.
+    pub(crate) fn playing_count(&self) -> usize {
+        let now = self.clock.now_ms();
+        let live = |shard: &Mutex<Shard>| {
+            let shard = shard.lock();
+            let entries = shard.holders.values().flatten();
+            entries.filter(|entry| entry.is_live(now)).count()
+        };
+        self.shards.iter().map(live).sum()
+    }
+
     pub(crate) fn playing(&self, max: usize) -> Vec<Playing> {
         let now = self.clock.now_ms();
         let mut found = Vec::new();
@@ -151,7 +191,7 @@ impl Roster {
                 holder: *holder,
                 id: entry.id,
                 started_at: entry.started_at,
-                touched_ago: Duration::from_millis(now.saturating_sub(entry.touched_at)),
+                touched_ago: entry.silent_for(now),
                 expires_in: Duration::from_millis(entry.valid_until.saturating_sub(now)),
                 is_provisional: entry.standing == Standing::Provisional,
             }));
@@ -164,11 +204,12 @@ impl Roster {
 }
 
 impl Due {
-    fn take(&mut self, holder: &Holder, entry: &Entry) {
+    fn take(&mut self, holder: &Holder, entry: &Entry, now: u64) {
         match entry.standing {
             Standing::Held => self.slots.push(Slot {
                 holder: *holder,
                 id: entry.id,
+                silent_for: entry.silent_for(now),
                 keep_about: entry.renewals % KEEP_ABOUT_EVERY == KEEP_ABOUT_EVERY - 1,
             }),
             Standing::Provisional => self.provisional.push(entry.claim(holder)),

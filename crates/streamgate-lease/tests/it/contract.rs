@@ -3,7 +3,7 @@
 
 use crate::world::{MS, TTL, World, claim, holder, id, these};
 use std::time::Duration;
-use streamgate_lease::{About, Answer, Claim, Replace, State, Timing};
+use streamgate_lease::{About, Answer, Claim, Replace, Slot, State, Timing};
 
 macro_rules! promises {
     ($($promise:ident)*) => {
@@ -52,6 +52,7 @@ promises! {
     refusals_say_who_is_there_and_when_to_come_back
     labels_are_kept_and_changed
     many_are_acquired_like_one
+    a_renewal_counts_from_the_last_sign_of_life
     ids_long_gone_are_forgotten_and_the_living_are_not
 }
 
@@ -347,20 +348,26 @@ async fn idle_ones_go_first_and_may_come_back(world: World) {
 }
 
 async fn a_pause_is_counted_from_its_first_declaration(world: World) {
+    let pause_for_70_s = async || {
+        for _ in 0..7 {
+            assert!(world.declare("tv", State::Paused).await);
+            world.pass(Duration::from_secs(10)).await;
+            assert!(world.renew("tv").await);
+        }
+    };
     world.play(&claim("tv", 1)).await;
-    for _ in 0..7 {
-        assert!(world.declare("tv", State::Paused).await);
-        world.pass(Duration::from_secs(10)).await;
-        assert!(world.renew("tv").await);
-    }
+    pause_for_70_s().await;
     assert_eq!(world.live_of("alice").await[0].state, State::Paused);
     world.declare("tv", State::Playing).await;
     assert_eq!(world.live_of("alice").await[0].state, State::Playing);
     assert_eq!(world.try_play(&claim("pc", 1)).await, "full", "it plays again");
     world.declare("tv", State::Paused).await;
     assert_eq!(world.try_play(&claim("pc", 1)).await, "full", "a pause begins anew");
-    world.play(&Claim { anew: true, ..claim("tv", 1) }).await;
+    let anew = Claim { anew: true, ..claim("tv", 1) };
+    world.play(&anew).await;
     assert_eq!(world.live_of("alice").await[0].state, State::Playing, "its viewer pressed play");
+    pause_for_70_s().await;
+    assert_eq!(world.play(&claim("pc", 1)).await.idle, [id("tv")]);
 }
 
 async fn only_the_live_can_declare(world: World) {
@@ -474,8 +481,8 @@ async fn many_are_acquired_like_one(world: World) {
     world.play(&claim("dead", 2)).await;
     world.terminate("dead").await;
     let claims = ["tv", "pad", "dead", "pc"].map(|name| claim(name, 2));
-    let answers = world.store.acquire_all(&claims, &world.timing).await.unwrap();
-    let words = answers.iter().map(|answer| match answer {
+    let answers = world.store.acquire_all(&claims, &world.timing).await;
+    let words = answers.iter().map(|answer| match answer.as_ref().unwrap() {
         Answer::Held(admitted) => (if admitted.is_new { "new" } else { "held" }).to_owned(),
         Answer::Full(_) => "full".to_owned(),
         Answer::Ended(why, _) => why.as_str().to_owned(),
@@ -483,9 +490,25 @@ async fn many_are_acquired_like_one(world: World) {
     assert_eq!(words.collect::<Vec<_>>(), ["held", "new", "terminated", "full"]);
 }
 
+async fn a_renewal_counts_from_the_last_sign_of_life(world: World) {
+    world.play(&claim("tv", 1)).await;
+    world.pass(TTL / 2).await;
+    let slot =
+        Slot { holder: holder("alice"), id: id("tv"), silent_for: TTL / 4, keep_about: false };
+    let renewed = world.store.renew(&[slot], &world.timing).await.unwrap();
+    let counted = world.live_of("alice").await[0].expires_in;
+    for left in [renewed[0].unwrap(), counted] {
+        assert!(TTL / 2 < left && left <= TTL * 3 / 4, "{left:?}");
+    }
+    let dead = Slot { silent_for: TTL * 2, ..slot };
+    assert_eq!(world.store.renew(&[dead], &world.timing).await.unwrap(), [None]);
+    assert_eq!(world.live().await, "tv");
+}
+
 async fn ids_long_gone_are_forgotten_and_the_living_are_not(mut world: World) {
     world.timing = world.timing.with_tombstone(TTL).unwrap();
     world.play(&claim("tv", 3)).await;
+    let silent = Claim { about: About::default(), ..claim("tv", 3) };
     let stay = world.timing.with_tombstone(Duration::from_secs(86_400)).unwrap();
     world.play(&claim("dead", 3)).await;
     world.store.terminate(&holder("alice"), &id("dead"), &stay).await.unwrap();
@@ -496,8 +519,9 @@ async fn ids_long_gone_are_forgotten_and_the_living_are_not(mut world: World) {
             world.release(&name).await;
         }
         world.pass(TTL / 2).await;
-        assert_eq!(world.try_play(&claim("tv", 3)).await, "held");
+        assert_eq!(world.try_play(&silent).await, "held");
     }
+    assert!(world.live().await.starts_with("tv"), "what is known of the living stays");
     assert_eq!(world.try_play(&claim("dead", 3)).await, "terminated");
     if let Some(server) = &world.server {
         let keys: Vec<String> =

@@ -4,5 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod contract;
+mod keeper;
+mod redis;
 mod server;
+mod sim;
+mod weather;
 mod world;

@@ -11,14 +11,14 @@ use tokio::time::{Instant, timeout};
 /// Far more than a server needs to start on a busy machine.
 const START_MAX: Duration = Duration::from_secs(20);
 
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     dir: PathBuf,
 }
 
 impl Server {
     /// Starts a server and waits until it answers.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("sg-lease-{}-{n}", std::process::id()));
@@ -56,39 +56,51 @@ impl Server {
         timeout(START_MAX, wait).await.expect("redis-server does not answer");
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis+unix://{}", self.dir.join("redis.sock").display())
     }
 
     /// A link for tests that are not about deadlines: this machine may be busy.
-    pub fn patient_link(&self) -> Arc<Link> {
+    pub(crate) fn patient_link(&self) -> Arc<Link> {
         let patient = Duration::from_secs(20);
         let deadlines = Deadlines { command: patient, connect: patient };
         Arc::new(Link::with(&self.url(), deadlines).unwrap())
     }
 
-    pub fn link(&self) -> Arc<Link> {
+    pub(crate) fn link(&self) -> Arc<Link> {
         Arc::new(Link::new(&self.url()).unwrap())
     }
 
     /// A plain connection, to look behind the scenes.
-    pub async fn peek(&self) -> redis::aio::MultiplexedConnection {
+    pub(crate) async fn peek(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
         let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(START_MAX));
         client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
     }
 
-    pub fn signal(&self, name: &str) {
+    /// Waits until the server's clock shows another millisecond.
+    pub(crate) async fn tick(&self) {
+        let mut connection = self.peek().await;
+        let mut now = async || -> (u64, u64) {
+            let (seconds, micros): (u64, u64) =
+                redis::cmd("TIME").query_async(&mut connection).await.unwrap();
+            (seconds, micros / 1000)
+        };
+        let began = now().await;
+        while now().await == began {}
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.child = Self::spawn(&self.dir);
         self.answers().await;
     }
@@ -103,7 +115,7 @@ impl Drop for Server {
 }
 
 /// Asks again and again until the answer is yes; the world is really asynchronous here.
-pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !is_so().await {
         assert!(began.elapsed() < START_MAX, "never came true: {what}");

@@ -11,41 +11,41 @@ use streamgate_lease::{
     State, Timing,
 };
 
-pub const TTL: Duration = Duration::from_secs(60);
-pub const MS: Duration = Duration::from_millis(1);
+pub(crate) const TTL: Duration = Duration::from_secs(60);
+pub(crate) const MS: Duration = Duration::from_millis(1);
 
-pub struct World {
-    pub store: Arc<dyn LeaseStore>,
-    pub timing: Timing,
+pub(crate) struct World {
+    pub(crate) store: Arc<dyn LeaseStore>,
+    pub(crate) timing: Timing,
     /// Some: its time passes by moving what it knows into the past. None: tokio's paused time.
-    pub server: Option<Server>,
+    pub(crate) server: Option<Server>,
     passed_ms: AtomicU64,
 }
 
-pub fn holder(name: &str) -> Holder {
+pub(crate) fn holder(name: &str) -> Holder {
     Holder::of(&Pepper::new([42; 32]).unwrap(), name)
 }
 
-pub fn id(name: &str) -> LeaseId {
+pub(crate) fn id(name: &str) -> LeaseId {
     LeaseId::of(name, None)
 }
 
 /// A claim of alice's for a playback that says what it is.
-pub fn claim(name: &str, limit: u32) -> Claim {
+pub(crate) fn claim(name: &str, limit: u32) -> Claim {
     let about = About::new(Some(name), None);
     Claim { about, ..Claim::new(holder("alice"), id(name), limit) }
 }
 
-pub fn these(names: &[&str]) -> Replace {
+pub(crate) fn these(names: &[&str]) -> Replace {
     Replace::These(names.iter().map(|name| id(name)).collect())
 }
 
 impl World {
-    pub fn memory() -> Self {
+    pub(crate) fn memory() -> Self {
         Self::over(Arc::new(MemoryStore::new()), None)
     }
 
-    pub async fn redis() -> Self {
+    pub(crate) async fn redis() -> Self {
         let server = Server::start().await;
         Self::over(Arc::new(RedisStore::new(server.patient_link())), Some(server))
     }
@@ -54,7 +54,7 @@ impl World {
         Self { store, timing: Timing::default(), server, passed_ms: AtomicU64::new(0) }
     }
 
-    pub async fn pass(&self, time: Duration) {
+    pub(crate) async fn pass(&self, time: Duration) {
         let Some(server) = &self.server else {
             return tokio::time::advance(time).await;
         };
@@ -65,16 +65,16 @@ impl World {
     }
 
     /// A beginning that stays the same however the world lets time pass.
-    pub fn beginning(&self, started_at: u64) -> u64 {
+    pub(crate) fn beginning(&self, started_at: u64) -> u64 {
         started_at + self.passed_ms.load(Ordering::Relaxed)
     }
 
-    pub async fn ask(&self, claim: &Claim) -> Answer {
+    pub(crate) async fn ask(&self, claim: &Claim) -> Answer {
         self.store.acquire(claim, &self.timing).await.unwrap()
     }
 
     /// `new`, `held`, `full` or how it ended.
-    pub async fn try_play(&self, claim: &Claim) -> String {
+    pub(crate) async fn try_play(&self, claim: &Claim) -> String {
         match self.ask(claim).await {
             Answer::Held(admitted) => (if admitted.is_new { "new" } else { "held" }).into(),
             Answer::Full(_) => "full".into(),
@@ -82,41 +82,46 @@ impl World {
         }
     }
 
-    pub async fn play(&self, claim: &Claim) -> Admitted {
+    pub(crate) async fn play(&self, claim: &Claim) -> Admitted {
         match self.ask(claim).await {
             Answer::Held(admitted) => admitted,
             answer => panic!("{:?} should be held: {answer:?}", claim.about.device()),
         }
     }
 
-    pub async fn live_of(&self, account: &str) -> Vec<Live> {
+    pub(crate) async fn live_of(&self, account: &str) -> Vec<Live> {
         self.store.list(&holder(account)).await.unwrap()
     }
 
     /// Alice's live streams, oldest first: `tv phone`.
-    pub async fn live(&self) -> String {
+    pub(crate) async fn live(&self) -> String {
         let live = self.live_of("alice").await;
         live.iter().map(|live| live.about.device().unwrap_or("?")).collect::<Vec<_>>().join(" ")
     }
 
-    pub async fn renew(&self, name: &str) -> bool {
+    pub(crate) async fn renew(&self, name: &str) -> bool {
         self.renew_with(name, &self.timing).await
     }
 
-    pub async fn renew_with(&self, name: &str, timing: &Timing) -> bool {
-        let slot = Slot { holder: holder("alice"), id: id(name), keep_about: true };
+    pub(crate) async fn renew_with(&self, name: &str, timing: &Timing) -> bool {
+        let slot = Slot {
+            holder: holder("alice"),
+            id: id(name),
+            silent_for: Duration::ZERO,
+            keep_about: true,
+        };
         self.store.renew(&[slot], timing).await.unwrap()[0].is_some()
     }
 
-    pub async fn release(&self, name: &str) {
+    pub(crate) async fn release(&self, name: &str) {
         self.store.release(&holder("alice"), &id(name), &self.timing).await.unwrap();
     }
 
-    pub async fn terminate(&self, name: &str) -> bool {
+    pub(crate) async fn terminate(&self, name: &str) -> bool {
         self.store.terminate(&holder("alice"), &id(name), &self.timing).await.unwrap()
     }
 
-    pub async fn declare(&self, name: &str, state: State) -> bool {
+    pub(crate) async fn declare(&self, name: &str, state: State) -> bool {
         self.store.declare(&holder("alice"), &id(name), state).await.unwrap()
     }
 }

@@ -1,0 +1,77 @@
+//! A viewer who asks one thing after the other on one connection: for checks, not for load.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::wire::{self, Head};
+
+/// An answer that takes longer is none.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// One connection, used again for every request.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    target: SocketAddr,
+    reconnections: usize,
+}
+
+fn open(target: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(target)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    Ok(stream)
+}
+
+/// An answer, complete.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// The bytes after the head.
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    /// Connects to `target`.
+    pub fn connect(target: SocketAddr) -> io::Result<Self> {
+        Ok(Self { stream: open(target)?, target, reconnections: 0 })
+    }
+
+    /// How often the proxy said that it closes the connection.
+    #[must_use]
+    pub fn reconnections(&self) -> usize {
+        self.reconnections
+    }
+
+    /// Asks for `path`; `extra` are whole header lines.
+    pub fn get(&mut self, path: &str, extra: &str) -> io::Result<Answer> {
+        self.ask(&wire::get(self.target, path, extra))
+    }
+
+    /// Sends prepared bytes, and reads one answer. Where the proxy says that it closes the
+    /// connection, the next request gets a new one.
+    pub fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
+        self.stream.write_all(request)?;
+        let mut bytes = Vec::new();
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match self.stream.read(&mut buffer)? {
+                0 => return Err(ErrorKind::UnexpectedEof.into()),
+                count => bytes.extend_from_slice(&buffer[..count]),
+            }
+            let head = Head::parse(&bytes).map_err(|_| ErrorKind::InvalidData)?;
+            if let Some(head) = head
+                && bytes.len() >= head.length + head.body
+            {
+                if head.closes {
+                    self.reconnections += 1;
+                    self.stream = open(self.target)?;
+                }
+                let body = bytes.split_off(head.length);
+                return Ok(Answer { status: head.status, body });
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The gateway under test: its configuration, written for this run, and its start.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::bench::{Bench, Place, Process, free_address};
+use crate::token::{AUDIENCE, ISSUER, SECRET};
+
+/// Sessions of one account that may play at once.
+pub const LIMIT: usize = 3;
+
+/// More tokens are remembered than the bench has viewers. A cache that is asked for one token more
+/// than it holds, in turn, would be measured by its misses; that is an operator's number to choose.
+fn configuration(listen: SocketAddr, admin: SocketAddr, wiring: &Wiring) -> String {
+    let Wiring { origin, store, workers } = wiring;
+    format!(
+        r#"listeners:
+  - {{ name: edge, address: "{listen}" }}
+admin: {{ address: "{admin}" }}
+workers: {workers}
+access_log: {{ to: off }}
+stores:
+  shared: {{ url: "redis://{store}/" }}
+sessions:
+  viewers:
+    issuer: {ISSUER}
+    audience: {AUDIENCE}
+    keys: [ {{ hs256: "{SECRET}" }} ]
+    remember: 100000
+concurrency:
+  standard:
+    store: shared
+    pepper: "a-pepper-for-the-bench-0123456789abcdef"
+    limit: {{ default: {LIMIT} }}
+    ttl: 60s
+upstreams:
+  origin: {{ endpoints: ["{origin}"] }}
+routes:
+  - {{ name: plain, match: {{ path: "/plain/{{*rest}}" }}, upstream: origin }}
+  - name: session
+    match: {{ path: "/session/{{*rest}}" }}
+    filters: [ {{ session: viewers }} ]
+    upstream: origin
+  - name: lease
+    match: {{ path: "/lease/{{*rest}}" }}
+    filters: [ {{ session: viewers }}, {{ concurrency: standard }} ]
+    upstream: origin
+"#
+    )
+}
+
+/// What the gateway stands between.
+#[derive(Clone, Copy, Debug)]
+pub struct Wiring {
+    /// Where every route leads.
+    pub origin: SocketAddr,
+    /// The Redis of its leases.
+    pub store: SocketAddr,
+    /// Its worker threads.
+    pub workers: usize,
+}
+
+/// Writes a configuration into `folder`, and starts `program` with it.
+pub fn start(
+    bench: Bench,
+    program: &Path,
+    folder: &Path,
+    wiring: &Wiring,
+    place: Place,
+) -> io::Result<Process> {
+    let (listen, admin) = (free_address()?, free_address()?);
+    let file = folder.join(format!("gateway-{}.yaml", listen.port()));
+    fs::write(&file, configuration(listen, admin, wiring))?;
+    let words = ["run".to_owned(), "--config".to_owned(), file.display().to_string()];
+    bench.start(program, &words, &[("RUST_LOG", "error".to_owned())], place, listen)
+}

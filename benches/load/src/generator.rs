@@ -1,0 +1,254 @@
+//! The load itself: many connections in one epoll loop, closed (as fast as answers come) or open
+//! (at a fixed rate, whatever the answers do; latency counts from when a request was due).
+//! It cannot be slowed down into kindness: a late request is late in the figures, too.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::clock::nanos;
+use crate::link::{Link, Progress};
+use crate::pace::Arrivals;
+
+const EVENTS_PER_POLL: usize = 256;
+/// Reads of a response; a 1 MiB body takes few of them.
+const READ_BYTES: usize = 256 * 1024;
+const TIMER: Token = Token(usize::MAX);
+/// How long answers may still come after the last request was due.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// What to ask, of whom, how.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// The contender.
+    pub target: SocketAddr,
+    /// Asked in turn, again and again.
+    pub requests: &'a [Vec<u8>],
+    /// Connections kept busy, or at hand.
+    pub connections: usize,
+    /// A new connection for every request.
+    pub reconnect: bool,
+    /// Arrivals per second; none: every connection asks again as soon as it is answered.
+    pub rate: Option<f64>,
+    /// Asked before anything counts.
+    pub warm: Duration,
+    /// What counts.
+    pub measure: Duration,
+    /// Which of the possible arrival times.
+    pub seed: u64,
+}
+
+/// What happened to the requests that count.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Answered with 2xx.
+    pub done: u64,
+    /// Answered otherwise.
+    pub refused: u64,
+    /// Not answered, or not in HTTP.
+    pub failed: u64,
+    /// From due to answered, for those with 2xx, in order of size.
+    pub latencies_ns: Vec<u64>,
+}
+
+/// The two moments between which requests count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The warm-up is over.
+    Begin,
+    /// The measured time is over.
+    End,
+}
+
+struct Run<'a, F> {
+    plan: Plan<'a>,
+    poll: Poll,
+    links: Vec<Link>,
+    idle: Vec<usize>,
+    cursor: usize,
+    begin: u64,
+    end: u64,
+    arrivals: Option<Arrivals>,
+    marked: Option<Mark>,
+    mark: F,
+    outcome: Outcome,
+    buffer: Vec<u8>,
+}
+
+/// Runs `plan`; `mark` is called at the two moments, to read counters of other processes.
+pub fn run(plan: Plan<'_>, mark: impl FnMut(Mark)) -> io::Result<Outcome> {
+    Run::new(plan, mark)?.finish()
+}
+
+fn ns(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl<'a, F: FnMut(Mark)> Run<'a, F> {
+    fn new(plan: Plan<'a>, mark: F) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let open = |index| Link::open(plan.target, poll.registry(), Token(index));
+        let links = (0..plan.connections).map(open).collect::<io::Result<Vec<_>>>()?;
+        let start = nanos();
+        let arrivals = plan.rate.map(|rate| Arrivals::new(rate, plan.seed, start)).transpose()?;
+        if let Some(arrivals) = &arrivals {
+            let descriptor = arrivals.descriptor();
+            poll.registry().register(&mut SourceFd(&descriptor), TIMER, Interest::READABLE)?;
+        }
+        let begin = start + ns(plan.warm);
+        Ok(Self {
+            plan,
+            poll,
+            idle: (0..links.len()).collect(),
+            links,
+            cursor: 0,
+            begin,
+            end: begin + ns(plan.measure),
+            arrivals,
+            marked: None,
+            mark,
+            outcome: Outcome::default(),
+            buffer: vec![0; READ_BYTES],
+        })
+    }
+
+    fn finish(mut self) -> io::Result<Outcome> {
+        let mut events = Events::with_capacity(EVENTS_PER_POLL);
+        loop {
+            let now = nanos();
+            self.pass_marks(now);
+            if now >= self.end && (self.arrivals.is_none() || self.is_drained(now)) {
+                break;
+            }
+            self.feed(now)?;
+            let patience = Duration::from_millis(10);
+            match self.poll.poll(&mut events, Some(patience)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            for event in events.iter().filter(|event| event.token() != TIMER) {
+                self.progress(event.token().0)?;
+            }
+        }
+        self.outcome.latencies_ns.sort_unstable();
+        Ok(self.outcome)
+    }
+
+    fn pass_marks(&mut self, now: u64) {
+        if self.marked.is_none() && now >= self.begin {
+            self.marked = Some(Mark::Begin);
+            (self.mark)(Mark::Begin);
+        }
+        if self.marked == Some(Mark::Begin) && now >= self.end {
+            self.marked = Some(Mark::End);
+            (self.mark)(Mark::End);
+        }
+    }
+
+    /// An open loop is over when every arrival has its answer, or will never have it.
+    fn is_drained(&mut self, now: u64) -> bool {
+        let waiting = self.arrivals.as_ref().map_or(0, Arrivals::waiting);
+        let unanswered = waiting + self.links.len() - self.idle.len();
+        if unanswered > 0 && now < self.end + ns(DRAIN) {
+            return false;
+        }
+        self.outcome.failed += unanswered as u64;
+        true
+    }
+
+    fn feed(&mut self, now: u64) -> io::Result<()> {
+        if let Some(arrivals) = &mut self.arrivals
+            && now < self.end
+        {
+            arrivals.advance(now)?;
+        }
+        // Counted beforehand: a connection that fails at once comes back, and must not spin here.
+        for _ in 0..self.idle.len() {
+            let Some(index) = self.idle.pop() else { break };
+            let due = match &mut self.arrivals {
+                None => nanos(),
+                Some(arrivals) => {
+                    let Some(due) = arrivals.take() else {
+                        self.idle.push(index);
+                        break;
+                    };
+                    due
+                }
+            };
+            self.ask(index, due)?;
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, index: usize, due: u64) -> io::Result<()> {
+        let request = self.cursor % self.plan.requests.len();
+        self.cursor += 1;
+        if self.links[index].ask(self.plan.requests, request, due).is_err() {
+            self.count_failure(due);
+            self.replace(index)?;
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, index: usize) -> io::Result<()> {
+        let link = &mut self.links[index];
+        let (due, was_asking) = (link.due, link.is_asking());
+        match link.progress(self.plan.requests, &mut self.buffer) {
+            Ok(Progress::Waiting) => {}
+            Ok(Progress::Answered { status, reusable }) => {
+                self.count(status, due);
+                if self.plan.reconnect || !reusable {
+                    self.replace(index)?
+                } else {
+                    self.idle.push(index)
+                }
+            }
+            Err(_) if was_asking => {
+                self.count_failure(due);
+                self.replace(index)?;
+            }
+            // An idle connection that the proxy closed is made again, without a word.
+            Err(_) => self.links[index] = self.open(index)?,
+        }
+        Ok(())
+    }
+
+    fn open(&self, index: usize) -> io::Result<Link> {
+        Link::open(self.plan.target, self.poll.registry(), Token(index))
+    }
+
+    fn replace(&mut self, index: usize) -> io::Result<()> {
+        self.links[index] = self.open(index)?;
+        // At the far end, so that the next turn takes another one first.
+        self.idle.insert(0, index);
+        Ok(())
+    }
+
+    /// Closed loop: what is answered between the marks counts. Open loop: what was due then.
+    fn counts(&self, now: u64, due: u64) -> bool {
+        let moment = if self.arrivals.is_some() { due } else { now };
+        (self.begin..self.end).contains(&moment)
+    }
+
+    fn count(&mut self, status: u16, due: u64) {
+        let now = nanos();
+        if !self.counts(now, due) {
+            return;
+        }
+        if (200..300).contains(&status) {
+            self.outcome.done += 1;
+            self.outcome.latencies_ns.push(now.saturating_sub(due));
+        } else {
+            self.outcome.refused += 1;
+        }
+    }
+
+    fn count_failure(&mut self, due: u64) {
+        if self.counts(nanos(), due) {
+            self.outcome.failed += 1;
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! `load`: what a request through the gateway costs, beside a bare Pingora proxy.
+//! See benches/README.md for the method.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use load::bench::{Bench, Place};
+use load::contest::Effort;
+use load::stage::{self, Stage};
+use load::{report, tuning, versus};
+
+/// What a request through the gateway costs, beside a bare Pingora proxy in the same run.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How often everybody's turn comes.
+    #[arg(long, default_value_t = 7, global = true)]
+    rounds: usize,
+    /// Milliseconds that count of each turn.
+    #[arg(long, default_value_t = 500, global = true)]
+    slice_ms: u64,
+    /// Only these scenarios (or families of settings); by default all.
+    #[arg(long, global = true)]
+    only: Vec<String>,
+    /// Ordinary priority, where other programs must not be disturbed.
+    #[arg(long, global = true)]
+    polite: bool,
+    /// Use the programs as they were built.
+    #[arg(long, global = true)]
+    no_build: bool,
+    /// A gateway that is built already, instead of this workspace's.
+    #[arg(long)]
+    gateway: Option<PathBuf>,
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Which allocator, runtime and buffers a proxy on Pingora should have.
+    Settings {
+        /// Only these bodies: /64b, /64k, /1m.
+        #[arg(long)]
+        body: Vec<String>,
+    },
+}
+
+fn main() -> io::Result<()> {
+    let arguments = Arguments::parse();
+    if !arguments.no_build {
+        build(&arguments)?;
+    }
+    let bench = Bench::find(!arguments.polite);
+    bench.take_seat(Place::World)?;
+    report::place(bench.real_time);
+    let effort = Effort {
+        rounds: arguments.rounds,
+        measure: Duration::from_millis(arguments.slice_ms),
+        warm: Duration::from_millis(arguments.slice_ms / 5),
+    };
+    let stage = Stage::set(bench)?;
+    if let Some(Task::Settings { body }) = &arguments.task {
+        return tuning::run(&stage, effort, &arguments.only, body);
+    }
+    let own = || stage::programs().map(|folder| folder.join("streamgate"));
+    let gateway = arguments.gateway.map_or_else(own, Ok)?;
+    versus::run(&stage, &gateway, effort, &arguments.only)
+}
+
+fn build(arguments: &Arguments) -> io::Result<()> {
+    if arguments.task.is_some() {
+        return stage::build(&["load", "floor"], &["floor/allocators"]);
+    }
+    stage::build(&["load", "floor"], &[])?;
+    // Apart, so that the floor's features stay its own.
+    if arguments.gateway.is_none() { stage::build(&["streamgate"], &[]) } else { Ok(()) }
+}

@@ -1,0 +1,95 @@
+//! What every contest stands on: the programs, an origin, a store, a folder for configurations.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::bench::{Bench, Place, Process, free_address};
+use crate::gateway::{self, Wiring};
+use crate::store::Store;
+
+/// The stage; everything on it ends with it.
+#[derive(Debug)]
+pub struct Stage {
+    bench: Bench,
+    programs: PathBuf,
+    folder: PathBuf,
+    /// The origin of all contenders.
+    pub origin: Process,
+    /// The Redis of the gateways.
+    pub store: Store,
+}
+
+/// Where this program is, and its neighbours with it.
+pub fn programs() -> io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    Ok(own.parent().map(Path::to_path_buf).unwrap_or_default())
+}
+
+/// Builds what a contest needs, with the optimisation this program was built with.
+pub fn build(packages: &[&str], features: &[&str]) -> io::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    for feature in features {
+        command.args(["--features", feature]);
+    }
+    let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other("the build failed")) }
+}
+
+impl Stage {
+    /// Starts origin and store.
+    pub fn set(bench: Bench) -> io::Result<Self> {
+        let programs = programs()?;
+        let folder = std::env::temp_dir().join(format!("load-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let address = free_address()?;
+        let program = programs.join("origin");
+        let origin = bench.start(&program, &[address.to_string()], &[], Place::World, address)?;
+        let store = Store::start(bench)?;
+        Ok(Self { bench, programs, folder, origin, store })
+    }
+
+    /// Starts a bare proxy: `program` is which build of it.
+    pub fn floor(&self, program: &str, flags: &[&str], threads: usize) -> io::Result<Process> {
+        let address = free_address()?;
+        let mut words = vec![address.to_string(), self.origin.address.to_string()];
+        words.extend(flags.iter().map(ToString::to_string));
+        words.extend(["--threads".to_owned(), threads.to_string()]);
+        self.bench.start(&self.programs.join(program), &words, &[], place(threads), address)
+    }
+
+    /// Starts the gateway.
+    pub fn gateway(&self, program: &Path, workers: usize) -> io::Result<Process> {
+        let store: SocketAddr = self.store.process.address;
+        let wiring = Wiring { origin: self.origin.address, store, workers };
+        gateway::start(self.bench, program, &self.folder, &wiring, place(workers))
+    }
+
+    /// All processes on the stage, `contenders` included.
+    #[must_use]
+    pub fn cast(&self, contenders: &[&Process]) -> Vec<u32> {
+        let own = [self.origin.id(), self.store.process.id()];
+        own.into_iter().chain(contenders.iter().map(|process| process.id())).collect()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // A leftover folder of a few kilobytes in the temporary directory harms nobody.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// One worker has a core to itself; more of them go where the scheduler wants them.
+fn place(workers: usize) -> Place {
+    if workers > 1 { Place::Anywhere } else { Place::Contender }
+}

@@ -1,0 +1,161 @@
+//! The gateway against the floor: every scenario, with its checks before it.
+
+use std::io;
+use std::path::Path;
+
+use crate::bench::Process;
+use crate::client::Client;
+use crate::contest::{self, Contender, Effort, Load};
+use crate::stage::Stage;
+use crate::token::{cookie, good};
+use crate::{check, idle, report, wire};
+
+/// Accounts that play at the same time, each with one session.
+const ACCOUNTS: usize = 10_000;
+/// Connections that only wait.
+const WAITING: usize = 5_000;
+
+/// A scenario: a name for the command line, a load, and what to ask.
+struct Scenario {
+    name: &'static str,
+    title: &'static str,
+    path: &'static str,
+    accounts: usize,
+    rate: Option<f64>,
+    reconnect: bool,
+    workers: usize,
+}
+
+const fn scenario(name: &'static str, title: &'static str, path: &'static str) -> Scenario {
+    Scenario { name, title, path, accounts: 0, rate: None, reconnect: false, workers: 1 }
+}
+
+const SESSION: &str = "/session/64b";
+const LEASE: &str = "/lease/64b";
+
+const SCENARIOS: &[Scenario] = &[
+    scenario("small", "plain route, 64 B", "/plain/64b"),
+    scenario("segment", "plain route, 64 KiB", "/plain/64k"),
+    scenario("large", "plain route, 1 MiB", "/plain/1m"),
+    Scenario {
+        accounts: ACCOUNTS,
+        ..scenario("session", "session (HS256, remembered), 64 B", SESSION)
+    },
+    Scenario { accounts: ACCOUNTS, ..scenario("lease", "session and live lease, 64 B", LEASE) },
+    Scenario {
+        accounts: ACCOUNTS,
+        ..scenario("lease-segment", "session and live lease, 64 KiB", "/lease/64k")
+    },
+    Scenario {
+        reconnect: true,
+        ..scenario("reconnect", "plain route, a new connection per request, 64 B", "/plain/64b")
+    },
+    Scenario {
+        rate: Some(4000.0),
+        ..scenario("small-latency", "plain route, 64 B, 4,000/s", "/plain/64b")
+    },
+    Scenario {
+        rate: Some(3000.0),
+        accounts: 1000,
+        ..scenario("lease-latency", "session and live lease, 64 B, 3,000/s", LEASE)
+    },
+    Scenario {
+        workers: 2,
+        ..scenario("small-two", "plain route, 64 B, two workers", "/plain/64b")
+    },
+    Scenario {
+        workers: 2,
+        accounts: ACCOUNTS,
+        ..scenario("lease-two", "session and live lease, 64 B, two workers", LEASE)
+    },
+];
+
+/// Runs the scenarios named in `only`, or all; then waiting connections.
+pub fn run(stage: &Stage, gateway: &Path, effort: Effort, only: &[String]) -> io::Result<()> {
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
+    let alone = stage.gateway(gateway, 1)?;
+    check::bodies(alone.address)?.verdict("the gateway")?;
+    check::sessions(alone.address)?.verdict("the gateway")?;
+    check::leases(alone.address, &stage.store)?.verdict("the gateway")?;
+    eprintln!("checks passed");
+    drop(alone);
+    for workers in [1, 2] {
+        let mine = |one: &&Scenario| wanted(one.name) && one.workers == workers;
+        let scenarios: Vec<_> = SCENARIOS.iter().filter(mine).collect();
+        if scenarios.is_empty() {
+            continue;
+        }
+        let floor = stage.floor("floor", &[], workers)?;
+        let gateway = stage.gateway(gateway, workers)?;
+        check::bodies(floor.address)?.verdict("the floor")?;
+        for scenario in scenarios {
+            play(stage, scenario, &floor, &gateway, effort)?;
+        }
+    }
+    if wanted("waiting") { waiting(stage, gateway) } else { Ok(()) }
+}
+
+fn play(
+    stage: &Stage,
+    scenario: &Scenario,
+    floor: &Process,
+    gateway: &Process,
+    effort: Effort,
+) -> io::Result<()> {
+    eprintln!("{}", scenario.name);
+    let enter = |name: &str, process| {
+        let requests = requests(scenario, process);
+        Contender { name: name.to_owned(), process, requests }
+    };
+    let contenders = [enter("floor", floor), enter("streamgate", gateway)];
+    if scenario.accounts > 0 {
+        meet(&contenders[1])?;
+    }
+    let load = Load {
+        name: format!("{} (`{}`)", scenario.title, scenario.name),
+        connections: 64,
+        reconnect: scenario.reconnect,
+        rate: scenario.rate,
+    };
+    let cast = stage.cast(&[floor, gateway]);
+    let scores = contest::run(&load, &contenders, &cast, Some(&stage.store), effort)?;
+    match scenario.rate {
+        None => report::costs(&load, &scores),
+        Some(_) => report::latencies(&load, &scores),
+    }
+    Ok(())
+}
+
+fn requests(scenario: &Scenario, process: &Process) -> Vec<Vec<u8>> {
+    let ask = |headers: &str| wire::get(process.address, scenario.path, headers);
+    if scenario.accounts == 0 {
+        return vec![ask(if scenario.reconnect { "Connection: close\r\n" } else { "" })];
+    }
+    let of =
+        |number: usize| ask(&cookie(&good(&format!("viewer-{number}"), &format!("s{number}"))));
+    (0..scenario.accounts).map(of).collect()
+}
+
+/// Every account once: tokens are known and leases are held before anything is measured.
+fn meet(contender: &Contender<'_>) -> io::Result<()> {
+    let mut client = Client::connect(contender.process.address)?;
+    for request in &contender.requests {
+        let status = client.ask(request)?.status;
+        if status != 200 {
+            let name = &contender.name;
+            return Err(io::Error::other(format!("{name} answered an account with {status}")));
+        }
+    }
+    Ok(())
+}
+
+fn waiting(stage: &Stage, gateway: &Path) -> io::Result<()> {
+    let floor = stage.floor("floor", &[], 1)?;
+    let gateway = stage.gateway(gateway, 1)?;
+    let weigh = |name, process| Ok((name, idle::weigh(process, WAITING, "/plain/64b")?));
+    let weighed: Vec<_> = [weigh("floor", &floor), weigh("streamgate", &gateway)]
+        .into_iter()
+        .collect::<io::Result<_>>()?;
+    report::idle("5,000 waiting connections (`waiting`)", &weighed);
+    Ok(())
+}

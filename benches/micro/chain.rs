@@ -1,0 +1,51 @@
+//! The whole judgement of a media request: head, route, session, lease.
+
+use crate::plant::{SECRET, gateway, head, now, token};
+use divan::Bencher;
+use streamgate::exchange::Exchange;
+use streamgate::gateway::Gateway;
+use streamgate::request::Request;
+use streamgate::session::Algorithm;
+
+fn live() -> Gateway {
+    gateway(&format!(
+        r#"listeners: [ {{ name: edge, address: "127.0.0.1:0" }} ]
+admin: {{ address: "127.0.0.1:0" }}
+stores:
+  shared: {{ url: "memory:" }}
+sessions:
+  viewers:
+    issuer: streamgate-auth
+    audience: streamgate
+    keys: [ {{ hs256: "{SECRET}" }} ]
+concurrency:
+  standard:
+    store: shared
+    pepper: "a-pepper-for-the-bench-0123456789abcdef"
+    limit: {{ default: 3 }}
+    ttl: 60s
+upstreams:
+  origin: {{ endpoints: ["127.0.0.1:9"] }}
+routes:
+  - name: live
+    match: {{ path: "/live/{{event}}/{{*file}}" }}
+    filters: [ {{ session: viewers }}, {{ concurrency: standard }} ]
+    upstream: origin
+"#
+    ))
+}
+
+/// A known token and a live lease: what almost every request of a player is.
+#[divan::bench]
+fn known_token_live_lease(bencher: Bencher<'_, '_>) {
+    let gateway = live();
+    let token = token(Algorithm::Hs256, "viewer");
+    let head = head("/live/final/720p/segment-00042.m4s", Some(&token));
+    bencher.bench_local(|| {
+        let request = Request::read(divan::black_box(&head)).expect("a sound head");
+        let (route, _) = gateway.table.find(&request).expect("the one route");
+        let mut exchange = Exchange::new(None);
+        assert!(now(route.chain.decide(&request, &mut exchange)).is_ok(), "a viewer who may");
+        exchange.lease().is_some()
+    });
+}

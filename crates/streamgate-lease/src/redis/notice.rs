@@ -1,0 +1,56 @@
+//! The notice that a lease was terminated or replaced, published to all gateways on one channel.
+//!
+//! It is a hint, not the truth: a gateway that hears it asks the store at that stream's next
+//! request; one that misses it learns the same from its keeper, within ttl/3 or so.
+
+use crate::holder::Holder;
+use crate::lease::LeaseId;
+
+/// Says which lease somebody has ended. Subscribe to [`Notice::CHANNEL`] and hand what it names to
+/// [`Leases::doubt`](crate::Leases::doubt).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    /// Whose.
+    pub holder: Holder,
+    /// Which.
+    pub id: LeaseId,
+}
+
+impl Notice {
+    /// Where the scripts publish it.
+    pub const CHANNEL: &str = "sg:ended";
+
+    /// Reads a message of the channel. None if it is not one of ours.
+    #[must_use]
+    pub fn parse(message: &[u8]) -> Option<Self> {
+        let (name, id) = std::str::from_utf8(message).ok()?.split_once(' ')?;
+        let (bucket, holder) = name.split_once(':')?;
+        let holder = Holder::parse(bucket, holder)?;
+        Some(Self { holder, id: id.parse().ok()? })
+    }
+}
+
+/// A holder, bucket included.
+pub(super) fn name(holder: &Holder) -> String {
+    format!("{:04x}:{holder}", holder.bucket())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::holder::Pepper;
+
+    #[test]
+    fn a_notice_reads_back_and_nothing_else_does() {
+        let holder = Holder::of(&Pepper::new([1; 32]).expect("32 bytes"), "alice");
+        let id = LeaseId::of("tv", None);
+        let text = format!("{} {id}", name(&holder));
+        assert_eq!(Notice::parse(text.as_bytes()), Some(Notice { holder, id }));
+        let plus = text.replacen(|c: char| c.is_ascii_digit(), "+", 1);
+        let long = format!("{text} ");
+        for bad in ["", " ", "a:b c", &text[1..], &text[..text.len() - 1], &plus, &long] {
+            assert_eq!(Notice::parse(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(Notice::parse(&[0xff, b' ']), None);
+    }
+}

@@ -1,0 +1,503 @@
+//! One node, its roster and its keeper, under paused time.
+
+use crate::weather::Weather;
+use crate::world::{MS, TTL, claim, holder, id, these};
+use std::sync::Arc;
+use std::time::Duration;
+use streamgate_lease::{Claim, Ending, Grant, Leases, Replace, State, Stats, Timing};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{advance, sleep};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// A renewal comes at the latest after ttl/3 + 20 % and a beat; so does news of a loss.
+const NEWS_MAX: Duration = Duration::from_secs(27);
+
+/// A gateway with its keeper running.
+struct Node {
+    weather: Arc<Weather>,
+    leases: Leases,
+    _stop: oneshot::Sender<()>,
+    keeper: JoinHandle<()>,
+}
+
+impl Node {
+    fn at(weather: &Arc<Weather>) -> Self {
+        Self::bounded(weather, Leases::ROSTER_ENTRIES_MAX)
+    }
+
+    fn bounded(weather: &Arc<Weather>, entries_max: usize) -> Self {
+        let (leases, keeper) = Leases::bounded(weather.clone(), Timing::default(), entries_max);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let keeper = tokio::spawn(keeper.run(async {
+            let _ = stopped.await;
+        }));
+        Self { weather: weather.clone(), leases, _stop: stop, keeper }
+    }
+
+    /// What a media request does under the policy `local`.
+    async fn request(&self, claim: &Claim) -> Grant {
+        if let Some(lease) = self.leases.touch(&claim.holder, &claim.id) {
+            return Grant::Held(lease);
+        }
+        match self.leases.hold(claim).await {
+            Ok(grant) => grant,
+            Err(_) => self.leases.hold_locally(claim),
+        }
+    }
+
+    async fn word(&self, claim: &Claim) -> String {
+        word(&self.request(claim).await)
+    }
+
+    /// Plays on for a while, a request a second.
+    async fn plays(&self, claim: &Claim, time: Duration) {
+        for _ in 0..time.as_secs() {
+            assert!(matches!(self.request(claim).await, Grant::Held(_)), "interrupted");
+            pass(SECOND).await;
+        }
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        self.leases.touch(&holder("alice"), &id(name)).is_some()
+    }
+
+    fn stats(&self) -> Stats {
+        self.leases.stats()
+    }
+
+    async fn live(&self) -> usize {
+        self.weather.behind().list(&holder("alice")).await.unwrap().len()
+    }
+}
+
+fn word(grant: &Grant) -> String {
+    match grant {
+        Grant::Held(lease) if lease.is_provisional() => "provisional".into(),
+        Grant::Held(lease) if lease.is_new() => "new".into(),
+        Grant::Held(_) => "held".into(),
+        Grant::Full(_) => "full".into(),
+        Grant::Ended(why) => why.as_str().into(),
+    }
+}
+
+/// Lets time pass, and the keeper run as it does.
+async fn pass(time: Duration) {
+    sleep(time).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_touches_cost_at_most_one_renewal_per_third() {
+    let node = Node::at(&Weather::fine());
+    let tv = claim("tv", 1);
+    assert_eq!(node.word(&tv).await, "new");
+    let minutes = 10;
+    for _ in 0..minutes * 60 * 10 {
+        assert!(node.knows("tv"));
+        pass(SECOND / 10).await;
+    }
+    let renewals = Weather::count(&node.weather.renewals);
+    // A third of 60 s less 20 % of jitter is 16 s; plus 20 % and a beat is 26 s.
+    assert!((minutes * 60 / 26..=minutes * 60 / 16).contains(&renewals), "{renewals} renewals");
+    assert_eq!(Weather::count(&node.weather.acquires), 1);
+    assert_eq!(node.stats().renewals, renewals);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_silent_are_not_renewed_and_leave_the_roster() {
+    let node = Node::at(&Weather::fine());
+    assert_eq!(node.word(&claim("tv", 1)).await, "new");
+    pass(TTL - SECOND).await;
+    assert_eq!(node.live().await, 1);
+    pass(SECOND).await;
+    assert_eq!(node.live().await, 0);
+    assert!(!node.knows("tv"));
+    pass(TTL + NEWS_MAX).await;
+    assert_eq!(node.stats().roster, 0);
+    assert_eq!(Weather::count(&node.weather.renewals), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_is_free_a_ttl_after_the_last_sign_of_life_whenever_it_was_renewed() {
+    for last in [3, 10, 17, 25, 33] {
+        let node = Node::at(&Weather::fine());
+        node.plays(&claim("tv", 1), SECOND * last).await;
+        // The last request was a second ago; it is renewed some time from now.
+        pass(TTL - SECOND * 2).await;
+        assert_eq!(node.live().await, 1, "died after {last} s");
+        pass(SECOND + MS).await;
+        assert_eq!(node.live().await, 0, "died after {last} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_steady_player_is_never_interrupted() {
+    let node = Node::at(&Weather::fine());
+    node.plays(&claim("tv", 1), TTL * 20).await;
+    assert_eq!(Weather::count(&node.weather.acquires), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_this_node_believes_never_outlives_what_the_store_promised() {
+    let weather = Weather::fine();
+    let node = Node::at(&weather);
+    weather.holds_up();
+    let leases = node.leases.clone();
+    let asking = tokio::spawn(async move { leases.hold(&claim("tv", 1)).await.unwrap() });
+    pass(SECOND * 20).await;
+    weather.lets_go();
+    let Grant::Held(lease) = asking.await.unwrap() else { panic!("there is room") };
+    assert!(lease.expires_in() <= TTL - SECOND * 20, "counted from before the question");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_elsewhere_is_known_within_a_third_and_answered_here() {
+    let node = Node::at(&Weather::fine());
+    let tv = claim("tv", 1);
+    node.request(&tv).await;
+    let timing = Timing::default();
+    assert!(node.weather.behind().terminate(&tv.holder, &tv.id, &timing).await.unwrap());
+    for _ in 0..NEWS_MAX.as_secs() {
+        node.knows("tv");
+        pass(SECOND).await;
+    }
+    assert!(!node.knows("tv"));
+    let before = Weather::count(&node.weather.calls);
+    assert_eq!(node.word(&tv).await, "terminated");
+    assert_eq!(Weather::count(&node.weather.calls), before, "nobody had to be asked");
+    assert_eq!(node.stats().lost.terminated, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_was_started_again_elsewhere_plays_here_too() {
+    let weather = Weather::fine();
+    let (one, other) = (Node::at(&weather), Node::at(&weather));
+    let login = Claim { reusable: true, ..claim("login", 1) };
+    one.request(&login).await;
+    assert!(one.leases.terminate(&login.holder, &login.id).await.unwrap());
+    assert_eq!(one.word(&login).await, "terminated");
+    let anew = Claim { anew: true, ..login.clone() };
+    assert_eq!(other.word(&anew).await, "new");
+    pass(SECOND * 2).await;
+    assert_eq!(one.word(&login).await, "held");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_on_this_node_is_known_at_once() {
+    let node = Node::at(&Weather::fine());
+    for name in ["tv", "pad", "pc"] {
+        node.request(&claim(name, 3)).await;
+        pass(MS).await;
+    }
+    assert!(node.leases.terminate(&holder("alice"), &id("tv")).await.unwrap());
+    assert_eq!(node.word(&claim("tv", 3)).await, "terminated");
+    node.leases.release(&holder("alice"), &id("pad")).await.unwrap();
+    assert_eq!(node.word(&claim("pad", 3)).await, "released");
+    let thief = Claim { replace: these(&["pc"]), ..claim("phone", 1) };
+    assert_eq!(node.word(&thief).await, "new");
+    assert_eq!(node.word(&claim("pc", 3)).await, "replaced");
+    assert_eq!(node.live().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_gone_and_taken_is_lost() {
+    let node = Node::at(&Weather::fine());
+    node.request(&claim("tv", 1)).await;
+    node.weather.forgets();
+    let store = node.weather.behind();
+    store.acquire(&claim("pc", 1), &Timing::default()).await.unwrap();
+    for _ in 0..NEWS_MAX.as_secs() {
+        node.knows("tv");
+        pass(SECOND).await;
+    }
+    assert_eq!(node.stats().lost.refused, 1);
+    assert_eq!(node.word(&claim("tv", 1)).await, "full");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_forgot_is_told_again_with_labels_and_all() {
+    let node = Node::at(&Weather::fine());
+    let tv = claim("tv", 1);
+    node.plays(&tv, SECOND * 5).await;
+    node.weather.forgets();
+    node.plays(&tv, NEWS_MAX).await;
+    let live = node.weather.behind().list(&tv.holder).await.unwrap();
+    assert_eq!(live[0].about.device(), Some("tv"));
+    assert_eq!(Weather::count(&node.weather.acquires), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_keeper_does_not_start_a_login_again_that_was_stopped_elsewhere() {
+    let node = Node::at(&Weather::fine());
+    let login = Claim { reusable: true, ..claim("login", 1) };
+    node.request(&login).await;
+    pass(SECOND * 5).await;
+    node.knows("login");
+    let timing = Timing::default();
+    node.weather.behind().release(&login.holder, &login.id, &timing).await.unwrap();
+    pass(NEWS_MAX).await;
+    assert_eq!(node.live().await, 0, "the slot stays free");
+    assert_eq!(node.stats().lost.gone, 1);
+    assert_eq!(node.word(&login).await, "new", "its viewer may start it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_another_node_renewed_is_not_lost() {
+    let weather = Weather::fine();
+    let (one, other) = (Node::at(&weather), Node::at(&weather));
+    let login = Claim { reusable: true, ..claim("login", 1) };
+    for _ in 0..TTL.as_secs() * 10 {
+        for node in [&one, &other] {
+            assert!(matches!(node.request(&login).await, Grant::Held(_)));
+        }
+        pass(SECOND).await;
+    }
+    assert_eq!(one.stats().lost, Default::default());
+    assert_eq!(one.live().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_store_holders_go_on_for_the_grace() {
+    let node = Node::at(&Weather::fine());
+    let tv = claim("tv", 1);
+    node.request(&tv).await;
+    node.weather.turns(true);
+    for _ in 0..Timing::default().grace().as_secs() - 1 {
+        let Grant::Held(lease) = node.request(&tv).await else { panic!("interrupted") };
+        assert!(!lease.is_provisional());
+        pass(SECOND).await;
+    }
+    assert_eq!(node.word(&claim("pc", 1)).await, "full", "it has the slot");
+    pass(SECOND * 2).await;
+    // From here on nobody knows who else plays, and it is judged like a newcomer.
+    assert_eq!(node.word(&tv).await, "provisional");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_store_a_holder_keeps_its_slot_between_its_requests() {
+    let node = Node::at(&Weather::fine());
+    let tv = claim("tv", 1);
+    node.request(&tv).await;
+    pass(SECOND).await;
+    node.weather.turns(true);
+    for _ in 0..200 {
+        assert_eq!(node.word(&tv).await, "held");
+        pass(SECOND * 2).await;
+        assert_eq!(node.word(&claim("pc", 1)).await, "full");
+    }
+    pass(TTL).await;
+    assert_eq!(node.word(&claim("pc", 1)).await, "provisional", "a silent one has left");
+    for _ in 0..200 {
+        assert_eq!(node.word(&claim("pc", 1)).await, "provisional");
+        assert_eq!(node.word(&claim("box", 1)).await, "full");
+        pass(SECOND * 2).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_store_newcomers_are_counted_here_and_registered_later() {
+    let node = Node::at(&Weather::fine());
+    node.request(&claim("tv", 2)).await;
+    pass(MS).await;
+    node.weather.turns(true);
+    assert_eq!(node.word(&claim("pad", 2)).await, "provisional");
+    assert_eq!(node.word(&claim("pc", 2)).await, "full");
+    let Grant::Full(full) = node.request(&claim("pc", 2)).await else { panic!("no room") };
+    let names: Vec<_> = full.live.iter().map(|live| live.about.device().unwrap()).collect();
+    assert_eq!(names, ["tv", "pad"]);
+    assert_eq!(node.stats().provisional, 1);
+    assert_eq!(node.stats().admitted_locally, 1);
+    for _ in 0..90 {
+        for name in ["tv", "pad"] {
+            assert!(matches!(node.request(&claim(name, 2)).await, Grant::Held(_)));
+        }
+        pass(SECOND).await;
+    }
+    node.weather.turns(false);
+    for _ in 0..NEWS_MAX.as_secs() {
+        for name in ["tv", "pad"] {
+            assert!(node.knows(name), "{name} was interrupted");
+        }
+        pass(SECOND).await;
+    }
+    assert_eq!(node.live().await, 2);
+    assert_eq!((node.stats().provisional, node.stats().registered), (0, 1));
+    let Grant::Held(pad) = node.request(&claim("pad", 2)).await else { panic!("it is live") };
+    assert!(!pad.is_provisional());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_keeper_claims_nothing_for_a_player_who_left() {
+    let node = Node::at(&Weather::fine());
+    node.weather.turns(true);
+    assert_eq!(node.word(&claim("tv", 1)).await, "provisional");
+    pass(TTL * 2 / 3).await;
+    node.weather.turns(false);
+    pass(NEWS_MAX).await;
+    assert_eq!(node.live().await, 0, "it was last heard of too long ago");
+    assert_eq!(node.word(&claim("pc", 1)).await, "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_partition_the_excess_is_refused() {
+    let weather = Weather::fine();
+    let (one, other) = (Node::at(&weather), Node::at(&weather));
+    weather.turns(true);
+    assert_eq!(one.word(&claim("tv", 1)).await, "provisional");
+    assert_eq!(other.word(&claim("pc", 1)).await, "provisional");
+    weather.turns(false);
+    for _ in 0..NEWS_MAX.as_secs() {
+        one.knows("tv");
+        other.knows("pc");
+        pass(SECOND).await;
+    }
+    assert_eq!(one.live().await, 1);
+    assert_eq!(u8::from(one.knows("tv")) + u8::from(other.knows("pc")), 1);
+    assert_eq!(one.stats().lost.refused + other.stats().lost.refused, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_store_takeover_and_endings_still_count_here() {
+    let node = Node::at(&Weather::fine());
+    node.request(&claim("tv", 1)).await;
+    node.leases.release(&holder("alice"), &id("tv")).await.unwrap();
+    node.weather.turns(true);
+    assert_eq!(node.word(&claim("tv", 1)).await, "released");
+    assert_eq!(node.word(&claim("pc", 1)).await, "provisional");
+    let oldest = |name: &str| Claim { replace: Replace::Oldest, ..claim(name, 1) };
+    assert_eq!(node.word(&oldest("pad")).await, "provisional");
+    assert_eq!(node.word(&claim("pc", 1)).await, "replaced");
+    let unknown = Claim { replace: these(&["pad", "gone"]), ..claim("box", 1) };
+    assert_eq!(node.word(&unknown).await, "full");
+    assert!(node.leases.state(&holder("alice"), &id("pad"), State::Paused).await.is_err());
+    for _ in 0..62 {
+        assert!(node.knows("pad") || node.word(&claim("pad", 1)).await == "provisional");
+        pass(SECOND).await;
+    }
+    assert_eq!(node.word(&claim("box", 1)).await, "provisional", "the idle one goes first");
+    assert!(node.leases.release(&holder("alice"), &id("box")).await.is_err());
+    assert_eq!(node.word(&claim("box", 1)).await, "released");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_is_asked_once_a_beat() {
+    let node = Node::at(&Weather::fine());
+    for n in 0..600 {
+        let claim = Claim { holder: holder(&n.to_string()), ..claim("tv", 1) };
+        node.request(&claim).await;
+    }
+    pass(MS).await;
+    for n in 0..600 {
+        assert!(node.leases.touch(&holder(&n.to_string()), &id("tv")).is_some());
+    }
+    node.weather.turns(true);
+    let (calls, beats) = (Weather::count(&node.weather.calls), node.stats().beats);
+    pass(TTL / 2).await;
+    let calls = Weather::count(&node.weather.calls) - calls;
+    let beats = node.stats().beats - beats;
+    assert!(0 < calls && calls <= beats, "{calls} calls in {beats} beats");
+    assert_eq!(node.stats().store_errors, calls);
+    node.weather.turns(false);
+    pass(SECOND * 3).await;
+    assert_eq!(node.stats().renewals, 600, "all are renewed as soon as it is back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_the_store_cannot_read_keeps_nobody_else_from_being_renewed() {
+    let node = Node::at(&Weather::fine());
+    let claims: Vec<_> =
+        (0..50).map(|n| Claim { holder: holder(&n.to_string()), ..claim("tv", 1) }).collect();
+    for claim in &claims {
+        node.request(claim).await;
+    }
+    pass(MS).await;
+    for claim in &claims {
+        node.request(claim).await;
+    }
+    // The slots are gone, so the keeper has to ask for each of them, and one gets an error.
+    node.weather.forgets();
+    node.weather.poisons(claims[7].holder);
+    pass(NEWS_MAX).await;
+    for (n, claim) in claims.iter().enumerate() {
+        let live = node.weather.behind().list(&claim.holder).await.unwrap().len();
+        assert_eq!(live, usize::from(n != 7), "account {n}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_roster_is_bounded_and_what_fell_out_is_asked_again() {
+    let node = Node::bounded(&Weather::fine(), 256);
+    let claims: Vec<_> =
+        (0..2000).map(|n| Claim { holder: holder(&n.to_string()), ..claim("tv", 1) }).collect();
+    for claim in &claims {
+        assert_eq!(node.word(claim).await, "new");
+    }
+    let stats = node.stats();
+    assert!(stats.roster <= 256, "{}", stats.roster);
+    assert_eq!(stats.roster + stats.evicted, 2000);
+    for claim in &claims {
+        assert_eq!(node.word(claim).await, "held");
+    }
+    assert_eq!(node.leases.playing(10).len(), 10);
+    assert!(node.leases.playing(1000).len() <= 256);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_older_than_a_release_does_not_undo_it() {
+    for reusable in [false, true] {
+        let weather = Weather::fine();
+        let node = Node::at(&weather);
+        let tv = Claim { reusable, ..claim("tv", 1) };
+        node.request(&tv).await;
+        pass(MS).await;
+        // Pressed play again, and stopped before the answer came.
+        weather.holds_up();
+        let (leases, anew) = (node.leases.clone(), Claim { anew: true, ..tv.clone() });
+        let asking = tokio::spawn(async move { leases.hold(&anew).await.unwrap() });
+        pass(MS).await;
+        node.leases.release(&tv.holder, &tv.id).await.unwrap();
+        weather.lets_go();
+        match (reusable, asking.await.unwrap()) {
+            (false, Grant::Ended(Ending::Released)) => assert_eq!(node.live().await, 0),
+            // The store was asked a second time, after the release: the id plays again.
+            (true, Grant::Held(_)) => assert_eq!(node.live().await, 1),
+            (_, grant) => panic!("{grant:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_keeper_frees_what_was_stopped_while_it_registered_it() {
+    let weather = Weather::fine();
+    let node = Node::at(&weather);
+    weather.turns(true);
+    let login = Claim { reusable: true, ..claim("login", 1) };
+    assert_eq!(node.word(&login).await, "provisional");
+    weather.holds_up();
+    weather.turns(false);
+    let before = Weather::count(&weather.acquires);
+    while Weather::count(&weather.acquires) == before {
+        pass(SECOND).await;
+    }
+    assert_eq!(node.live().await, 1, "the store has decided, the keeper has not heard of it");
+    weather.turns(true);
+    assert!(node.leases.release(&login.holder, &login.id).await.is_err());
+    weather.turns(false);
+    weather.lets_go();
+    pass(SECOND).await;
+    assert_eq!(node.live().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_keeper_stops_when_told_and_starts_nothing_by_itself() {
+    let weather = Weather::fine();
+    let (leases, keeper) = Leases::new(weather.clone(), Timing::default());
+    leases.hold(&claim("tv", 1)).await.unwrap();
+    advance(TTL).await;
+    assert_eq!(leases.stats().beats, 0, "nobody runs it");
+    keeper.run(async {}).await;
+    let node = Node::at(&weather);
+    pass(SECOND * 10).await;
+    drop(node._stop);
+    node.keeper.await.unwrap();
+}

@@ -1,0 +1,397 @@
+//! What only a server can do to us: race, forget, restart, hang, die, tell the wrong time.
+
+use crate::server::{Server, until};
+use crate::world::{TTL, World, claim, holder, id};
+use std::sync::Arc;
+use std::time::Duration;
+use streamgate_lease::redis::{Deadlines, Link, News, Notice, RedisStore};
+use streamgate_lease::{
+    Claim, Grant, LeaseId, LeaseStore, Leases, Replace, Slot, StoreError, Timing,
+};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+/// A deadline of 50 ms, on a machine that may be busy with other tests.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+async fn keys(server: &Server) -> Vec<String> {
+    redis::cmd("KEYS").arg("sg:*").query_async(&mut server.peek().await).await.unwrap()
+}
+
+async fn ask<T: redis::FromRedisValue>(server: &Server, words: &[&str]) -> T {
+    let (name, arguments) = words.split_first().unwrap();
+    redis::cmd(name).arg(arguments).query_async(&mut server.peek().await).await.unwrap()
+}
+
+/// 200 tasks of two gateways want to play at once; some let go again, some take over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_race_of_200_never_exceeds_the_limit() {
+    let server = Server::start().await;
+    let gateway = || {
+        let store = Arc::new(RedisStore::new(server.patient_link()));
+        Leases::new(store, Timing::default()).0
+    };
+    let gateways = [gateway(), gateway()];
+    let mut tasks = JoinSet::new();
+    for n in 0..200 {
+        let leases = gateways[n % 2].clone();
+        tasks.spawn(async move {
+            let replace = if n % 5 == 0 { Replace::Oldest } else { Replace::Nobody };
+            let claim = Claim { replace, ..claim(&format!("device {n}"), 3) };
+            let grant = leases.hold(&claim).await.unwrap();
+            let live = leases.list(&claim.holder).await.unwrap().len();
+            assert!(live <= 3, "{live} are live");
+            match grant {
+                Grant::Held(lease) => {
+                    assert!(lease.active() <= 3);
+                    if n % 3 == 0 {
+                        leases.release(&claim.holder, &claim.id).await.unwrap();
+                    }
+                    1
+                }
+                Grant::Full(full) => {
+                    assert_eq!(full.live.len(), 3, "refused only by three others");
+                    0
+                }
+                Grant::Ended(why) => panic!("nobody asks twice here: {why:?}"),
+            }
+        });
+    }
+    let admitted: i32 = tasks.join_all().await.into_iter().sum();
+    assert!((3..200).contains(&admitted), "{admitted} were admitted");
+    assert!(gateways[0].list(&holder("alice")).await.unwrap().len() <= 3);
+}
+
+#[tokio::test]
+async fn every_key_has_a_ttl_that_no_verb_shortens() {
+    let world = World::redis().await;
+    let server = world.server.as_ref().unwrap();
+    let short = Timing::of(Duration::from_secs(3)).unwrap().with_tombstone(TTL).unwrap();
+    let day = 86_400_000;
+    world.play(&claim("tv", 3)).await;
+    let check = async |what: &str| {
+        for key in keys(server).await {
+            let left: i64 = ask(server, &["PTTL", &key]).await;
+            let least = if key.ends_with(":l") { 4 * 60_000 } else { day } - 20_000;
+            assert!(least <= left, "{what}: {key} has {left} ms left");
+        }
+        assert_eq!(keys(server).await.len(), 2);
+    };
+    check("acquire").await;
+    world.store.acquire(&claim("tv", 3), &short).await.unwrap();
+    world.store.acquire(&claim("pad", 3), &short).await.unwrap();
+    check("acquire with a shorter ttl").await;
+    world.renew_with("tv", &short).await;
+    check("renew").await;
+    world.store.terminate(&holder("alice"), &id("pad"), &short).await.unwrap();
+    check("terminate").await;
+    world.declare("tv", streamgate_lease::State::Paused).await;
+    world.live().await;
+    check("declare and list").await;
+    // What is renewed is also kept from fading.
+    for key in keys(server).await {
+        let _: i64 = ask(server, &["PEXPIRE", &key, "1000"]).await;
+    }
+    server.tick().await;
+    world.renew("tv").await;
+    check("renew after a while").await;
+}
+
+#[tokio::test]
+async fn keys_are_what_the_documentation_says() {
+    let world = World::redis().await;
+    world.play(&claim("tv", 1)).await;
+    let alice = holder("alice");
+    let stem = format!("sg:{{{:04x}}}:{alice}", alice.bucket());
+    let mut found = keys(world.server.as_ref().unwrap()).await;
+    found.sort();
+    assert_eq!(found, [format!("{stem}:l"), format!("{stem}:m")]);
+}
+
+#[tokio::test]
+async fn a_server_that_forgot_its_scripts_is_taught_again() {
+    let world = World::redis().await;
+    let server = world.server.as_ref().unwrap();
+    let forget = async || ask::<String>(server, &["SCRIPT", "FLUSH"]).await;
+    world.play(&claim("tv", 3)).await;
+    forget().await;
+    assert_eq!(world.try_play(&claim("tv", 3)).await, "held");
+    forget().await;
+    assert_eq!(world.live().await, "tv");
+    forget().await;
+    assert!(world.declare("tv", streamgate_lease::State::Paused).await);
+    forget().await;
+    let claims = [claim("tv", 3), claim("pad", 3)];
+    let answers = world.store.acquire_all(&claims, &world.timing).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    forget().await;
+    assert!(world.terminate("tv").await);
+}
+
+#[tokio::test]
+async fn the_score_of_a_broken_clock_is_cut_down() {
+    let world = World::redis().await;
+    let server = world.server.as_ref().unwrap();
+    world.play(&claim("tv", 1)).await;
+    let leases = keys(server).await.into_iter().find(|key| key.ends_with(":l")).unwrap();
+    let _: i64 =
+        ask(server, &["ZADD", &leases, "XX", "9999999999999", &id("tv").to_string()]).await;
+    assert_eq!(world.try_play(&claim("pad", 1)).await, "full");
+    let left = world.live_of("alice").await[0].expires_in;
+    assert!(left <= Timing::TTL_MAX, "a ghost of {left:?}");
+    world.pass(Timing::TTL_MAX).await;
+    assert_eq!(world.try_play(&claim("pad", 1)).await, "new");
+}
+
+#[tokio::test]
+async fn a_doubled_or_late_renewal_is_harmless() {
+    let world = World::redis().await;
+    world.play(&claim("tv", 1)).await;
+    // Twice: the node's estimate of the server's time may be a millisecond behind.
+    world.server.as_ref().unwrap().tick().await;
+    world.server.as_ref().unwrap().tick().await;
+    let slot = Slot {
+        holder: holder("alice"),
+        id: id("tv"),
+        silent_for: Duration::ZERO,
+        keep_about: false,
+    };
+    let renewed = world.store.renew(&[slot, slot], &world.timing).await.unwrap();
+    let changed: Vec<_> = renewed.iter().map(Option::is_some).collect();
+    assert_eq!(changed, [true, false], "the second one changes nothing");
+    assert_eq!(world.live_of("alice").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_renewal_is_never_later_than_the_server_would_have_said() {
+    let world = World::redis().await;
+    world.play(&claim("tv", 1)).await;
+    for _ in 0..50 {
+        world.server.as_ref().unwrap().tick().await;
+        let slot = Slot {
+            holder: holder("alice"),
+            id: id("tv"),
+            silent_for: Duration::ZERO,
+            keep_about: false,
+        };
+        let believed = world.store.renew(&[slot], &world.timing).await.unwrap();
+        let counted = world.live_of("alice").await[0].expires_in;
+        assert!(counted <= TTL, "{counted:?}");
+        assert!(believed[0].is_none_or(|believed| believed <= TTL));
+    }
+}
+
+fn hurried(server: &Server) -> (Arc<Link>, RedisStore) {
+    let link = server.link();
+    (link.clone(), RedisStore::new(link))
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_an_error_at_once_and_then_left_alone() {
+    let mut server = Server::start().await;
+    server.kill();
+    let (_, store) = hurried(&server);
+    let timing = Timing::default();
+    let began = Instant::now();
+    let first = store.acquire(&claim("tv", 1), &timing).await.unwrap_err();
+    assert!(matches!(first, StoreError::Unavailable(_)), "{first:?}");
+    let second = store.acquire(&claim("tv", 1), &timing).await.unwrap_err();
+    assert_eq!(second, StoreError::Resting);
+    assert!(began.elapsed() < AT_ONCE);
+    server.restart().await;
+    until("it is asked again", async || store.acquire(&claim("tv", 1), &timing).await.is_ok())
+        .await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_costs_one_deadline_and_is_then_left_alone() {
+    let server = Server::start().await;
+    let (_, store) = hurried(&server);
+    let timing = Timing::default();
+    until("it answers", async || store.acquire(&claim("tv", 1), &timing).await.is_ok()).await;
+    server.signal("-STOP");
+    let mut seen = Vec::new();
+    let began = Instant::now();
+    while seen.last() != Some(&StoreError::Resting) {
+        let answer = timeout(AT_ONCE, store.acquire(&claim("tv", 1), &timing)).await;
+        seen.push(answer.expect("there is a deadline").unwrap_err());
+        assert!(seen.len() < 20, "it is never left alone: {seen:?}");
+    }
+    assert!(began.elapsed() < AT_ONCE);
+    let timeouts = seen.iter().filter(|error| **error == StoreError::Timeout).count();
+    assert!((1..=2).contains(&timeouts), "{seen:?}");
+    server.signal("-CONT");
+    until("it is asked again", async || store.acquire(&claim("tv", 1), &timing).await.is_ok())
+        .await;
+}
+
+#[tokio::test]
+async fn a_crowd_before_a_dead_server_is_turned_away_within_one_deadline() {
+    let mut server = Server::start().await;
+    server.kill();
+    let (_, store) = hurried(&server);
+    let store = Arc::new(store);
+    let mut tasks = JoinSet::new();
+    let began = Instant::now();
+    for n in 0..500 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            store.acquire(&claim(&n.to_string(), 1), &Timing::default()).await.unwrap_err()
+        });
+    }
+    let errors = tasks.join_all().await;
+    assert!(began.elapsed() < AT_ONCE);
+    let asked = errors.iter().filter(|error| **error != StoreError::Resting).count();
+    assert!(asked <= 2, "{asked} of 500 knocked at the door");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_costs_one_error_at_most() {
+    let server = Server::start().await;
+    let store = RedisStore::new(server.patient_link());
+    let timing = Timing::default();
+    store.acquire(&claim("tv", 1), &timing).await.unwrap();
+    let _: i64 = ask(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    until("it is asked again", async || store.acquire(&claim("tv", 1), &timing).await.is_ok())
+        .await;
+}
+
+#[tokio::test]
+async fn errors_never_show_a_password() {
+    let server = Server::start().await;
+    let _: String = ask(&server, &["CONFIG", "SET", "requirepass", "right"]).await;
+    let url = format!("{}?pass=very-secret", server.url());
+    let deadlines = Deadlines { command: AT_ONCE, connect: AT_ONCE };
+    let link = Link::with(&url, deadlines).unwrap();
+    let error = link.exists("sg:session:1").await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    let shown = format!("{link:?} {error:?} {error}");
+    assert!(!shown.contains("secret"), "{shown}");
+    let error = Link::new("redis://user:very-secret@:bad:port").unwrap_err();
+    assert!(!format!("{error:?} {error}").contains("secret"));
+}
+
+#[tokio::test]
+async fn a_feed_tells_what_is_published_and_when_it_was_deaf() {
+    let mut server = Server::start().await;
+    let link = server.patient_link();
+    let mut feed = link.subscribe("sg:revoked");
+    let mut next = async || timeout(AT_ONCE * 4, feed.next()).await.expect("there is news");
+    assert_eq!(next().await, News::Listening);
+    let _: i64 = ask(&server, &["PUBLISH", "sg:revoked", "session 1"]).await;
+    let _: i64 = ask(&server, &["PUBLISH", "sg:other", "no"]).await;
+    let _: i64 = ask(&server, &["PUBLISH", "sg:revoked", "session 2"]).await;
+    assert_eq!(next().await, News::Message(b"session 1".to_vec()));
+    assert_eq!(next().await, News::Message(b"session 2".to_vec()));
+    server.kill();
+    assert!(matches!(next().await, News::Interrupted(_)));
+    server.restart().await;
+    assert_eq!(next().await, News::Listening);
+    let _: i64 = ask(&server, &["PUBLISH", "sg:revoked", "session 3"]).await;
+    assert_eq!(next().await, News::Message(b"session 3".to_vec()));
+}
+
+#[tokio::test]
+async fn labels_of_another_version_are_no_error() {
+    let world = World::redis().await;
+    let server = world.server.as_ref().unwrap();
+    world.play(&claim("tv", 1)).await;
+    let records = keys(server).await.into_iter().find(|key| key.ends_with(":m")).unwrap();
+    let member = LeaseId::of("tv", None).to_string();
+    for strange in ["L1,0,0,{\"v\":2}", "X", "L", "L1,2"] {
+        let _: i64 = ask(server, &["HSET", &records, &member, strange]).await;
+        assert_eq!(world.live_of("alice").await.len(), 1, "{strange}");
+        assert_eq!(world.try_play(&claim("pad", 1)).await, "full");
+    }
+    let _: i64 = ask(server, &["HDEL", &records, &member]).await;
+    assert_eq!(world.live_of("alice").await.len(), 1);
+    assert_eq!(world.try_play(&Claim { replace: Replace::Oldest, ..claim("pad", 1) }).await, "new");
+}
+
+#[tokio::test]
+async fn one_account_with_broken_keys_troubles_no_other() {
+    let world = World::redis().await;
+    let server = world.server.as_ref().unwrap();
+    let of = |name: &str| Claim { holder: holder(name), ..claim("tv", 1) };
+    let claims = ["alice", "broken", "bob"].map(of);
+    for claim in &claims {
+        world.play(claim).await;
+    }
+    let broken = holder("broken");
+    let key = format!("sg:{{{:04x}}}:{broken}:l", broken.bucket());
+    let _: String = ask(server, &["SET", &key, "what is this"]).await;
+    server.tick().await;
+    server.tick().await;
+    let slots = claims.each_ref().map(|claim| Slot {
+        holder: claim.holder,
+        id: claim.id,
+        silent_for: Duration::ZERO,
+        keep_about: true,
+    });
+    let renewed = world.store.renew(&slots, &world.timing).await.unwrap();
+    assert_eq!(renewed.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
+    let answers = world.store.acquire_all(&claims, &world.timing).await;
+    assert!(matches!(&answers[1], Err(error) if !error.is_outage()), "{answers:?}");
+    assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
+    assert!(world.store.acquire(&claims[1], &world.timing).await.is_err());
+    assert!(world.store.acquire(&claims[0], &world.timing).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_server_that_became_a_replica_fails_the_whole_batch() {
+    let world = World::redis().await;
+    let server = world.server.as_ref().unwrap();
+    world.play(&claim("tv", 1)).await;
+    let _: String = ask(server, &["REPLICAOF", "127.0.0.1", "1"]).await;
+    let slot = Slot {
+        holder: holder("alice"),
+        id: id("tv"),
+        silent_for: Duration::ZERO,
+        keep_about: false,
+    };
+    let error = world.store.renew(&[slot], &world.timing).await.unwrap_err();
+    assert!(error.is_outage(), "{error:?}");
+    let _: String = ask(server, &["REPLICAOF", "NO", "ONE"]).await;
+    until("it is asked again", async || world.store.renew(&[slot], &world.timing).await.is_ok())
+        .await;
+    assert_eq!(world.try_play(&claim("tv", 1)).await, "held");
+}
+
+/// What ends a stream is published, and the other gateways hear of it at once.
+#[tokio::test]
+async fn the_victim_hears_of_it_at_its_next_request_through_any_gateway() {
+    let server = Server::start().await;
+    let gateway = || {
+        let store = Arc::new(RedisStore::new(server.patient_link()));
+        Leases::new(store, Timing::default()).0
+    };
+    let (one, other) = (gateway(), gateway());
+    let mut feed = server.patient_link().subscribe(Notice::CHANNEL);
+    assert_eq!(feed.next().await, News::Listening);
+    let mut hears = async || match timeout(AT_ONCE * 4, feed.next()).await.unwrap() {
+        News::Message(message) => {
+            let notice = Notice::parse(&message).unwrap();
+            one.doubt(&notice.holder, &notice.id);
+            notice.id
+        }
+        news => panic!("{news:?}"),
+    };
+    let (tv, pad) = (claim("tv", 2), claim("pad", 2));
+    for claim in [&tv, &pad] {
+        assert!(matches!(one.hold(claim).await.unwrap(), Grant::Held(_)));
+    }
+    assert!(other.terminate(&tv.holder, &tv.id).await.unwrap());
+    assert_eq!(hears().await, tv.id);
+    assert!(one.touch(&tv.holder, &tv.id).is_none());
+    assert!(matches!(one.hold(&tv).await.unwrap(), Grant::Ended(_)));
+    let replace = Replace::Oldest;
+    let thief = Claim { replace, ..claim("pc", 1) };
+    assert!(matches!(other.hold(&thief).await.unwrap(), Grant::Held(_)));
+    assert_eq!(hears().await, pad.id);
+    assert!(matches!(one.hold(&pad).await.unwrap(), Grant::Ended(_)));
+    // A false alarm costs a question, and no slot.
+    other.doubt(&thief.holder, &thief.id);
+    assert!(other.touch(&thief.holder, &thief.id).is_none());
+    assert!(matches!(other.hold(&thief).await.unwrap(), Grant::Held(_)));
+    assert!(other.touch(&thief.holder, &thief.id).is_some());
+}

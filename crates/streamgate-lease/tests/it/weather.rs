@@ -1,0 +1,133 @@
+//! A real store with weather in front of it: it can be down, slow, held up, emptied, and counts.
+
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use streamgate_lease::memory::MemoryStore;
+use streamgate_lease::{
+    Answer, Claim, Holder, LeaseId, LeaseStore, Live, Slot, State, StoreError, Timing,
+};
+use tokio::sync::Semaphore;
+
+pub(crate) struct Weather {
+    store: Mutex<Arc<dyn LeaseStore>>,
+    is_down: AtomicBool,
+    /// The store cannot read what it has about this one.
+    poisoned: Mutex<Option<Holder>>,
+    /// Answers of acquire are held up here, after the store has decided.
+    gate: Semaphore,
+    pub(crate) calls: AtomicU64,
+    pub(crate) acquires: AtomicU64,
+    pub(crate) renewals: AtomicU64,
+}
+
+const OPEN: usize = 1 << 20;
+
+impl Weather {
+    pub(crate) fn fine() -> Arc<Self> {
+        Arc::new(Self {
+            store: Mutex::new(Arc::new(MemoryStore::new())),
+            is_down: AtomicBool::new(false),
+            poisoned: Mutex::new(None),
+            gate: Semaphore::new(OPEN),
+            calls: AtomicU64::default(),
+            acquires: AtomicU64::default(),
+            renewals: AtomicU64::default(),
+        })
+    }
+
+    pub(crate) fn turns(&self, is_down: bool) {
+        self.is_down.store(is_down, Relaxed);
+    }
+
+    pub(crate) fn poisons(&self, holder: Holder) {
+        *self.poisoned.lock().unwrap() = Some(holder);
+    }
+
+    /// As after a failover to a replica that knows nothing.
+    pub(crate) fn forgets(&self) {
+        *self.store.lock().unwrap() = Arc::new(MemoryStore::new());
+    }
+
+    pub(crate) fn holds_up(&self) {
+        self.gate.forget_permits(OPEN);
+    }
+
+    pub(crate) fn lets_go(&self) {
+        self.gate.add_permits(OPEN);
+    }
+
+    pub(crate) fn count(counter: &AtomicU64) -> u64 {
+        counter.load(Relaxed)
+    }
+
+    /// The store behind, as another gateway sees it.
+    pub(crate) fn behind(&self) -> Arc<dyn LeaseStore> {
+        self.store.lock().unwrap().clone()
+    }
+
+    fn asked(&self) -> Result<Arc<dyn LeaseStore>, StoreError> {
+        self.calls.fetch_add(1, Relaxed);
+        if self.is_down.load(Relaxed) {
+            return Err(StoreError::Unavailable("it is raining".into()));
+        }
+        Ok(self.behind())
+    }
+}
+
+#[async_trait]
+impl LeaseStore for Weather {
+    async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError> {
+        let store = self.asked()?;
+        if *self.poisoned.lock().unwrap() == Some(claim.holder) {
+            return Err(StoreError::Protocol("poison".into()));
+        }
+        let answer = store.acquire(claim, timing).await;
+        self.acquires.fetch_add(1, Relaxed);
+        drop(self.gate.acquire().await.unwrap());
+        answer
+    }
+
+    async fn renew(
+        &self,
+        slots: &[Slot],
+        timing: &Timing,
+    ) -> Result<Vec<Option<Duration>>, StoreError> {
+        let store = self.asked()?;
+        self.renewals.fetch_add(slots.len() as u64, Relaxed);
+        store.renew(slots, timing).await
+    }
+
+    async fn release(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        timing: &Timing,
+    ) -> Result<(), StoreError> {
+        self.asked()?.release(holder, id, timing).await
+    }
+
+    async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {
+        self.asked()?.list(holder).await
+    }
+
+    async fn terminate(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        timing: &Timing,
+    ) -> Result<bool, StoreError> {
+        self.asked()?.terminate(holder, id, timing).await
+    }
+
+    async fn declare(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        state: State,
+    ) -> Result<bool, StoreError> {
+        self.asked()?.declare(holder, id, state).await
+    }
+}

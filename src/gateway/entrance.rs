@@ -1,0 +1,53 @@
+//! The addresses of a gateway: at least one to be reached at, none used twice, and no admin port
+//! that strangers can read.
+
+use crate::config::Config;
+use crate::problem::Problem;
+use crate::units::Address;
+use crate::yaml::At;
+
+/// What is wrong with listeners, the admin port, and there being routes at all.
+pub(super) fn problems(config: &Config) -> Vec<Problem> {
+    let mut problems = taken_twice(config);
+    if config.listeners.is_empty() {
+        let problem = config.listeners.problem("there is no listener");
+        problems.push(problem.help("write `- { name: edge, address: \"127.0.0.1:8080\" }`"));
+    }
+    if config.routes.is_empty() {
+        let problem = config.routes.problem("there are no routes");
+        problems.push(problem.help("write at least one: `name`, `match` and `upstream`"));
+    }
+    let admin = &config.admin;
+    if !admin.address.0.ip().is_loopback() && admin.token.is_none() {
+        let text = format!("the admin port on `{}` has no token", admin.address.value);
+        let help = "add `token: \"${ADMIN_TOKEN:?}\"`, or listen on 127.0.0.1";
+        problems.push(admin.address.problem(text).help(help));
+    }
+    if let Some(token) = admin.token.as_ref().filter(|token| token.reveal().is_empty()) {
+        let problem = token.problem("an empty token opens the admin port to everyone");
+        problems.push(problem.help("make one: `openssl rand -hex 32`"));
+    }
+    problems
+}
+
+/// Addresses that would be bound twice, which the kernel refuses. Port 0 is a new one each time.
+fn taken_twice(config: &Config) -> Vec<Problem> {
+    let listeners = config.listeners.iter();
+    let mut all: Vec<(&str, &At<Address>)> =
+        listeners.map(|listener| (listener.name.0.as_str(), &listener.address)).collect();
+    all.push(("admin", &config.admin.address));
+    let twice = all.iter().enumerate().filter_map(|(i, (name, address))| {
+        let overlaps = |other: &Address| {
+            let is_either_any = address.0.ip().is_unspecified() || other.0.ip().is_unspecified();
+            other.0.port() == address.0.port()
+                && other.0.is_ipv4() == address.0.is_ipv4()
+                && (other.0.ip() == address.0.ip() || is_either_any)
+        };
+        let (first, _) = all[..i].iter().find(|(_, other)| overlaps(other))?;
+        (address.0.port() != 0).then(|| {
+            let text = format!("`{name}` and `{first}` listen on the same address");
+            address.problem(text).help("give one of them another port")
+        })
+    });
+    twice.collect()
+}

@@ -1,0 +1,199 @@
+//! Lines of the operator's file as they may be shown: literal secrets are masked.
+//!
+//! A message must be fit for a terminal that others see, a log and an issue tracker. The line may
+//! be broken YAML, so this reads characters, not values; in doubt it hides too much.
+
+use super::nearest;
+use std::ops::Range;
+
+/// Keys whose values are secrets.
+const SECRET_KEYS: [&str; 6] = ["hs256", "hs384", "hs512", "pepper", "token", "password"];
+
+/// What a secret is shown as.
+const MASK: &str = "***";
+
+/// A line to show, and where its columns went.
+pub(super) struct Shown {
+    pub(super) text: String,
+    /// What was masked, in characters of the original line; ascending.
+    masked: Vec<Range<usize>>,
+}
+
+impl Shown {
+    /// Line number `index` of `lines`, counted from 0. `hidden` is masked whatever it is.
+    pub(super) fn new(lines: &[&str], index: usize, hidden: Vec<Range<usize>>) -> Self {
+        let line: Vec<char> = lines[index].chars().map(printable).collect();
+        let mut masked = secrets(&line);
+        if continues_a_secret(lines, index) {
+            masked.push(indent(lines[index])..line.len());
+        }
+        masked.extend(passwords(&line));
+        masked.extend(hidden);
+        masked.retain(|range| !range.is_empty());
+        masked.sort_by_key(|range| range.start);
+        masked.dedup_by(|later, kept| {
+            let overlaps = later.start < kept.end;
+            kept.end = if overlaps { kept.end.max(later.end) } else { kept.end };
+            overlaps
+        });
+        let mut text = String::new();
+        let mut from = 0;
+        for range in &masked {
+            text.extend(&line[from..range.start]);
+            text.push_str(MASK);
+            from = range.end;
+        }
+        text.extend(&line[from..]);
+        Shown { text, masked }
+    }
+
+    /// Where `columns` of the original line, counted from 0, are in `text`.
+    pub(super) fn columns(&self, columns: Range<usize>) -> Range<usize> {
+        self.column(columns.start, false)..self.column(columns.end, true)
+    }
+
+    fn column(&self, column: usize, is_end: bool) -> usize {
+        let mut shift = 0_isize;
+        for range in self.masked.iter().take_while(|range| range.start < column) {
+            if column < range.end || (column == range.end && is_end) {
+                let start = (range.start as isize + shift) as usize;
+                return if is_end { start + MASK.len() } else { start };
+            }
+            shift += MASK.len() as isize - range.len() as isize;
+        }
+        (column as isize + shift).max(0) as usize
+    }
+}
+
+/// A tab is as wide as one column, so that the caret stands where it should.
+fn printable(c: char) -> char {
+    if c.is_control() { ' ' } else { c }
+}
+
+fn indent(line: &str) -> usize {
+    line.chars().take_while(|c| *c == ' ').count()
+}
+
+/// Whether the line belongs to a value that began on an earlier one, behind a secret's key.
+fn continues_a_secret(lines: &[&str], index: usize) -> bool {
+    let mut inner = indent(lines[index]);
+    for line in lines[..index].iter().rev().filter(|line| !line.trim().is_empty()) {
+        if indent(line) >= inner {
+            continue;
+        }
+        let head = line.trim_end().trim_end_matches(['|', '>', '-', '+']).trim_end();
+        let key = head.strip_suffix(':').map(|head| {
+            let begins = head.rfind([' ', '{', ',', '"', '\'']).map_or(0, |at| at + 1);
+            &head[begins..]
+        });
+        if key.is_some_and(is_secret) {
+            return true;
+        }
+        inner = indent(line);
+        if inner == 0 {
+            break;
+        }
+    }
+    false
+}
+
+/// A misspelled key hides its value, too.
+fn is_secret(key: &str) -> bool {
+    nearest(key.trim_matches(['"', '\'']), SECRET_KEYS.into_iter()).is_some()
+}
+
+/// The literal values behind secrets' keys. One that only names a variable may be seen.
+fn secrets(line: &[char]) -> Vec<Range<usize>> {
+    let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '"' | '\'');
+    let colons = (0..line.len()).filter(|&at| {
+        line[at] == ':' && line.get(at + 1).is_none_or(|next| *next == ' ' || *next == '"')
+    });
+    let values = colons.filter_map(|colon| {
+        let begins = line[..colon].iter().rposition(|c| !is_word(*c)).map_or(0, |at| at + 1);
+        let key: String = line[begins..colon].iter().collect();
+        is_secret(&key).then(|| value(line, colon + 1)).flatten()
+    });
+    values.collect()
+}
+
+/// The scalar that begins at or behind `from`, without its quotes.
+fn value(line: &[char], from: usize) -> Option<Range<usize>> {
+    let start = from + line[from..].iter().position(|c| *c != ' ')?;
+    let (start, end) = match line[start] {
+        '{' | '[' | '|' | '>' | '&' | '*' | '#' => return None,
+        quote @ ('"' | '\'') => {
+            let closes = line[start + 1..].iter().position(|c| *c == quote);
+            (start + 1, closes.map_or(line.len(), |at| start + 1 + at))
+        }
+        _ => {
+            let rest = &line[start..];
+            let ends = rest.iter().position(|c| matches!(c, ',' | '}' | ']'));
+            (start, ends.map_or(line.len(), |at| start + at))
+        }
+    };
+    let text: String = line[start..end].iter().collect();
+    let text = text.trim_end();
+    let names_a_variable = text.starts_with("${") && text.find('}') == Some(text.len() - 1);
+    let has_default = text.contains(":-");
+    (!names_a_variable || has_default).then(|| start..start + text.chars().count())
+}
+
+/// What stands between `://` and the last `@` of a URL.
+fn passwords(line: &[char]) -> Vec<Range<usize>> {
+    let begins = (3..=line.len()).filter(|&at| line[at - 3..at] == [':', '/', '/']);
+    let found = begins.filter_map(|start| {
+        let rest = &line[start..];
+        let ends = rest.iter().position(|c| matches!(c, ' ' | '"' | '\'')).unwrap_or(rest.len());
+        let at = rest[..ends].iter().rposition(|c| *c == '@')?;
+        Some(start..start + at)
+    });
+    found.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(source: &str, expected: &str) {
+        let lines: Vec<&str> = source.lines().collect();
+        assert_eq!(Shown::new(&lines, lines.len() - 1, Vec::new()).text, expected, "{source}");
+    }
+
+    #[test]
+    fn literal_secrets_are_masked_and_nothing_else() {
+        check("  hs256: \"abc\" }", "  hs256: \"***\" }");
+        check("  { hs256: abc, kid: x }", "  { hs256: ***, kid: x }");
+        check("  pepper: \"${P}\"", "  pepper: \"${P}\"");
+        check("  pepper: \"${P:?why}\"", "  pepper: \"${P:?why}\"");
+        check("  pepper: \"${P:-abc}\"", "  pepper: \"***\"");
+        check("  tokn: abc", "  tokn: ***");
+        check("  \"token\": \"abc\"", "  \"token\": \"***\"");
+        check("  token: abc\"", "  token: ***");
+        check(
+            "  keys: [ { hs256: a }, { hs512: b } ]",
+            "  keys: [ { hs256: *** }, { hs512: *** } ]",
+        );
+        check("url: redis://u:p@w@h/0", "url: redis://***@h/0");
+        check("a: redis://u:p@h, b: redis://h", "a: redis://***@h, b: redis://h");
+        check("  name: abc", "  name: abc");
+    }
+
+    #[test]
+    fn a_secret_on_the_next_line_is_masked() {
+        check("k:\n  - hs256:\n      abc", "      ***");
+        check("k:\n  pepper: |\n    abc\n    def", "    ***");
+        check("k:\n  token:\n    abc\n  other: x", "  other: x");
+    }
+
+    #[test]
+    fn columns_follow_what_was_masked() {
+        let line = "{ hs256: abcdefgh, kidd: x }";
+        let shown = Shown::new(&[line], 0, Vec::new());
+        let at = line.find("kidd").expect("it is there");
+        let columns = shown.columns(at..at + 4);
+        assert_eq!(&shown.text[columns], "kidd");
+        let secret = line.find("abc").expect("it is there");
+        assert_eq!(&shown.text[shown.columns(secret..secret + 8)], "***");
+        assert_eq!(&shown.text[shown.columns(secret + 2..secret + 5)], "***");
+    }
+}

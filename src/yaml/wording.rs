@@ -1,0 +1,179 @@
+//! What the parser says, in words that tell the operator what to do.
+
+use super::place;
+use crate::problem::{Place, Problem, listed, nearest};
+use serde_yaml::Error;
+
+/// Part of what the parser says, what we say instead, and what would be right.
+const SENTENCES: [(&str, &str, &str); 17] = [
+    (
+        "expected ',' or '}'",
+        "the `{ … }` around this is broken",
+        "put commas between its parts, and quotes around a text with `{`, `}`, `[`, `]`, `,` or \
+         `: `: `\"/live/{*file}\"`",
+    ),
+    (
+        "expected ',' or ']'",
+        "the `[ … ]` around this is broken",
+        "put commas between its items, and quotes around a text with `{`, `}`, `[`, `]` or `,`",
+    ),
+    ("unclosed bracket", "this bracket is never closed", "close it where its list or mapping ends"),
+    (
+        "did not find expected '-' indicator",
+        "this line belongs neither to the item above nor to a new one",
+        "indent it like the other keys of its item, or begin a new item with `- `",
+    ),
+    (
+        "did not find expected key",
+        "this line is indented unlike its neighbours",
+        "keys of one mapping begin in the same column",
+    ),
+    (
+        "mapping values are not allowed",
+        "a second `: ` on this line, or a line that is indented too far",
+        "quote a text with `: ` in it: `\"a: b\"`; keys of one mapping begin in the same column",
+    ),
+    ("tab", "a tab where YAML wants spaces", "indent with spaces"),
+    (
+        "after double-quoted scalar",
+        "text behind a closing quote",
+        "close every quote on its own line, and write `\\\"` for one within",
+    ),
+    (
+        "after single-quoted scalar",
+        "text behind a closing quote",
+        "close every quote on its own line, and write `''` for one within",
+    ),
+    ("unclosed quote", "this quote is never closed", "close it on its own line"),
+    (
+        "unknown anchor",
+        "a `*name` without its `&name`",
+        "quote a text that begins with `*`: `\"*.example.com\"`",
+    ),
+    (
+        "anchor or alias",
+        "a `*` or `&` that YAML takes for the name of an alias",
+        "quote a text that begins with `*` or `&`: `\"*\"`",
+    ),
+    (
+        "cannot start any token",
+        "a character that must not begin a text",
+        "quote a text that begins with `@`, `%` or a backquote",
+    ),
+    (
+        "multiple YAML documents",
+        "a second document begins here",
+        "remove the `---`: one file, one document",
+    ),
+    ("recursion limit", "too deeply nested", "nothing here is more than ten levels deep"),
+    (
+        "alias replay",
+        "the aliases unfold to more than a configuration can hold",
+        "write out what they repeat, or remove them",
+    ),
+    (
+        "unknown escape",
+        "an unknown escape in a text",
+        "write `\\\\` for a backslash, or use single quotes",
+    ),
+];
+
+/// The parser's error in our words.
+pub(super) fn problem(error: &Error, source: &str) -> Problem {
+    let error = error.without_snippet();
+    let at = error.location().and_then(place);
+    let (text, help) = match error {
+        Error::SerdeUnknownField { field, expected, .. } => {
+            (format!("unknown key `{field}`"), expectation(field, expected))
+        }
+        Error::SerdeUnknownVariant { variant, expected, .. } => {
+            (format!("unknown name `{variant}`"), expectation(variant, expected))
+        }
+        Error::SerdeMissingField { field, .. } => {
+            (format!("`{field}` is missing"), format!("add `{field}: …` here"))
+        }
+        Error::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().unwrap_or("…");
+            (format!("`{key}` stands here twice"), "remove one of the two".to_owned())
+        }
+        Error::Budget { .. } => {
+            let text = "there is more in this file than a configuration can hold";
+            (text.to_owned(), "write it shorter; aliases count as what they stand for".to_owned())
+        }
+        Error::Eof { .. } => {
+            let help = "begin with `listeners`, `upstreams` and `routes`";
+            return Problem::of_file("the file is empty").help(help);
+        }
+        other => sentence(&plain(&other.render())),
+    };
+    let earlier = |quote: &Place| at.is_some_and(|at| quote.line < at.line);
+    if let Some(quote) = open_quote(source).filter(earlier) {
+        return Problem::at(quote, "this quote is not closed on its line").help("close it");
+    }
+    match at {
+        Some(at) => Problem::at(in_line(at, source), text).help(help),
+        None => Problem::of_file(text).help(help),
+    }
+}
+
+/// The parser's own sentence, without the position that the report prints anyway.
+fn plain(rendered: &str) -> String {
+    let line = rendered.lines().next().unwrap_or("the YAML cannot be read");
+    let text = line.strip_prefix("error: ").unwrap_or(line);
+    match text.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
+        Some((_, sentence)) => sentence.to_owned(),
+        None => text.split(" at line ").next().unwrap_or(text).to_owned(),
+    }
+}
+
+fn sentence(said: &str) -> (String, String) {
+    match SENTENCES.iter().find(|(part, ..)| said.contains(part)) {
+        Some((_, text, help)) => ((*text).to_owned(), (*help).to_owned()),
+        None => (said.to_owned(), "compare with `config/gateway.yaml`".to_owned()),
+    }
+}
+
+fn expectation(written: &str, expected: &[&'static str]) -> String {
+    let all = listed(expected.iter().copied());
+    match nearest(written, expected.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`? possible here: {all}"),
+        None => format!("possible here: {all}"),
+    }
+}
+
+/// A place behind the last line is shown at the end of the last one that says something.
+fn in_line(at: Place, source: &str) -> Place {
+    let lines: Vec<&str> = source.lines().collect();
+    let beyond = |line: &&str| line.trim().is_empty();
+    match lines.get(at.line as usize - 1) {
+        Some(line) if !beyond(line) => at,
+        _ => {
+            let before = &lines[..lines.len().min(at.line as usize)];
+            let Some(last) = before.iter().rposition(|line| !beyond(line)) else { return at };
+            let column = before[last].trim_end().chars().count() as u32;
+            Place { line: last as u32 + 1, column: column.max(1), length: 1 }
+        }
+    }
+}
+
+/// The first quote that is opened and not closed on its line.
+fn open_quote(source: &str) -> Option<Place> {
+    let open = |line: &str| {
+        let mut open: Option<(char, u32)> = None;
+        let mut before = ' ';
+        for (c, column) in line.chars().zip(1..) {
+            match (open, c) {
+                (None, '#') if before.is_whitespace() => return None,
+                (None, '"' | '\'') if !before.is_alphanumeric() => open = Some((c, column)),
+                (Some((quote, _)), c) if c == quote && before != '\\' => open = None,
+                _ => {}
+            }
+            before = c;
+        }
+        open.map(|(_, column)| column)
+    };
+    source
+        .lines()
+        .zip(1..)
+        .find_map(|(text, line)| open(text).map(|column| Place { line, column, length: 1 }))
+}

@@ -1,0 +1,164 @@
+//! What an operator reads who made a mistake: every broken file in `tests/cases/broken`, checked by
+//! the real binary, with the exact report beside it.
+//!
+//! After a change of a message: `BLESS=1 cargo test --test it check`, then read the diff.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const CONFIG: i32 = 78;
+
+/// `streamgate check` in `dir`, with nothing set but what the cases name.
+fn check(dir: &Path, file: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_streamgate"));
+    command.args(["check", "--config", file]).current_dir(dir).env_clear();
+    command.env("SESSION_SECRET", "0123456789abcdef0123456789abcdef");
+    command.env("ACCOUNT_PEPPER", "pepper-pepper-pepper-pepper-pepper");
+    command.output().expect("the binary runs")
+}
+
+fn broken() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/broken")
+}
+
+fn cases() -> Vec<String> {
+    let entries = fs::read_dir(broken()).expect("the folder of cases").flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".yaml")).collect();
+    names.sort();
+    names
+}
+
+/// The report of a file that is refused.
+fn refused(dir: &Path, file: &str) -> String {
+    let output = check(dir, file);
+    let said = String::from_utf8(output.stderr).expect("words are UTF-8");
+    assert_eq!(output.status.code(), Some(CONFIG), "{file}: {said}");
+    assert!(output.stdout.is_empty(), "{file}: words belong to stderr");
+    said
+}
+
+#[test]
+fn every_broken_file_gets_the_report_beside_it() {
+    let mut differ = Vec::new();
+    for name in cases() {
+        let said = refused(&broken(), &name);
+        let beside = broken().join(&name).with_extension("txt");
+        let expected = fs::read_to_string(&beside).unwrap_or_default();
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(&beside, said).expect("the report can be written");
+        } else if said != expected {
+            differ.push(format!("{name}\n--- expected\n{expected}\n--- said\n{said}"));
+        }
+    }
+    let how = "if the new words are better: BLESS=1 cargo test --test it check";
+    assert!(differ.is_empty(), "{}\n{how}", differ.join("\n"));
+}
+
+#[test]
+fn no_report_repeats_a_secret() {
+    for name in cases() {
+        let said = refused(&broken(), &name);
+        assert!(!said.contains("s3cr3t") && !said.contains("hunter2"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn every_error_of_a_line_says_what_would_be_right() {
+    for name in cases() {
+        let said = refused(&broken(), &name);
+        for problem in said.split("\n\n").filter(|text| text.starts_with("error: ")) {
+            assert!(problem.contains("\n  = help: "), "{name}: {problem}");
+        }
+    }
+}
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("streamgate-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a temporary folder");
+        Folder(path)
+    }
+
+    fn with(self, file: &str, bytes: &[u8]) -> Self {
+        fs::write(self.0.join(file), bytes).expect("a file can be written");
+        self
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What can't be removed is the system's to clean up.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_text_is_told_apart() {
+    let folder = Folder::new("files")
+        .with("large.yaml", &b"#".repeat(1024 * 1024 + 1))
+        .with("latin1.yaml", b"listeners: []\n# K\xf6ln\n")
+        .with("nul.yaml", b"listeners: \0\n");
+    let cases = [
+        ("missing.yaml", "can't be read: No such file"),
+        (".", "can't be read: Is a directory"),
+        ("large.yaml", "more than 1048576 bytes"),
+        ("latin1.yaml", "line 2 is not UTF-8"),
+        ("nul.yaml", "error: "),
+        ("/dev/zero", "more than 1048576 bytes"),
+    ];
+    for (file, says) in cases {
+        let said = refused(&folder.0, file);
+        assert!(said.contains(says) && said.contains("= help: "), "{file}: {said}");
+    }
+}
+
+const GOOD: &str = r#"
+listeners: [ { name: edge, address: "127.0.0.1:8080" } ]
+upstreams:
+  stream: { endpoints: ["127.0.0.1:4002"] }
+routes:
+  - { name: live, match: { path: "/live/{*file}" }, upstream: stream }
+"#;
+
+#[test]
+fn every_way_to_write_a_value_is_read() {
+    let limit = "stores: { s: { url: 'memory:' } }\nsessions: { v: { keys: [ { hs256: \
+                 \"${SESSION_SECRET}\" } ] } }\nconcurrency:\n  p:\n    store: s\n    pepper: \
+                 \"${ACCOUNT_PEPPER}\"\n    limit: { default: \"${N:-3}\" }\n";
+    let cases = [
+        "workers: 2",
+        "workers: \"2\"",
+        "workers: auto",
+        "workers: \"${N:-2}\"",
+        "access_log: off",
+        "access_log: stdout",
+        "access_log: { file: access.log }",
+        "access_log: { to: off }",
+        "access_log: { to: stdout }",
+        "access_log: { to: { file: access.log } }",
+        "stores:\n  # all commented out",
+        limit,
+    ];
+    for case in cases {
+        let folder = Folder::new("good").with("g.yaml", format!("{GOOD}{case}\n").as_bytes());
+        let output = check(&folder.0, "g.yaml");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{case}: {said}");
+        assert!(said.contains("g.yaml is good: 1 routes, 1 upstreams"), "{case}: {said}");
+    }
+}
+
+#[test]
+fn what_runs_but_is_seldom_meant_is_a_warning() {
+    let unused = "stores: { idle: { url: 'memory:' } }\n";
+    let folder = Folder::new("warned").with("g.yaml", format!("{GOOD}{unused}").as_bytes());
+    let output = check(&folder.0, "g.yaml");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("warning: nothing names the store `idle`"), "{said}");
+}

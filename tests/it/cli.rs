@@ -1,0 +1,145 @@
+//! The command line: every verb, its exit code, data on stdout and words on stderr.
+
+use crate::harness::{Gateway, STANDARD, environment};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const FAILED: i32 = 1;
+const USAGE: i32 = 64;
+const CONFIG: i32 = 78;
+
+const BROKEN: &str = "tests/cases/broken/empty.yaml";
+
+/// The binary with these arguments, in the repository, and nothing set but these variables.
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_streamgate"));
+    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).env_clear();
+    command.env("SESSION_SECRET", "0123456789abcdef0123456789abcdef");
+    command.env("ACCOUNT_PEPPER", "pepper-pepper-pepper-pepper-pepper");
+    command.envs(variables.iter().copied());
+    command.output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// What a verb prints that succeeds; it says nothing beside.
+fn printed(arguments: &[&str]) -> String {
+    let output = run(arguments, &[]);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "", "{arguments:?}");
+    text(&output.stdout)
+}
+
+/// What a verb says that fails; it prints nothing.
+fn failed(arguments: &[&str], code: i32) -> String {
+    let output = run(arguments, &[]);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "", "{arguments:?}");
+    text(&output.stderr)
+}
+
+#[test]
+fn data_is_printed_and_nothing_else() {
+    assert!(printed(&["denials"]).starts_with("# Denials\n"));
+    assert!(printed(&["metrics"]).starts_with("# Metrics\n"));
+    let routes = printed(&["routes"]);
+    assert!(routes.contains("| live |") && routes.contains("`/live/{event}/{*file}`"), "{routes}");
+    for arguments in [
+        &["denials", "--format", "json"][..],
+        &["metrics", "--format", "json"],
+        &["routes", "--format", "json"],
+    ] {
+        let json: serde_json::Value =
+            serde_json::from_str(&printed(arguments)).expect("what is printed is JSON");
+        assert!(json.as_array().is_some_and(|rows| !rows.is_empty()), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_good_file_is_called_good_on_stderr() {
+    let output = run(&["check"], &[]);
+    assert!(output.status.success());
+    assert_eq!(text(&output.stdout), "");
+    assert!(text(&output.stderr).contains("config/gateway.yaml is good: "));
+}
+
+#[test]
+fn help_and_version_are_data() {
+    assert!(printed(&["--version"]).starts_with("streamgate "));
+    for verb in ["run", "check", "routes", "schema", "token", "denials", "metrics", "healthcheck"] {
+        assert!(printed(&["--help"]).contains(verb), "{verb}");
+        assert!(printed(&[verb, "--help"]).contains("--config <FILE>"), "{verb}");
+    }
+}
+
+#[test]
+fn wrong_arguments_are_a_matter_of_usage() {
+    for arguments in [
+        &["chekc"][..],
+        &["check", "--fast"],
+        &["routes", "--format", "xml"],
+        &["run", "--drain", "soon"],
+    ] {
+        assert!(failed(arguments, USAGE).contains("--help"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_broken_file_stops_every_verb_that_reads_it() {
+    for verb in ["run", "check", "routes", "token", "healthcheck"] {
+        let said = failed(&[verb, "--config", BROKEN], CONFIG);
+        assert!(said.contains("error: the file is empty"), "{verb}: {said}");
+    }
+    let said = failed(&["--config", BROKEN], CONFIG);
+    assert!(said.contains("the file is empty"), "`run` is the default: {said}");
+}
+
+#[test]
+fn tokens_are_minted_for_development() {
+    let token = printed(&["token", "--sub", "ann", "--claim", "max_streams=2"]);
+    assert_eq!(token.trim_end().split('.').count(), 3, "{token}");
+    let said = failed(&["token", "--session", "nobody"], FAILED);
+    assert!(said.contains("there is: `viewers`"), "{said}");
+    assert!(failed(&["token", "--claim", "x"], FAILED).contains("NAME=VALUE"));
+}
+
+#[test]
+fn who_holds_a_taken_port_is_said() {
+    let held = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = held.local_addr().expect("an address").to_string();
+    let variables = [("STREAMGATE_LISTEN", address.as_str()), ("STREAMGATE_ADMIN", "127.0.0.1:0")];
+    let output = run(&["run"], &variables);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(FAILED), "{said}");
+    let holder = format!("(pid {})", std::process::id());
+    assert!(said.contains(&address) && said.contains(&holder), "{said}");
+}
+
+#[tokio::test]
+async fn a_running_gateway_is_alive_and_one_that_is_gone_is_not() {
+    let gateway = Gateway::start(STANDARD, &environment(None).await);
+    let admin = gateway.admin.to_string();
+    let ask = move || {
+        let output = run(&["healthcheck"], &[("STREAMGATE_ADMIN", &admin)]);
+        assert!(output.stdout.is_empty(), "words belong to stderr");
+        (output.status.code(), text(&output.stderr))
+    };
+    let again = ask.clone();
+    let alive = tokio::task::spawn_blocking(ask).await.expect("it ends");
+    assert_eq!(alive, (Some(0), String::new()));
+    gateway.stop().await;
+    let (code, said) = tokio::task::spawn_blocking(again).await.expect("it ends");
+    assert_eq!(code, Some(FAILED));
+    assert!(said.contains("is not well"), "{said}");
+}
+
+#[test]
+fn the_schema_beside_the_configuration_is_the_one_that_is_printed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/schema.json");
+    let kept = std::fs::read_to_string(path).expect("the schema");
+    let how = "run: cargo run -- schema > config/schema.json";
+    assert!(kept == printed(&["schema"]), "config/schema.json is outdated; {how}");
+}
