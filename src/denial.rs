@@ -96,7 +96,11 @@ impl Serialize for Code {
 
 /// One refusal, with what the client may be told about it.
 #[derive(Clone, Debug)]
-pub struct Denial {
+pub struct Denial(Box<Told>);
+
+/// Boxed: a refusal is rare, and its size would burden every result that may be one.
+#[derive(Clone, Debug)]
+struct Told {
     code: Code,
     status: StatusCode,
     detail: Option<&'static str>,
@@ -107,36 +111,37 @@ pub struct Denial {
 impl From<Code> for Denial {
     fn from(code: Code) -> Self {
         let status = StatusCode::from_u16(code.status()).expect("the table holds valid statuses");
-        Denial { code, status, detail: None, headers: Vec::new(), extra: Map::new() }
+        let (headers, extra) = (Vec::new(), Map::new());
+        Denial(Box::new(Told { code, status, detail: None, headers, extra }))
     }
 }
 
 impl Denial {
     pub fn code(&self) -> Code {
-        self.code
+        self.0.code
     }
 
     /// Adds a sentence that tells this case from others with the same code.
     pub fn because(mut self, detail: &'static str) -> Self {
-        self.detail = Some(detail);
+        self.0.detail = Some(detail);
         self
     }
 
     /// The same refusal under another status: the streams API, or a policy for old clients.
     pub fn with_status(mut self, status: StatusCode) -> Self {
-        self.status = status;
+        self.0.status = status;
         self
     }
 
     /// Adds a field to the body.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.extra.insert(name.to_owned(), value.into());
+        self.0.extra.insert(name.to_owned(), value.into());
         self
     }
 
     /// Adds a header field to the answer.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
     }
 
@@ -150,22 +155,22 @@ impl Denial {
     /// The answer, for the request called `id`.
     pub fn reply(&self, id: &str) -> Reply {
         let mut body = Map::new();
-        let kind = format!("https://errors.streamgate.dev/{}", self.code.name());
+        let kind = format!("https://errors.streamgate.dev/{}", self.0.code.name());
         body.insert("type".to_owned(), kind.into());
-        body.insert("title".to_owned(), self.code.title().into());
-        body.insert("status".to_owned(), self.status.as_u16().into());
-        body.insert("code".to_owned(), self.code.name().into());
-        if let Some(detail) = self.detail {
+        body.insert("title".to_owned(), self.0.code.title().into());
+        body.insert("status".to_owned(), self.0.status.as_u16().into());
+        body.insert("code".to_owned(), self.0.code.name().into());
+        if let Some(detail) = self.0.detail {
             body.insert("detail".to_owned(), detail.into());
         }
         body.insert("instance".to_owned(), format!("urn:request:{id}").into());
-        body.extend(self.extra.clone());
-        let mut reply = Reply::new(self.status).json("application/problem+json", &body);
-        if self.status == StatusCode::UNAUTHORIZED {
+        body.extend(self.0.extra.clone());
+        let mut reply = Reply::new(self.0.status).json("application/problem+json", &body);
+        if self.0.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer realm=\"streamgate\"");
             reply.headers.push((header::WWW_AUTHENTICATE, challenge));
         }
-        reply.headers.extend(self.headers.iter().cloned());
+        reply.headers.extend(self.0.headers.iter().cloned());
         reply
     }
 }
@@ -235,7 +240,7 @@ mod tests {
         let names: HashSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(names.len(), Code::ALL.len());
         for code in Code::ALL {
-            assert!(Denial::from(*code).status.as_u16() >= 400);
+            assert!(Denial::from(*code).0.status.as_u16() >= 400);
         }
     }
 

@@ -116,14 +116,24 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let mut kept: Option<HttpPersistentSettings> = None;
-        // Who waits when the gateway stops is closed with its worker, once no request is under way.
-        while !*shutdown.borrow() {
+        let mut stopping = shutdown.clone();
+        // Registered once per connection, not once per request.
+        let mut is_over = pin!(async {
+            // An error means that the gateway is gone, which is as final.
+            let _ = stopping.wait_for(|is_over| *is_over).await;
+        });
+        loop {
             // A connection that was opened for nothing is closed sooner than one that was of use.
             let patience = match kept {
                 None => self.listener.head_timeout,
                 Some(_) => self.listener.idle_timeout,
             };
-            timeout(patience, stream.try_peek(&mut [0])).await.ok()?.ok()?;
+            let mut first = [0];
+            tokio::select! {
+                biased;
+                peeked = timeout(patience, stream.try_peek(&mut first)) => peeked.ok()?.ok()?,
+                () = &mut is_over => return None,
+            };
             let mut session = ServerSession::new_http1(stream);
             match kept {
                 Some(kept) => kept.apply_to_session(&mut session),
@@ -133,7 +143,6 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
             session.set_keepalive(Some(self.listener.idle_timeout.as_secs().max(1)));
             (stream, kept) = self.exchange(session, shutdown).await?.consume();
         }
-        None
     }
 
     async fn cleanup(&self) {

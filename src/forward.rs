@@ -22,40 +22,32 @@ const RESERVED: [&str; 10] = [
 /// The prefix of identity fields.
 const IDENTITY_PREFIX: &str = "x-streamgate-";
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
 /// Removes what a client may not claim, and sets what the gateway knows. This runs after Pingora
 /// has removed the fields that `Connection` names, so a client can't have ours removed.
+///
+/// Names are given as texts: Pingora keeps each field's spelling, and would copy that of a
+/// `HeaderName`.
 pub fn prepare(head: &mut RequestHeader, exchange: &Exchange) {
-    let forged: Vec<HeaderName> =
-        head.headers.keys().filter(|name| is_reserved(name.as_str())).cloned().collect();
-    for name in forged {
+    let forged = head.headers.keys().filter(|name| is_reserved(name.as_str())).cloned();
+    for name in forged.collect::<Vec<HeaderName>>() {
         head.remove_header(&name);
     }
     // Inserting fails only for names that are none.
     if let Some(client) = exchange.client {
-        let _ = head.insert_header(FORWARDED_FOR, client.ip().to_string());
+        let _ = head.insert_header("X-Forwarded-For", client.ip().to_string());
     }
     if let Some(host) = head.headers.get(header::HOST).cloned() {
-        let _ = head.insert_header(FORWARDED_HOST, host);
+        let _ = head.insert_header("X-Forwarded-Host", host);
     }
-    let _ = head.insert_header(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    let _ = head.insert_header(REQUEST_ID, exchange.id.as_str());
+    let _ = head.insert_header("X-Forwarded-Proto", HeaderValue::from_static("http"));
+    let _ = head.insert_header("X-Request-Id", exchange.id.as_str());
 }
 
 fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name) || name.starts_with(IDENTITY_PREFIX)
+    // Most names are told from all of these by their first letter.
+    matches!(name.as_bytes().first(), Some(b'x' | b'f' | b'p'))
+        && (RESERVED.contains(&name) || name.starts_with(IDENTITY_PREFIX))
 }
-
-/// Fields of an answer that speak of the connection it came on, besides those that it names.
-const HOPS: [HeaderName; 3] = [
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::UPGRADE,
-];
 
 /// Takes out of an answer what was meant for the gateway (RFC 9110 §7.6.1), and a framing that a
 /// client of HTTP/1.0 can't read: its answer ends with the connection.
@@ -63,15 +55,23 @@ pub fn back(head: &mut ResponseHeader, client: Version) {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
-    for name in nominated(head) {
-        head.remove_header(&name);
-    }
-    for name in &HOPS {
-        head.remove_header(name);
+    // Looked at once: most answers have nothing to take out.
+    if head.headers.keys().any(is_of_connection) {
+        for name in nominated(head) {
+            head.remove_header(&name);
+        }
+        for name in ["keep-alive", "proxy-connection", "upgrade"] {
+            head.remove_header(name);
+        }
     }
     if client < Version::HTTP_11 {
         head.remove_header(&header::TRANSFER_ENCODING);
     }
+}
+
+/// Whether a field of an answer speaks of the connection it came on.
+fn is_of_connection(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "upgrade")
 }
 
 /// The fields that `Connection` names, but for those that the framing of the answer needs.

@@ -109,20 +109,29 @@ fn missed(miss: Miss) -> Denial {
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    type CTX = Ctx;
+    // Boxed, because Pingora moves it from one large future into the next.
+    type CTX = Box<Ctx>;
 
-    fn new_ctx(&self) -> Ctx {
-        Ctx::new(self.live.load_full())
+    fn new_ctx(&self) -> Box<Ctx> {
+        Box::new(Ctx::new(self.live.load_full()))
     }
 
-    async fn early_request_filter(&self, downstream: &mut Downstream, ctx: &mut Ctx) -> Result<()> {
+    async fn early_request_filter(
+        &self,
+        downstream: &mut Downstream,
+        ctx: &mut Box<Ctx>,
+    ) -> Result<()> {
         edge::head_was_read();
         ctx.exchange.client = downstream.client_addr().and_then(|a| a.as_inet().copied());
         patience::begin(downstream, &self.listener);
         Ok(())
     }
 
-    async fn request_filter(&self, downstream: &mut Downstream, ctx: &mut Ctx) -> Result<bool> {
+    async fn request_filter(
+        &self,
+        downstream: &mut Downstream,
+        ctx: &mut Box<Ctx>,
+    ) -> Result<bool> {
         let head = downstream.req_header();
         let is_chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
         let raw = is_chunked.then(|| downstream.to_h1_raw());
@@ -142,7 +151,7 @@ impl ProxyHttp for Proxy {
     async fn upstream_peer(
         &self,
         downstream: &mut Downstream,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<Box<HttpPeer>> {
         let Some(mut peer) = ctx.next_peer() else {
             return Error::e_explain(ErrorType::ConnectError, "no endpoint is left");
@@ -157,7 +166,7 @@ impl ProxyHttp for Proxy {
         &self,
         _downstream: &mut Downstream,
         _peer: &HttpPeer,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
         mut error: Box<Error>,
     ) -> Box<Error> {
         ctx.endpoint_refused();
@@ -172,7 +181,7 @@ impl ProxyHttp for Proxy {
         &self,
         _downstream: &mut Downstream,
         head: &mut RequestHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         let Some(route) = &ctx.route else { return Ok(()) };
         if let Some(target) = ctx.target() {
@@ -192,7 +201,7 @@ impl ProxyHttp for Proxy {
         _downstream: &mut Downstream,
         body: &mut Option<Bytes>,
         _end: bool,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         let received = ctx.receive(body.as_ref(), &self.listener);
         received.or_else(|code| Error::e_explain(ErrorType::HTTPStatus(code.status()), "the body"))
@@ -202,7 +211,7 @@ impl ProxyHttp for Proxy {
         &self,
         downstream: &mut Downstream,
         head: &mut ResponseHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         if let Some(took) = ctx.upstream_began(head.status.as_u16()) {
             self.observe.upstream_answered(ctx.route_metrics(), head.status.as_u16(), took);
@@ -223,7 +232,7 @@ impl ProxyHttp for Proxy {
         &self,
         downstream: &mut Downstream,
         head: &mut ResponseHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         forward::back(head, downstream.req_header().version);
         patience::end_if_stopping(downstream);
@@ -238,7 +247,7 @@ impl ProxyHttp for Proxy {
         _downstream: &mut Downstream,
         body: &mut Option<Bytes>,
         _end: bool,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<Option<Duration>> {
         match ctx.send(body.as_ref()) {
             Ok(()) => Ok(None),
@@ -253,7 +262,7 @@ impl ProxyHttp for Proxy {
         &self,
         downstream: &mut Downstream,
         error: &Error,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> FailToProxy {
         let fault = fault::of(error);
         ctx.fault = Some(fault.told);
@@ -274,12 +283,12 @@ impl ProxyHttp for Proxy {
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
 
-    fn suppress_error_log(&self, _: &Downstream, _: &Ctx, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Downstream, _: &Box<Ctx>, _: &Error) -> bool {
         // `observe` tells it, without what a client sent.
         true
     }
 
-    async fn logging(&self, downstream: &mut Downstream, _: Option<&Error>, ctx: &mut Ctx) {
+    async fn logging(&self, downstream: &mut Downstream, _: Option<&Error>, ctx: &mut Box<Ctx>) {
         let listener = (self.listener.number, &*self.listener.name);
         self.observe.exchange_ended(&ctx.ended(downstream, listener));
     }

@@ -29,6 +29,7 @@ pub use viewer::{Disguise, Viewer};
 use crate::problem::{Place, Problem};
 use crate::units::{Count, Text};
 use crate::yaml::{At, Entries};
+use http::HeaderValue;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -159,6 +160,8 @@ pub struct Session {
     claims: Box<[(Box<str>, Value)]>,
     expires_at: u64,
     viewer: viewer::Memo,
+    /// The id as upstreams are told it, computed once.
+    field: Option<HeaderValue>,
 }
 
 impl Session {
@@ -169,7 +172,8 @@ impl Session {
         claims: Box<[(Box<str>, Value)]>,
         expires_at: u64,
     ) -> Self {
-        Session { account, id, claims, expires_at, viewer: viewer::Memo::default() }
+        let field = HeaderValue::from_str(&id).ok();
+        Session { account, id, claims, expires_at, viewer: viewer::Memo::default(), field }
     }
 
     /// Who is logged in: `sub`. 1 to 256 bytes without control characters. Never for logs.
@@ -181,6 +185,11 @@ impl Session {
     /// without control characters.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The id as the value of a header field; `None` when no field can hold it.
+    pub fn id_field(&self) -> Option<&HeaderValue> {
+        self.field.as_ref()
     }
 
     /// What the token says about `name`, if that claim was asked for when compiling.

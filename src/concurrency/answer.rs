@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::denial::{Code, Denial};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use streamgate_lease::{Ending, Full, Lease, LeaseId, Live};
@@ -38,9 +38,8 @@ pub fn lease_json(lease: &Lease) -> Value {
 /// Room for the longest field.
 const LEASE_FIELD_BYTES: usize = 96;
 
-/// A held lease as the header field of an answer.
-pub fn lease_field(lease: &Lease) -> (HeaderName, HeaderValue) {
-    const NAME: HeaderName = HeaderName::from_static("streamgate-lease");
+/// A held lease as the value of the header field `Streamgate-Lease`.
+pub fn lease_field(lease: &Lease) -> HeaderValue {
     // Told with every media answer: one allocation, which the field then owns.
     let mut field = String::with_capacity(LEASE_FIELD_BYTES);
     let written = write!(
@@ -53,7 +52,7 @@ pub fn lease_field(lease: &Lease) -> (HeaderName, HeaderValue) {
         lease.active(),
     );
     written.expect("a string takes all that is written");
-    (NAME, HeaderValue::try_from(field).expect("digits and base64url are visible ASCII"))
+    HeaderValue::try_from(field).expect("digits and base64url are visible ASCII")
 }
 
 /// The account is full: who plays, and what the viewer can do.

@@ -11,7 +11,6 @@ use crate::request::Request;
 use crate::units::Text;
 use crate::yaml::At;
 use async_trait::async_trait;
-use http::HeaderName;
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
 use streamgate_lease::{LeaseId, Replace};
@@ -20,8 +19,11 @@ use streamgate_lease::{LeaseId, Replace};
 pub(super) type Config = At<Text>;
 
 /// The account's hash and the lease, as upstreams see them.
-const ACCOUNT_FIELD: HeaderName = HeaderName::from_static("x-streamgate-account");
-const LEASE_FIELD: HeaderName = HeaderName::from_static("x-streamgate-lease");
+const ACCOUNT_FIELD: &str = "X-Streamgate-Account";
+const LEASE_FIELD: &str = "X-Streamgate-Lease";
+
+/// The lease, as clients see it.
+const ANSWER_FIELD: &str = "Streamgate-Lease";
 
 /// Takes over on a media request: `oldest`, or the code of a stream.
 const REPLACE_PARAM: &str = "streamgate-replace";
@@ -81,8 +83,7 @@ impl Filter for ConcurrencyFilter {
 
     fn response(&self, head: &mut ResponseHeader, known: &Exchange) {
         if let Some(lease) = known.lease() {
-            let (name, value) = lease_field(lease);
-            let _ = head.insert_header(name, value);
+            let _ = head.insert_header(ANSWER_FIELD, lease_field(lease));
         }
     }
 }

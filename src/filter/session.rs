@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub(super) type Config = At<Text>;
 
 /// The session's id, as upstreams see it.
-const SESSION_FIELD: HeaderName = HeaderName::from_static("x-streamgate-session");
+const SESSION_FIELD: &str = "X-Streamgate-Session";
 
 struct SessionFilter {
     sessions: Sessions,
@@ -52,7 +52,10 @@ impl Filter for SessionFilter {
 
     fn upstream_request(&self, head: &mut RequestHeader, known: &Exchange) {
         let Some(session) = known.session() else { return };
-        set(head, &SESSION_FIELD, session.id());
+        if let Some(id) = session.id_field() {
+            // Inserting fails only for names that are none.
+            let _ = head.insert_header(SESSION_FIELD, id.clone());
+        }
         for (claim, field) in &self.claims {
             match session.claim(claim) {
                 Some(serde_json::Value::String(text)) => set(head, field, text),

@@ -17,7 +17,7 @@ use crate::request::Request;
 use crate::route::Captures;
 use crate::session::Session;
 use body::{Beat, Start};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -42,6 +42,9 @@ enum Verb {
     End(Option<String>),
     Terminate(LeaseId),
 }
+
+/// The lease, as clients see it.
+const LEASE_FIELD: HeaderName = HeaderName::from_static("streamgate-lease");
 
 /// The longest id of a playback, in bytes.
 const ID_BYTES_MAX: usize = 128;
@@ -177,7 +180,7 @@ fn playback(segment: &str) -> Result<String, Denial> {
 
 fn held(status: StatusCode, lease: &Lease) -> Reply {
     let mut reply = Reply::new(status).json("application/json", &lease_json(lease));
-    reply.headers.push(lease_field(lease));
+    reply.headers.push((LEASE_FIELD, lease_field(lease)));
     reply
 }
 
