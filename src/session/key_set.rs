@@ -16,6 +16,7 @@ use crate::problem::Problem;
 use crate::yaml::At;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use settings::{Settings, Source};
 use std::fmt;
@@ -226,7 +227,7 @@ impl KeySet {
     }
 
     async fn keep_fresh(&self, tell: impl Fn(&KeySet, &Refresh)) {
-        let (mut fetcher, mut failures) = (None, 0);
+        let (fetcher, mut failures) = (OnceCell::new(), 0);
         let mut due = match self.settings.source {
             Source::Url(_) => Instant::now(),
             Source::File(_) => Instant::now() + self.pause(0),
@@ -237,7 +238,7 @@ impl KeySet {
                 () = self.desk.called() => {}
             }
             self.desk.begin();
-            let refresh = self.settle(self.read(&mut fetcher).await);
+            let refresh = self.settle(self.read(&fetcher).await);
             failures = match refresh {
                 Refresh::Failed(_) => failures + 1,
                 Refresh::Changed { .. } | Refresh::Same => 0,
@@ -247,15 +248,13 @@ impl KeySet {
         }
     }
 
-    async fn read(&self, fetcher: &mut Option<Fetcher>) -> Result<Bytes, KeySetError> {
+    /// The document as it is now. The fetcher is opened by the first who succeeds in it.
+    async fn read(&self, fetcher: &OnceCell<Fetcher>) -> Result<Bytes, KeySetError> {
         let link = match &self.settings.source {
             Source::Url(link) => link,
             Source::File(path) => return read_file(path.clone()).await,
         };
-        let fetcher = match fetcher {
-            Some(fetcher) => fetcher,
-            None => fetcher.insert(Fetcher::open(link)?),
-        };
+        let fetcher = fetcher.get_or_try_init(|| Fetcher::open(link))?;
         Ok(fetcher.get(DOCUMENT_BYTES_MAX).await?)
     }
 
