@@ -149,3 +149,25 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
         self.proxy.http_cleanup().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_has_its_time_and_a_second_for_every_kib() {
+        let secs = Duration::from_secs;
+        let listener = Listener {
+            number: 0,
+            name: "edge".into(),
+            head_timeout: secs(15),
+            idle_timeout: secs(75),
+            body_timeout: secs(30),
+            write_timeout: secs(60),
+        };
+        assert!(!listener.is_late(1, secs(30)));
+        assert!(listener.is_late(1, secs(31)), "a byte now and then does not keep it open");
+        assert!(!listener.is_late(100 * 1_024, secs(130)));
+        assert!(listener.is_late(100 * 1_024, secs(131)));
+    }
+}

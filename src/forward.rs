@@ -78,7 +78,11 @@ fn is_of_connection(name: &HeaderName) -> bool {
 fn nominated(head: &ResponseHeader) -> Vec<HeaderName> {
     let fields = head.headers.get_all(header::CONNECTION).into_iter();
     let names = fields.flat_map(|field| field.as_bytes().split(|&byte| byte == b','));
-    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+    // Nearly all answers that have it say one of these two.
+    let usual =
+        |name: &&[u8]| [&b"keep-alive"[..], b"close"].iter().any(|n| name.eq_ignore_ascii_case(n));
+    let names = names.map(<[u8]>::trim_ascii).filter(|name| !usual(name));
+    let names = names.filter_map(|name| HeaderName::from_bytes(name).ok());
     names
         .filter(|name| !matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING))
         .collect()

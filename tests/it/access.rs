@@ -61,6 +61,7 @@ async fn each_request_has_one_line_that_tells_what_became_of_it() {
     assert!(played["duration_ms"].as_f64().unwrap() > 0.0);
     assert!(played["response_bytes"].as_u64().unwrap() > 0);
     assert_eq!(played["id"].as_str().unwrap().len(), 32);
+    assert_eq!(played["account"].as_str().unwrap().len(), 34, "a hash");
     assert_eq!(played["lease"].as_str().unwrap().len(), 22);
     assert!(played["ts"].as_str().unwrap().ends_with('Z'), "{played}");
     assert_eq!((&refused["status"], &refused["code"]), (&json!(401), &json!("session_missing")));

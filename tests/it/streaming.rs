@@ -364,3 +364,41 @@ async fn an_answers_own_fields_pass_and_its_hops_end_here() {
     assert!(!response.headers().contains_key("keep-alive"), "{:?}", response.headers());
     assert_eq!(response.text().await.unwrap(), "ok");
 }
+
+#[tokio::test]
+async fn what_follows_an_upgrade_that_was_not_granted_is_no_tunnel() {
+    let origin = Origin::listen().await;
+    let gateway = leading_to(&format!("endpoints: ['{}']", origin.address));
+    let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let mut wire = Wire::open(gateway.edge).await;
+    wire.say(get("/a", fields) + &get("/hidden", "")).await;
+    let mut upstream = origin.accept().await;
+    assert!(upstream.request().await.starts_with("GET /a "));
+    assert!(upstream.is_silent().await, "nothing is sent before the 101");
+    upstream.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    assert_eq!(wire.answer().await.body, "ok");
+    assert!(upstream.is_silent().await, "and nothing after another answer");
+    nothing_is_under_way(&gateway).await;
+}
+
+#[tokio::test]
+async fn requests_that_do_not_wait_are_answered_in_order_or_not_at_all() {
+    // No browser and no player does that any more; Pingora refuses a request that is overtaken.
+    let gateway = leading_to(&format!("endpoints: ['{}']", replica("a").await));
+    let slow = get("/faults/slow?first_byte_ms=200&bytes=3", "");
+    let mut at_once = Wire::open(gateway.edge).await;
+    at_once.say(slow.clone() + &get("/faults/status/404", "")).await;
+    let mut later = Wire::open(gateway.edge).await;
+    later.say(slow).await;
+    until("it is under way", || async { gateway.metric(IN_FLIGHT).await == 2.0 }).await;
+    later.say(get("/faults/status/404", "")).await;
+    for mut wire in [at_once, later] {
+        let first = wire.answer().await;
+        match first.status {
+            200 => assert_eq!(first.body, "xxx"),
+            _ => assert_eq!(first.code(), "request_malformed"),
+        }
+        let rest = String::from_utf8(wire.rest_after_close().await).unwrap();
+        assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 404"), "{rest}");
+    }
+}
