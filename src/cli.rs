@@ -24,6 +24,10 @@ const USAGE: u8 = 64;
 const CONFIG: u8 = 78;
 const FAILED: u8 = 1;
 
+/// What is logged where `RUST_LOG` does not say. Pingora tells as errors what clients and pooled
+/// connections do all day: going away. `observe` tells what an operator can act on.
+const LOG_FILTER: &str = "info,pingora_proxy=off,pingora_core::connectors=off";
+
 /// An edge gateway for video platforms: sessions, concurrent-stream leases, YAML routes.
 #[derive(Debug, Parser)]
 #[command(name = "streamgate", version)]
@@ -151,7 +155,7 @@ fn print(text: &str) -> Result<(), Failure> {
 }
 
 fn run(cli: &Cli, wish: &Run) -> Result<(), Failure> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
     let running = server::start(load(cli)?).map_err(|error| match error {
         StartError::Config(report) => Failure::Config(report),
