@@ -24,6 +24,11 @@ impl RequestId {
         RequestId(std::array::from_fn(digit))
     }
 
+    /// The id as the value of a header field.
+    pub fn field(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.0).expect("hexadecimal digits are visible ASCII")
+    }
+
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
     }

@@ -19,7 +19,8 @@ use crate::session::Verifier;
 use crate::store::Store;
 use crate::yaml::{At, Named};
 use async_trait::async_trait;
-use pingora::http::{RequestHeader, ResponseHeader};
+use http::HeaderMap;
+use pingora::http::ResponseHeader;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -110,7 +111,7 @@ pub trait Filter: Send + Sync {
     async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision;
 
     /// What the upstream is told.
-    fn upstream_request(&self, _head: &mut RequestHeader, _known: &Exchange) {}
+    fn upstream_request(&self, _fields: &mut HeaderMap, _known: &Exchange) {}
 
     /// Asked now and then while a long answer flows: whether it may go on. Looks up, never waits.
     fn during(&self, _known: &Exchange) -> Result<(), Denial> {
@@ -191,9 +192,9 @@ impl Chain {
         Ok(())
     }
 
-    pub fn upstream_request(&self, head: &mut RequestHeader, known: &Exchange) {
+    pub fn upstream_request(&self, fields: &mut HeaderMap, known: &Exchange) {
         for (_, filter) in &self.0 {
-            filter.upstream_request(head, known);
+            filter.upstream_request(fields, known);
         }
     }
 

@@ -2,7 +2,9 @@
 //! that a client could have made up. And what of its answer is for the gateway only.
 
 use crate::exchange::Exchange;
-use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 /// Fields that only a gateway may set; whatever a client wrote there is removed.
@@ -22,25 +24,44 @@ const RESERVED: [&str; 10] = [
 /// The prefix of identity fields.
 const IDENTITY_PREFIX: &str = "x-streamgate-";
 
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Room for the fields that the gateway adds.
+const FIELDS_ADDED_MAX: usize = 12;
+
+/// Edits the fields of what goes upstream, as one map.
+///
+/// Pingora keeps the spelling of every name in a second map, and each change then costs a thousand
+/// instructions or more; names mean the same in any case (RFC 9110 §5.1), so the spelling is let go.
+/// The target must be one that the URI holds as it is, which a normalised path is.
+pub fn edit(head: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap)) -> pingora::Result<()> {
+    let blank = RequestHeader::build_no_case(Method::GET, b"/", Some(0))?;
+    let mut parts = Parts::from(std::mem::replace(head, blank));
+    parts.headers.reserve(FIELDS_ADDED_MAX);
+    edit(&mut parts.headers);
+    *head = parts.into();
+    Ok(())
+}
+
 /// Removes what a client may not claim, and sets what the gateway knows. This runs after Pingora
 /// has removed the fields that `Connection` names, so a client can't have ours removed.
-///
-/// Names are given as texts: Pingora keeps each field's spelling, and would copy that of a
-/// `HeaderName`.
-pub fn prepare(head: &mut RequestHeader, exchange: &Exchange) {
-    let forged = head.headers.keys().filter(|name| is_reserved(name.as_str())).cloned();
+pub fn prepare(fields: &mut HeaderMap, exchange: &Exchange) {
+    let forged = fields.keys().filter(|name| is_reserved(name.as_str())).cloned();
     for name in forged.collect::<Vec<HeaderName>>() {
-        head.remove_header(&name);
+        fields.remove(&name);
     }
-    // Inserting fails only for names that are none.
-    if let Some(client) = exchange.client {
-        let _ = head.insert_header("X-Forwarded-For", client.ip().to_string());
+    let client = exchange.client.map(|client| HeaderValue::try_from(client.ip().to_string()));
+    if let Some(Ok(client)) = client {
+        fields.insert(FORWARDED_FOR, client);
     }
-    if let Some(host) = head.headers.get(header::HOST).cloned() {
-        let _ = head.insert_header("X-Forwarded-Host", host);
+    if let Some(host) = fields.get(header::HOST).cloned() {
+        fields.insert(FORWARDED_HOST, host);
     }
-    let _ = head.insert_header("X-Forwarded-Proto", HeaderValue::from_static("http"));
-    let _ = head.insert_header("X-Request-Id", exchange.id.as_str());
+    fields.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    fields.insert(REQUEST_ID, exchange.id.field());
 }
 
 fn is_reserved(name: &str) -> bool {
@@ -90,61 +111,74 @@ fn nominated(head: &ResponseHeader) -> Vec<HeaderName> {
 
 /// Takes the session's token out of what goes upstream: the cookies of these names, and a bearer
 /// token if one was verified.
-pub fn strip_token(head: &mut RequestHeader, cookies: &[String], is_verified: bool) {
+pub fn strip_token(fields: &mut HeaderMap, cookies: &[String], is_verified: bool) {
     let bearer = |value: &HeaderValue| {
         value.as_bytes().get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "))
     };
-    if is_verified && head.headers.get(header::AUTHORIZATION).is_some_and(bearer) {
-        head.remove_header(&header::AUTHORIZATION);
+    if is_verified && fields.get(header::AUTHORIZATION).is_some_and(bearer) {
+        fields.remove(header::AUTHORIZATION);
     }
-    let Some(kept) = without(head, cookies) else { return };
-    head.remove_header(&header::COOKIE);
-    if !kept.is_empty() {
-        let _ = head.insert_header(header::COOKIE, kept);
+    let Some(kept) = without(fields, cookies) else { return };
+    fields.remove(header::COOKIE);
+    if let Some(kept) = HeaderValue::from_maybe_shared(kept).ok().filter(|kept| !kept.is_empty()) {
+        fields.insert(header::COOKIE, kept);
     }
 }
 
 /// The request's cookies but for those named; `None` when there is nothing to take out.
-fn without(head: &RequestHeader, cookies: &[String]) -> Option<Vec<u8>> {
+fn without(fields: &HeaderMap, cookies: &[String]) -> Option<Bytes> {
     let is_token = |pair: &[u8]| {
         let name = pair.split(|&byte| byte == b'=').next().unwrap_or(pair).trim_ascii();
         cookies.iter().any(|cookie| cookie.as_bytes() == name)
     };
-    let fields = head.headers.get_all(header::COOKIE).into_iter();
-    let pairs = fields.flat_map(|field| field.as_bytes().split(|&byte| byte == b';'));
+    let lists = fields.get_all(header::COOKIE).into_iter();
+    let pairs = lists.flat_map(|field| field.as_bytes().split(|&byte| byte == b';'));
     let pairs: Vec<&[u8]> = pairs.map(<[u8]>::trim_ascii).filter(|p| !p.is_empty()).collect();
     if !pairs.iter().any(|pair| is_token(pair)) {
         return None;
     }
     let kept: Vec<&[u8]> = pairs.into_iter().filter(|pair| !is_token(pair)).collect();
-    Some(kept.join(&b"; "[..]))
+    Some(kept.join(&b"; "[..]).into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn head(fields: &[(&'static str, &str)]) -> RequestHeader {
-        let mut head = RequestHeader::build("GET", b"/", None).expect("a request");
+    fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
         for (name, value) in fields {
-            head.append_header(*name, *value).expect("a field");
+            map.append(*name, HeaderValue::from_static(value));
         }
-        head
+        map
+    }
+
+    #[test]
+    fn a_head_is_edited_and_keeps_its_target() {
+        let mut head = RequestHeader::build("GET", b"/a%20b?q=1", None).expect("a request");
+        head.append_header("X-Kept", "1").expect("a field");
+        edit(&mut head, |fields| {
+            fields.insert("x-new", HeaderValue::from_static("2"));
+        })
+        .expect("an edit");
+        assert_eq!(head.raw_path(), b"/a%20b?q=1");
+        assert_eq!(head.headers["x-kept"], "1");
+        assert_eq!(head.headers["x-new"], "2");
     }
 
     #[test]
     fn what_a_client_claims_of_itself_never_passes() {
-        let mut head = head(&[
+        let mut fields = fields(&[
             ("host", "tv.example"),
             ("x-forwarded-for", "1.2.3.4"),
-            ("X-Streamgate-Account", "mine"),
+            ("x-streamgate-account", "mine"),
             ("x-request-id", "1"),
             ("forwarded", "for=1.2.3.4"),
             ("x-kept", "yes"),
         ]);
         let client = Some(([192, 0, 2, 1], 5).into());
-        prepare(&mut head, &Exchange::new(client));
-        let value = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
+        prepare(&mut fields, &Exchange::new(client));
+        let value = |name: &str| fields.get(name).and_then(|v| v.to_str().ok());
         assert_eq!(value("x-forwarded-for"), Some("192.0.2.1"));
         assert_eq!(value("x-forwarded-host"), Some("tv.example"));
         assert_eq!(value("x-forwarded-proto"), Some("http"));
@@ -163,11 +197,11 @@ mod tests {
             ("sessions=x", Some("sessions=x")),
             (" session =x;c=3", Some("c=3")),
         ] {
-            let mut head = head(&[("cookie", cookie), ("authorization", "Bearer t")]);
-            strip_token(&mut head, &names, true);
-            let left = head.headers.get("cookie").and_then(|v| v.to_str().ok());
+            let mut fields = fields(&[("cookie", cookie), ("authorization", "Bearer t")]);
+            strip_token(&mut fields, &names, true);
+            let left = fields.get("cookie").and_then(|v| v.to_str().ok());
             assert_eq!(left, kept, "{cookie}");
-            assert!(head.headers.get("authorization").is_none());
+            assert!(fields.get("authorization").is_none());
         }
     }
 
@@ -204,8 +238,8 @@ mod tests {
 
     #[test]
     fn an_authorization_that_is_not_ours_passes() {
-        let mut kept = head(&[("authorization", "Basic dTpw")]);
+        let mut kept = fields(&[("authorization", "Basic dTpw")]);
         strip_token(&mut kept, &[], true);
-        assert!(kept.headers.contains_key("authorization"));
+        assert!(kept.contains_key("authorization"));
     }
 }

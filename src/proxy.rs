@@ -188,13 +188,14 @@ impl ProxyHttp for Proxy {
         if let Some(target) = ctx.target() {
             head.set_raw_path(target.as_bytes())?;
         }
-        forward::prepare(head, &ctx.exchange);
-        if !route.forward_token {
-            let is_verified = ctx.exchange.session().is_some();
-            forward::strip_token(head, &ctx.gateway.session_cookies, is_verified);
-        }
-        route.chain.upstream_request(head, &ctx.exchange);
-        Ok(())
+        forward::edit(head, |fields| {
+            forward::prepare(fields, &ctx.exchange);
+            if !route.forward_token {
+                let is_verified = ctx.exchange.session().is_some();
+                forward::strip_token(fields, &ctx.gateway.session_cookies, is_verified);
+            }
+            route.chain.upstream_request(fields, &ctx.exchange);
+        })
     }
 
     async fn request_body_filter(
@@ -247,10 +248,10 @@ impl ProxyHttp for Proxy {
         &self,
         _downstream: &mut Downstream,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<Option<Duration>> {
-        match ctx.send(body.as_ref()) {
+        match ctx.send(body.as_ref(), end) {
             Ok(()) => Ok(None),
             Err(denial) => {
                 ctx.exchange.note(denial.code(), crate::exchange::Cause::Plain);

@@ -12,7 +12,8 @@ use crate::session::Session;
 use crate::units::Text;
 use crate::yaml::At;
 use async_trait::async_trait;
-use pingora::http::{RequestHeader, ResponseHeader};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pingora::http::ResponseHeader;
 use std::sync::Arc;
 use streamgate_lease::{LeaseId, Replace};
 
@@ -20,8 +21,8 @@ use streamgate_lease::{LeaseId, Replace};
 pub(super) type Config = At<Text>;
 
 /// The account's hash and the lease, as upstreams see them.
-const ACCOUNT_FIELD: &str = "X-Streamgate-Account";
-const LEASE_FIELD: &str = "X-Streamgate-Lease";
+const ACCOUNT_FIELD: HeaderName = HeaderName::from_static("x-streamgate-account");
+const LEASE_FIELD: HeaderName = HeaderName::from_static("x-streamgate-lease");
 
 /// The lease, as clients see it.
 const ANSWER_FIELD: &str = "Streamgate-Lease";
@@ -71,14 +72,17 @@ impl Filter for ConcurrencyFilter {
         }
     }
 
-    fn upstream_request(&self, head: &mut RequestHeader, known: &Exchange) {
-        // Inserting fails only for names that are none.
+    fn upstream_request(&self, fields: &mut HeaderMap, known: &Exchange) {
         if let Some(account) = known.account() {
-            let _ = head.insert_header(ACCOUNT_FIELD, account.field.clone());
+            fields.insert(ACCOUNT_FIELD, account.field.clone());
         }
-        if let Some(lease) = known.lease() {
-            let _ = head.insert_header(LEASE_FIELD, lease.id().to_string());
-        }
+        let Some(lease) = known.lease() else { return };
+        let viewer = known.session().map(|session| self.policy.viewer(session));
+        let field = match viewer.filter(|viewer| viewer.own_stream == lease.id()) {
+            Some(viewer) => viewer.own_field.clone(),
+            None => HeaderValue::try_from(lease.id().to_string()).expect("base64url"),
+        };
+        fields.insert(LEASE_FIELD, field);
     }
 
     fn during(&self, known: &Exchange) -> Result<(), Denial> {

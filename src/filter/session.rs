@@ -11,14 +11,13 @@ use crate::session::{Refused, WhenStoreFails};
 use crate::units::Text;
 use crate::yaml::At;
 use async_trait::async_trait;
-use http::{HeaderName, HeaderValue, header};
-use pingora::http::RequestHeader;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// The name of an entry of `sessions`.
 pub(super) type Config = At<Text>;
 
 /// The session's id, as upstreams see it.
-const SESSION_FIELD: &str = "X-Streamgate-Session";
+const SESSION_FIELD: HeaderName = HeaderName::from_static("x-streamgate-session");
 
 struct SessionFilter {
     sessions: Sessions,
@@ -71,17 +70,16 @@ impl Filter for SessionFilter {
         }
     }
 
-    fn upstream_request(&self, head: &mut RequestHeader, known: &Exchange) {
+    fn upstream_request(&self, fields: &mut HeaderMap, known: &Exchange) {
         let Some(session) = known.session() else { return };
         if let Some(id) = session.id_field() {
-            // Inserting fails only for names that are none.
-            let _ = head.insert_header(SESSION_FIELD, id.clone());
+            fields.insert(SESSION_FIELD, id.clone());
         }
         for (claim, field) in &self.claims {
             match session.claim(claim) {
-                Some(serde_json::Value::String(text)) => set(head, field, text),
+                Some(serde_json::Value::String(text)) => set(fields, field, text),
                 Some(value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => {
-                    set(head, field, &value.to_string());
+                    set(fields, field, &value.to_string());
                 }
                 _ => {}
             }
@@ -90,10 +88,9 @@ impl Filter for SessionFilter {
 }
 
 /// Sets a field whose text came from a verified token; text that no field may hold is left out.
-fn set(head: &mut RequestHeader, field: &HeaderName, text: &str) {
+fn set(fields: &mut HeaderMap, field: &HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
-        // Only a name that isn't one could fail, and this one is.
-        let _ = head.insert_header(field.clone(), value);
+        fields.insert(field.clone(), value);
     }
 }
 

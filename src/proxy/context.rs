@@ -171,13 +171,17 @@ impl Ctx {
     }
 
     /// Counts a piece of the answer; now and then asks the filters whether it may go on.
-    pub(super) fn send(&mut self, chunk: Option<&Bytes>) -> Result<(), Denial> {
+    pub(super) fn send(&mut self, chunk: Option<&Bytes>, is_last: bool) -> Result<(), Denial> {
         self.response_bytes += chunk.map_or(0, |chunk| chunk.len() as u64);
-        let since = *self.asked_during.get_or_insert_with(Instant::now);
-        let Some(route) = self.route.as_ref().filter(|_| since.elapsed() >= DURING_EVERY) else {
+        if is_last {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let since = *self.asked_during.get_or_insert(now);
+        let Some(route) = self.route.as_ref().filter(|_| now - since >= DURING_EVERY) else {
             return Ok(());
         };
-        self.asked_during = Some(Instant::now());
+        self.asked_during = Some(now);
         route.chain.during(&self.exchange)
     }
 

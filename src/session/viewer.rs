@@ -13,6 +13,8 @@ pub struct Viewer {
     pub field: HeaderValue,
     /// The stream that the session itself is, for players that send no id of a playback.
     pub own_stream: LeaseId,
+    /// The same as a header field's value.
+    pub own_field: HeaderValue,
 }
 
 /// A pepper with a number of its own, so that what was computed with it can be recognised.
@@ -39,7 +41,9 @@ impl Memo {
         let compute = || {
             let holder = Holder::of(&disguise.pepper, account);
             let field = HeaderValue::try_from(holder.to_string()).expect("hexadecimal digits");
-            Arc::new(Viewer { holder, field, own_stream: LeaseId::of(id, None) })
+            let own_stream = LeaseId::of(id, None);
+            let own_field = HeaderValue::try_from(own_stream.to_string()).expect("base64url");
+            Arc::new(Viewer { holder, field, own_stream, own_field })
         };
         let (number, viewer) = self.0.get_or_init(|| (disguise.number, compute()));
         if *number == disguise.number { Arc::clone(viewer) } else { compute() }
