@@ -17,6 +17,7 @@ use crate::problem::Problem;
 use crate::session::{Disguise, Session, Viewer};
 use crate::yaml::At;
 use http::StatusCode;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::{
@@ -140,7 +141,7 @@ impl Policy {
     }
 
     /// The session's account as this policy's pepper hides it.
-    pub fn viewer(&self, session: &Session) -> Arc<Viewer> {
+    pub fn viewer<'s>(&self, session: &'s Session) -> Cow<'s, Viewer> {
         session.viewer(&self.disguise)
     }
 

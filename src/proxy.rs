@@ -195,7 +195,8 @@ impl ProxyHttp for Proxy {
                 forward::strip_token(fields, &ctx.gateway.session_cookies, is_verified);
             }
             route.chain.upstream_request(fields, &ctx.exchange);
-        })
+        });
+        Ok(())
     }
 
     async fn request_body_filter(

@@ -33,8 +33,8 @@ use http::HeaderValue;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 
 /// The most keys that one kind of session may be configured with.
 const KEYS_MAX: usize = 16;
@@ -160,8 +160,6 @@ pub struct Session {
     claims: Box<[(Box<str>, Value)]>,
     expires_at: u64,
     viewer: viewer::Memo,
-    /// The id as upstreams are told it, computed once.
-    field: Option<HeaderValue>,
 }
 
 impl Session {
@@ -172,8 +170,7 @@ impl Session {
         claims: Box<[(Box<str>, Value)]>,
         expires_at: u64,
     ) -> Self {
-        let field = HeaderValue::from_str(&id).ok();
-        Session { account, id, claims, expires_at, viewer: viewer::Memo::default(), field }
+        Session { account, id, claims, expires_at, viewer: viewer::Memo::default() }
     }
 
     /// Who is logged in: `sub`. 1 to 256 bytes without control characters. Never for logs.
@@ -188,8 +185,8 @@ impl Session {
     }
 
     /// The id as the value of a header field; `None` when no field can hold it.
-    pub fn id_field(&self) -> Option<&HeaderValue> {
-        self.field.as_ref()
+    pub fn id_field(&self) -> Option<HeaderValue> {
+        HeaderValue::from_str(&self.id).ok()
     }
 
     /// What the token says about `name`, if that claim was asked for when compiling.
@@ -198,7 +195,7 @@ impl Session {
     }
 
     /// The session as a policy with this disguise sees it.
-    pub fn viewer(&self, disguise: &Disguise) -> Arc<Viewer> {
+    pub fn viewer(&self, disguise: &Disguise) -> Cow<'_, Viewer> {
         self.viewer.viewer(disguise, &self.account, &self.id)
     }
 

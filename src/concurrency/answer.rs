@@ -40,18 +40,19 @@ const LEASE_FIELD_BYTES: usize = 96;
 
 /// A held lease as the value of the header field `Streamgate-Lease`.
 pub fn lease_field(lease: &Lease) -> HeaderValue {
-    // Told with every media answer: one allocation, which the field then owns.
+    // Told with every media answer: one allocation, which the field then owns, and no formatter.
     let mut field = String::with_capacity(LEASE_FIELD_BYTES);
-    let written = write!(
-        field,
-        "id=\"{}\", expires={}, renew={}, limit={}, active={}",
-        lease.id(),
-        lease.expires_in().as_secs(),
-        lease.renew_in().as_secs(),
-        lease.limit(),
-        lease.active(),
-    );
-    written.expect("a string takes all that is written");
+    field.push_str("id=\"");
+    write!(field, "{}", lease.id()).expect("a string takes all that is written");
+    for (name, number) in [
+        ("\", expires=", lease.expires_in().as_secs()),
+        (", renew=", lease.renew_in().as_secs()),
+        (", limit=", lease.limit().into()),
+        (", active=", lease.active().into()),
+    ] {
+        field.push_str(name);
+        field.push_str(itoa::Buffer::new().format(number));
+    }
     HeaderValue::try_from(field).expect("digits and base64url are visible ASCII")
 }
 

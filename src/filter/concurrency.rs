@@ -79,7 +79,7 @@ impl Filter for ConcurrencyFilter {
         let Some(lease) = known.lease() else { return };
         let viewer = known.session().map(|session| self.policy.viewer(session));
         let field = match viewer.filter(|viewer| viewer.own_stream == lease.id()) {
-            Some(viewer) => viewer.own_field.clone(),
+            Some(viewer) => viewer.own_field(),
             None => HeaderValue::try_from(lease.id().to_string()).expect("base64url"),
         };
         fields.insert(LEASE_FIELD, field);
@@ -103,7 +103,7 @@ impl Filter for ConcurrencyFilter {
 impl ConcurrencyFilter {
     fn account(&self, session: &Session) -> Account {
         let viewer = self.policy.viewer(session);
-        Account { holder: viewer.holder, field: viewer.field.clone() }
+        Account { holder: viewer.holder, field: viewer.account_field() }
     }
 }
 

@@ -73,7 +73,7 @@ impl Filter for SessionFilter {
     fn upstream_request(&self, fields: &mut HeaderMap, known: &Exchange) {
         let Some(session) = known.session() else { return };
         if let Some(id) = session.id_field() {
-            fields.insert(SESSION_FIELD, id.clone());
+            fields.insert(SESSION_FIELD, id);
         }
         for (claim, field) in &self.claims {
             match session.claim(claim) {

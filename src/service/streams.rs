@@ -135,7 +135,7 @@ impl Call {
         let admitted = self.policy.admit(&self.session, stream).await;
         admitted.map_err(|Refusal { denial, outcome }| {
             let viewer = self.policy.viewer(&self.session);
-            let account = Account { holder: viewer.holder, field: viewer.field.clone() };
+            let account = Account { holder: viewer.holder, field: viewer.account_field() };
             Halt::Deny(conflict(denial), Cause::Stream(outcome, account))
         })
     }

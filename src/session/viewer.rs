@@ -1,20 +1,43 @@
 //! A session as a concurrency policy sees it: the account hidden behind a hash, computed once.
 
 use http::HeaderValue;
-use std::sync::{Arc, OnceLock};
+use std::borrow::Cow;
+use std::sync::OnceLock;
 use streamgate_lease::{Holder, LeaseId, Pepper};
 
-/// Who watches, without saying who it is.
-#[derive(Debug, PartialEq, Eq)]
+/// Who watches, without saying who it is. Texts lie in it, not behind it: a gateway has many
+/// viewers, and each place that a request must look up in memory costs more than copying a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Viewer {
     /// Whose slots they are.
     pub holder: Holder,
-    /// The same as a header field's value.
-    pub field: HeaderValue,
     /// The stream that the session itself is, for players that send no id of a playback.
     pub own_stream: LeaseId,
-    /// The same as a header field's value.
-    pub own_field: HeaderValue,
+    account: [u8; 34],
+    own: [u8; 22],
+}
+
+impl Viewer {
+    fn new(pepper: &Pepper, account: &str, session: &str) -> Self {
+        let holder = Holder::of(pepper, account);
+        let own_stream = LeaseId::of(session, None);
+        Viewer { holder, own_stream, account: text(&holder), own: text(&own_stream) }
+    }
+
+    /// The holder as a header field's value.
+    pub fn account_field(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.account).expect("hexadecimal digits")
+    }
+
+    /// The session's own stream as a header field's value.
+    pub fn own_field(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.own).expect("base64url")
+    }
+}
+
+/// What `shown` prints, which always has this length.
+fn text<const BYTES: usize>(shown: &impl std::fmt::Display) -> [u8; BYTES] {
+    shown.to_string().into_bytes().try_into().expect("the text has a fixed length")
 }
 
 /// A pepper with a number of its own, so that what was computed with it can be recognised.
@@ -34,19 +57,13 @@ impl Disguise {
 
 /// The viewer under the first disguise that was asked for: a session seldom meets a second.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Memo(OnceLock<(u64, Arc<Viewer>)>);
+pub(super) struct Memo(OnceLock<(u64, Viewer)>);
 
 impl Memo {
-    pub(super) fn viewer(&self, disguise: &Disguise, account: &str, id: &str) -> Arc<Viewer> {
-        let compute = || {
-            let holder = Holder::of(&disguise.pepper, account);
-            let field = HeaderValue::try_from(holder.to_string()).expect("hexadecimal digits");
-            let own_stream = LeaseId::of(id, None);
-            let own_field = HeaderValue::try_from(own_stream.to_string()).expect("base64url");
-            Arc::new(Viewer { holder, field, own_stream, own_field })
-        };
+    pub(super) fn viewer(&self, disguise: &Disguise, account: &str, id: &str) -> Cow<'_, Viewer> {
+        let compute = || Viewer::new(&disguise.pepper, account, id);
         let (number, viewer) = self.0.get_or_init(|| (disguise.number, compute()));
-        if *number == disguise.number { Arc::clone(viewer) } else { compute() }
+        if *number == disguise.number { Cow::Borrowed(viewer) } else { Cow::Owned(compute()) }
     }
 }
 

@@ -7,9 +7,9 @@
 //! * [`clock`] says what time it is; every live answer follows from it alone.
 //! * [`sample`] holds the pictures: two renditions of six two-second segments.
 //! * [`playlist`] writes playlists from numbers, and decides nothing else.
-//! * [`channel`] maps paths to playlists and segments, live and on demand.
-//! * [`media`] answers with bytes: ranges, validators, caching.
-//! * [`fault`] misbehaves on request, and only where `faults` is on.
+//! * `channel` maps paths to playlists and segments, live and on demand.
+//! * `media` answers with bytes: ranges, validators, caching.
+//! * `fault` misbehaves on request, and only where `faults` is on.
 
 mod channel;
 pub mod clock;
