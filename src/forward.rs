@@ -36,7 +36,7 @@ const FIELDS_ADDED_MAX: usize = 12;
 /// Edits the fields of what goes upstream, as one map.
 ///
 /// Pingora keeps the spelling of every name in a second map, and each change then costs a thousand
-/// instructions or more; names mean the same in any case (RFC 9110 §5.1), so the spelling is let go.
+/// instructions or more. Names mean the same in any case (RFC 9110 §5.1): the spelling is let go.
 /// The target must be one that the URI holds as it is, which a normalised path is.
 pub fn edit(head: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap)) {
     let blank = RequestHeader::from(http::Request::new(()).into_parts().0);
