@@ -17,12 +17,11 @@ use crate::forward;
 use crate::gateway::{End, Gateway};
 use crate::observe::Observe;
 use crate::request::Request;
-use crate::route::Miss;
 use crate::service::streams::Call;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session as Downstream};
 use pingora::upstreams::peer::HttpPeer;
@@ -59,7 +58,7 @@ impl Proxy {
         let parts = written.as_ref();
         let request = Request::read(parts)?;
         let gateway = Arc::clone(&ctx.gateway);
-        let (route, captures) = gateway.table.find(&request).map_err(missed)?;
+        let (route, captures) = gateway.table.find(&request)?;
         ctx.enter(route, &request, written);
         if ctx.announced_body(parts) > route.body_bytes_max {
             return Err(Code::BodyTooLarge.into());
@@ -93,17 +92,6 @@ impl Proxy {
         ctx.count_sent(reply.body.len());
         respond::send(downstream, reply).await?;
         Ok(true)
-    }
-}
-
-fn missed(miss: Miss) -> Denial {
-    match miss {
-        Miss::NoRoute => Code::RouteNotFound.into(),
-        Miss::Method(allowed) => {
-            let names: Vec<&str> = allowed.iter().map(http::Method::as_str).collect();
-            let allow = HeaderValue::try_from(names.join(", ")).expect("methods are tokens");
-            Denial::from(Code::MethodNotAllowed).with_header(header::ALLOW, allow)
-        }
     }
 }
 

@@ -5,9 +5,10 @@
 
 use super::template::{Host, PARAMS_MAX, Segment, Template};
 use super::{Candidate, Captures};
+use crate::denial::{Code, Denial};
 use crate::request::Request;
 use foldhash::HashMap;
-use http::Method;
+use http::{HeaderValue, Method, header};
 
 /// Why no route was found.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +16,19 @@ pub enum Miss {
     NoRoute,
     /// The path exists with other methods.
     Method(Vec<Method>),
+}
+
+impl From<Miss> for Denial {
+    fn from(miss: Miss) -> Self {
+        match miss {
+            Miss::NoRoute => Code::RouteNotFound.into(),
+            Miss::Method(allowed) => {
+                let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+                let allow = HeaderValue::try_from(names.join(", ")).expect("methods are tokens");
+                Denial::from(Code::MethodNotAllowed).with_header(header::ALLOW, allow)
+            }
+        }
+    }
 }
 
 /// All routes, ready to be searched. `R` is what a route leads to.
