@@ -56,7 +56,8 @@ impl<'a> Request<'a> {
     }
 }
 
-fn without_port(authority: &str) -> &str {
+/// The host of `authority` (RFC 3986 §3.2) without its port; an IPv6 address keeps its brackets.
+pub fn without_port(authority: &str) -> &str {
     match authority.rfind(':') {
         Some(at) if !authority[at..].contains(']') => &authority[..at],
         _ => authority,

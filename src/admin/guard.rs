@@ -2,6 +2,7 @@
 
 use super::Admin;
 use crate::denial::Reply;
+use crate::request::without_port;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
@@ -41,11 +42,7 @@ fn carries(request: &Request, token: &str) -> bool {
 /// (DNS rebinding) would otherwise read everything through a browser here.
 fn is_local_host(request: &Request) -> bool {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let Some(host) = host else { return false };
-    let name = match host.rfind(':') {
-        Some(at) if !host[at..].contains(']') => &host[..at],
-        _ => host,
-    };
+    let Some(name) = host.map(without_port) else { return false };
     let address = name.trim_start_matches('[').trim_end_matches(']');
     name == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
