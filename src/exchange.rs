@@ -9,7 +9,7 @@ use http::HeaderValue;
 use rand::RngExt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use streamgate_lease::{Holder, Lease};
+use streamgate_lease::Lease;
 use tokio::time::Instant;
 
 /// 128 random bits in hexadecimal: names one request in answers, logs and upstreams.
@@ -43,7 +43,6 @@ impl std::fmt::Debug for RequestId {
 /// What a filter found out: entered into the exchange when the filter lets pass.
 #[derive(Debug)]
 pub enum Finding {
-    Nothing,
     /// The token was verified.
     Session(Arc<Session>),
     /// The same, but its store could not be asked whether it was ended since.
@@ -63,12 +62,9 @@ pub enum Cause {
     Stream(Outcome, Account),
 }
 
-/// The hash behind which an account hides, with its header field's value.
+/// The hash behind which an account hides, as a header field's value.
 #[derive(Clone, Debug)]
-pub struct Account {
-    pub holder: Holder,
-    pub field: HeaderValue,
-}
+pub struct Account(pub HeaderValue);
 
 /// All that is known of one request.
 #[derive(Debug)]
@@ -105,7 +101,6 @@ impl Exchange {
     /// Enters what a filter found out.
     pub fn learn(&mut self, finding: Finding) {
         match finding {
-            Finding::Nothing => {}
             Finding::Session(session) => self.session = Some(session),
             Finding::UnaskedSession(session) => {
                 self.session = Some(session);

@@ -74,7 +74,7 @@ impl Filter for ConcurrencyFilter {
 
     fn upstream_request(&self, fields: &mut HeaderMap, known: &Exchange) {
         if let Some(account) = known.account() {
-            fields.insert(ACCOUNT_FIELD, account.field.clone());
+            fields.insert(ACCOUNT_FIELD, account.0.clone());
         }
         let Some(lease) = known.lease() else { return };
         let viewer = known.session().map(|session| self.policy.viewer(session));
@@ -102,8 +102,7 @@ impl Filter for ConcurrencyFilter {
 
 impl ConcurrencyFilter {
     fn account(&self, session: &Session) -> Account {
-        let viewer = self.policy.viewer(session);
-        Account { holder: viewer.holder, field: viewer.account_field() }
+        Account(self.policy.viewer(session).account_field())
     }
 }
 

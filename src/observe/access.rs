@@ -115,7 +115,7 @@ fn line<'a>(ended: &'a Ended<'a>, duration: Duration) -> Line<'a> {
         response_bytes: ended.response_bytes,
         upstream: ended.upstream.map(|(name, _)| name),
         endpoint: ended.upstream.map(|(_, endpoint)| endpoint),
-        account: exchange.account().and_then(|account| account.field.to_str().ok()),
+        account: exchange.account().and_then(|account| account.0.to_str().ok()),
         lease: exchange.lease().map(|lease| lease.id().to_string()),
         decision: exchange.stream_outcome().map(|outcome| outcome.name()),
         fault: ended.fault,

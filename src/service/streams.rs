@@ -134,8 +134,7 @@ impl Call {
     async fn admit(&self, stream: Stream<'_>) -> Result<Admission, Halt> {
         let admitted = self.policy.admit(&self.session, stream).await;
         admitted.map_err(|Refusal { denial, outcome }| {
-            let viewer = self.policy.viewer(&self.session);
-            let account = Account { holder: viewer.holder, field: viewer.account_field() };
+            let account = Account(self.policy.viewer(&self.session).account_field());
             Halt::Deny(conflict(denial), Cause::Stream(outcome, account))
         })
     }
