@@ -6,6 +6,7 @@
 //! `edge/head.rs`. No routing and no policy.
 
 pub mod bind;
+mod deadline;
 pub mod head;
 mod in_flight;
 
@@ -13,8 +14,8 @@ pub use in_flight::InFlight;
 
 use crate::observe::Observe;
 use async_trait::async_trait;
+use deadline::Deadline;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
-use pingora::prelude::{sleep, timeout};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
@@ -24,6 +25,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How many requests one connection may carry; closing now and then gives its memory back.
 const REQUESTS_MAX: u32 = 1_000;
@@ -85,10 +87,10 @@ impl<P: HttpServerApp + Send + Sync + 'static> Edge<P> {
         &self,
         session: ServerSession,
         shutdown: &ShutdownWatch,
+        deadline: &mut Deadline,
     ) -> Option<ReusedHttpStream> {
         let mut exchange = self.proxy.process_new_http(session, shutdown);
-        // Shared by all that end in the same 10 ms, and not even set for a head that is there.
-        let mut deadline = pin!(sleep(self.listener.head_timeout));
+        let mut is_first_poll = true;
         let mut under_way = None;
         poll_fn(|task| {
             IS_HEAD_READ.set(false);
@@ -100,7 +102,11 @@ impl<P: HttpServerApp + Send + Sync + 'static> Edge<P> {
                 under_way = Some(self.in_flight.enter());
                 return Poll::Pending;
             }
-            ready!(deadline.as_mut().poll(task));
+            // Not even set for a head that is there whole.
+            if std::mem::take(&mut is_first_poll) {
+                deadline.set(Instant::now() + self.listener.head_timeout);
+            }
+            ready!(deadline.poll(task));
             self.observe.head_timed_out(&self.listener.name);
             Poll::Ready(None)
         })
@@ -122,17 +128,15 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
             // An error means that the gateway is gone, which is as final.
             let _ = stopping.wait_for(|is_over| *is_over).await;
         });
+        // A connection that was opened for nothing is closed sooner than one that was of use.
+        let mut deadline = Deadline::new(Instant::now() + self.listener.head_timeout);
         loop {
-            // A connection that was opened for nothing is closed sooner than one that was of use.
-            let patience = match kept {
-                None => self.listener.head_timeout,
-                Some(_) => self.listener.idle_timeout,
-            };
             let mut first = [0];
             tokio::select! {
                 biased;
-                peeked = timeout(patience, stream.try_peek(&mut first)) => peeked.ok()?.ok()?,
+                peeked = stream.try_peek(&mut first) => peeked.ok()?,
                 () = &mut is_over => return None,
+                () = poll_fn(|task| deadline.poll(task)) => return None,
             };
             let mut session = ServerSession::new_http1(stream);
             match kept {
@@ -141,7 +145,8 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
             }
             // Pingora takes this for the time until the head begins, which is over.
             session.set_keepalive(Some(self.listener.idle_timeout.as_secs().max(1)));
-            (stream, kept) = self.exchange(session, shutdown).await?.consume();
+            (stream, kept) = self.exchange(session, shutdown, &mut deadline).await?.consume();
+            deadline.set(Instant::now() + self.listener.idle_timeout);
         }
     }
 

@@ -101,11 +101,11 @@ impl SessionFilter {
         let cookie = &self.sessions.config.cookie.0;
         let mut found: Option<&'r str> = None;
         let cookies = request.headers.get_all(header::COOKIE).into_iter();
-        let cookies = cookies.filter_map(|field| field.to_str().ok()).flat_map(|f| f.split(';'));
+        let cookies = cookies.filter_map(text).flat_map(|field| field.split(';'));
         let cookies = cookies.filter_map(|pair| pair.trim().split_once('='));
         let named = cookies.filter(|(name, _)| name == cookie).map(|(_, value)| value);
         let bearer = request.headers.get_all(header::AUTHORIZATION).into_iter();
-        let bearer = bearer.filter_map(|field| field.to_str().ok()).filter_map(bearer_token);
+        let bearer = bearer.filter_map(text).filter_map(bearer_token);
         for token in named.chain(bearer) {
             if found.is_some_and(|other| other != token) {
                 return Err(refusal(Refused::Malformed("two different tokens")));
@@ -114,6 +114,12 @@ impl SessionFilter {
         }
         found.filter(|token| !token.is_empty()).ok_or_else(|| Code::SessionMissing.into())
     }
+}
+
+/// A field as text. Other than `HeaderValue::to_str` it looks at many bytes at once; a token with
+/// characters that no token has is refused as such.
+fn text(field: &HeaderValue) -> Option<&str> {
+    str::from_utf8(field.as_bytes()).ok()
 }
 
 fn bearer_token(field: &str) -> Option<&str> {

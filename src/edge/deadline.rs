@@ -1,0 +1,68 @@
+//! A deadline that is moved all the time and hardly ever comes.
+//!
+//! A connection sets one before every request. Its timer is left where it is and looked at when it
+//! fires: it is then moved to where the deadline is by now. Setting one costs an assignment.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// One connection's deadline.
+pub(super) struct Deadline {
+    at: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Deadline {
+    pub(super) fn new(at: Instant) -> Self {
+        Deadline { at, timer: Box::pin(sleep_until(at)) }
+    }
+
+    /// Moves it.
+    pub(super) fn set(&mut self, at: Instant) {
+        self.at = at;
+        if at < self.timer.deadline() {
+            self.timer.as_mut().reset(at);
+        }
+    }
+
+    /// Ready when it has come.
+    pub(super) fn poll(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(task));
+            if self.at <= self.timer.deadline() {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn it_comes_where_it_was_last_set() {
+        let began = Instant::now();
+        let mut deadline = Deadline::new(began + 10 * SECOND);
+        for set in [20, 75, 80, 81] {
+            deadline.set(began + set * SECOND);
+            poll_fn(|task| deadline.poll(task)).await;
+            assert_eq!(Instant::now() - began, set * SECOND);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_may_be_moved_to_an_earlier_time() {
+        let began = Instant::now();
+        let mut deadline = Deadline::new(began + 75 * SECOND);
+        deadline.set(began + 15 * SECOND);
+        poll_fn(|task| deadline.poll(task)).await;
+        assert_eq!(Instant::now() - began, 15 * SECOND);
+    }
+}
