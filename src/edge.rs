@@ -9,9 +9,11 @@ pub mod bind;
 mod deadline;
 pub mod head;
 mod in_flight;
+mod wire;
 
 pub use in_flight::InFlight;
 
+use crate::denial::Code;
 use crate::observe::Observe;
 use async_trait::async_trait;
 use deadline::Deadline;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 use tokio::time::Instant;
+use wire::Wire;
 
 /// How many requests one connection may carry; closing now and then gives its memory back.
 const REQUESTS_MAX: u32 = 1_000;
@@ -56,15 +59,23 @@ impl Listener {
     }
 }
 
+/// How far the exchange has got that is being polled on this thread.
+#[derive(Clone, Copy)]
+enum Head {
+    Unread,
+    Read,
+    /// Pingora could not read it, or would not take it.
+    Refused(Code),
+}
+
 thread_local! {
-    /// Whether the exchange that is being polled on this thread has read its head. A poll is one
-    /// synchronous call, so no other exchange can come between.
-    static IS_HEAD_READ: Cell<bool> = const { Cell::new(false) };
+    /// A poll is one synchronous call, so no other exchange can come between.
+    static HEAD: Cell<Head> = const { Cell::new(Head::Unread) };
 }
 
 /// Tells the edge that the head is here: its deadline no longer applies.
 pub fn head_was_read() {
-    IS_HEAD_READ.set(true);
+    HEAD.set(Head::Read);
 }
 
 /// Wraps the proxy of one listener.
@@ -93,14 +104,15 @@ impl<P: HttpServerApp + Send + Sync + 'static> Edge<P> {
         let mut is_first_poll = true;
         let mut under_way = None;
         poll_fn(|task| {
-            IS_HEAD_READ.set(false);
+            HEAD.set(if under_way.is_some() { Head::Read } else { Head::Unread });
             let polled = exchange.as_mut().poll(task);
+            match HEAD.get() {
+                Head::Refused(code) => self.observe.head_refused(&self.listener.name, code),
+                Head::Read if under_way.is_none() => under_way = Some(self.in_flight.enter()),
+                Head::Unread | Head::Read => {}
+            }
             if polled.is_ready() || under_way.is_some() {
                 return polled;
-            }
-            if IS_HEAD_READ.get() {
-                under_way = Some(self.in_flight.enter());
-                return Poll::Pending;
             }
             // Not even set for a head that is there whole.
             if std::mem::take(&mut is_first_poll) {
@@ -118,9 +130,10 @@ impl<P: HttpServerApp + Send + Sync + 'static> Edge<P> {
 impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
     async fn process_new(
         self: &Arc<Self>,
-        mut stream: Stream,
+        stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
+        let mut stream: Stream = Box::new(Wire::new(stream));
         let mut kept: Option<HttpPersistentSettings> = None;
         let mut stopping = shutdown.clone();
         // Registered once per connection, not once per request.

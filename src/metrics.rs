@@ -124,7 +124,7 @@ impl Metrics {
             denials: f.counters("denials_total", "Refusals by code.", &["route", "code"]),
             heads_refused: f.counters(
                 "heads_refused_total",
-                "Connections closed before a request was read: the head took too long.",
+                "Connections closed before a request was read: a head too slow, or no HTTP.",
                 &["listener", "reason"],
             ),
             auth_decisions: f.counters(

@@ -130,6 +130,11 @@ impl Observe {
         }
     }
 
+    /// The head of a request could not be read; there is no exchange to tell of.
+    pub fn head_refused(&self, listener: &str, code: Code) {
+        self.metrics.heads_refused.with_label_values(&[listener, code.name()]).inc();
+    }
+
     /// A client took too long to send the head of a request.
     pub fn head_timed_out(&self, listener: &str) {
         self.metrics.heads_refused.with_label_values(&[listener, "timeout"]).inc();

@@ -45,7 +45,8 @@ pub fn items(tree: &Tree) -> Vec<Finding> {
 
 fn functions(file: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for at in words(&file.code, "fn").into_iter().filter(|at| !file.in_test(*at)) {
+    let ours = |at: &usize| !file.in_test(*at) && !is_of_a_trait(&file.code, *at);
+    for at in words(&file.code, "fn").into_iter().filter(ours) {
         let Some((name, start)) = word_at(&file.code, skip_blank(&file.code, at + 2)) else {
             continue;
         };
@@ -61,6 +62,15 @@ fn functions(file: &Source) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Whether a place lies in `impl Trait for Type`: its functions were named by somebody else.
+fn is_of_a_trait(code: &str, at: usize) -> bool {
+    let before = &code[..at];
+    let Some(begin) = before.rfind("\nimpl") else { return false };
+    let is_inside = !before[begin..].contains("\n}");
+    let head = code[begin..].split('{').next().unwrap_or_default();
+    is_inside && head.contains(" for ")
 }
 
 fn types(file: &Source, keyword: &str) -> Vec<Finding> {
@@ -107,6 +117,9 @@ mod tests {
     #[test]
     fn names_say_what_things_are() {
         check(items, "src/a.rs", "fn get_x() {}", &["`get_x` begins with `get_`"]);
+        check(items, "src/a.rs", "\nimpl T for A {\n    fn get_x() {}\n}\n", &[]);
+        let own = "\nimpl T for A {\n}\nimpl A {\n    fn get_x() {}\n}\n";
+        check(items, "src/a.rs", own, &["`get_x` begins with `get_`"]);
         check(items, "src/a.rs", "fn set_x(&mut self) {}", &["`set_x` is a setter"]);
         check(items, "src/a.rs", "fn set_cookie(head: &Head) -> Value {}", &[]);
         check(items, "src/a.rs", "struct LeaseManager;", &["`LeaseManager` ends with `Manager`"]);
