@@ -1,0 +1,150 @@
+//! What leases cost a gateway: memory of one, how long the keeper's beat takes, and whether the
+//! beat delays a request.
+//!
+//! The store is a real Redis, in a process of its own, so its memory is not in the figures.
+
+use crate::server::Server;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+use streamgate_lease::redis::RedisStore;
+use streamgate_lease::{Claim, Holder, Keeper, LeaseId, Leases, Pepper, Timing};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// Claims that are made at the same time, to fill the roster.
+const ASKERS: usize = 256;
+/// How long touches are timed while the keeper works: all leases are renewed three times.
+const WITH_KEEPER: Duration = Duration::from_secs(65);
+/// And after it has stopped, before the first lease expires.
+const WITHOUT_KEEPER: Duration = Duration::from_secs(15);
+/// Requests per second, in turn over all leases: each is heard of before it is due.
+const TOUCHES_PER_SECOND: usize = 100_000;
+/// A turn of the touching thread; it sleeps for the rest of it.
+const TURN: Duration = Duration::from_millis(10);
+
+type Told<T> = Result<T, Box<dyn Error>>;
+
+/// Measures and prints.
+pub(crate) fn measure(count: usize) -> Told<()> {
+    // One thread for the keeper and the connection to Redis, as in the gateway.
+    let housekeeping =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let server = housekeeping.block_on(Server::start())?;
+    let store = Arc::new(RedisStore::new(Arc::clone(&server.link)));
+    let (leases, keeper) = Leases::bounded(store, Timing::default(), 2 * count);
+    let pepper = Pepper::new([7; 32])?;
+    let holders: Arc<[Holder]> =
+        (0..count).map(|n| Holder::of(&pepper, &format!("account-{n}"))).collect();
+    let before = resident_bytes()?;
+    let began = Instant::now();
+    housekeeping.block_on(fill(&leases, &holders))?;
+    let filled = leases.stats().roster;
+    println!("{filled} leases acquired in {:.0} s", began.elapsed().as_secs_f64());
+    println!("memory: {} B per lease", (resident_bytes()? - before) / count as u64);
+    let is_over = Arc::new(Notify::new());
+    let beats = housekeeping.spawn(keep(keeper, leases.clone(), Arc::clone(&is_over)));
+    let with = watch(&leases, &holders, WITH_KEEPER);
+    is_over.notify_one();
+    let beats = housekeeping.block_on(beats)?;
+    let without = watch(&leases, &holders, WITHOUT_KEEPER);
+    println!("a touch while the keeper works: {}", tell(&with));
+    println!("a touch after it has stopped:   {}", tell(&without));
+    let stats = leases.stats();
+    let longest = beats.iter().max().copied().unwrap_or_default();
+    let mean = beats.iter().sum::<Duration>() / u32::try_from(beats.len().max(1))?;
+    println!(
+        "{} beats, {} renewals, {} store errors; a beat took {:.0} ms on average, {:.0} ms at most",
+        stats.beats,
+        stats.renewals,
+        stats.store_errors,
+        mean.as_secs_f64() * 1e3,
+        longest.as_secs_f64() * 1e3,
+    );
+    drop(server);
+    Ok(())
+}
+
+async fn fill(leases: &Leases, holders: &Arc<[Holder]>) -> Told<()> {
+    let mut tasks = JoinSet::new();
+    for asker in 0..ASKERS {
+        let (leases, holders) = (leases.clone(), Arc::clone(holders));
+        tasks.spawn(async move {
+            for holder in holders.iter().skip(asker).step_by(ASKERS) {
+                leases.hold(&Claim::new(*holder, id(), 3)).await?;
+            }
+            Ok::<(), streamgate_lease::StoreError>(())
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+fn id() -> LeaseId {
+    LeaseId::of("session", None)
+}
+
+/// Runs the keeper until it is over, and notes how long its beats take.
+async fn keep(keeper: Keeper, leases: Leases, is_over: Arc<Notify>) -> Vec<Duration> {
+    let mut beats = Vec::new();
+    let note = async {
+        let mut known = 0;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let stats = leases.stats();
+            if known < stats.beats {
+                known = stats.beats;
+                beats.push(stats.last_beat);
+            }
+        }
+    };
+    tokio::select! {
+        () = keeper.run(is_over.notified()) => {}
+        () = note => {}
+    }
+    beats
+}
+
+/// Touches all leases in turn and times each touch, by the clock and not by the processor: what a
+/// lock makes a request wait is in it, and so is whatever else the machine does.
+fn watch(leases: &Leases, holders: &[Holder], time: Duration) -> Vec<Duration> {
+    let turns = time.as_millis() / TURN.as_millis();
+    let touches = TOUCHES_PER_SECOND / (1000 / TURN.as_millis() as usize);
+    let mut took = Vec::with_capacity(turns as usize * touches);
+    let mut holders = holders.iter().cycle();
+    let mut due = Instant::now();
+    for _ in 0..turns {
+        for holder in holders.by_ref().take(touches) {
+            let at = Instant::now();
+            let touched = leases.touch(holder, &id());
+            took.push(at.elapsed());
+            assert!(touched.is_some(), "a lease that is touched all the time stays");
+        }
+        due += TURN;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    took.sort_unstable();
+    took
+}
+
+fn tell(took: &[Duration]) -> String {
+    let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
+    let over = took.iter().filter(|took| Duration::from_millis(1) < **took).count();
+    format!(
+        "p50 {:.2} us, p99 {:.2} us, p99.99 {:.1} us, longest {:.0} us; {over} of {} above 1 ms",
+        at(0.5),
+        at(0.99),
+        at(0.9999),
+        at(1.0),
+        took.len(),
+    )
+}
+
+fn resident_bytes() -> Told<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: u64 = pages.split_whitespace().nth(1).ok_or("statm has no figures")?.parse()?;
+    Ok(pages * 4096)
+}
