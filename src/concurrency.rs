@@ -9,19 +9,22 @@ mod config;
 mod playback;
 
 pub use answer::{conflict, ended, lease_field, lease_json, listed};
+use config::Allowance;
 pub use config::{Config, WhenFull, WhenStoreFails};
 pub use playback::playback_id;
 
 use crate::denial::{Code, Denial};
-use crate::problem::Problem;
+use crate::problem::{Problem, listed as listed_names};
 use crate::session::{Disguise, Session, Viewer};
+use crate::units::Text;
 use crate::yaml::At;
 use http::StatusCode;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::{
-    About, Claim, Grant, Lease, LeaseId, Leases, Live, Replace, State, StoreError, Timing,
+    About, Claim, Class, ClassLimit, Classes, Grant, Lease, LeaseId, Leases, Live, Replace, State,
+    StoreError, Timing,
 };
 
 /// A policy that routes share by naming it.
@@ -29,8 +32,8 @@ pub struct Policy {
     pub name: Arc<str>,
     leases: Leases,
     disguise: Disguise,
-    limit_claim: Option<String>,
-    limit_default: u32,
+    limit: Allowance,
+    classes: Vec<(Class, Allowance)>,
     when_full: WhenFull,
     when_store_fails: WhenStoreFails,
     /// The status of `concurrency_limit`, where old clients need another one.
@@ -48,6 +51,8 @@ impl std::fmt::Debug for Policy {
 pub struct Stream<'a> {
     /// The playback's own id, where the player sends one; else the session is the stream.
     pub playback: Option<&'a str>,
+    /// What kind of stream it is; classes of the policy.
+    pub classes: &'a [Class],
     pub about: About,
     pub replace: Replace,
     /// A deliberate start by the viewer, not a player that goes on asking.
@@ -56,8 +61,9 @@ pub struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     /// The stream as a player's own requests show it.
-    pub fn of_player(playback: Option<&'a str>) -> Self {
-        Stream { playback, about: About::default(), replace: Replace::Nobody, anew: false }
+    pub fn of_player(playback: Option<&'a str>, classes: &'a [Class]) -> Self {
+        let about = About::default();
+        Stream { playback, classes, about, replace: Replace::Nobody, anew: false }
     }
 }
 
@@ -132,8 +138,8 @@ impl Policy {
             name: name.as_str().into(),
             leases: leases(checked.timing),
             disguise: Disguise::new(checked.pepper),
-            limit_claim: config.limit.claim.as_ref().map(|claim| claim.0.clone()),
-            limit_default: config.limit.default.0,
+            limit: checked.limit,
+            classes: checked.classes,
             when_full: config.when_full,
             when_store_fails: config.when_store_fails,
             status: checked.status,
@@ -153,10 +159,32 @@ impl Policy {
         }
     }
 
-    /// Lets a stream pass that is known here and fresh, and notes that it was heard of. A look-up.
-    pub fn touch(&self, session: &Session, playback: Option<&str>) -> Option<Admission> {
+    /// The class `name` of this policy.
+    pub fn class(&self, name: &At<Text>) -> Result<Class, Problem> {
+        let names = || self.classes.iter().map(|(class, _)| class.as_str());
+        match self.classes.iter().find(|(class, _)| class.as_str() == name.0) {
+            Some((class, _)) => Ok(*class),
+            None => {
+                let text = format!("policy `{}` has no class `{}`", self.name, name.value);
+                let help = match listed_names(names()).as_str() {
+                    "none" => "give the policy one: `classes: { 4k: { limit: 1 } }`".to_owned(),
+                    all => format!("its classes: {all}"),
+                };
+                Err(name.problem(text).help(help))
+            }
+        }
+    }
+
+    /// Lets a stream of these classes pass that is known here and fresh, and notes that it was
+    /// heard of. A look-up.
+    pub fn touch(
+        &self,
+        session: &Session,
+        playback: Option<&str>,
+        classes: &[Class],
+    ) -> Option<Admission> {
         let id = self.lease_id(session, playback);
-        let lease = self.leases.touch(&self.viewer(session).holder, &id)?;
+        let lease = self.leases.touch(&self.viewer(session).holder, &id, classes)?;
         Some(Admission::Held(lease, Outcome::Renewed))
     }
 
@@ -166,7 +194,7 @@ impl Policy {
         let holder = self.viewer(session).holder;
         let id = self.lease_id(session, stream.playback);
         let is_plain = matches!(stream.replace, Replace::Nobody) && !stream.anew;
-        if is_plain && let Some(admission) = self.touch(session, stream.playback) {
+        if is_plain && let Some(admission) = self.touch(session, stream.playback, stream.classes) {
             return Ok(admission);
         }
         let is_takeover = !matches!(stream.replace, Replace::Nobody);
@@ -178,18 +206,19 @@ impl Policy {
             holder,
             id,
             limit: self.limit_of(session),
+            classes: self.classes_of(session, stream.classes),
             about: stream.about,
             replace,
             reusable: stream.playback.is_none(),
             anew: stream.anew,
         };
         match self.leases.hold(&claim).await {
-            Ok(grant) => self.judge(grant, is_takeover),
+            Ok(grant) => self.judge(grant, &claim, is_takeover),
             Err(_) => self.without_store(&claim),
         }
     }
 
-    fn judge(&self, grant: Grant, is_takeover: bool) -> Result<Admission, Refusal> {
+    fn judge(&self, grant: Grant, claim: &Claim, is_takeover: bool) -> Result<Admission, Refusal> {
         match grant {
             Grant::Held(lease) => {
                 let outcome = match (lease.is_provisional(), lease.is_new(), is_takeover) {
@@ -201,7 +230,7 @@ impl Policy {
                 Ok(Admission::Held(lease, outcome))
             }
             Grant::Full(full) => {
-                let mut denial = answer::full(&full);
+                let mut denial = answer::full(&full, &claim.id);
                 if let Some(status) = self.status {
                     denial = denial.with_status(status);
                 }
@@ -213,7 +242,7 @@ impl Policy {
 
     fn without_store(&self, claim: &Claim) -> Result<Admission, Refusal> {
         match self.when_store_fails {
-            WhenStoreFails::Local => self.judge(self.leases.hold_locally(claim), false),
+            WhenStoreFails::Local => self.judge(self.leases.hold_locally(claim), claim, false),
             WhenStoreFails::Open => Ok(Admission::Uncounted),
             WhenStoreFails::Closed => {
                 Err(Refusal { denial: unavailable(), outcome: Outcome::Unavailable })
@@ -223,9 +252,14 @@ impl Policy {
 
     /// The account's limit: its plan's claim where the token has one, else the default.
     pub fn limit_of(&self, session: &Session) -> u32 {
-        let claim = self.limit_claim.as_deref().and_then(|name| session.claim(name));
-        let claimed = claim.and_then(serde_json::Value::as_u64);
-        claimed.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(self.limit_default)
+        self.limit.of(session)
+    }
+
+    fn classes_of(&self, session: &Session, names: &[Class]) -> Classes {
+        let wanted = self.classes.iter().filter(|(class, _)| names.contains(class));
+        let limits =
+            wanted.map(|(class, most)| ClassLimit { class: *class, limit: most.of(session) });
+        Classes::new(limits).expect("a policy has no more classes than a stream may have")
     }
 
     /// What the account plays now.

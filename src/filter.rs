@@ -52,7 +52,8 @@ macro_rules! filters {
 filters! {
     /// Verifies the session token and makes the session known. Value: an entry of `sessions`.
     session => Session,
-    /// Makes sure that the stream holds a lease. Value: an entry of `concurrency`.
+    /// Makes sure that the stream holds a lease. Value: an entry of `concurrency`, or that as
+    /// `policy` and its `classes` that the route's streams belong to.
     concurrency => Concurrency,
 }
 

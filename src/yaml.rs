@@ -2,6 +2,7 @@
 //!
 //! What the values mean is not known here: each room reads its own part of the file.
 
+mod brief;
 mod environment;
 mod list;
 mod named;
@@ -10,6 +11,7 @@ mod shape;
 mod tree;
 mod wording;
 
+pub use brief::Brief;
 pub use environment::Environment;
 pub use list::OneOrMany;
 pub use named::Named;

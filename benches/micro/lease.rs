@@ -28,7 +28,7 @@ fn touch(bencher: Bencher<'_, '_>) {
         assert!(matches!(now(leases.hold(&claim(number))), Ok(Grant::Held(_))), "room");
     }
     let claim = claim(4711);
-    bencher.bench_local(|| leases.touch(&claim.holder, &claim.id).is_some());
+    bencher.bench_local(|| leases.touch(&claim.holder, &claim.id, &[]).is_some());
 }
 
 /// A new stream of a new account, decided in this process.

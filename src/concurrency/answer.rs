@@ -17,6 +17,9 @@ pub fn listed(live: &Live, current: Option<&LeaseId>) -> Value {
         "state": live.state.as_str(),
         "expires_in": live.expires_in.as_secs(),
     });
+    if !live.classes.is_empty() {
+        shown["classes"] = live.classes.iter().map(|class| class.as_str()).collect();
+    }
     if current == Some(&live.id) {
         shown["current"] = true.into();
     }
@@ -56,11 +59,16 @@ pub fn lease_field(lease: &Lease) -> HeaderValue {
     HeaderValue::try_from(field).expect("digits and base64url are visible ASCII")
 }
 
-/// The account is full: who plays, and what the viewer can do.
-pub(super) fn full(full: &Full) -> Denial {
-    let streams: Vec<Value> = full.live.iter().map(|live| listed(live, None)).collect();
-    Denial::from(Code::ConcurrencyLimit)
-        .with("limit", full.limit)
+/// The account is full, or full of streams of a class: who is in the way, and what the viewer
+/// can do.
+pub(super) fn full(full: &Full, asker: &LeaseId) -> Denial {
+    let streams: Vec<Value> = full.in_the_way(asker).map(|live| listed(live, None)).collect();
+    let denial = Denial::from(Code::ConcurrencyLimit).with("limit", full.limit);
+    let denial = match full.class {
+        Some(class) => denial.with("class", class.as_str()),
+        None => denial,
+    };
+    denial
         .with("active", streams.len())
         .with("streams", streams)
         .with("actions", json!(["replace", "stop_elsewhere"]))

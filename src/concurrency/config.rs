@@ -1,12 +1,13 @@
 //! A concurrency policy as the file has it.
 
 use crate::problem::Problem;
+use crate::session::Session;
 use crate::units::{Count, Secret, Text, Time};
-use crate::yaml::At;
+use crate::yaml::{At, Brief, Entries};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use streamgate_lease::{Pepper, Timing};
+use streamgate_lease::{Class, Classes, Pepper, Timing};
 
 /// How many streams an account may play, and what happens beyond.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -18,6 +19,9 @@ pub struct Config {
     /// store, a log or an upstream.
     pub pepper: At<Secret>,
     pub limit: Limit,
+    /// Kinds of streams with limits of their own, at most 4. Routes say which streams they are.
+    #[serde(default)]
+    pub classes: Entries<ClassConfig>,
     /// How long a slot outlives the last request of its stream.
     #[serde(default = "ttl")]
     pub ttl: At<Time>,
@@ -39,6 +43,14 @@ pub struct Limit {
     pub claim: Option<At<Text>>,
     /// For tokens without the claim.
     pub default: At<Count>,
+}
+
+/// A kind of stream, as 4K or live.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClassConfig {
+    /// How many streams of it an account may play, a number or where it comes from.
+    pub limit: Brief<Count, Limit>,
 }
 
 /// What happens to one more stream of a full account.
@@ -74,6 +86,38 @@ pub(super) struct Checked {
     pub(super) pepper: Pepper,
     pub(super) timing: Timing,
     pub(super) status: Option<StatusCode>,
+    pub(super) limit: Allowance,
+    pub(super) classes: Vec<(Class, Allowance)>,
+}
+
+/// How many streams an account may play: what its plan says, in the claim, or the default.
+pub(super) struct Allowance {
+    claim: Option<String>,
+    default: u32,
+}
+
+impl Allowance {
+    pub(super) fn of(&self, session: &Session) -> u32 {
+        let claim = self.claim.as_deref().and_then(|name| session.claim(name));
+        let claimed = claim.and_then(serde_json::Value::as_u64);
+        claimed.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(self.default)
+    }
+}
+
+impl From<&Limit> for Allowance {
+    fn from(limit: &Limit) -> Self {
+        let claim = limit.claim.as_ref().map(|claim| claim.0.clone());
+        Allowance { claim, default: limit.default.0 }
+    }
+}
+
+impl From<&Brief<Count, Limit>> for Allowance {
+    fn from(limit: &Brief<Count, Limit>) -> Self {
+        match limit {
+            Brief::Value(most) => Allowance { claim: None, default: most.0 },
+            Brief::Full(limit) => limit.into(),
+        }
+    }
 }
 
 impl Config {
@@ -97,12 +141,31 @@ impl Config {
                 status.problem(text).help("write 400 to 499; players retry 5xx")
             })
         });
-        match (pepper, timing, status.transpose()) {
-            (Ok(pepper), Ok(timing), Ok(status)) => Ok(Checked { pepper, timing, status }),
-            (.., status) => {
-                problems.extend(status.err());
-                Err(problems)
+        let status = status.transpose().map_err(|problem| problems.push(problem));
+        let classes = self.classes(&mut problems);
+        match (pepper, timing, status) {
+            (Ok(pepper), Ok(timing), Ok(status)) if problems.is_empty() => {
+                Ok(Checked { pepper, timing, status, limit: (&self.limit).into(), classes })
+            }
+            _ => Err(problems),
+        }
+    }
+
+    fn classes(&self, problems: &mut Vec<Problem>) -> Vec<(Class, Allowance)> {
+        let mut classes = Vec::new();
+        for (n, (name, config)) in self.classes.iter().enumerate() {
+            match name.parse() {
+                Ok(class) => classes.push((class, (&config.limit).into())),
+                Err(_) => {
+                    let text = format!("`{}` can't be the name of a class", name.value);
+                    problems.push(name.problem(text).help("write 1 to 16 of a-z, 0-9, _ and -"));
+                }
+            }
+            if n == Classes::MAX {
+                let text = format!("a policy has at most {} classes", Classes::MAX);
+                problems.push(name.problem(text).help("make a policy of its own of the rest"));
             }
         }
+        classes
     }
 }

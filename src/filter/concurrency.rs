@@ -10,15 +10,47 @@ use crate::problem::Problem;
 use crate::request::Request;
 use crate::session::Session;
 use crate::units::Text;
-use crate::yaml::At;
+use crate::yaml::{At, Brief};
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use streamgate_lease::{LeaseId, Replace};
+use streamgate_lease::{Class, LeaseId, Replace};
 
-/// The name of an entry of `concurrency`.
-pub(super) type Config = At<Text>;
+/// The name of an entry of `concurrency`, or that and what kind of streams the route has.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Config(Brief<Text, Chosen>);
+
+/// A policy, and the classes that the route's streams belong to.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Chosen {
+    /// An entry of `concurrency`.
+    policy: At<Text>,
+    /// Classes of that policy.
+    #[serde(default)]
+    classes: Vec<At<Text>>,
+}
+
+impl Config {
+    /// The policy that it names.
+    pub fn policy(&self) -> &At<Text> {
+        match &self.0 {
+            Brief::Value(policy) => policy,
+            Brief::Full(chosen) => &chosen.policy,
+        }
+    }
+
+    fn classes(&self) -> &[At<Text>] {
+        match &self.0 {
+            Brief::Value(_) => &[],
+            Brief::Full(chosen) => &chosen.classes,
+        }
+    }
+}
 
 /// The account's hash and the lease, as upstreams see them.
 const ACCOUNT_FIELD: HeaderName = HeaderName::from_static("x-streamgate-account");
@@ -32,11 +64,20 @@ const REPLACE_PARAM: &str = "streamgate-replace";
 
 struct ConcurrencyFilter {
     policy: Arc<Policy>,
+    classes: Box<[Class]>,
 }
 
 pub(super) fn build(config: &Config, parts: &Parts) -> Result<Box<dyn Filter>, Vec<Problem>> {
-    let policy = Arc::clone(parts.policies.find(config)?);
-    Ok(Box::new(ConcurrencyFilter { policy }))
+    let policy = Arc::clone(parts.policies.find(config.policy())?);
+    let mut problems = Vec::new();
+    let named = config.classes().iter().map(|name| policy.class(name));
+    let classes = named.filter_map(|class| class.map_err(|told| problems.push(told)).ok());
+    let classes = classes.collect();
+    if problems.is_empty() {
+        Ok(Box::new(ConcurrencyFilter { policy, classes }))
+    } else {
+        Err(problems)
+    }
 }
 
 #[async_trait]
@@ -54,14 +95,15 @@ impl Filter for ConcurrencyFilter {
         if request.query_value(REPLACE_PARAM).is_some() {
             return None;
         }
-        let admission = self.policy.touch(session, playback_id(request).as_deref())?;
+        let playback = playback_id(request);
+        let admission = self.policy.touch(session, playback.as_deref(), &self.classes)?;
         Some(Ok(Finding::Stream(self.account(session), admission)))
     }
 
     async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision {
         let session = known.session().expect("the chain was compiled behind `session`");
         let playback = playback_id(request);
-        let mut stream = Stream::of_player(playback.as_deref());
+        let mut stream = Stream::of_player(playback.as_deref(), &self.classes);
         if let Some(wish) = request.query_value(REPLACE_PARAM) {
             stream.replace = replace(wish)?;
             stream.anew = true;
@@ -87,7 +129,7 @@ impl Filter for ConcurrencyFilter {
 
     fn during(&self, known: &Exchange) -> Result<(), Denial> {
         let Some(lease) = known.lease() else { return Ok(()) };
-        match self.policy.leases().touch(&lease.holder(), &lease.id()) {
+        match self.policy.leases().touch(&lease.holder(), &lease.id(), &[]) {
             Some(_) => Ok(()),
             None => Err(Code::StreamTerminated.into()),
         }

@@ -15,7 +15,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         _ => None,
     });
     let limits = filters().filter_map(|filter| match &filter.value {
-        filter::Config::Concurrency(name) => Some(name.0.as_str()),
+        filter::Config::Concurrency(config) => Some(config.policy().0.as_str()),
         _ => None,
     });
     let served = routes().filter_map(|route| {

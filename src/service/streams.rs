@@ -105,6 +105,7 @@ impl Call {
         let wish = Start::read(body)?;
         let stream = Stream {
             playback,
+            classes: &[],
             about: About::new(wish.device.as_deref(), wish.title.as_deref()),
             replace: wish.replace()?,
             anew: true,
@@ -125,7 +126,7 @@ impl Call {
         if !is_live && playback.is_none() {
             return Err(conflict(Code::StreamExpired.into()).into());
         }
-        match self.admit(Stream::of_player(playback)).await? {
+        match self.admit(Stream::of_player(playback, &[])).await? {
             Admission::Held(lease, _) => Ok(held(StatusCode::OK, &lease)),
             Admission::Uncounted => Err(unavailable().into()),
         }

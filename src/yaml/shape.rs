@@ -75,8 +75,10 @@ impl Walk {
             (Form::Names { .. }, Tree::Value(_) | Tree::Mapping(_)) => {
                 self.choice(&form, node, name);
             }
-            (Form::Either(value, list), _) => match &node.value {
-                Tree::List(_) => self.node(list, node, name),
+            (Form::Either(value, other), found) => match (other.form(), found) {
+                (Form::List(_), Tree::List(_)) | (Form::Keys { .. }, Tree::Mapping(_)) => {
+                    self.node(other, node, name);
+                }
                 _ => self.node(value, node, name),
             },
             (Form::YesNo, Tree::Value(None)) => {}

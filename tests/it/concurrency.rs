@@ -303,3 +303,53 @@ async fn the_upstream_learns_who_watches_and_a_client_cannot_say_so() {
     assert_eq!(field("cookie"), json!("a=1; b=2"), "{seen}");
     assert_eq!(field("x-streamgate-lease").as_str().map(str::len), Some(22), "{seen}");
 }
+
+/// `STANDARD` with classes: one stream in 4K, and live as the plan says.
+fn with_classes() -> String {
+    let policy = "limit: { claim: max_streams, default: 3 }";
+    let classes = "classes: { 4k: { limit: 1 }, live: { limit: { claim: max_live, default: 2 } } }";
+    let routes = r#"
+  - name: uhd
+    match: { path: "/live/uhd/{*file}" }
+    filters:
+      - session: viewers
+      - concurrency: { policy: standard, classes: [live, 4k] }
+    upstream: stream
+  - name: now
+    match: { path: "/live/now/{*file}" }
+    filters: [ { session: viewers }, { concurrency: { policy: standard, classes: [live] } } ]
+    upstream: stream
+"#;
+    format!("{}{routes}", STANDARD.replace(policy, &format!("{policy}\n    {classes}")))
+}
+
+#[tokio::test]
+async fn a_class_has_a_limit_of_its_own() {
+    let redis = Redis::start().await;
+    for redis in [None, Some(&redis)] {
+        let gateway = Gateway::start(&with_classes(), &environment(redis).await);
+        let plays = |login: &Login, path: &str| gateway.get(path).header(COOKIE, login.cookie());
+        let (uhd, now) = ("/live/uhd/master.m3u8", "/live/now/master.m3u8");
+        let [tv, pad, pc] = ["tv", "pad", "pc"].map(|session| Login::of("ann", session));
+        assert_eq!(status(plays(&tv, uhd)).await, 200);
+        assert_eq!(status(plays(&pad, now)).await, 200);
+        let refused = body(plays(&pad, uhd)).await;
+        assert_eq!(refused["code"], "concurrency_limit");
+        assert_eq!((&refused["class"], &refused["limit"]), (&json!("4k"), &json!(1)));
+        assert_eq!(
+            (&refused["active"], &refused["streams"][0]["classes"]),
+            (&json!(1), &json!(["4k", "live"]))
+        );
+        assert_eq!(status(plays(&pad, now)).await, 200, "it plays on as it did");
+        assert_eq!(body(plays(&pc, now)).await["class"], "live");
+        let plan = pc.clone().with("max_live", 3);
+        assert_eq!(status(plays(&plan, now)).await, 200, "by the claim");
+        let full = body(plays(&Login::of("ann", "box"), PATH)).await;
+        assert_eq!((&full["class"], &full["limit"]), (&Value::Null, &json!(3)));
+        // Switching up by taking over stops the one in 4K and nobody else.
+        let over = format!("{uhd}?streamgate-replace=oldest");
+        assert_eq!(status(plays(&pad, &over)).await, 200);
+        assert_eq!(outcome(plays(&tv, uhd)).await.1, "stream_terminated");
+        assert_eq!(status(plays(&plan, now)).await, 200);
+    }
+}

@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The player's next request. It asks no store, and it is the sign of life.
     let tv = wish("s1", "TV");
-    println!("the TV plays on: {}", leases.touch(&tv.holder, &tv.id).is_some());
+    println!("the TV plays on: {}", leases.touch(&tv.holder, &tv.id, &[]).is_some());
 
     // The viewer chose which stream has to go. It is replaced, or nothing happens at all.
     let tablet = Claim { replace: Replace::These(vec![tv.id]), ..wish("s3", "Tablet") };

@@ -3,16 +3,28 @@
 //! The memory store and a node on its own share it; `redis/acquire.lua` says the same in Lua,
 //! and the contract tests hold the two to each other.
 
-use crate::lease::{LeaseId, REPLACE_MAX, Replace};
+use crate::lease::{Claim, Class, ClassLimit, Classes, LeaseId, REPLACE_MAX, Replace};
 
 /// A live slot of somebody else, as far as the rule cares.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Seat {
     pub(crate) id: LeaseId,
     pub(crate) started_at: u64,
     /// When it was declared paused, if it still is, on the same clock as `now`.
     pub(crate) paused_since: Option<u64>,
+    pub(crate) classes: Vec<Class>,
 }
+
+/// What there has to be room in: one more of a class, or one more of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Want {
+    pub(crate) class: Option<Class>,
+    pub(crate) limit: u32,
+}
+
+/// What a claim wants: its classes first, because whoever makes room in a class makes room in all.
+#[derive(Debug)]
+pub(crate) struct Wants(Vec<Want>);
 
 /// Who goes. Nobody, if there was room.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,87 +35,136 @@ pub(crate) struct Room {
     pub(crate) replaced: Vec<LeaseId>,
 }
 
-/// Makes room for one more beside `others`, or says that there is none.
+/// Those who are there, in the order in which they would have to go.
+struct Queue<'a> {
+    idle: Vec<&'a Seat>,
+    busy: Vec<&'a Seat>,
+}
+
+impl Wants {
+    /// Of a claim without a slot: room in all its classes, and in all.
+    ///
+    /// # Errors
+    /// The limit of 0 that refuses everybody.
+    pub(crate) fn of_newcomer(claim: &Claim) -> Result<Self, Want> {
+        let all = Want { class: None, limit: claim.limit };
+        let classes = claim.classes.iter().map(Want::from);
+        if claim.limit == 0 { Err(all) } else { Ok(Self(classes.chain([all]).collect())) }
+    }
+
+    /// Of a claim that has a slot with these classes: room in those that it lacks.
+    ///
+    /// # Errors
+    /// The class that would be one too many for a lease.
+    pub(crate) fn of_holder(claim: &Claim, held: &[Class]) -> Result<Self, Want> {
+        let lacking = claim.classes.iter().filter(|of| !held.contains(&of.class));
+        let wants: Vec<_> = lacking.map(Want::from).collect();
+        match wants.first() {
+            Some(one) if Classes::MAX < held.len() + wants.len() => Err(*one),
+            _ => Ok(Self(wants)),
+        }
+    }
+}
+
+/// Makes room for one more beside `others`, or says where there is none.
 ///
 /// Idle ones go first, then those that the newcomer may replace. It is all or nothing.
 pub(crate) fn make_room(
     others: &[Seat],
-    limit: u32,
+    wants: &Wants,
     replace: &Replace,
     now: u64,
     idle_after: u64,
-) -> Option<Room> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    if limit == 0 {
-        return None;
-    }
-    let excess = (others.len() + 1).saturating_sub(limit);
-    if excess == 0 {
-        return Some(Room::default());
-    }
-    let idle = idle_first(others, now, idle_after);
-    if excess <= idle.len() {
-        return Some(Room { idle: idle[..excess].to_vec(), replaced: Vec::new() });
-    }
-    match replace {
-        Replace::Nobody => None,
-        Replace::Oldest => {
-            let replaced = oldest(others, &idle, excess - idle.len());
-            Some(Room { idle, replaced })
+) -> Result<Room, Want> {
+    let queue = Queue::new(others, now, idle_after);
+    let idle_only = queue.clear(wants, Room::default(), false);
+    match (idle_only, replace) {
+        (Err(_), Replace::Oldest) => queue.clear(wants, Room::default(), true),
+        (Err(full), Replace::These(named)) => {
+            let all_live = named.iter().all(|id| others.iter().any(|seat| seat.id == *id));
+            if REPLACE_MAX < named.len() || !all_live {
+                return Err(full);
+            }
+            let mut replaced = named.clone();
+            replaced.sort();
+            replaced.dedup();
+            queue.clear(wants, Room { idle: Vec::new(), replaced }, false)
         }
-        Replace::These(named) => these(others, idle, named, excess),
+        (decided, _) => decided,
     }
 }
 
-fn idle_first(others: &[Seat], now: u64, idle_after: u64) -> Vec<LeaseId> {
-    let since =
-        |seat: &Seat| seat.paused_since.filter(|since| idle_after < now.saturating_sub(*since));
-    let mut idle: Vec<_> =
-        others.iter().filter_map(|seat| since(seat).map(|at| (at, seat.id))).collect();
-    idle.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.cmp_as_text(&b.1)));
-    idle.into_iter().map(|(_, id)| id).collect()
+impl<'a> Queue<'a> {
+    fn new(others: &'a [Seat], now: u64, idle_after: u64) -> Self {
+        let is_idle = |seat: &&Seat| {
+            seat.paused_since.is_some_and(|since| idle_after < now.saturating_sub(since))
+        };
+        let (mut idle, mut busy): (Vec<_>, Vec<_>) = others.iter().partition(is_idle);
+        let by_id = |a: &Seat, b: &Seat| a.id.cmp_as_text(&b.id);
+        idle.sort_by(|a, b| a.paused_since.cmp(&b.paused_since).then_with(|| by_id(a, b)));
+        busy.sort_by(|a, b| a.started_at.cmp(&b.started_at).then_with(|| by_id(a, b)));
+        Self { idle, busy }
+    }
+
+    /// Adds to `room` who has to go for all wants; the oldest, too, if they may be replaced.
+    fn clear(&self, wants: &Wants, mut room: Room, replaces: bool) -> Result<Room, Want> {
+        for want in &wants.0 {
+            let idle = want.counted(&self.idle, &room);
+            let busy = want.counted(&self.busy, &room);
+            let limit = usize::try_from(want.limit).unwrap_or(usize::MAX);
+            let excess = (idle.len() + busy.len() + 1).saturating_sub(limit);
+            let of_busy = excess.saturating_sub(idle.len());
+            if limit == 0 || (0 < of_busy && !replaces) {
+                return Err(*want);
+            }
+            room.idle.extend(idle.into_iter().take(excess));
+            room.replaced.extend(busy.into_iter().take(of_busy));
+        }
+        Ok(room)
+    }
 }
 
-fn oldest(others: &[Seat], spared: &[LeaseId], count: usize) -> Vec<LeaseId> {
-    let mut seats: Vec<_> = others.iter().filter(|seat| !spared.contains(&seat.id)).collect();
-    seats.sort_by(|a, b| a.started_at.cmp(&b.started_at).then_with(|| a.id.cmp_as_text(&b.id)));
-    seats.into_iter().take(count).map(|seat| seat.id).collect()
+impl Want {
+    /// Those that this limit counts and that are not on their way out already.
+    fn counted(&self, seats: &[&Seat], room: &Room) -> Vec<LeaseId> {
+        let is_counted = |seat: &&&Seat| {
+            self.class.is_none_or(|class| seat.classes.contains(&class))
+                && !room.idle.contains(&seat.id)
+                && !room.replaced.contains(&seat.id)
+        };
+        seats.iter().filter(is_counted).map(|seat| seat.id).collect()
+    }
 }
 
-fn these(others: &[Seat], idle: Vec<LeaseId>, named: &[LeaseId], excess: usize) -> Option<Room> {
-    let all_live = named.iter().all(|id| others.iter().any(|seat| seat.id == *id));
-    if REPLACE_MAX < named.len() || !all_live {
-        return None;
+impl From<&ClassLimit> for Want {
+    fn from(of: &ClassLimit) -> Self {
+        Self { class: Some(of.class), limit: of.limit }
     }
-    let mut replaced = named.to_vec();
-    replaced.sort();
-    replaced.dedup();
-    let mut idle = idle;
-    idle.retain(|id| !replaced.contains(id));
-    let more = excess.saturating_sub(replaced.len());
-    if idle.len() < more {
-        return None;
-    }
-    idle.truncate(more);
-    Some(Room { idle, replaced })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::holder::{Holder, Pepper};
 
     fn id(name: &str) -> LeaseId {
         LeaseId::of(name, None)
     }
 
-    /// `a 5` started at 5; `b 7 p9` started at 7 and is paused since 9.
+    /// `a 5` started at 5; `b 7 p9` started at 7 and is paused since 9; `c 8 k` is of class k.
     fn seats(text: &str) -> Vec<Seat> {
         let seat = |line: &str| {
             let mut words = line.split_whitespace();
             let name = words.next().expect("a name");
             let started_at = words.next().and_then(|n| n.parse().ok()).expect("a time");
-            let paused = words.next().map(|p| p.trim_start_matches('p').parse().expect("a time"));
-            Seat { id: id(name), started_at, paused_since: paused }
+            let (paused, classes): (Vec<_>, Vec<_>) = words.partition(|word| word.starts_with('p'));
+            let since = |word: &&str| word[1..].parse().expect("a time");
+            Seat {
+                id: id(name),
+                started_at,
+                paused_since: paused.first().map(since),
+                classes: classes.iter().map(|word| word.parse().expect("a class")).collect(),
+            }
         };
         text.split(',').filter(|line| !line.trim().is_empty()).map(seat).collect()
     }
@@ -113,13 +174,34 @@ mod tests {
         ids.iter().flat_map(|got| known.iter().filter(|name| id(name) == *got)).copied().collect()
     }
 
-    /// It is 100 o'clock and idle means paused for more than 60.
+    fn claim(limit: u32, classes: &str) -> Claim {
+        let pepper = Pepper::new([1; 32]).expect("32 bytes");
+        let limits = classes.split_whitespace().map(|pair| {
+            let (class, limit) = pair.split_once('=').expect("a pair");
+            let limit = limit.parse().expect("a limit");
+            ClassLimit { class: class.parse().expect("a class"), limit }
+        });
+        let classes = Classes::new(limits).expect("few classes");
+        Claim { classes, ..Claim::new(Holder::of(&pepper, "alice"), id("new"), limit) }
+    }
+
+    fn verdict(others: &str, wants: Result<Wants, Want>, replace: &Replace) -> String {
+        // It is 100 o'clock and idle means paused for more than 60.
+        match wants.and_then(|wants| make_room(&seats(others), &wants, replace, 100, 60)) {
+            Err(Want { class: None, .. }) => "full".into(),
+            Err(Want { class: Some(class), limit }) => format!("full:{class}={limit}"),
+            Ok(room) => format!("idle:{} replaced:{}", names(&room.idle), names(&room.replaced)),
+        }
+    }
+
     fn check(others: &str, limit: u32, replace: Replace, expected: &str) {
-        let got = match make_room(&seats(others), limit, &replace, 100, 60) {
-            None => "full".into(),
-            Some(room) => format!("idle:{} replaced:{}", names(&room.idle), names(&room.replaced)),
-        };
+        let got = verdict(others, Wants::of_newcomer(&claim(limit, "")), &replace);
         assert_eq!(got, expected, "{others} limit {limit} {replace:?}");
+    }
+
+    fn check_classes(others: &str, classes: &str, replace: Replace, expected: &str) {
+        let got = verdict(others, Wants::of_newcomer(&claim(3, classes)), &replace);
+        assert_eq!(got, expected, "{others} classes {classes} {replace:?}");
     }
 
     fn named(names: &[&str]) -> Replace {
@@ -156,5 +238,43 @@ mod tests {
         check("a 1, b 2, c 3 p1", 2, named(&["b"]), "idle:c replaced:b");
         check("a 1, b 2, c 3 p1", 2, named(&["c"]), "full");
         check("a 1, b 2", 2, named(&[]), "full");
+    }
+
+    #[test]
+    fn a_class_has_a_limit_of_its_own() {
+        check_classes("a 1 k, b 2", "k=1", Replace::Nobody, "full:k=1");
+        check_classes("a 1 k, b 2", "k=2", Replace::Nobody, "idle: replaced:");
+        check_classes("a 1 k, b 2", "l=1", Replace::Nobody, "idle: replaced:");
+        check_classes("a 1, b 2", "k=0", Replace::Oldest, "full:k=0");
+        check_classes("a 1, b 2, c 3", "k=1", Replace::Nobody, "full");
+        check_classes("a 1 k, b 2, c 3", "k=1", Replace::Nobody, "full:k=1");
+    }
+
+    #[test]
+    fn who_goes_is_of_the_class_that_is_full() {
+        check_classes("a 1 p1, b 2 p2 k", "k=1", Replace::Nobody, "idle:b replaced:");
+        check_classes("a 1, b 2 k", "k=1", Replace::Oldest, "idle: replaced:b");
+        check_classes("a 1, b 2, c 3 k", "k=1", Replace::Oldest, "idle: replaced:c");
+        check_classes("a 1, b 2, c 3", "k=1", Replace::Oldest, "idle: replaced:a");
+        check_classes("a 1 k, b 2 l", "k=1 l=1", Replace::Oldest, "idle: replaced:ab");
+        check_classes("a 1 k l, b 2", "k=1 l=1", Replace::Oldest, "idle: replaced:a");
+        check_classes("a 1, b 2 k", "k=1", named(&["a"]), "full:k=1");
+        check_classes("a 1, b 2 k", "k=1", named(&["b"]), "idle: replaced:b");
+        check_classes("a 1 p1, b 2, c 3 k", "k=1", named(&["c"]), "idle: replaced:c");
+        check_classes("a 1 p1 l, b 2, c 3 k", "k=1 l=1", named(&["c"]), "idle:a replaced:c");
+    }
+
+    #[test]
+    fn a_holder_wants_only_what_it_lacks() {
+        let check = |held: &[&str], classes: &str, expected: &str| {
+            let held: Vec<Class> = held.iter().map(|name| name.parse().expect("a class")).collect();
+            let wants = Wants::of_holder(&claim(0, classes), &held);
+            assert_eq!(verdict("a 1 k, b 2 k", wants, &Replace::Nobody), expected, "{held:?}");
+        };
+        check(&["k"], "k=1", "idle: replaced:");
+        check(&[], "k=1", "full:k=1");
+        check(&[], "k=3", "idle: replaced:");
+        check(&["k"], "k=1 l=1", "idle: replaced:");
+        check(&["m", "n", "o", "p"], "l=1", "full:l=1");
     }
 }

@@ -3,9 +3,12 @@
 //! No behaviour and no clock here. Every duration counts from the moment the value was made;
 //! every `started_at` is in unix milliseconds of the store's clock.
 
+mod class;
+
 use crate::holder::Holder;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+pub use class::{Class, ClassInvalid, ClassLimit, Classes, TooManyClasses};
 use sha2::{Digest, Sha256};
 use std::{cmp::Ordering, fmt, str::FromStr, time::Duration};
 
@@ -55,6 +58,9 @@ pub struct Claim {
     pub id: LeaseId,
     /// How many live slots the holder may have, this one included. 0 refuses everybody.
     pub limit: u32,
+    /// What kind of stream it is: there has to be room in each class, too. A class that the lease
+    /// took once stays with it until the stream ends.
+    pub classes: Classes,
     /// What others of the account are shown. Empty means: keep what is known.
     pub about: About,
     /// Who has to go if there is no room.
@@ -93,11 +99,14 @@ pub struct Lease {
 /// No room: who is there, and when the first of them may be gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Full {
-    /// The limit that was claimed under.
+    /// The limit that was hit: of the class, or of all streams.
     pub limit: u32,
-    /// The live streams, oldest first.
+    /// The class that has no room. None: the holder has no room at all.
+    pub class: Option<Class>,
+    /// The holder's live streams, oldest first. The one that asked is among them if it has a slot
+    /// and wanted a further class.
     pub live: Vec<Live>,
-    /// The earliest possible expiry among them. A hint: renewals move it.
+    /// The earliest possible expiry among those in the way. A hint: renewals move it.
     pub retry_after: Duration,
 }
 
@@ -114,6 +123,8 @@ pub struct Live {
     pub expires_in: Duration,
     /// What the player last declared.
     pub state: State,
+    /// The classes that it takes room in, in the order of their names.
+    pub classes: Vec<Class>,
 }
 
 /// What a player declares itself to be doing. Silence declares nothing.
@@ -207,6 +218,7 @@ impl Claim {
             holder,
             id,
             limit,
+            classes: Classes::default(),
             about: About::default(),
             replace: Replace::Nobody,
             reusable: false,
@@ -311,6 +323,27 @@ impl Ending {
             Self::Terminated => "terminated",
             Self::Replaced => "replaced",
         }
+    }
+}
+
+impl Full {
+    /// No room for `asker` under this limit, beside these.
+    pub(crate) fn new(limit: u32, class: Option<Class>, asker: &LeaseId, live: Vec<Live>) -> Self {
+        let mut full = Self { limit, class, live, retry_after: Duration::ZERO };
+        let others = full.in_the_way(asker).map(|live| live.expires_in);
+        full.retry_after = others.min().unwrap_or_default();
+        full
+    }
+
+    /// Those that `asker` has no room beside: of the class that is full, or all others.
+    pub fn in_the_way(&self, asker: &LeaseId) -> impl Iterator<Item = &Live> {
+        let counts = move |live: &&Live| self.class.is_none_or(|full| live.classes.contains(&full));
+        self.live.iter().filter(move |live| live.id != *asker).filter(counts)
+    }
+
+    /// The one that asked has a slot, and keeps it as it was.
+    pub(crate) fn keeps(&self, asker: &LeaseId) -> bool {
+        self.live.iter().any(|live| live.id == *asker)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::holder::Holder;
 use crate::keeper::Keeper;
-use crate::lease::{Claim, Ending, Grant, Lease, LeaseId, Live, State};
+use crate::lease::{Claim, Class, Ending, Grant, Lease, LeaseId, Live, State};
 use crate::roster::{Playing, Roster};
 use crate::stats::{Counters, Stats, count};
 use crate::store::{Answer, LeaseStore, StoreError};
@@ -47,12 +47,13 @@ impl Leases {
         (Self(node.clone()), Keeper::new(node))
     }
 
-    /// The lease, if this node knows it to be live; and its player showed a sign of life.
+    /// The lease, if this node knows it to be live and to hold these classes; and its player
+    /// showed a sign of life.
     ///
     /// For every media request: one short lock, no allocation, no store.
     #[must_use]
-    pub fn touch(&self, holder: &Holder, id: &LeaseId) -> Option<Lease> {
-        self.0.roster.touch(holder, id)
+    pub fn touch(&self, holder: &Holder, id: &LeaseId, classes: &[Class]) -> Option<Lease> {
+        self.0.roster.touch(holder, id, classes)
     }
 
     /// Decides a claim: by what this node knows, else by the store in one round trip.
@@ -62,7 +63,8 @@ impl Leases {
     pub async fn hold(&self, claim: &Claim) -> Result<Grant, StoreError> {
         let node = &self.0;
         if !claim.anew {
-            if let Some(lease) = node.roster.touch(&claim.holder, &claim.id) {
+            let classes = claim.class_names();
+            if let Some(lease) = node.roster.touch(&claim.holder, &claim.id, &classes) {
                 return Ok(Grant::Held(lease));
             }
             if let Some(why) = node.roster.ending(&claim.holder, &claim.id) {
@@ -182,7 +184,9 @@ impl Leases {
             }
             Answer::Full(full) => {
                 count(&node.counters.refused);
-                node.roster.forget(&claim.holder, &claim.id);
+                if !full.keeps(&claim.id) {
+                    node.roster.forget(&claim.holder, &claim.id);
+                }
                 Ok(Grant::Full(full))
             }
             Answer::Ended(why, lasts) => {

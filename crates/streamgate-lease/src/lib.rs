@@ -9,6 +9,7 @@
 //! | [`Holder`] | whose slots are counted: an account, unreadable without the [`Pepper`] |
 //! | [`LeaseId`] | which slot; asking again with the same id is asking for the same slot |
 //! | [`Claim`] | a wish to play, with its limit and who may have to go |
+//! | [`Class`] | a kind of stream with a limit of its own, as 4K, beside the limit of all |
 //! | [`Grant`] | the answer: a lease, no room and who is there, or that the id has ended |
 //! | [`Lease`] | the proof of a live slot; only this crate makes one |
 //! | [`Leases`] | what a gateway asks; a known and fresh lease costs one lookup |
@@ -25,6 +26,14 @@
 //! ACTIVE, IDLE, EXPIRED ─release, terminate, replace→ ENDED
 //! reusable: ─release→ NONE; ENDED ─a ttl later, or acquire anew with room→ NONE, ACTIVE
 //! any ─acquire, no room→ unchanged
+//! ```
+//!
+//! A lease carries the classes that it was admitted with, and there was room in each of them:
+//!
+//! ```text
+//! ACTIVE(classes) ─acquire a further class, room in it→ ACTIVE(classes + class)
+//! ACTIVE(classes) ─acquire a further class, no room in it→ unchanged; the asker is told which
+//! EXPIRED ─acquire, room→ ACTIVE(the classes of this claim)
 //! ```
 //!
 //! ENDED absorbs everything for its tombstone's life, except that a reusable id, which stands for a
@@ -71,7 +80,8 @@ mod timing;
 pub use holder::{Holder, Pepper, PepperTooShort};
 pub use keeper::Keeper;
 pub use lease::{
-    About, Claim, Ending, Full, Grant, Lease, LeaseId, LeaseIdInvalid, Live, Replace, State,
+    About, Claim, Class, ClassInvalid, ClassLimit, Classes, Ending, Full, Grant, Lease, LeaseId,
+    LeaseIdInvalid, Live, Replace, State, TooManyClasses,
 };
 pub use leases::Leases;
 pub use roster::Playing;

@@ -131,6 +131,7 @@ fn acquire_words(claim: &Claim, timing: &Timing) -> Vec<String> {
         reply::about_text(&claim.about),
         replace.to_owned(),
         notice::name(&claim.holder),
+        reply::classes_text(&claim.classes),
     ];
     words.extend(named.iter().map(LeaseId::to_string));
     words
@@ -165,7 +166,7 @@ impl LeaseStore for RedisStore {
         let sent = Instant::now();
         let reply = self.heard(self.link.invoke(&invocation).await)?;
         self.clock.learn(reply::time_of(&reply), sent);
-        reply::answer(&reply, claim.limit)
+        reply::answer(&reply, &claim.id)
     }
 
     async fn acquire_all(
@@ -184,7 +185,7 @@ impl LeaseStore for RedisStore {
         match self.heard(self.link.pipeline(&pipeline).await) {
             Ok(values) => {
                 let answers = claims.iter().zip(values.iter().skip(1));
-                answers.map(|(claim, value)| reply::answer(value, claim.limit)).collect()
+                answers.map(|(claim, value)| reply::answer(value, &claim.id)).collect()
             }
             Err(error) => vec![Err(error); claims.len()],
         }

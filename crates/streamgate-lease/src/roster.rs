@@ -9,7 +9,7 @@ mod walk;
 
 use crate::clock::{Clock, millis};
 use crate::holder::Holder;
-use crate::lease::{Claim, Ending, Lease, LeaseId, State};
+use crate::lease::{Claim, Class, Ending, Lease, LeaseId, State};
 use crate::store::Admitted;
 use crate::timing::Timing;
 use entry::{Entry, Standing};
@@ -66,11 +66,15 @@ impl Roster {
         self.clock.now_ms()
     }
 
-    /// The lease, if it is known here and good; and it is noted that its player is alive.
-    pub(crate) fn touch(&self, holder: &Holder, id: &LeaseId) -> Option<Lease> {
+    /// The lease, if it is known here, good and of these classes; and it is noted that its player
+    /// is alive.
+    pub(crate) fn touch(&self, holder: &Holder, id: &LeaseId, classes: &[Class]) -> Option<Lease> {
         let now = self.clock.now_ms();
         let mut shard = self.shard(holder).lock();
-        let entry = shard.find(holder, id).filter(|entry| entry.is_live(now))?;
+        let entry = shard.find(holder, id)?;
+        if !entry.is_live(now) || !entry.covers(classes) {
+            return None;
+        }
         entry.touch(now, &self.timing);
         Some(entry.lease(holder, now, false))
     }
@@ -111,6 +115,12 @@ impl Roster {
             }
             if entry.about.is_none() {
                 entry.about = known.about.take();
+            }
+            if !admitted.is_new
+                && let Some(classes) = known.classes.take()
+            {
+                let younger = entry.classes.take().unwrap_or_default();
+                entry.classes = Some(Box::new(classes.joined(&younger)));
             }
             entry.paused_since = known.paused_since.filter(|_| !claim.anew);
         }

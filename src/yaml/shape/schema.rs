@@ -25,7 +25,7 @@ pub(super) enum Form<'s> {
         alone: Vec<&'s str>,
         keyed: Vec<(&'s str, Schema<'s>)>,
     },
-    /// A single value, or a list.
+    /// A single value, or a list or a mapping.
     Either(Schema<'s>, Schema<'s>),
     YesNo,
     /// A single value; how it is written.

@@ -3,9 +3,9 @@
 //! This is the state machine of the library in plain Rust. `redis/*.lua` say the same, and the
 //! contract tests run both. No clock and no lock here.
 
-use crate::admission::{Room, Seat, make_room};
+use crate::admission::{Room, Seat, Want, Wants, make_room};
 use crate::clock::millis;
-use crate::lease::{About, Claim, Ending, Full, LeaseId, Live, State};
+use crate::lease::{About, Claim, Class, Ending, Full, LeaseId, Live, State};
 use crate::store::{Admitted, Answer, Slot};
 use crate::timing::Timing;
 use std::time::Duration;
@@ -29,6 +29,8 @@ struct Seated {
     started_at: u64,
     paused_since: Option<u64>,
     reusable: bool,
+    /// In the order of their names. An expired slot keeps them until it is admitted anew.
+    classes: Vec<Class>,
     about: About,
 }
 
@@ -48,25 +50,28 @@ impl Account {
             return Answer::Ended(stone.why, Duration::from_millis(stone.until - now));
         }
         self.unseat_expired(now);
-        let expires_at = now + millis(timing.ttl());
-        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_seated(&claim.id)) {
-            slot.expires_at = slot.expires_at.max(Some(expires_at));
-            slot.refresh(claim);
-            let started_at = slot.started_at;
-            return Answer::Held(self.held(claim, started_at, now, Room::default()));
-        }
-        let others = self.seats();
+        let mine = self.slots.iter().find(|slot| slot.is_seated(&claim.id));
+        let is_new = mine.is_none();
+        let wants = match mine {
+            Some(slot) => Wants::of_holder(claim, &slot.classes),
+            None => Wants::of_newcomer(claim),
+        };
+        let others = self.seats_beside(&claim.id);
         let idle_after = millis(timing.idle_after());
-        match make_room(&others, claim.limit, &claim.replace, now, idle_after) {
-            None => Answer::Full(Full {
-                limit: claim.limit,
-                retry_after: self.first_expiry(now),
-                live: self.list(now),
-            }),
-            Some(room) => {
+        let make_room = |wants| make_room(&others, &wants, &claim.replace, now, idle_after);
+        match wants.and_then(make_room) {
+            Err(Want { class, limit }) => {
+                Answer::Full(Full::new(limit, class, &claim.id, self.list(now)))
+            }
+            Ok(room) => {
                 self.clear_away(&room, timing, now);
-                self.seat(claim, expires_at, now);
-                Answer::Held(Admitted { is_new: true, ..self.held(claim, now, now, room) })
+                let expires_at = now + millis(timing.ttl());
+                if is_new {
+                    self.seat(claim, expires_at, now);
+                } else {
+                    self.confirm(claim, expires_at);
+                }
+                Answer::Held(self.held(claim, is_new, now, room))
             }
         }
     }
@@ -135,19 +140,15 @@ impl Account {
         }
     }
 
-    fn seats(&self) -> Vec<Seat> {
-        let seated = self.slots.iter().filter(|slot| slot.expires_at.is_some());
+    fn seats_beside(&self, id: &LeaseId) -> Vec<Seat> {
+        let seated = self.slots.iter().filter(|slot| slot.expires_at.is_some() && slot.id != *id);
         let seat = |slot: &Seated| Seat {
             id: slot.id,
             started_at: slot.started_at,
             paused_since: slot.paused_since,
+            classes: slot.classes.clone(),
         };
         seated.map(seat).collect()
-    }
-
-    fn first_expiry(&self, now: u64) -> Duration {
-        let first = self.slots.iter().filter_map(|slot| slot.expires_at).min();
-        first.map_or(Duration::ZERO, |at| Duration::from_millis(at.saturating_sub(now)))
     }
 
     fn clear_away(&mut self, room: &Room, timing: &Timing, now: u64) {
@@ -169,6 +170,7 @@ impl Account {
         if let Some(slot) = remembered {
             slot.expires_at = Some(expires_at);
             slot.started_at = now;
+            slot.classes = claim.class_names();
             slot.refresh(claim);
             return;
         }
@@ -178,9 +180,21 @@ impl Account {
             started_at: now,
             paused_since: None,
             reusable: claim.reusable,
+            classes: claim.class_names(),
             about: claim.about.clone(),
         });
         self.forget_the_dead(now);
+    }
+
+    /// A slot goes on, with the classes that it was short of.
+    fn confirm(&mut self, claim: &Claim, expires_at: u64) {
+        let mine = self.slots.iter_mut().find(|slot| slot.is_seated(&claim.id));
+        let slot = mine.expect("nobody clears his own seat away");
+        slot.expires_at = slot.expires_at.max(Some(expires_at));
+        slot.classes.extend(claim.class_names());
+        slot.classes.sort();
+        slot.classes.dedup();
+        slot.refresh(claim);
     }
 
     fn bury(&mut self, at: usize, why: Ending, timing: &Timing, now: u64) {
@@ -202,14 +216,15 @@ impl Account {
         }
     }
 
-    fn held(&self, claim: &Claim, started_at: u64, now: u64, room: Room) -> Admitted {
+    fn held(&self, claim: &Claim, is_new: bool, now: u64, room: Room) -> Admitted {
         let seated = self.slots.iter().filter(|slot| slot.expires_at.is_some());
         let mine = self.slots.iter().find(|slot| slot.is_seated(&claim.id));
-        let expires_at = mine.and_then(|slot| slot.expires_at).unwrap_or(now);
+        let slot = mine.expect("who is admitted has a seat");
+        let expires_at = slot.expires_at.unwrap_or(now);
         Admitted {
-            is_new: false,
+            is_new,
             active: u32::try_from(seated.count()).unwrap_or(u32::MAX),
-            started_at,
+            started_at: slot.started_at,
             expires_in: Duration::from_millis(expires_at.saturating_sub(now)),
             replaced: room.replaced,
             idle: room.idle,
@@ -240,6 +255,7 @@ impl Seated {
             started_at: self.started_at,
             expires_in: Duration::from_millis(expires_at - now),
             state: if self.paused_since.is_some() { State::Paused } else { State::Playing },
+            classes: self.classes.clone(),
         })
     }
 }

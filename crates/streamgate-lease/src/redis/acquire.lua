@@ -5,15 +5,18 @@
 --        4  tombstone life, ms   5  idle after, ms     6  longest ttl there is, ms
 --        7  reusable, 0 or 1     8  anew, 0 or 1       9  about, '' keeps what is known
 --        10 replace: nobody, oldest or these           11 this holder, as notices name it
---        12… the ids of `these`
+--        12 classes with their limits, by name, as '4k=1,live=2'     13… the ids of `these`
 -- Returns  { 'held', now, expiry, is new, active, started at, { replaced }, { idle } }
---          { 'full', now, { { id, expiry, record }, … } }   or   { 'ended', now, why, until }
--- Cost   one to four commands if held or admitted; O(live) more when full; every 16th record a
---        look through all records of this holder.
--- Keeps  |live| ≤ limit at every admission; refused or ended changes neither set nor expiries;
---        takeover is all or nothing; both keys always have a TTL, and it is never shortened.
+--          { 'full', now, { { id, expiry, record }, … }, class or '', its limit }
+--          { 'ended', now, why, until }
+-- Cost   one to four commands if held or admitted; O(live) more when all or a class may be full;
+--        every 16th record a look through all records of this holder.
+-- Keeps  |live| ≤ limit and |live of a class| ≤ its limit at every admission; refused or ended
+--        changes neither set nor expiries; takeover is all or nothing; both keys always have a
+--        TTL, and it is never shortened.
 --
--- Records: 'L<started>,<paused since or 0>,<reusable>,<about>' of a lease, live or expired;
+-- Records: 'L<started>,<paused since or 0>,<reusable>,<about>' of a lease, live or expired, where
+--          '/4k,live/' before the about names its classes, if it has any;
 --          'T<R|T|P>,<until>,<reusable>' of one that ended: released, terminated, replaced.
 local leases, records, id = KEYS[1], KEYS[2], ARGV[1]
 local ttl, limit, tombstone = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -28,13 +31,26 @@ end
 
 local function read(record)
   local started, since, again, rest = string.match(record or '', '^L(%d+),(%d+),(%d),(.*)$')
-  return { started = tonumber(started or 0), since = tonumber(since or 0),
-           reusable = again or reusable, about = rest or '', known = started ~= nil }
+  local classes, labels = string.match(rest or '', '^/([^/]*)/(.*)$')
+  local known = { started = tonumber(started or 0), since = tonumber(since or 0),
+                  reusable = again or reusable, about = labels or rest or '',
+                  known = started ~= nil, classes = {} }
+  for class in string.gmatch(classes or '', '[^,]+') do known.classes[class] = true end
+  return known
+end
+
+local function names(set)
+  local all = {}
+  for name in pairs(set) do all[#all + 1] = name end
+  table.sort(all)
+  return all
 end
 
 local function write(key, known)
-  redis.call('HSET', records, key, string.format('L%.0f,%.0f,%s,%s',
-    known.started, known.since, known.reusable, known.about))
+  local classes = names(known.classes)
+  local marks = #classes > 0 and '/' .. table.concat(classes, ',') .. '/' or ''
+  redis.call('HSET', records, key, string.format('L%.0f,%.0f,%s,%s%s',
+    known.started, known.since, known.reusable, marks, known.about))
 end
 
 local record = redis.call('HGET', records, id)
@@ -52,81 +68,113 @@ end
 local mine = read(record)
 local expiry = tonumber(redis.call('ZSCORE', leases, id) or 0)
 local is_new = expiry == 0
+local beside = redis.call('ZCARD', leases) - (is_new and 0 or 1)
 local replaced, idle = {}, {}
 
-if is_new then
-  local excess = redis.call('ZCARD', leases) + 1 - limit
-  if limit < 1 then excess = math.huge end
-  if excess > 0 then
-    local others, seat = {}, {}
-    for _, other in ipairs(redis.call('ZRANGE', leases, 0, -1)) do
-      local known = read(redis.call('HGET', records, other))
-      known.id = other
-      others[#others + 1] = known
-      seat[other] = known
-      known.idle = known.since > 0 and now - known.since > idle_after
-    end
-    local function by(field)
-      return function(a, b)
-        if a[field] ~= b[field] then return a[field] < b[field] end
-        return a.id < b.id
-      end
-    end
-    local spare, rest = {}, {}
-    for _, known in ipairs(others) do
-      if known.idle then spare[#spare + 1] = known else rest[#rest + 1] = known end
-    end
-    table.sort(spare, by('since'))
-    table.sort(rest, by('started'))
-
-    local fits = #spare >= excess
-    if not fits and limit > 0 and replace == 'oldest' then
-      fits = true
-      for n = 1, excess - #spare do replaced[n] = rest[n].id end
-    elseif not fits and limit > 0 and replace == 'these' then
-      local named, all_live = {}, true
-      for n = 12, #ARGV do
-        if not seat[ARGV[n]] then all_live = false end
-        if not named[ARGV[n]] then
-          named[ARGV[n]] = true
-          replaced[#replaced + 1] = ARGV[n]
-        end
-      end
-      local left = {}
-      for _, known in ipairs(spare) do
-        if not named[known.id] then left[#left + 1] = known end
-      end
-      spare = left
-      fits = all_live and #spare >= excess - #replaced
-    end
-    if not fits then
-      local live = {}
-      for n, other in ipairs(redis.call('ZRANGE', leases, 0, -1, 'WITHSCORES')) do
-        if n % 2 == 1 then live[#live + 1] = { other }
-        else
-          local last = live[#live]
-          last[2] = other
-          last[3] = redis.call('HGET', records, last[1]) or ''
-        end
-      end
-      return { 'full', now, live }
-    end
-    for n = 1, excess - #replaced do idle[n] = spare[n].id end
-    for _, gone in ipairs(idle) do redis.call('ZREM', leases, gone) end
-    for _, gone in ipairs(replaced) do
-      local life = seat[gone].reusable == '1' and ttl or tombstone
-      redis.call('ZREM', leases, gone)
-      redis.call('HSET', records, gone,
-        string.format('TP,%.0f,%s', now + life, seat[gone].reusable))
-      redis.pcall('PUBLISH', 'sg:ended', ARGV[11] .. ' ' .. gone)
+local function full(want)
+  local live = {}
+  for n, other in ipairs(redis.call('ZRANGE', leases, 0, -1, 'WITHSCORES')) do
+    if n % 2 == 1 then live[#live + 1] = { other }
+    else
+      local last = live[#live]
+      last[2] = other
+      last[3] = redis.call('HGET', records, last[1]) or ''
     end
   end
-  mine.started = now
+  return { 'full', now, live, want.class or '', want.limit }
+end
+
+-- What there has to be room in: classes first, as whoever makes room in one makes room in all.
+if is_new then mine.classes = {} end
+if is_new and limit < 1 then return full({ limit = limit }) end
+local wants, is_tight = {}, false
+for class, most in string.gmatch(ARGV[12], '([^=,]+)=(%d+)') do
+  if not mine.classes[class] then
+    wants[#wants + 1] = { class = class, limit = tonumber(most) }
+  end
+end
+if #wants > 0 and #names(mine.classes) + #wants > 4 then return full(wants[1]) end
+local takes_class = #wants > 0
+if is_new then wants[#wants + 1] = { limit = limit } end
+for _, want in ipairs(wants) do is_tight = is_tight or beside + 1 > want.limit end
+
+if is_tight then
+  local spare, busy, seat, gone = {}, {}, {}, {}
+  for _, other in ipairs(redis.call('ZRANGE', leases, 0, -1)) do
+    if other ~= id then
+      local known = read(redis.call('HGET', records, other))
+      known.id = other
+      seat[other] = known
+      local is_idle = known.since > 0 and now - known.since > idle_after
+      local queue = is_idle and spare or busy
+      queue[#queue + 1] = known
+    end
+  end
+  local function by(field)
+    return function(a, b)
+      if a[field] ~= b[field] then return a[field] < b[field] end
+      return a.id < b.id
+    end
+  end
+  table.sort(spare, by('since'))
+  table.sort(busy, by('started'))
+
+  local function counted(queue, want)
+    local found = {}
+    for _, known in ipairs(queue) do
+      if not gone[known.id] and (not want.class or known.classes[want.class]) then
+        found[#found + 1] = known.id
+      end
+    end
+    return found
+  end
+  -- The first want without room, or nil when there is room for all.
+  local function clear(replaces)
+    for _, want in ipairs(wants) do
+      local of_spare, of_busy = counted(spare, want), counted(busy, want)
+      local excess = #of_spare + #of_busy + 1 - want.limit
+      if want.limit < 1 or (excess > #of_spare and not replaces) then return want end
+      for n = 1, math.min(excess, #of_spare) do
+        idle[#idle + 1] = of_spare[n]
+        gone[of_spare[n]] = true
+      end
+      for n = 1, excess - #of_spare do
+        replaced[#replaced + 1] = of_busy[n]
+        gone[of_busy[n]] = true
+      end
+    end
+  end
+
+  local lacking = clear(replace == 'oldest')
+  if lacking and replace == 'these' then
+    idle, gone = {}, {}
+    local all_live = true
+    for n = 13, #ARGV do
+      if not seat[ARGV[n]] then all_live = false end
+      if not gone[ARGV[n]] then replaced[#replaced + 1] = ARGV[n] end
+      gone[ARGV[n]] = true
+    end
+    if all_live then lacking = clear(false) end
+  end
+  if lacking then return full(lacking) end
+
+  for _, other in ipairs(idle) do redis.call('ZREM', leases, other) end
+  for _, other in ipairs(replaced) do
+    local life = seat[other].reusable == '1' and ttl or tombstone
+    redis.call('ZREM', leases, other)
+    redis.call('HSET', records, other,
+      string.format('TP,%.0f,%s', now + life, seat[other].reusable))
+    redis.pcall('PUBLISH', 'sg:ended', ARGV[11] .. ' ' .. other)
+  end
+end
+if is_new then mine.started = now end
+for _, want in ipairs(wants) do
+  if want.class then mine.classes[want.class] = true end
 end
 
 expiry = math.max(expiry, now + ttl)
 redis.call('ZADD', leases, expiry, id)
-if is_new or anew or about ~= '' or not mine.known then
+if is_new or anew or takes_class or about ~= '' or not mine.known then
   if about ~= '' then mine.about = about end
   if anew then mine.since = 0 end
   write(id, mine)

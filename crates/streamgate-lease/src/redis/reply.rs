@@ -2,13 +2,13 @@
 //!
 //! No connection and no decision here.
 
-use crate::lease::{About, Ending, Full, LeaseId, Live, State};
+use crate::lease::{About, Class, Classes, Ending, Full, LeaseId, Live, State};
 use crate::store::{Admitted, Answer, Slot, StoreError};
 use ::redis::Value;
 use std::time::Duration;
 
-/// What the acquire script said.
-pub(super) fn answer(value: &Value, limit: u32) -> Result<Answer, StoreError> {
+/// What the acquire script said to `asker`.
+pub(super) fn answer(value: &Value, asker: &LeaseId) -> Result<Answer, StoreError> {
     let parts = array(value)?;
     match (parts.first().map(text).transpose()?, parts) {
         (Some("held"), [_, now, expiry, is_new, active, started_at, replaced, idle]) => {
@@ -21,10 +21,14 @@ pub(super) fn answer(value: &Value, limit: u32) -> Result<Answer, StoreError> {
                 idle: ids(idle)?,
             }))
         }
-        (Some("full"), [_, now, rows]) => {
+        (Some("full"), [_, now, rows, class, limit]) => {
             let live = streams(rows, int(now)?)?;
-            let retry_after = live.iter().map(|live| live.expires_in).min().unwrap_or_default();
-            Ok(Answer::Full(Full { limit, live, retry_after }))
+            let class = match text(class)? {
+                "" => None,
+                name => Some(name.parse().map_err(|_| unreadable("a class"))?),
+            };
+            let limit = u32::try_from(int(limit)?).unwrap_or(u32::MAX);
+            Ok(Answer::Full(Full::new(limit, class, asker, live)))
         }
         (Some("ended"), [_, now, why, until]) => {
             let why = match text(why)? {
@@ -85,6 +89,19 @@ pub(super) fn about_text(about: &About) -> String {
     serde_json::json!([about.device(), about.title()]).to_string()
 }
 
+/// Classes with their limits as the script reads them.
+pub(super) fn classes_text(classes: &Classes) -> String {
+    let all: Vec<_> = classes.iter().map(|of| format!("{}={}", of.class, of.limit)).collect();
+    all.join(",")
+}
+
+/// What stands before the labels of a lease with classes, and the labels.
+fn marks(rest: &str) -> (Vec<Class>, &str) {
+    let marked = rest.strip_prefix('/').and_then(|rest| rest.split_once('/'));
+    let (classes, about) = marked.unwrap_or(("", rest));
+    (classes.split(',').filter_map(|name| name.parse().ok()).collect(), about)
+}
+
 fn about(text: &str) -> About {
     // Labels are for people: one that another version wrote is shown as none, not as an error.
     let (device, title) = serde_json::from_str::<(Option<&str>, Option<&str>)>(text)
@@ -109,12 +126,14 @@ fn stream(row: &Value, now: u64) -> Result<Live, StoreError> {
     let mut parts = record.strip_prefix('L').unwrap_or_default().splitn(4, ',');
     let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok()).unwrap_or(0);
     let (started_at, paused_since) = (number(), number());
+    let (classes, labels) = marks(parts.nth(1).unwrap_or_default());
     Ok(Live {
         id: lease_id(id)?,
-        about: about(parts.nth(1).unwrap_or_default()),
+        about: about(labels),
         started_at,
         expires_in: after(int(expiry)?, now),
         state: if paused_since == 0 { State::Playing } else { State::Paused },
+        classes,
     })
 }
 

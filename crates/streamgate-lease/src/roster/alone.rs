@@ -5,9 +5,9 @@
 
 use super::entry::{Entry, Standing};
 use super::{ENDING_KEPT_MAX, Roster, Shard};
-use crate::admission::{Room, Seat, make_room};
+use crate::admission::{Room, Seat, Want, Wants, make_room};
 use crate::clock::millis;
-use crate::lease::{Claim, Ending, Full, Grant, Live};
+use crate::lease::{Claim, Class, Ending, Full, Grant, Lease, Live};
 use crate::timing::Timing;
 
 impl Roster {
@@ -16,55 +16,79 @@ impl Roster {
         let now = self.clock.now_ms();
         let timing = &self.timing;
         let mut shard = self.shard(&claim.holder).lock();
+        let mut held = None;
         if let Some(entry) = shard.find(&claim.holder, &claim.id) {
             if let Some(why) = entry.ending(now)
                 && !(entry.reusable && claim.anew)
             {
                 return Grant::Ended(why);
             }
-            let alone_and_live = entry.standing == Standing::Provisional && entry.is_live(now);
-            if entry.is_in_grace(now, timing) || alone_and_live {
-                entry.extend(now, timing);
-                return Grant::Held(entry.lease(&claim.holder, now, false));
-            }
+            held = entry.goes_on_alone(now, timing).then(|| entry.class_names());
         }
-        let others = shard.seats(claim, now, timing);
+        let wants = match &held {
+            Some(classes) => Wants::of_holder(claim, classes),
+            None => Wants::of_newcomer(claim),
+        };
+        let others = shard.seats_beside(claim, now, timing);
         let idle_after = millis(timing.idle_after());
-        match make_room(&others, claim.limit, &claim.replace, now, idle_after) {
-            None => Grant::Full(shard.full(claim, now, timing)),
-            Some(room) => {
+        let make_room = |wants| make_room(&others, &wants, &claim.replace, now, idle_after);
+        match wants.and_then(make_room) {
+            Err(want) => Grant::Full(shard.full(claim, want, now, timing)),
+            Ok(room) => {
                 shard.make_way(claim, &room, now, timing);
                 let active = others.len() - room.idle.len() - room.replaced.len() + 1;
-                let started_at = self.clock.unix_ms();
-                let mut entry = Entry::provisional(claim, started_at, now, timing);
-                entry.active = u32::try_from(active).unwrap_or(u32::MAX);
-                let lease = entry.lease(&claim.holder, now, true);
-                self.put(&mut shard, &claim.holder, entry);
-                Grant::Held(lease)
+                Grant::Held(match held {
+                    Some(classes) => shard.go_on(claim, &classes, now, timing),
+                    None => self.start_alone(&mut shard, claim, active, now),
+                })
             }
         }
+    }
+
+    fn start_alone(&self, shard: &mut Shard, claim: &Claim, active: usize, now: u64) -> Lease {
+        let mut entry = Entry::provisional(claim, self.clock.unix_ms(), now, &self.timing);
+        entry.active = u32::try_from(active).unwrap_or(u32::MAX);
+        let lease = entry.lease(&claim.holder, now, true);
+        self.put(shard, &claim.holder, entry);
+        lease
     }
 }
 
 impl Shard {
-    fn seats(&self, claim: &Claim, now: u64, timing: &Timing) -> Vec<Seat> {
+    /// A known lease goes on. A class that it did not have is news to the store, so then it is
+    /// this node's own word.
+    fn go_on(&mut self, claim: &Claim, held: &[Class], now: u64, timing: &Timing) -> Lease {
+        self.alter(&claim.holder, &claim.id, |entry| {
+            entry.extend(now, timing);
+            entry.join(&claim.classes);
+            if !claim.classes.iter().all(|of| held.contains(&of.class)) {
+                entry.standing = Standing::Provisional;
+                entry.extend(now, timing);
+                entry.touched = true;
+            }
+        });
+        let entry = self.find(&claim.holder, &claim.id).expect("nobody clears himself away");
+        entry.lease(&claim.holder, now, false)
+    }
+
+    fn seats_beside(&self, claim: &Claim, now: u64, timing: &Timing) -> Vec<Seat> {
         let entries = self.holders.get(&claim.holder).into_iter().flatten();
         let others = entries.filter(|entry| entry.id != claim.id && entry.is_seated(now, timing));
         let seat = |entry: &Entry| Seat {
             id: entry.id,
             started_at: entry.started_at,
             paused_since: entry.paused_since.map(u64::from),
+            classes: entry.class_names(),
         };
         others.map(seat).collect()
     }
 
-    fn full(&self, claim: &Claim, now: u64, timing: &Timing) -> Full {
+    fn full(&self, claim: &Claim, want: Want, now: u64, timing: &Timing) -> Full {
         let entries = self.holders.get(&claim.holder).into_iter().flatten();
-        let others = entries.filter(|entry| entry.id != claim.id && entry.is_seated(now, timing));
-        let mut live: Vec<_> = others.map(|entry| entry.live(now)).collect();
+        let seated = entries.filter(|entry| entry.is_seated(now, timing));
+        let mut live: Vec<_> = seated.map(|entry| entry.live(now)).collect();
         live.sort_by(Live::by_age);
-        let retry_after = live.iter().map(|live| live.expires_in).min().unwrap_or_default();
-        Full { limit: claim.limit, live, retry_after }
+        Full::new(want.limit, want.class, &claim.id, live)
     }
 
     fn make_way(&mut self, claim: &Claim, room: &Room, now: u64, timing: &Timing) {

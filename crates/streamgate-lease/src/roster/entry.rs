@@ -4,7 +4,7 @@
 
 use crate::clock::millis;
 use crate::holder::Holder;
-use crate::lease::{About, Claim, Ending, Lease, LeaseId, Live, Replace, State};
+use crate::lease::{About, Claim, Class, Classes, Ending, Lease, LeaseId, Live, Replace, State};
 use crate::store::Admitted;
 use crate::timing::Timing;
 use std::num::NonZeroU64;
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// A player that was told to stop may ask again at once; the store is spared that much.
 const ENDING_SURE_MS: u64 = 2000;
 
-/// What is kept about a lease, 88 bytes and its labels.
+/// What is kept about a lease, 96 bytes and its labels and classes, if it has any.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) id: LeaseId,
@@ -35,6 +35,7 @@ pub(super) struct Entry {
     pub(super) touched_at: u64,
     pub(super) paused_since: Option<NonZeroU64>,
     pub(super) about: Option<Box<About>>,
+    pub(super) classes: Option<Box<Classes>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,12 +90,30 @@ impl Entry {
             touched_at: now,
             paused_since: None,
             about: (!claim.about.is_empty()).then(|| Box::new(claim.about.clone())),
+            classes: (!claim.classes.is_empty()).then(|| Box::new(claim.classes.clone())),
         }
     }
 
     /// Good for a player to go on with, right now.
     pub(super) fn is_live(&self, now: u64) -> bool {
         now < self.valid_until && !matches!(self.standing, Standing::Ended(_))
+    }
+
+    /// It was admitted with all of these classes.
+    pub(super) fn covers(&self, names: &[Class]) -> bool {
+        names.is_empty() || self.classes.as_deref().is_some_and(|classes| classes.cover(names))
+    }
+
+    pub(super) fn class_names(&self) -> Vec<Class> {
+        self.classes.iter().flat_map(|all| all.iter()).map(|of| of.class).collect()
+    }
+
+    /// Further classes, or younger limits of those that it has.
+    pub(super) fn join(&mut self, younger: &Classes) {
+        if !younger.is_empty() {
+            let known = self.classes.take().unwrap_or_default();
+            self.classes = Some(Box::new(known.joined(younger)));
+        }
     }
 
     /// How it ended. A released id that is reusable has not: it may play again.
@@ -127,6 +146,7 @@ impl Entry {
         self.touched_at = now;
         self.touched = false;
         self.about = None;
+        self.classes = None;
     }
 
     /// A sign of life. One that this node vouches for lives on by it; any other is renewed by the
@@ -164,6 +184,12 @@ impl Entry {
         self.standing == Standing::Held && now < self.confirmed_at + millis(timing.grace())
     }
 
+    /// A node on its own lets it go on: it is certain of its slot, or the slot is the node's word.
+    pub(super) fn goes_on_alone(&self, now: u64, timing: &Timing) -> bool {
+        let is_own_word = self.standing == Standing::Provisional && self.is_live(now);
+        self.is_in_grace(now, timing) || is_own_word
+    }
+
     /// Lives on without the store, one ttl at a time and never beyond the grace.
     pub(super) fn extend(&mut self, now: u64, timing: &Timing) {
         if self.standing == Standing::Held {
@@ -185,6 +211,7 @@ impl Entry {
             holder: *holder,
             id: self.id,
             limit: self.limit,
+            classes: self.classes.as_deref().cloned().unwrap_or_default(),
             about: self.about.as_deref().cloned().unwrap_or_default(),
             replace: Replace::Nobody,
             reusable: self.reusable,
@@ -213,6 +240,7 @@ impl Entry {
             started_at: self.started_at,
             expires_in: Duration::from_millis(self.valid_until.saturating_sub(now)),
             state: if self.paused_since.is_some() { State::Paused } else { State::Playing },
+            classes: self.class_names(),
         }
     }
 }

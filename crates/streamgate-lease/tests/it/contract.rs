@@ -22,6 +22,8 @@ macro_rules! promises {
     };
 }
 
+mod classes;
+
 promises! {
     i1_never_more_live_than_the_limit
     i2_no_lease_outlives_its_last_renewal_by_more_than_a_ttl

@@ -1,5 +1,7 @@
 //! One node, its roster and its keeper, under paused time.
 
+mod classes;
+
 use crate::weather::Weather;
 use crate::world::{MS, TTL, claim, holder, id, these};
 use std::sync::Arc;
@@ -37,7 +39,8 @@ impl Node {
 
     /// What a media request does under the policy `local`.
     async fn request(&self, claim: &Claim) -> Grant {
-        if let Some(lease) = self.leases.touch(&claim.holder, &claim.id) {
+        let classes: Vec<_> = claim.classes.iter().map(|of| of.class).collect();
+        if let Some(lease) = self.leases.touch(&claim.holder, &claim.id, &classes) {
             return Grant::Held(lease);
         }
         match self.leases.hold(claim).await {
@@ -59,7 +62,7 @@ impl Node {
     }
 
     fn knows(&self, name: &str) -> bool {
-        self.leases.touch(&holder("alice"), &id(name)).is_some()
+        self.leases.touch(&holder("alice"), &id(name), &[]).is_some()
     }
 
     fn stats(&self) -> Stats {
@@ -388,7 +391,7 @@ async fn a_store_that_is_down_is_asked_once_a_beat() {
     }
     pass(MS).await;
     for n in 0..600 {
-        assert!(node.leases.touch(&holder(&n.to_string()), &id("tv")).is_some());
+        assert!(node.leases.touch(&holder(&n.to_string()), &id("tv"), &[]).is_some());
     }
     node.weather.turns(true);
     let (calls, beats) = (Weather::count(&node.weather.calls), node.stats().beats);

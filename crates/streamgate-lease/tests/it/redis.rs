@@ -1,7 +1,7 @@
 //! What only a server can do to us: race, forget, restart, hang, die, tell the wrong time.
 
 use crate::server::{Server, until};
-use crate::world::{TTL, World, claim, holder, id};
+use crate::world::{TTL, World, claim, classed, holder, id};
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::redis::{Deadlines, Link, News, Notice, RedisStore};
@@ -382,7 +382,7 @@ async fn the_victim_hears_of_it_at_its_next_request_through_any_gateway() {
     }
     assert!(other.terminate(&tv.holder, &tv.id).await.unwrap());
     assert_eq!(hears().await, tv.id);
-    assert!(one.touch(&tv.holder, &tv.id).is_none());
+    assert!(one.touch(&tv.holder, &tv.id, &[]).is_none());
     assert!(matches!(one.hold(&tv).await.unwrap(), Grant::Ended(_)));
     let replace = Replace::Oldest;
     let thief = Claim { replace, ..claim("pc", 1) };
@@ -391,7 +391,30 @@ async fn the_victim_hears_of_it_at_its_next_request_through_any_gateway() {
     assert!(matches!(one.hold(&pad).await.unwrap(), Grant::Ended(_)));
     // A false alarm costs a question, and no slot.
     other.doubt(&thief.holder, &thief.id);
-    assert!(other.touch(&thief.holder, &thief.id).is_none());
+    assert!(other.touch(&thief.holder, &thief.id, &[]).is_none());
     assert!(matches!(other.hold(&thief).await.unwrap(), Grant::Held(_)));
-    assert!(other.touch(&thief.holder, &thief.id).is_some());
+    assert!(other.touch(&thief.holder, &thief.id, &[]).is_some());
+}
+
+/// A gateway of an older version wrote records without classes, and one may still run.
+#[tokio::test]
+async fn records_of_an_older_version_are_understood() {
+    let world = World::redis().await;
+    let server = world.server.as_ref().unwrap();
+    world.play(&classed("tv", 2, "4k=1")).await;
+    let records = keys(server).await.into_iter().find(|key| key.ends_with(":m")).unwrap();
+    let member = id("tv").to_string();
+    let record: String = ask(server, &["HGET", &records, &member]).await;
+    assert!(record.contains(",0,/4k/[\"tv\",null]"), "{record}");
+    let old = record.replace("/4k/", "");
+    let _: i64 = ask(server, &["HSET", &records, &member, &old]).await;
+    assert_eq!(world.classes().await, "tv:");
+    assert_eq!(world.try_play(&classed("pad", 2, "4k=1")).await, "new");
+    assert_eq!(world.try_play(&classed("tv", 2, "4k=1")).await, "full");
+    assert_eq!(world.try_play(&classed("tv", 2, "4k=2")).await, "held");
+    assert_eq!(world.classes().await, "tv:4k pad:4k");
+    // Without classes a record looks as it always did.
+    world.play(&claim("pc", 3)).await;
+    let plain: String = ask(server, &["HGET", &records, &id("pc").to_string()]).await;
+    assert!(plain.ends_with(",0,[\"pc\",null]"), "{plain}");
 }

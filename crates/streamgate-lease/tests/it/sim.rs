@@ -16,8 +16,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use streamgate_lease::memory::MemoryStore;
 use streamgate_lease::{
-    About, Answer, Claim, Grant, Holder, LeaseId, LeaseStore, Leases, Live, Replace, Slot, State,
-    StoreError, Timing,
+    About, Answer, Claim, Class, ClassLimit, Classes, Grant, Holder, LeaseId, LeaseStore, Leases,
+    Live, Replace, Slot, State, StoreError, Timing,
 };
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -65,6 +65,21 @@ enum Fate {
 
 fn limit_of(account: usize) -> u32 {
     [1, 2, 3][account]
+}
+
+/// What a stream may be, and how many of it an account may play: as many as its devices, or fewer.
+static CLASSES: LazyLock<[Class; 2]> = LazyLock::new(|| ["4k", "live"].map(|c| c.parse().unwrap()));
+
+fn class_limit(account: usize, class: usize) -> u32 {
+    [[1, 1], [1, 2], [2, 1]][account][class]
+}
+
+/// Devices that play it, each of them now and then.
+fn classes_of(account: usize, chance: &mut SmallRng) -> Classes {
+    let limits = (0..CLASSES.len())
+        .filter(|_| chance.random_range(0..4) == 0)
+        .map(|class| ClassLimit { class: CLASSES[class], limit: class_limit(account, class) });
+    Classes::new(limits.collect::<Vec<_>>()).unwrap()
 }
 
 fn is_reusable(id_of: LeaseId) -> bool {
@@ -140,6 +155,13 @@ impl Watched {
             let live = after.keys().filter(|key| key.0 == account).count();
             assert!(live <= limit_of(account) as usize, "I1: {live} of account {account}");
         }
+        for account in 0..ACCOUNTS.len() {
+            for class in 0..CLASSES.len() {
+                let live = of_class(after, account, CLASSES[class]);
+                let limit = class_limit(account, class) as usize;
+                assert!(live <= limit, "I1: {live} of account {account} in {}", CLASSES[class]);
+            }
+        }
         for live in after.values() {
             assert!(live.expires_in <= self.timing.ttl(), "I2: {live:?}");
         }
@@ -150,6 +172,8 @@ impl Watched {
             if let Some(now) = after.get(key) {
                 assert!(live.expires_in <= now.expires_in, "I7: {live:?} {now:?}");
                 assert_eq!(live.started_at, now.started_at, "I5: {live:?}");
+                let kept = live.classes.iter().all(|class| now.classes.contains(class));
+                assert!(kept, "a class stays with its stream: {live:?} {now:?}");
             }
         }
         let others = |shot: &Shot| -> Vec<_> {
@@ -167,7 +191,9 @@ impl Watched {
         match &answer {
             Answer::Held(admitted) => {
                 assert_eq!(admitted.is_new, !before.contains_key(&key), "I5");
-                assert!(after.contains_key(&key));
+                let mine = &after[&key];
+                let took = claim.classes.iter().all(|of| mine.classes.contains(&of.class));
+                assert!(took, "it has what it claimed: {claim:?} {mine:?}");
                 let gone: Vec<_> = before.keys().filter(|key| !after.contains_key(key)).collect();
                 assert_eq!(gone.len(), admitted.replaced.len() + admitted.idle.len(), "I4");
                 for id in &admitted.replaced {
@@ -179,10 +205,18 @@ impl Watched {
             }
             Answer::Full(full) => {
                 assert_eq!(before, after, "I4");
-                assert!(!before.contains_key(&key), "I6: it has a slot");
-                let others = before.keys().filter(|key| key.0 == account).count();
-                assert!(claim.limit as usize <= others, "I6: refused beside {others}");
-                assert_eq!(full.live.len(), others);
+                let live = before.keys().filter(|key| key.0 == account).count();
+                assert_eq!(full.live.len(), live);
+                let mine = before.get(&key);
+                let others = match full.class {
+                    None => live - usize::from(mine.is_some()),
+                    Some(class) => of_class(&before, account, class),
+                };
+                let lacks = mine.is_none_or(|mine| {
+                    full.class.is_some_and(|class| !mine.classes.contains(&class))
+                });
+                assert!(lacks, "I6: it has a slot, and the class");
+                assert!(full.limit as usize <= others, "I6: refused beside {others}");
             }
             Answer::Ended(..) => assert_eq!(before, after, "I4"),
         }
@@ -220,6 +254,11 @@ impl Watched {
         self.check(key.0, &before, &after);
         known
     }
+}
+
+fn of_class(shot: &Shot, account: usize, class: Class) -> usize {
+    let of = shot.iter().filter(|(key, _)| key.0 == account);
+    of.filter(|(_, live)| live.classes.contains(&class)).count()
 }
 
 /// The store as a gateway has it.
@@ -336,6 +375,7 @@ impl Run {
             about: About::new(Some(DEVICES[device]), None),
             replace,
             reusable: device == LOGIN,
+            classes: classes_of(account, &mut self.rng),
             anew: self.rng.random_range(0..10) == 0,
             ..claim
         }

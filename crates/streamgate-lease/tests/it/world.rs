@@ -7,8 +7,8 @@ use std::time::Duration;
 use streamgate_lease::memory::MemoryStore;
 use streamgate_lease::redis::RedisStore;
 use streamgate_lease::{
-    About, Admitted, Answer, Claim, Holder, LeaseId, LeaseStore, Live, Pepper, Replace, Slot,
-    State, Timing,
+    About, Admitted, Answer, Claim, ClassLimit, Classes, Holder, LeaseId, LeaseStore, Live, Pepper,
+    Replace, Slot, State, Timing,
 };
 
 pub(crate) const TTL: Duration = Duration::from_secs(60);
@@ -34,6 +34,15 @@ pub(crate) fn id(name: &str) -> LeaseId {
 pub(crate) fn claim(name: &str, limit: u32) -> Claim {
     let about = About::new(Some(name), None);
     Claim { about, ..Claim::new(holder("alice"), id(name), limit) }
+}
+
+/// The same for a stream of classes, written `4k=1 live=2`.
+pub(crate) fn classed(name: &str, limit: u32, classes: &str) -> Claim {
+    let limits = classes.split_whitespace().map(|pair| {
+        let (class, limit) = pair.split_once('=').unwrap();
+        ClassLimit { class: class.parse().unwrap(), limit: limit.parse().unwrap() }
+    });
+    Claim { classes: Classes::new(limits).unwrap(), ..claim(name, limit) }
 }
 
 pub(crate) fn these(names: &[&str]) -> Replace {
@@ -97,6 +106,16 @@ impl World {
     pub(crate) async fn live(&self) -> String {
         let live = self.live_of("alice").await;
         live.iter().map(|live| live.about.device().unwrap_or("?")).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The same with their classes: `tv:4k,live phone:`.
+    pub(crate) async fn classes(&self) -> String {
+        let live = self.live_of("alice").await;
+        let named = live.iter().map(|live| {
+            let names: Vec<_> = live.classes.iter().map(ToString::to_string).collect();
+            format!("{}:{}", live.about.device().unwrap_or("?"), names.join(","))
+        });
+        named.collect::<Vec<_>>().join(" ")
     }
 
     pub(crate) async fn renew(&self, name: &str) -> bool {
