@@ -4,10 +4,11 @@
 
 use crate::concurrency::{self, Policy};
 use crate::problem::Problem;
-use crate::store::{self, Store, Timeouts, Url};
+use crate::store::{self, Store};
 use crate::yaml::{At, Entries, Named};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::{Keeper, Leases};
@@ -15,9 +16,9 @@ use streamgate_lease::{Keeper, Leases};
 /// Lives as long as the process. Starts nothing: who runs the gateway takes the tasks.
 #[derive(Default)]
 pub struct Shared {
-    stores: Mutex<HashMap<(String, Url, Timeouts), Arc<Store>>>,
+    stores: Mutex<HashMap<store::Settings, Arc<Store>>>,
     /// By policy, store and ttl: a changed limit forgets nobody.
-    leases: Mutex<HashMap<(String, String, Duration), Leases>>,
+    leases: Mutex<HashMap<(String, store::Settings, Duration), Leases>>,
     keepers: Mutex<Vec<(String, Keeper)>>,
 }
 
@@ -28,22 +29,30 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// The stores that the file names.
+    /// The stores that the file names; their own files are beside it, in `base_dir`.
     pub fn stores(
         &self,
         configs: &Entries<store::Config>,
+        base_dir: &Path,
         problems: &mut Vec<Problem>,
     ) -> Named<Arc<Store>> {
         let mut named = Named::new("store");
         for (name, config) in configs.iter() {
-            let key = (name.value.clone(), config.url.value.clone(), config.timeouts);
-            let mut stores = self.stores.lock();
-            let store = stores.entry(key).or_insert_with_key(|(name, url, timeouts)| {
-                Arc::new(Store::new(name, url, timeouts))
-            });
-            named.enter(name, Ok(Arc::clone(store)), problems);
+            let settings = store::Settings::compile(name, config, base_dir);
+            let store = settings.and_then(|settings| self.store(settings));
+            named.enter(name, store.map_err(|problem| vec![problem]), problems);
         }
         named
+    }
+
+    fn store(&self, settings: store::Settings) -> Result<Arc<Store>, Problem> {
+        let mut stores = self.stores.lock();
+        if let Some(open) = stores.get(&settings) {
+            return Ok(Arc::clone(open));
+        }
+        let store = Arc::new(Store::open(settings.clone())?);
+        stores.insert(settings, Arc::clone(&store));
+        Ok(store)
     }
 
     /// Every store that is open.
@@ -59,7 +68,7 @@ impl Shared {
         store: &Arc<Store>,
     ) -> Result<Arc<Policy>, Vec<Problem>> {
         Policy::compile(name, config, |timing| {
-            let key = (name.value.clone(), store.key(), timing.ttl());
+            let key = (name.value.clone(), store.settings().clone(), timing.ttl());
             let mut all = self.leases.lock();
             let leases = all.entry(key).or_insert_with(|| {
                 let (leases, keeper) = Leases::new(store.leases(), timing);

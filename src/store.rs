@@ -5,29 +5,53 @@
 
 mod known;
 mod memory;
+mod tls;
+mod url;
 
 pub use memory::MemorySessions;
+pub use url::Url;
 
+use crate::problem::{Place, Problem};
 use crate::units::Time;
-use crate::yaml::{At, Scalar, scalars};
+use crate::yaml::At;
 use known::Known;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize, Serializer};
-use std::borrow::Cow;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use streamgate_lease::memory::MemoryStore;
-use streamgate_lease::redis::{Deadlines, Feed, Link, News, Notice, RedisStore};
+use streamgate_lease::redis::{Deadlines, Feed, Links, News, Notice, RedisStore, Tls};
 use streamgate_lease::{LeaseStore, StoreError};
 
 /// One store as the file has it.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `memory:`, for one gateway alone, or `redis://[user:password@]host:port[/db]`.
+    /// `memory:`, for one gateway alone, or where one Redis, a cluster or its sentinels are.
     pub url: At<Url>,
+    /// For addresses that begin with `rediss`.
+    pub tls: Option<At<tls::Config>>,
     #[serde(default)]
     pub timeouts: Timeouts,
+}
+
+/// All that makes two stores the same.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Settings {
+    name: String,
+    url: Url,
+    tls: Tls,
+    timeouts: Timeouts,
+}
+
+impl Settings {
+    /// Reads the files that a store names.
+    pub fn compile(name: &str, config: &Config, base_dir: &Path) -> Result<Self, Problem> {
+        let url = config.url.value.clone();
+        let tls = tls::read(&url, config.tls.as_ref(), base_dir)?;
+        Ok(Settings { name: name.to_owned(), url, tls, timeouts: config.timeouts })
+    }
 }
 
 /// How long a store may take before what its policies say for its failure holds.
@@ -46,67 +70,6 @@ impl Default for Timeouts {
     }
 }
 
-/// The address of a store. Its password is never printed.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub enum Url {
-    Memory,
-    Redis(String),
-}
-
-impl Scalar for Url {
-    const KIND: &'static str = "the address of a store";
-    const EXAMPLE: &'static str = "memory:";
-    const EXPECTED: &'static str = "`memory:` or `redis://[user:password@]host:port[/db]`";
-
-    fn read(text: &str) -> Result<Self, String> {
-        match text.split_once(':').map(|(scheme, _)| scheme) {
-            Some("memory") if text == "memory:" => Ok(Url::Memory),
-            Some("redis") if Link::new(text).is_ok() => Ok(Url::Redis(text.to_owned())),
-            Some("rediss" | "redis+cluster" | "redis+sentinel") => {
-                Err("this version speaks to one Redis server without TLS".to_owned())
-            }
-            // Not repeated: it may hold a password.
-            _ => Err("this is not the address of a store".to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Url::Memory => f.write_str("memory:"),
-            Url::Redis(url) => match (url.find("://"), url.rfind('@')) {
-                (Some(scheme), Some(at)) => write!(f, "{}://***{}", &url[..scheme], &url[at..]),
-                _ => f.write_str(url),
-            },
-        }
-    }
-}
-
-impl fmt::Debug for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-scalars!(Url);
-
-impl Serialize for Url {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl JsonSchema for Url {
-    fn schema_name() -> Cow<'static, str> {
-        "StoreUrl".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "description": Url::EXPECTED })
-    }
-}
-
 /// The key under which the auth service writes an active session.
 const SESSION_KEY: &str = "sg:session:";
 
@@ -116,14 +79,14 @@ const REVOKED_CHANNEL: &str = "sg:revoked";
 /// An open store. Opening connects to nothing; the first question does.
 pub struct Store {
     pub name: String,
-    url: Url,
+    settings: Settings,
     kind: Kind,
     known: Arc<Known>,
 }
 
 enum Kind {
     Memory { sessions: MemorySessions, leases: Arc<MemoryStore> },
-    Redis { link: Arc<Link>, leases: Arc<RedisStore> },
+    Redis { links: Arc<Links>, leases: Arc<RedisStore> },
 }
 
 impl fmt::Debug for Store {
@@ -133,22 +96,26 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    pub fn new(name: &str, url: &Url, timeouts: &Timeouts) -> Self {
+    /// A problem is one with the certificates that the settings hold.
+    pub fn open(settings: Settings) -> Result<Self, Problem> {
         let known = Arc::new(Known::default());
-        let kind = match url {
+        let kind = match &settings.url {
             Url::Memory => Kind::Memory {
                 sessions: MemorySessions::new(Arc::clone(&known)),
                 leases: Arc::new(MemoryStore::default()),
             },
-            Url::Redis(url) => {
-                let Timeouts { connect, command } = timeouts;
+            Url::Redis(address) => {
+                let Timeouts { connect, command } = settings.timeouts;
                 let deadlines = Deadlines { connect: connect.0, command: command.0 };
-                let link = Link::with(url, deadlines).expect("the URL was read as one");
-                let link = Arc::new(link);
-                Kind::Redis { leases: Arc::new(RedisStore::new(Arc::clone(&link))), link }
+                let links = Links::over(address, deadlines, &settings.tls).map_err(|why| {
+                    let text = format!("the store {}: {why}", settings.name);
+                    Problem::at(Place::default(), text).help("write files in the PEM format")
+                })?;
+                let links = Arc::new(links);
+                Kind::Redis { leases: Arc::new(RedisStore::new(Arc::clone(&links))), links }
             }
         };
-        Store { name: name.to_owned(), url: url.clone(), kind, known }
+        Ok(Store { name: settings.name.clone(), settings, kind, known })
     }
 
     /// What the store said of the session in the last seconds, if it was asked.
@@ -166,28 +133,25 @@ impl Store {
         let epoch = self.known.epoch();
         let answer = match &self.kind {
             Kind::Memory { sessions, .. } => sessions.is_active(session),
-            Kind::Redis { link, .. } => link.exists(&format!("{SESSION_KEY}{session}")).await?,
+            Kind::Redis { links, .. } => links.exists(&format!("{SESSION_KEY}{session}")).await?,
         };
         self.known.enter(session, answer, epoch);
         Ok(answer)
     }
 
     /// Tells this store from another, also from one of the same name at another address.
-    pub fn key(&self) -> String {
-        match &self.url {
-            Url::Memory => format!("{} memory:", self.name),
-            Url::Redis(url) => format!("{} {url}", self.name),
-        }
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Its address as it may be shown.
     pub fn url(&self) -> &Url {
-        &self.url
+        &self.settings.url
     }
 
     /// Whether no other process can write to it.
     pub fn is_unwritable(&self) -> bool {
-        self.url == Url::Memory
+        self.settings.url == Url::Memory
     }
 
     /// Where leases are kept.
@@ -210,7 +174,7 @@ impl Store {
     pub fn endings(&self) -> Option<Endings> {
         match &self.kind {
             Kind::Memory { .. } => None,
-            Kind::Redis { link, .. } => Some(Endings(link.subscribe(Notice::CHANNEL))),
+            Kind::Redis { links, .. } => Some(Endings(links.subscribe(Notice::CHANNEL))),
         }
     }
 
@@ -218,8 +182,8 @@ impl Store {
     pub fn revocations(&self) -> Option<Revocations> {
         match &self.kind {
             Kind::Memory { .. } => None,
-            Kind::Redis { link, .. } => Some(Revocations {
-                feed: link.subscribe(REVOKED_CHANNEL),
+            Kind::Redis { links, .. } => Some(Revocations {
+                feed: links.subscribe(REVOKED_CHANNEL),
                 known: Arc::clone(&self.known),
                 is_up: false,
             }),

@@ -22,7 +22,7 @@ pub(super) fn gateway(
     let config = &loaded.config;
     let mut problems = name::check_all(config);
     problems.extend(entrance::problems(config));
-    let stores = shared.stores(&config.stores, &mut problems);
+    let stores = shared.stores(&config.stores, loaded.base_dir(), &mut problems);
     let mut parts = Parts { sessions: Named::new("session"), policies: Named::new("policy") };
     for (name, entry) in config.sessions.iter() {
         let compiled = sessions(loaded, name, entry, &stores, &mut problems);

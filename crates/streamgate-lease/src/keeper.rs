@@ -61,8 +61,9 @@ impl Keeper {
         }
     }
 
-    /// Once through the roster. After a failure the rest is swept, not asked for: it stays due,
-    /// and the store is left in peace until the next beat.
+    /// Once through the roster. After an outage the rest is swept, not asked for: it stays due,
+    /// and the store is left in peace until the next beat. Where servers fail one by one, those
+    /// that are well are asked all the same, and it is for the store to spare the others.
     async fn beat(&self) {
         let mut store_answers = true;
         for shard in 0..self.node.roster.shards() {
@@ -95,24 +96,26 @@ impl Keeper {
     async fn renew(&self, slots: &[Slot]) -> Result<(), StoreError> {
         let node = &self.node;
         let asked_at = node.roster.now_ms();
-        let renewed = match node.noted(node.store.renew(slots, &node.timing).await) {
-            Ok(renewed) => renewed,
-            Err(error) => {
-                self.put_off(slots, &[]);
-                return Err(error);
-            }
-        };
+        let renewed = node.store.renew(slots, &node.timing).await;
+        let mut outcome = Ok(());
         let mut doubtful = Vec::new();
-        for (slot, expires_in) in slots.iter().zip(renewed) {
-            match expires_in {
-                Some(expires_in) => {
+        for (slot, renewed) in slots.iter().zip(renewed) {
+            match renewed {
+                Ok(Some(expires_in)) => {
                     count(&node.counters.renewals);
                     node.roster.confirm(slot, expires_in, asked_at);
                 }
-                None => doubtful.extend(node.roster.claim(slot)),
+                Ok(None) => doubtful.extend(node.roster.claim(slot)),
+                Err(error) => {
+                    self.put_off(std::slice::from_ref(slot), &[]);
+                    outcome = Err(error);
+                }
             }
         }
-        self.claim(&doubtful).await
+        // Counted once, however many were in the batch.
+        let outcome = self.unless_partial(node.noted(outcome));
+        let claimed = self.claim(&doubtful).await;
+        outcome.and(claimed)
     }
 
     /// Asks whether these may go on, all in one go.
@@ -126,7 +129,11 @@ impl Keeper {
         let mut outcome = Ok(());
         for (claim, answer) in claims.iter().zip(answers) {
             match node.noted(answer) {
-                Ok(answer) => self.settle(claim, answer, asked_at).await?,
+                Ok(answer) => {
+                    if let Err(error) = self.settle(claim, answer, asked_at).await {
+                        outcome = Err(error);
+                    }
+                }
                 Err(error) if error.is_outage() => {
                     self.put_off(&[], std::slice::from_ref(claim));
                     outcome = Err(error);
@@ -135,7 +142,12 @@ impl Keeper {
                 Err(_) => {}
             }
         }
-        outcome
+        self.unless_partial(outcome)
+    }
+
+    /// An outage only if it is everybody's.
+    fn unless_partial(&self, outcome: Result<(), StoreError>) -> Result<(), StoreError> {
+        outcome.or_else(|error| if self.node.store.fails_as_one() { Err(error) } else { Ok(()) })
     }
 
     async fn settle(&self, claim: &Claim, answer: Answer, asked_at: u64) -> Result<(), StoreError> {

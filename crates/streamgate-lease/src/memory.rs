@@ -94,12 +94,12 @@ impl LeaseStore for MemoryStore {
         &self,
         slots: &[Slot],
         timing: &Timing,
-    ) -> Result<Vec<Option<Duration>>, StoreError> {
+    ) -> Vec<Result<Option<Duration>, StoreError>> {
         let renew = |slot: &Slot| {
             let moved = self.peek(&slot.holder, |account, now| account.renew(slot, timing, now));
-            moved.then_some(timing.ttl().saturating_sub(slot.silent_for))
+            Ok(moved.then_some(timing.ttl().saturating_sub(slot.silent_for)))
         };
-        Ok(slots.iter().map(renew).collect())
+        slots.iter().map(renew).collect()
     }
 
     async fn release(

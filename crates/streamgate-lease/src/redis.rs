@@ -11,9 +11,20 @@
 //!
 //! It is not a cache and not a queue: no key lives without a TTL.
 
-mod breaker;
-mod feed;
+mod links;
+mod cluster;
+mod map;
+mod slot;
+mod place;
+mod batch;
 mod link;
+mod question;
+mod trouble;
+mod breaker;
+mod dial;
+mod tls;
+mod address;
+mod feed;
 mod notice;
 mod offset;
 mod reply;
@@ -25,19 +36,24 @@ use crate::store::{Answer, LeaseStore, Slot, StoreError};
 use crate::timing::Timing;
 use ::redis::{Pipeline, Script, Value, cmd, pipe};
 use async_trait::async_trait;
-use offset::ServerClock;
+use batch::{Batch, scatter};
+use link::Link;
+use question::Question;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+pub use address::{Address, AddressInvalid};
 pub use feed::{Feed, News};
-pub use link::{Deadlines, Link, UrlInvalid};
+pub use link::Deadlines;
+pub use links::Links;
 pub use notice::Notice;
+pub use tls::{Tls, TlsInvalid};
+use trouble::Trouble;
 
-/// Leases in one Redis.
+/// Leases in one Redis: one server, a master behind sentinels, or a cluster.
 pub struct RedisStore {
-    link: Arc<Link>,
-    clock: ServerClock,
+    links: Arc<Links>,
     acquire: Script,
     end: Script,
     declare: Script,
@@ -51,37 +67,16 @@ struct Keys {
 }
 
 impl RedisStore {
-    /// Leases over a link. Asks nothing yet, so a server that is down is no error here.
+    /// Leases over links. Asks nothing yet, so a server that is down is no error here.
     #[must_use]
-    pub fn new(link: Arc<Link>) -> Self {
+    pub fn new(links: Arc<Links>) -> Self {
         Self {
-            link,
-            clock: ServerClock::default(),
+            links,
             acquire: Script::new(include_str!("redis/acquire.lua")),
             end: Script::new(include_str!("redis/end.lua")),
             declare: Script::new(include_str!("redis/declare.lua")),
             list: Script::new(include_str!("redis/list.lua")),
         }
-    }
-
-    /// After a failure the next server may have another clock.
-    fn heard<T>(&self, reply: Result<T, StoreError>) -> Result<T, StoreError> {
-        if reply.is_err() {
-            self.clock.forget();
-        }
-        reply
-    }
-
-    /// The server's clock; asks for the time if it was not heard of lately.
-    async fn server_clock(&self) -> Result<offset::Reading, StoreError> {
-        if let Some(reading) = self.clock.read() {
-            return Ok(reading);
-        }
-        let sent = Instant::now();
-        let time: Value = self.heard(self.link.query(cmd("TIME")).await)?;
-        self.clock.learn(reply::server_time(&time), sent);
-        // A round trip too long to learn from: better no renewal than one with a wrong time.
-        self.clock.read().ok_or(StoreError::Timeout)
     }
 
     /// Releases (`R`) or terminates (`T`).
@@ -93,7 +88,7 @@ impl RedisStore {
         timing: &Timing,
     ) -> Result<bool, StoreError> {
         let keys = Keys::of(holder);
-        let mut invocation = self.end.key(keys.leases);
+        let mut invocation = self.end.key(&keys.leases);
         invocation
             .key(keys.records)
             .arg(id.to_string())
@@ -101,14 +96,31 @@ impl RedisStore {
             .arg(millis(timing.ttl()))
             .arg(millis(timing.tombstone()))
             .arg(notice::name(holder));
-        reply::flag(&self.link.invoke(&invocation).await?)
+        reply::flag(&self.links.invoke(&keys.leases, &invocation).await?)
     }
+}
+
+/// A server's clock; asks for the time if it was not heard of lately.
+async fn server_clock(link: &Link) -> Result<offset::Reading, Trouble> {
+    if let Some(reading) = link.clock.read() {
+        return Ok(reading);
+    }
+    let sent = Instant::now();
+    let time = link.ask(&Question::Command(&cmd("TIME")), false).await?;
+    link.clock.learn(reply::server_time(&time), sent);
+    // A round trip too long to learn from: better no renewal than one with a wrong time.
+    link.clock.read().ok_or(StoreError::Timeout.into())
 }
 
 impl Keys {
     fn of(holder: &Holder) -> Self {
         let stem = format!("sg:{{{:04x}}}:{holder}", holder.bucket());
         Self { leases: format!("{stem}:l"), records: format!("{stem}:m") }
+    }
+
+    /// The hash slot of both.
+    fn slot(holder: &Holder) -> u16 {
+        slot::of(&format!("{:04x}", holder.bucket()))
     }
 }
 
@@ -157,6 +169,86 @@ fn key_ttls(timing: &Timing) -> (u64, u64) {
     (4 * ttl, millis(timing.tombstone()).max(16 * ttl))
 }
 
+/// Renewals, each counted by the clock of the server that has it.
+struct Renewals<'a> {
+    slots: &'a [Slot],
+    timing: &'a Timing,
+}
+
+/// Claims, for the script of this hash.
+struct Claims<'a> {
+    claims: &'a [Claim],
+    timing: &'a Timing,
+    hash: &'a str,
+}
+
+#[async_trait]
+impl Batch for Renewals<'_> {
+    type Answer = Option<Duration>;
+
+    fn slots(&self) -> Vec<u16> {
+        self.slots.iter().map(|slot| Keys::slot(&slot.holder)).collect()
+    }
+
+    async fn put(
+        &self,
+        link: &Link,
+        which: &[usize],
+        asking: bool,
+    ) -> Result<Vec<Result<Self::Answer, Trouble>>, Trouble> {
+        let clock = server_clock(link).await?;
+        let mut pipeline = pipe();
+        pipeline.cmd("TIME");
+        let now_ms = clock.now_ms();
+        let slots: Vec<_> = which.iter().map(|at| self.slots[*at]).collect();
+        let life = |slot: &Slot| self.timing.ttl().saturating_sub(slot.silent_for);
+        for slot in &slots {
+            renew_one(&mut pipeline, slot, self.timing, now_ms + millis(life(slot)));
+        }
+        let sent = Instant::now();
+        let values = link.ask(&Question::Pipeline(&pipeline), asking).await?;
+        let mut values = reply::array(&values)?.iter();
+        link.clock.learn(values.next().and_then(reply::server_time), sent);
+        let believed = |slot: &Slot| life(slot).saturating_sub(clock.doubt());
+        let moved = reply::moved(values, &slots, link.host());
+        let renewed = slots.iter().zip(moved);
+        Ok(renewed.map(|(slot, moved)| Ok(moved?.then(|| believed(slot)))).collect())
+    }
+}
+
+#[async_trait]
+impl Batch for Claims<'_> {
+    type Answer = Answer;
+
+    fn slots(&self) -> Vec<u16> {
+        self.claims.iter().map(|claim| Keys::slot(&claim.holder)).collect()
+    }
+
+    async fn put(
+        &self,
+        link: &Link,
+        which: &[usize],
+        asking: bool,
+    ) -> Result<Vec<Result<Self::Answer, Trouble>>, Trouble> {
+        let mut pipeline = pipe();
+        // A server that has restarted knows no script; in a pipeline there is no second try.
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(include_str!("redis/acquire.lua"));
+        let claims = || which.iter().map(|at| &self.claims[*at]);
+        for claim in claims() {
+            let keys = Keys::of(&claim.holder);
+            let evalsha = pipeline.cmd("EVALSHA").arg(self.hash).arg(2);
+            evalsha.arg(keys.leases).arg(keys.records).arg(acquire_words(claim, self.timing));
+        }
+        let values = link.ask(&Question::Pipeline(&pipeline), asking).await?;
+        let values = reply::array(&values)?.iter().skip(1);
+        let answer = |(claim, value): (&Claim, &Value)| match Trouble::among(value, link.host()) {
+            Some(trouble) => Err(trouble),
+            None => Ok(reply::answer(value, &claim.id)?),
+        };
+        Ok(claims().zip(values).map(answer).collect())
+    }
+}
+
 #[async_trait]
 impl LeaseStore for RedisStore {
     async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError> {
@@ -164,8 +256,9 @@ impl LeaseStore for RedisStore {
         let mut invocation = self.acquire.key(keys.leases);
         invocation.key(keys.records).arg(acquire_words(claim, timing));
         let sent = Instant::now();
-        let reply = self.heard(self.link.invoke(&invocation).await)?;
-        self.clock.learn(reply::time_of(&reply), sent);
+        let slot = Keys::slot(&claim.holder);
+        let (reply, link) = self.links.ask(slot, &Question::Script(&invocation)).await?;
+        link.clock.learn(reply::time_of(&reply), sent);
         reply::answer(&reply, &claim.id)
     }
 
@@ -174,44 +267,19 @@ impl LeaseStore for RedisStore {
         claims: &[Claim],
         timing: &Timing,
     ) -> Vec<Result<Answer, StoreError>> {
-        let mut pipeline = pipe();
-        // A server that has restarted knows no script; in a pipeline there is no second try.
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(include_str!("redis/acquire.lua"));
-        for claim in claims {
-            let keys = Keys::of(&claim.holder);
-            let evalsha = pipeline.cmd("EVALSHA").arg(self.acquire.get_hash()).arg(2);
-            evalsha.arg(keys.leases).arg(keys.records).arg(acquire_words(claim, timing));
-        }
-        match self.heard(self.link.pipeline(&pipeline).await) {
-            Ok(values) => {
-                let answers = claims.iter().zip(values.iter().skip(1));
-                answers.map(|(claim, value)| reply::answer(value, &claim.id)).collect()
-            }
-            Err(error) => vec![Err(error); claims.len()],
-        }
+        scatter(&self.links, &Claims { claims, timing, hash: self.acquire.get_hash() }).await
     }
 
     async fn renew(
         &self,
         slots: &[Slot],
         timing: &Timing,
-    ) -> Result<Vec<Option<Duration>>, StoreError> {
-        let clock = self.server_clock().await?;
-        let mut pipeline = pipe();
-        pipeline.cmd("TIME");
-        let now_ms = clock.now_ms();
-        let life = |slot: &Slot| timing.ttl().saturating_sub(slot.silent_for);
-        for slot in slots {
-            renew_one(&mut pipeline, slot, timing, now_ms + millis(life(slot)));
-        }
-        let sent = Instant::now();
-        let values = self.heard(self.link.pipeline(&pipeline).await)?;
-        let mut values = values.iter();
-        self.clock.learn(values.next().and_then(reply::server_time), sent);
-        let moved = reply::moved(values, slots);
-        let believed = |slot: &Slot| life(slot).saturating_sub(clock.doubt());
-        let renewed = slots.iter().zip(moved);
-        Ok(renewed.map(|(slot, moved)| moved.then(|| believed(slot))).collect())
+    ) -> Vec<Result<Option<Duration>, StoreError>> {
+        scatter(&self.links, &Renewals { slots, timing }).await
+    }
+
+    fn fails_as_one(&self) -> bool {
+        self.links.fail_as_one()
     }
 
     async fn release(
@@ -225,8 +293,9 @@ impl LeaseStore for RedisStore {
 
     async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {
         let keys = Keys::of(holder);
-        let mut invocation = self.list.key(keys.leases);
-        reply::listed(&self.link.invoke(invocation.key(keys.records)).await?)
+        let mut invocation = self.list.key(&keys.leases);
+        invocation.key(keys.records);
+        reply::listed(&self.links.invoke(&keys.leases, &invocation).await?)
     }
 
     async fn terminate(
@@ -245,8 +314,8 @@ impl LeaseStore for RedisStore {
         state: State,
     ) -> Result<bool, StoreError> {
         let keys = Keys::of(holder);
-        let mut invocation = self.declare.key(keys.leases);
+        let mut invocation = self.declare.key(&keys.leases);
         invocation.key(keys.records).arg(id.to_string()).arg(u8::from(state == State::Paused));
-        reply::flag(&self.link.invoke(&invocation).await?)
+        reply::flag(&self.links.invoke(&keys.leases, &invocation).await?)
     }
 }

@@ -36,13 +36,19 @@ pub trait LeaseStore: Send + Sync {
     /// Moves expiries forward; never adds a slot, never shortens one. `None` means that the
     /// renewal changed nothing, and that acquire must say why.
     ///
-    /// # Errors
-    /// [`StoreError`] if the store could not be asked. One holder's trouble is a `None`.
+    /// Results stand in the slots' order. An error means that the store could not be asked about
+    /// this one; a store of many servers may answer about others all the same.
     async fn renew(
         &self,
         slots: &[Slot],
         timing: &Timing,
-    ) -> Result<Vec<Option<Duration>>, StoreError>;
+    ) -> Vec<Result<Option<Duration>, StoreError>>;
+
+    /// Whether an outage for one holder is an outage for all: not so where holders are spread over
+    /// servers that fail one by one.
+    fn fails_as_one(&self) -> bool {
+        true
+    }
 
     /// Frees the slot before it answers. Idempotent. A reusable id may play again at once.
     ///

@@ -36,6 +36,11 @@ impl Breaker {
         }
     }
 
+    /// Nobody would be let through just now.
+    pub(super) fn is_resting(&self) -> bool {
+        self.0.lock().resting_until.is_some_and(|until| Instant::now() < until)
+    }
+
     pub(super) fn answered(&self) {
         *self.0.lock() = Mood::default();
     }

@@ -2,24 +2,36 @@
 //! breaks; and it says so, because what was published meanwhile is lost.
 //!
 //! It spawns nothing: whoever asks for the next news drives it.
+//!
+//! Where it listens. A cluster carries what is published on any server to all of them, so any
+//! server does, and another one when it dies. Behind sentinels it is the master. What a master is
+//! told to publish it also hands on to its replicas, so one who still listens to a master that
+//! became a replica hears the new master all the same, for as long as the two are in touch. That is
+//! why a failover may be noticed a little late, and why it must be noticed: the old master may
+//! keep the connection open and be in touch with nobody. So every two seconds it is asked whether
+//! this is still the place to listen, and leaving it counts as an interruption.
 
-use super::link::{Link, said};
+use super::links::Links;
+use super::trouble::said;
 use crate::store::StoreError;
+use ::redis::Client;
 use ::redis::aio::{PubSubSink, PubSubStream};
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// Pauses between attempts to connect.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// A channel that is silent for so long is asked whether it is still there.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Every so often a channel is asked whether it is still there.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
+/// Where there are other places to listen, more often.
+const CHECK_PLACE_EVERY: Duration = Duration::from_secs(2);
 
 /// A subscription that outlives its connections.
 pub struct Feed {
-    link: Arc<Link>,
+    links: Arc<Links>,
     channel: String,
     line: Option<Line>,
     pause: Duration,
@@ -30,6 +42,8 @@ pub struct Feed {
 struct Line {
     sink: PubSubSink,
     stream: PubSubStream,
+    place: Client,
+    checked_at: Instant,
 }
 
 /// What a [`Feed`] tells.
@@ -44,9 +58,9 @@ pub enum News {
 }
 
 impl Feed {
-    pub(super) fn new(link: Arc<Link>, channel: &str) -> Self {
+    pub(super) fn new(links: Arc<Links>, channel: &str) -> Self {
         Self {
-            link,
+            links,
             channel: channel.to_owned(),
             line: None,
             pause: Duration::ZERO,
@@ -59,7 +73,7 @@ impl Feed {
     pub async fn next(&mut self) -> News {
         loop {
             let news = match &mut self.line {
-                Some(line) => line.next().await.map(News::Message),
+                Some(line) => line.next(&self.links).await.map(News::Message),
                 None => self.connect().await,
             };
             match news {
@@ -78,16 +92,14 @@ impl Feed {
         sleep(self.pause.mul_f64(rand::random_range(0.8..1.2))).await;
         self.pause = (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
         let dial = async {
-            let mut pubsub = self.link.client.get_async_pubsub().await?;
-            pubsub.subscribe(&self.channel).await?;
-            Ok(pubsub.split())
+            let (mut pubsub, place) = self.links.listen().await?;
+            pubsub.subscribe(&self.channel).await.map_err(|error| said(&error))?;
+            Ok((pubsub.split(), place))
         };
-        let (sink, stream) = match timeout(self.link.deadlines.connect, dial).await {
-            Ok(Ok(halves)) => halves,
-            Ok(Err(error)) => return Err(said(&error)),
-            Err(_) => return Err(StoreError::Timeout),
-        };
-        self.line = Some(Line { sink, stream });
+        let deadline = self.links.deadlines.connect;
+        let ((sink, stream), place) =
+            timeout(deadline, dial).await.unwrap_or(Err(StoreError::Timeout))?;
+        self.line = Some(Line { sink, stream, place, checked_at: Instant::now() });
         self.pause = Duration::ZERO;
         self.told_of_interruption = false;
         Ok(News::Listening)
@@ -95,18 +107,28 @@ impl Feed {
 }
 
 impl Line {
-    async fn next(&mut self) -> Result<Vec<u8>, StoreError> {
+    async fn next(&mut self, links: &Links) -> Result<Vec<u8>, StoreError> {
+        let every = if links.may_leave() { CHECK_PLACE_EVERY } else { CHECK_EVERY };
         loop {
-            match timeout(SILENCE_MAX, self.stream.next()).await {
+            match timeout_at(self.checked_at + every, self.stream.next()).await {
                 Ok(Some(message)) => return Ok(message.get_payload_bytes().to_vec()),
                 Ok(None) => return Err(StoreError::Unavailable("cut off".to_owned())),
-                Err(_silent) => {}
-            }
-            match timeout(SILENCE_MAX, self.sink.ping::<::redis::Value>()).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(said(&error)),
-                Err(_) => return Err(StoreError::Timeout),
+                Err(_due) => self.check(links, every).await?,
             }
         }
+    }
+
+    /// Dropped half-way it is still due.
+    async fn check(&mut self, links: &Links, within: Duration) -> Result<(), StoreError> {
+        match timeout(within, self.sink.ping::<::redis::Value>()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(said(&error)),
+            Err(_) => return Err(StoreError::Timeout),
+        }
+        if links.may_leave() && links.has_left(&self.place).await {
+            return Err(StoreError::Unavailable("another server is to be listened to".to_owned()));
+        }
+        self.checked_at = Instant::now();
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! No connection and no decision here.
 
+use super::trouble::Trouble;
 use crate::lease::{About, Class, Classes, Ending, Full, LeaseId, Live, State};
 use crate::store::{Admitted, Answer, Slot, StoreError};
 use ::redis::Value;
@@ -70,10 +71,20 @@ pub(super) fn server_time(value: &Value) -> Option<u64> {
 }
 
 /// Which of a pipeline's renewals changed something: two replies each, three with the labels. An
-/// error is one holder's trouble, and changed nothing.
-pub(super) fn moved<'a>(mut values: impl Iterator<Item = &'a Value>, slots: &[Slot]) -> Vec<bool> {
+/// error is one holder's trouble, and changed nothing; unless it says that another server has it,
+/// or that just now nobody can say.
+pub(super) fn moved<'a>(
+    mut values: impl Iterator<Item = &'a Value>,
+    slots: &[Slot],
+    host: &str,
+) -> Vec<Result<bool, Trouble>> {
     let mut moved = |slot: &Slot| {
-        let moved = values.next().is_some_and(|value| flag(value) == Ok(true));
+        let value = values.next();
+        let moved = match value.and_then(|value| Trouble::among(value, host)) {
+            Some(Trouble::Failed(StoreError::Protocol(_))) => Ok(false),
+            Some(trouble) => Err(trouble),
+            None => Ok(value.is_some_and(|value| flag(value) == Ok(true))),
+        };
         let ttls = values.by_ref().take(1 + usize::from(slot.keep_about));
         ttls.count();
         moved
@@ -152,10 +163,10 @@ fn after(at: u64, now: u64) -> Duration {
 /// Nothing here lives longer than a tombstone; a number beyond it is somebody else's.
 const LIFE_MS_MAX: u64 = 8 * 86_400_000;
 
-fn array(value: &Value) -> Result<&[Value], StoreError> {
+pub(super) fn array(value: &Value) -> Result<&[Value], StoreError> {
     match value {
         Value::Array(values) => Ok(values),
-        Value::ServerError(error) => Err(super::link::server_said(error.code())),
+        Value::ServerError(error) => Err(super::trouble::server_said(error.code())),
         _ => Err(unreadable("an array")),
     }
 }
@@ -171,7 +182,7 @@ fn text(value: &Value) -> Result<&str, StoreError> {
 fn int(value: &Value) -> Result<u64, StoreError> {
     let number = match value {
         Value::Int(number) => u64::try_from(*number).ok(),
-        Value::ServerError(error) => return Err(super::link::server_said(error.code())),
+        Value::ServerError(error) => return Err(super::trouble::server_said(error.code())),
         other => text(other)?.parse().ok(),
     };
     number.ok_or_else(|| unreadable("a number"))

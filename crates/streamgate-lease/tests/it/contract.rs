@@ -497,13 +497,13 @@ async fn a_renewal_counts_from_the_last_sign_of_life(world: World) {
     world.pass(TTL / 2).await;
     let slot =
         Slot { holder: holder("alice"), id: id("tv"), silent_for: TTL / 4, keep_about: false };
-    let renewed = world.store.renew(&[slot], &world.timing).await.unwrap();
+    let renewed = world.renew_all(&[slot]).await;
     let counted = world.live_of("alice").await[0].expires_in;
     for left in [renewed[0].unwrap(), counted] {
         assert!(TTL / 2 < left && left <= TTL * 3 / 4, "{left:?}");
     }
     let dead = Slot { silent_for: TTL * 2, ..slot };
-    assert_eq!(world.store.renew(&[dead], &world.timing).await.unwrap(), [None]);
+    assert_eq!(world.renew_all(&[dead]).await, [None]);
     assert_eq!(world.live().await, "tv");
 }
 

@@ -4,7 +4,7 @@ use crate::server::{Server, until};
 use crate::world::{TTL, World, claim, classed, holder, id};
 use std::sync::Arc;
 use std::time::Duration;
-use streamgate_lease::redis::{Deadlines, Link, News, Notice, RedisStore};
+use streamgate_lease::redis::{Deadlines, Links, News, Notice, RedisStore};
 use streamgate_lease::{
     Claim, Grant, LeaseId, LeaseStore, Leases, Replace, Slot, StoreError, Timing,
 };
@@ -156,7 +156,7 @@ async fn a_doubled_or_late_renewal_is_harmless() {
         silent_for: Duration::ZERO,
         keep_about: false,
     };
-    let renewed = world.store.renew(&[slot, slot], &world.timing).await.unwrap();
+    let renewed = world.renew_all(&[slot, slot]).await;
     let changed: Vec<_> = renewed.iter().map(Option::is_some).collect();
     assert_eq!(changed, [true, false], "the second one changes nothing");
     assert_eq!(world.live_of("alice").await.len(), 1);
@@ -174,14 +174,14 @@ async fn a_renewal_is_never_later_than_the_server_would_have_said() {
             silent_for: Duration::ZERO,
             keep_about: false,
         };
-        let believed = world.store.renew(&[slot], &world.timing).await.unwrap();
+        let believed = world.renew_all(&[slot]).await;
         let counted = world.live_of("alice").await[0].expires_in;
         assert!(counted <= TTL, "{counted:?}");
         assert!(believed[0].is_none_or(|believed| believed <= TTL));
     }
 }
 
-fn hurried(server: &Server) -> (Arc<Link>, RedisStore) {
+fn hurried(server: &Server) -> (Arc<Links>, RedisStore) {
     let link = server.link();
     (link.clone(), RedisStore::new(link))
 }
@@ -262,12 +262,12 @@ async fn errors_never_show_a_password() {
     let _: String = ask(&server, &["CONFIG", "SET", "requirepass", "right"]).await;
     let url = format!("{}?pass=very-secret", server.url());
     let deadlines = Deadlines { command: AT_ONCE, connect: AT_ONCE };
-    let link = Link::with(&url, deadlines).unwrap();
+    let link = Links::with(&url, deadlines).unwrap();
     let error = link.exists("sg:session:1").await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     let shown = format!("{link:?} {error:?} {error}");
     assert!(!shown.contains("secret"), "{shown}");
-    let error = Link::new("redis://user:very-secret@:bad:port").unwrap_err();
+    let error = Links::new("redis://user:very-secret@:bad:port").unwrap_err();
     assert!(!format!("{error:?} {error}").contains("secret"));
 }
 
@@ -328,7 +328,7 @@ async fn one_account_with_broken_keys_troubles_no_other() {
         silent_for: Duration::ZERO,
         keep_about: true,
     });
-    let renewed = world.store.renew(&slots, &world.timing).await.unwrap();
+    let renewed = world.renew_all(&slots).await;
     assert_eq!(renewed.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
     let answers = world.store.acquire_all(&claims, &world.timing).await;
     assert!(matches!(&answers[1], Err(error) if !error.is_outage()), "{answers:?}");
@@ -349,11 +349,13 @@ async fn a_server_that_became_a_replica_fails_the_whole_batch() {
         silent_for: Duration::ZERO,
         keep_about: false,
     };
-    let error = world.store.renew(&[slot], &world.timing).await.unwrap_err();
+    let error = world.store.renew(&[slot], &world.timing).await.remove(0).unwrap_err();
     assert!(error.is_outage(), "{error:?}");
     let _: String = ask(server, &["REPLICAOF", "NO", "ONE"]).await;
-    until("it is asked again", async || world.store.renew(&[slot], &world.timing).await.is_ok())
-        .await;
+    until("it is asked again", async || {
+        world.store.renew(&[slot], &world.timing).await.iter().all(Result::is_ok)
+    })
+    .await;
     assert_eq!(world.try_play(&claim("tv", 1)).await, "held");
 }
 

@@ -226,7 +226,7 @@ impl Watched {
 
     async fn renew_now(&self, slot: &Slot) -> Option<Duration> {
         let before = self.shot().await;
-        let renewed = self.behind().renew(&[*slot], &self.timing).await.unwrap()[0];
+        let renewed = self.behind().renew(&[*slot], &self.timing).await.remove(0).unwrap();
         let after = self.shot().await;
         let key = (Self::account(&slot.holder), slot.id);
         // An expired slot that nobody has cleared away may come back; nobody else appears.
@@ -279,15 +279,18 @@ impl LeaseStore for Handle {
         Ok(answer)
     }
 
-    async fn renew(&self, slots: &[Slot], _: &Timing) -> Result<Vec<Option<Duration>>, StoreError> {
+    async fn renew(&self, slots: &[Slot], _: &Timing) -> Vec<Result<Option<Duration>, StoreError>> {
         let watched = &self.0;
-        let fate = watched.fate().await?;
+        let fate = match watched.fate().await {
+            Ok(fate) => fate,
+            Err(error) => return vec![Err(error); slots.len()],
+        };
         let mut renewed = Vec::new();
         for slot in slots {
-            renewed.push(watched.renew_now(slot).await);
+            renewed.push(Ok(watched.renew_now(slot).await));
         }
         match fate {
-            Fate::LostOnTheWayBack => return Err(StoreError::Timeout),
+            Fate::LostOnTheWayBack => return vec![Err(StoreError::Timeout); slots.len()],
             Fate::Doubled => {
                 for slot in slots {
                     watched.renew_now(slot).await;
@@ -307,7 +310,7 @@ impl LeaseStore for Handle {
             }
             _ => {}
         }
-        Ok(renewed)
+        renewed
     }
 
     async fn release(&self, holder: &Holder, id: &LeaseId, _: &Timing) -> Result<(), StoreError> {

@@ -94,8 +94,11 @@ impl LeaseStore for Weather {
         &self,
         slots: &[Slot],
         timing: &Timing,
-    ) -> Result<Vec<Option<Duration>>, StoreError> {
-        let store = self.asked()?;
+    ) -> Vec<Result<Option<Duration>, StoreError>> {
+        let store = match self.asked() {
+            Ok(store) => store,
+            Err(error) => return vec![Err(error); slots.len()],
+        };
         self.renewals.fetch_add(slots.len() as u64, Relaxed);
         store.renew(slots, timing).await
     }

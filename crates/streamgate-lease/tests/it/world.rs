@@ -129,7 +129,12 @@ impl World {
             silent_for: Duration::ZERO,
             keep_about: true,
         };
-        self.store.renew(&[slot], timing).await.unwrap()[0].is_some()
+        self.store.renew(&[slot], timing).await.remove(0).unwrap().is_some()
+    }
+
+    pub(crate) async fn renew_all(&self, slots: &[Slot]) -> Vec<Option<Duration>> {
+        let renewed = self.store.renew(slots, &self.timing).await;
+        renewed.into_iter().map(Result::unwrap).collect()
     }
 
     pub(crate) async fn release(&self, name: &str) {

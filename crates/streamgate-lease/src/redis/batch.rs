@@ -1,0 +1,81 @@
+//! Many questions at once: sorted by the servers that answer them, put side by side, and each with
+//! an answer of its own. One server's failure is the failure of its questions alone.
+
+use super::link::Link;
+use super::links::{Links, Part, nobody};
+use super::trouble::Trouble;
+use crate::store::StoreError;
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout_at};
+
+/// Questions of one kind.
+#[async_trait]
+pub(super) trait Batch: Sync {
+    type Answer: Send;
+
+    /// The hash slot of each.
+    fn slots(&self) -> Vec<u16>;
+
+    /// Puts some of them to the server that has their slots; answers stand in their order.
+    async fn put(
+        &self,
+        link: &Link,
+        which: &[usize],
+        asking: bool,
+    ) -> Result<Vec<Result<Self::Answer, Trouble>>, Trouble>;
+}
+
+/// The answers to all, within the deadlines. What has moved is asked once more, where it went.
+pub(super) async fn scatter<B: Batch>(
+    links: &Links,
+    batch: &B,
+) -> Vec<Result<B::Answer, StoreError>> {
+    let until = links.until();
+    let slots = batch.slots();
+    let mut answers: Vec<Result<B::Answer, Trouble>> =
+        slots.iter().map(|_| Err(nobody().into())).collect();
+    // A map that takes too long leaves them all without a server.
+    if let Ok(parts) = timeout_at(until, links.parts(&slots, until)).await {
+        put(batch, parts, until, &mut answers).await;
+    }
+    let elsewhere = |answer: &Result<_, Trouble>| match answer {
+        Err(trouble @ (Trouble::Moved(_) | Trouble::Asked(_))) => Some(trouble.clone()),
+        _ => None,
+    };
+    let moved: Vec<_> =
+        answers.iter().enumerate().filter_map(|(at, it)| Some((at, elsewhere(it)?))).collect();
+    if !moved.is_empty()
+        && let Ok(parts) = timeout_at(until, links.moved_parts(&slots, moved, until)).await
+    {
+        put(batch, parts, until, &mut answers).await;
+    }
+    answers.into_iter().map(|answer| answer.map_err(Trouble::into_error)).collect()
+}
+
+async fn put<B: Batch>(
+    batch: &B,
+    parts: Vec<Part>,
+    until: Instant,
+    answers: &mut [Result<B::Answer, Trouble>],
+) {
+    let ask = async |part: Part| {
+        let asked = batch.put(&part.link, &part.which, part.asking);
+        let said = timeout_at(until, asked).await.unwrap_or(Err(StoreError::Timeout.into()));
+        (part.which, said)
+    };
+    for (which, said) in join_all(parts.into_iter().map(ask)).await {
+        match said {
+            Ok(said) => {
+                for (at, answer) in which.into_iter().zip(said) {
+                    answers[at] = answer;
+                }
+            }
+            Err(trouble) => {
+                for at in which {
+                    answers[at] = Err(trouble.clone());
+                }
+            }
+        }
+    }
+}

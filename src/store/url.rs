@@ -1,0 +1,74 @@
+//! The address of a store as the file has it. Its password is never printed.
+
+use crate::yaml::{Scalar, scalars};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+use std::fmt;
+use streamgate_lease::redis::Address;
+
+/// Where a store is.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Url {
+    Memory,
+    Redis(Address),
+}
+
+impl Url {
+    /// Whether what is said to its servers is encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Url::Redis(address) if address.is_tls())
+    }
+}
+
+impl Scalar for Url {
+    const KIND: &'static str = "the address of a store";
+    const EXAMPLE: &'static str = "memory:";
+    const EXPECTED: &'static str = "`memory:`, `redis://[user:password@]host:port[/db]`, \
+        `redis+cluster://[user:password@]host:port,host:port` or \
+        `redis+sentinel://[user:password@]host:port,host:port/name[/db]`; with TLS `rediss`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text == "memory:" {
+            return Ok(Url::Memory);
+        }
+        // A socket in the file system is for tests: it can't be shared between machines.
+        if text.split("://").next().is_some_and(|scheme| scheme.ends_with("unix")) {
+            return Err("this is not the address of a store".to_owned());
+        }
+        Address::parse(text).map(Url::Redis).map_err(|why| why.to_string())
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Url::Memory => f.write_str("memory:"),
+            Url::Redis(address) => address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+scalars!(Url);
+
+impl Serialize for Url {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for Url {
+    fn schema_name() -> Cow<'static, str> {
+        "StoreUrl".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "description": Url::EXPECTED })
+    }
+}
