@@ -28,19 +28,25 @@ use tokio::time::{Instant, MissedTickBehavior};
 const BATCH_SLOTS_MAX: usize = 256;
 /// Beats per ttl: a renewal is late by at most a thirtieth of a ttl.
 const BEATS_PER_TTL: u32 = 30;
+/// One beat asks for at most this share of the roster. In quiet times a tenth of it is due; after
+/// an outage all of it is, on every gateway in the same moment, and a store that has just come
+/// back would fall again. So the roster is renewed within four beats, at 2.5 times the usual rate.
+const BEAT_SHARE: usize = 4;
 
 /// Renews the leases of one [`Leases`](crate::Leases). Made with it, run by whoever owns tasks.
 pub struct Keeper {
     node: Arc<Node>,
+    /// The shard where the next beat begins: the one at which the share of the last was used up.
+    first_shard: usize,
 }
 
 impl Keeper {
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self { node }
+        Self { node, first_shard: 0 }
     }
 
     /// Beats until `stop` is done. It may be dropped at any moment: leases then just expire.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut beats = tokio::time::interval(self.node.timing.ttl() / BEATS_PER_TTL);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
@@ -64,15 +70,22 @@ impl Keeper {
     /// Once through the roster. After an outage the rest is swept, not asked for: it stays due,
     /// and the store is left in peace until the next beat. Where servers fail one by one, those
     /// that are well are asked all the same, and it is for the store to spare the others.
-    async fn beat(&self) {
+    async fn beat(&mut self) {
+        let shards = self.node.roster.shards();
+        let first = self.first_shard;
+        let mut share = (self.node.roster.counts().0 / BEAT_SHARE).max(BATCH_SLOTS_MAX);
         let mut store_answers = true;
-        for shard in 0..self.node.roster.shards() {
-            if store_answers {
-                let due = self.node.roster.due(shard);
-                store_answers = self.send(&due).await.is_ok();
-            } else {
+        for shard in (first..shards).chain(0..first) {
+            if !store_answers || share == 0 {
                 self.node.roster.sweep(shard);
+                continue;
             }
+            let due = self.node.roster.due(shard, share);
+            share -= due.len();
+            if share == 0 {
+                self.first_shard = shard;
+            }
+            store_answers = self.send(&due).await.is_ok();
         }
     }
 

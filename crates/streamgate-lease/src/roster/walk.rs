@@ -57,12 +57,13 @@ impl Roster {
         self.shards.len()
     }
 
-    /// Drops what is spent in one shard, and takes along what is due.
-    pub(crate) fn due(&self, shard: usize) -> Due {
+    /// Drops what is spent in one shard, and takes along what is due, at most `max`.
+    pub(crate) fn due(&self, shard: usize, max: usize) -> Due {
         let now = self.clock.now_ms();
         let mut due = Due::default();
         self.walk(shard, now, |holder, entry| {
-            if entry.touched && entry.renew_at <= now && self.may_be_sent(entry, now) {
+            let is_due = entry.touched && entry.renew_at <= now && due.len() < max;
+            if is_due && self.may_be_sent(entry, now) {
                 due.take(holder, entry, now);
                 entry.take_along(now, &self.timing);
             }
@@ -204,6 +205,10 @@ impl Roster {
 }
 
 impl Due {
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() + self.provisional.len()
+    }
+
     fn take(&mut self, holder: &Holder, entry: &Entry, now: u64) {
         match entry.standing {
             Standing::Held => self.slots.push(Slot {
