@@ -169,11 +169,19 @@ impl Walk {
         };
         match &node.value {
             Tree::Value(Some(text)) if alone.contains(&text.as_str()) => {}
+            Tree::Value(Some(text)) if keyed.iter().any(|(key, _)| key == text) => {
+                let wrong = format!("`{text}` has settings, and stands here without");
+                self.tell(node.place, wrong, format!("write `{text}: …`"));
+            }
             Tree::Value(Some(text)) if !alone.is_empty() => unknown(text, node.place),
             Tree::Mapping(entries) => match entries.as_slice() {
                 [] => self.wrong_kind(form, node, name),
                 [(key, settings)] => match keyed.iter().find(|(known, _)| *known == key.value) {
                     Some((_, schema)) => self.node(schema, settings, Some(&Name::of(key))),
+                    None if alone.contains(&key.value.as_str()) => {
+                        let wrong = format!("`{}` has no settings", key.value);
+                        self.tell(key.place, wrong, format!("write `{}` alone", key.value));
+                    }
                     None => unknown(&key.value, key.place),
                 },
                 [_, (second, _), ..] => {
