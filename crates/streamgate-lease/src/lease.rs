@@ -169,6 +169,18 @@ impl LeaseId {
         Self(id)
     }
 
+    /// The id that these bytes are: for who makes ids of its own, at random.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// The order in which Redis has ids, which compares their texts: where it decides who goes
     /// first among equals, all stores must agree.
     pub(crate) fn cmp_as_text(&self, other: &Self) -> Ordering {

@@ -8,6 +8,7 @@ fn an_id_reads_back_what_it_prints() {
         let id = LeaseId::of(&n.to_string(), None);
         assert_eq!(id.to_string().len(), 22);
         assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(LeaseId::from_bytes(*id.bytes()), id);
     }
 }
 
