@@ -9,6 +9,8 @@ mod lease;
 mod plant;
 #[path = "micro/route.rs"]
 mod route;
+#[path = "micro/stream.rs"]
+mod stream;
 #[path = "micro/token.rs"]
 mod token;
 

@@ -5,13 +5,20 @@
 //! stream a request belongs to is the filter's and the streams API's part.
 
 mod answer;
+mod carrier;
 mod config;
+mod identity;
+mod ladder;
 mod playback;
+mod stream_token;
 
 pub use answer::{conflict, ended, lease_field, lease_json, listed};
+pub use carrier::REPLACE_PARAM;
 use config::Allowance;
 pub use config::{Config, WhenFull, WhenStoreFails};
-pub use playback::playback_id;
+pub use identity::{Carry, Step};
+pub use ladder::{Birth, Identity, Rung, StreamId};
+pub use stream_token::{Bearer, Signet, TOKEN_CHARS, Unsealed};
 
 use crate::denial::{Code, Denial};
 use crate::problem::{Problem, listed as listed_names};
@@ -19,6 +26,7 @@ use crate::session::{Disguise, Session, Viewer};
 use crate::units::Text;
 use crate::yaml::At;
 use http::StatusCode;
+use ladder::Ladder;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +40,7 @@ pub struct Policy {
     pub name: Arc<str>,
     leases: Leases,
     disguise: Disguise,
+    ladder: Ladder,
     limit: Allowance,
     classes: Vec<(Class, Allowance)>,
     when_full: WhenFull,
@@ -49,21 +58,22 @@ impl std::fmt::Debug for Policy {
 /// Which stream of a session is meant, and what the viewer wishes.
 #[derive(Debug)]
 pub struct Stream<'a> {
-    /// The playback's own id, where the player sends one; else the session is the stream.
-    pub playback: Option<&'a str>,
+    pub id: StreamId,
     /// What kind of stream it is; classes of the policy.
     pub classes: &'a [Class],
     pub about: About,
     pub replace: Replace,
     /// A deliberate start by the viewer, not a player that goes on asking.
     pub anew: bool,
+    /// Only to see what would happen: nobody has to go for it, whatever the policy says.
+    pub is_shadow: bool,
 }
 
 impl<'a> Stream<'a> {
     /// The stream as a player's own requests show it.
-    pub fn of_player(playback: Option<&'a str>, classes: &'a [Class]) -> Self {
-        let about = About::default();
-        Stream { playback, classes, about, replace: Replace::Nobody, anew: false }
+    pub fn of_player(id: StreamId, classes: &'a [Class]) -> Self {
+        let (about, replace) = (About::default(), Replace::Nobody);
+        Stream { id, classes, about, replace, anew: false, is_shadow: false }
     }
 }
 
@@ -138,6 +148,7 @@ impl Policy {
             name: name.as_str().into(),
             leases: leases(checked.timing),
             disguise: Disguise::new(checked.pepper),
+            ladder: checked.ladder,
             limit: checked.limit,
             classes: checked.classes,
             when_full: config.when_full,
@@ -149,14 +160,6 @@ impl Policy {
     /// The session's account as this policy's pepper hides it.
     pub fn viewer<'s>(&self, session: &'s Session) -> Cow<'s, Viewer> {
         session.viewer(&self.disguise)
-    }
-
-    /// Which lease a stream of this session is.
-    pub fn lease_id(&self, session: &Session, playback: Option<&str>) -> LeaseId {
-        match playback {
-            None => self.viewer(session).own_stream,
-            Some(playback) => LeaseId::of(session.id(), Some(playback)),
-        }
     }
 
     /// The class `name` of this policy.
@@ -177,14 +180,8 @@ impl Policy {
 
     /// Lets a stream of these classes pass that is known here and fresh, and notes that it was
     /// heard of. A look-up.
-    pub fn touch(
-        &self,
-        session: &Session,
-        playback: Option<&str>,
-        classes: &[Class],
-    ) -> Option<Admission> {
-        let id = self.lease_id(session, playback);
-        let lease = self.leases.touch(&self.viewer(session).holder, &id, classes)?;
+    pub fn touch(&self, session: &Session, id: &LeaseId, classes: &[Class]) -> Option<Admission> {
+        let lease = self.leases.touch(&self.viewer(session).holder, id, classes)?;
         Some(Admission::Held(lease, Outcome::Renewed))
     }
 
@@ -192,24 +189,24 @@ impl Policy {
     /// store, unless it is known here.
     pub async fn admit(&self, session: &Session, stream: Stream<'_>) -> Result<Admission, Refusal> {
         let holder = self.viewer(session).holder;
-        let id = self.lease_id(session, stream.playback);
         let is_plain = matches!(stream.replace, Replace::Nobody) && !stream.anew;
-        if is_plain && let Some(admission) = self.touch(session, stream.playback, stream.classes) {
+        if is_plain && let Some(admission) = self.touch(session, &stream.id.lease, stream.classes) {
             return Ok(admission);
         }
         let is_takeover = !matches!(stream.replace, Replace::Nobody);
         let replace = match (stream.replace, self.when_full) {
+            _ if stream.is_shadow => Replace::Nobody,
             (Replace::Nobody, WhenFull::ReplaceOldest) => Replace::Oldest,
             (asked, _) => asked,
         };
         let claim = Claim {
             holder,
-            id,
+            id: stream.id.lease,
             limit: self.limit_of(session),
             classes: self.classes_of(session, stream.classes),
             about: stream.about,
             replace,
-            reusable: stream.playback.is_none(),
+            reusable: stream.id.rung == Rung::Session,
             anew: stream.anew,
         };
         match self.leases.hold(&claim).await {
@@ -230,8 +227,10 @@ impl Policy {
                 Ok(Admission::Held(lease, outcome))
             }
             Grant::Full(full) => {
-                let mut denial = answer::full(&full, &claim.id);
-                if let Some(status) = self.status {
+                let mut denial = answer::full(&full, claim, self.when_full);
+                if let Some(status) =
+                    self.status.filter(|_| denial.code() == Code::ConcurrencyLimit)
+                {
                     denial = denial.with_status(status);
                 }
                 Err(Refusal { denial, outcome: Outcome::Denied })

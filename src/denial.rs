@@ -58,6 +58,10 @@ denials! {
         "Someone of the account, or its support, ended this stream. 410 on the streams API.";
     StreamExpired = 409 "stream_expired" "This stream has ended"
         "The stream ended and can't be continued; start anew. 410 on the streams API.";
+    StreamTokenInvalid = 401 "stream_token_invalid" "This stream is not yours to play"
+        "The stream token is forged, cut, or another login's; start at the playlist.";
+    StreamTokenMissing = 409 "stream_token_missing" "Start from the playlist"
+        "The request has no stream token, which the first answer to a playlist gives.";
     TooManyRequests = 429 "too_many_requests" "Too many requests"
         "The client asks too often; the answer says when to come back.";
     EnforcementUnavailable = 503 "enforcement_unavailable" "Streams can't be counted right now"

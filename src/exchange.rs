@@ -2,7 +2,7 @@
 //!
 //! Filters read it and never write it; what they find out is a `Finding` that the chain enters.
 
-use crate::concurrency::{Admission, Outcome};
+use crate::concurrency::{Admission, Outcome, Rung};
 use crate::denial::Code;
 use crate::session::{Refused, Session};
 use http::HeaderValue;
@@ -48,7 +48,21 @@ pub enum Finding {
     /// The same, but its store could not be asked whether it was ended since.
     UnaskedSession(Arc<Session>),
     /// The stream may play.
-    Stream(Account, Admission),
+    Stream(Playing),
+    /// A filter in shadow would have let it pass.
+    Nothing,
+    /// The filter of this name is in shadow and would have refused it.
+    Shadow(&'static str, Code),
+}
+
+/// A stream that was let pass.
+#[derive(Debug)]
+pub struct Playing {
+    pub account: Account,
+    pub admission: Admission,
+    pub rung: Rung,
+    /// It began with this request: the client does not know its token yet.
+    pub is_newborn: bool,
 }
 
 /// What stands behind a refusal, for those who count and tell it.
@@ -59,7 +73,7 @@ pub enum Cause {
     /// The token was not taken.
     Token(Refused),
     /// The stream was not let in.
-    Stream(Outcome, Account),
+    Stream(Outcome, Account, Rung),
 }
 
 /// The hash behind which an account hides, as a header field's value.
@@ -78,6 +92,10 @@ pub struct Exchange {
     account: Option<Account>,
     lease: Option<Lease>,
     stream_outcome: Option<Outcome>,
+    rung: Option<Rung>,
+    /// The stream's token goes out with the answer.
+    pub is_newborn: bool,
+    shadows: Vec<(&'static str, Code)>,
     session_reason: Option<Refused>,
     denied: Option<Code>,
 }
@@ -93,6 +111,9 @@ impl Exchange {
             account: None,
             lease: None,
             stream_outcome: None,
+            rung: None,
+            is_newborn: false,
+            shadows: Vec::new(),
             session_reason: None,
             denied: None,
         }
@@ -106,9 +127,13 @@ impl Exchange {
                 self.session = Some(session);
                 self.is_session_unasked = true;
             }
-            Finding::Stream(account, admission) => {
-                self.account = Some(account);
-                match admission {
+            Finding::Nothing => {}
+            Finding::Shadow(filter, code) => self.shadows.push((filter, code)),
+            Finding::Stream(playing) => {
+                self.account = Some(playing.account);
+                self.rung = Some(playing.rung);
+                self.is_newborn = playing.is_newborn;
+                match playing.admission {
                     Admission::Held(lease, outcome) => {
                         self.lease = Some(lease);
                         self.stream_outcome = Some(outcome);
@@ -127,8 +152,9 @@ impl Exchange {
         match cause {
             Cause::Plain => {}
             Cause::Token(reason) => self.session_reason = Some(reason),
-            Cause::Stream(outcome, account) => {
+            Cause::Stream(outcome, account, rung) => {
                 self.stream_outcome = Some(outcome);
+                self.rung = Some(rung);
                 self.account = Some(account);
             }
         }
@@ -149,6 +175,16 @@ impl Exchange {
 
     pub fn stream_outcome(&self) -> Option<Outcome> {
         self.stream_outcome
+    }
+
+    /// By what the stream was told from others.
+    pub fn rung(&self) -> Option<Rung> {
+        self.rung
+    }
+
+    /// Filters in shadow that would have refused it, and how.
+    pub fn shadows(&self) -> &[(&'static str, Code)] {
+        &self.shadows
     }
 
     pub fn session_reason(&self) -> Option<Refused> {

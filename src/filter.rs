@@ -9,6 +9,7 @@
 
 mod concurrency;
 mod session;
+mod shadow;
 
 use crate::concurrency::Policy;
 use crate::denial::{Denial, Reply};
@@ -42,8 +43,24 @@ macro_rules! filters {
                 match self { $(Config::$variant(_) => stringify!($module),)+ }
             }
 
-            fn build(&self, parts: &Parts) -> Result<Box<dyn Filter>, Vec<Problem>> {
-                match self { $(Config::$variant(config) => $module::build(config, parts),)+ }
+            /// How it is called where the routes are listed.
+            fn label(&self) -> &'static str {
+                match self {
+                    Config::Shadow(inner) => match &inner.value {
+                        $(Config::$variant(_) => concat!("shadow ", stringify!($module)),)+
+                    },
+                    plain => plain.name(),
+                }
+            }
+
+            fn build(
+                &self,
+                parts: &Parts,
+                stance: Stance,
+            ) -> Result<Box<dyn Filter>, Vec<Problem>> {
+                match self {
+                    $(Config::$variant(config) => $module::build(config, parts, stance),)+
+                }
             }
         }
     };
@@ -55,6 +72,30 @@ filters! {
     /// Makes sure that the stream holds a lease. Value: an entry of `concurrency`, or that as
     /// `policy` and its `classes` that the route's streams belong to.
     concurrency => Concurrency,
+    /// Has the filter in it decide, counts what it would refuse, and refuses nothing.
+    shadow => Shadow,
+}
+
+impl Config {
+    /// The filter itself, whether or not it stands in a shadow.
+    pub fn bare(&self) -> &Config {
+        match self {
+            Config::Shadow(inner) => inner.bare(),
+            plain => plain,
+        }
+    }
+
+    pub fn is_shadow(&self) -> bool {
+        matches!(self, Config::Shadow(_))
+    }
+}
+
+/// Whether what a filter decides is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stance {
+    Enforcing,
+    /// It is only counted: whoever decides changes nothing for anybody.
+    Shadow,
 }
 
 /// Something that must be known before a filter can decide.
@@ -78,6 +119,8 @@ impl Fact {
 pub enum Halt {
     Deny(Denial, Cause),
     Reply(Reply),
+    /// The filter's own answer, and what it found out.
+    Settled(Reply, Box<Finding>),
 }
 
 impl<D: Into<Denial>> From<D> for Halt {
@@ -100,6 +143,11 @@ pub trait Filter: Send + Sync {
     /// What is known afterwards.
     fn provides(&self) -> &'static [Fact] {
         &[]
+    }
+
+    /// What would be known afterwards, if the filter did not stand in a shadow.
+    fn would_provide(&self) -> &'static [Fact] {
+        self.provides()
     }
 
     /// Judges a request by what this node knows, without waiting. `None`: only waiting can tell.
@@ -153,18 +201,19 @@ impl Chain {
     pub fn compile(configs: &[At<Config>], parts: &Parts) -> Result<Chain, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut chain = Chain::default();
-        let mut known: Vec<Fact> = Vec::new();
+        let (mut known, mut shadowed): (Vec<Fact>, Vec<Fact>) = Default::default();
         for config in configs {
-            match config.build(parts) {
+            match config.build(parts, Stance::Enforcing) {
                 Err(told) => {
                     // What it would have provided is taken as known: one mistake, one problem.
                     known.extend([Fact::Session, Fact::Lease]);
                     problems.extend(told);
                 }
                 Ok(filter) => {
-                    problems.extend(missing(config, filter.as_ref(), &known));
+                    problems.extend(missing(config, filter.as_ref(), &known, &shadowed));
                     known.extend(filter.provides());
-                    chain.0.push((config.name(), filter));
+                    shadowed.extend(filter.would_provide());
+                    chain.0.push((config.label(), filter));
                 }
             }
         }
@@ -212,9 +261,19 @@ impl Chain {
     }
 }
 
-fn missing(config: &At<Config>, filter: &dyn Filter, known: &[Fact]) -> Option<Problem> {
+fn missing(
+    config: &At<Config>,
+    filter: &dyn Filter,
+    known: &[Fact],
+    shadowed: &[Fact],
+) -> Option<Problem> {
     let fact = filter.needs().iter().find(|fact| !known.contains(fact))?;
-    let (name, needed) = (config.name(), fact.name());
+    let (name, needed) = (config.bare().name(), fact.name());
+    if shadowed.contains(fact) {
+        let text = format!("`{name}` needs a {needed}, and a filter in shadow makes none known");
+        let help = format!("take `{needed}` out of its `shadow`: `- {needed}: …`");
+        return Some(config.problem(text).help(help));
+    }
     let text = format!("`{name}` needs a {needed}, and no filter before it makes one known");
     Some(config.problem(text).help(format!("put `- {needed}: …` before `- {name}: …`")))
 }

@@ -2,6 +2,7 @@
 //! that a client could have made up. And what of its answer is for the gateway only.
 
 use crate::exchange::Exchange;
+use crate::request::PATH_TOKEN_PREFIX;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
@@ -142,6 +143,17 @@ pub fn strip_token(fields: &mut HeaderMap, cookies: &[String], is_verified: bool
     }
 }
 
+/// Takes out an address that a page or a player was at, if a stream token may stand in it.
+pub fn strip_referer(fields: &mut HeaderMap) {
+    let holds_token = |value: &HeaderValue| {
+        let prefix = PATH_TOKEN_PREFIX.as_bytes();
+        value.as_bytes().windows(prefix.len()).any(|part| part == prefix)
+    };
+    if fields.get_all(header::REFERER).into_iter().any(holds_token) {
+        fields.remove(header::REFERER);
+    }
+}
+
 /// The request's cookies but for those named; `None` when there is nothing to take out.
 fn without(fields: &HeaderMap, cookies: &[String]) -> Option<Bytes> {
     let is_token = |pair: &[u8]| {
@@ -225,6 +237,17 @@ mod tests {
             let left = fields.get("cookie").and_then(|v| v.to_str().ok());
             assert_eq!(left, kept, "{cookie}");
             assert!(fields.get("authorization").is_none());
+        }
+    }
+
+    #[test]
+    fn an_address_with_a_token_in_it_is_not_told() {
+        for (referer, is_kept) in
+            [("https://tv.example/s/T/live/a.m3u8", false), ("https://tv.example/watch", true)]
+        {
+            let mut fields = fields(&[("referer", referer)]);
+            strip_referer(&mut fields);
+            assert_eq!(fields.contains_key("referer"), is_kept, "{referer}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Compiling touches no network and starts nothing, so a configuration can be checked anywhere.
 //! After it, nothing asks whether the configuration is valid.
 
+mod carried;
 mod compile;
 mod described;
 mod entrance;
@@ -29,8 +30,12 @@ pub struct Gateway {
     pub upstreams: Vec<Arc<Upstream>>,
     pub policies: Vec<Arc<Policy>>,
     pub verifiers: Vec<Arc<Verifier>>,
-    /// Cookies that hold a session's token; they pass only where a route says so.
-    pub session_cookies: Vec<String>,
+    /// Cookies that hold a token, be it a session's or a stream's.
+    pub token_cookies: Vec<String>,
+    /// Those that pass nowhere: a stream's token is for the gateway alone.
+    pub stream_cookies: Vec<String>,
+    /// Paths may begin with a stream's token.
+    pub takes_path_tokens: bool,
     /// Where a request is counted that met no route.
     pub unmatched: Arc<RouteMetrics>,
 }

@@ -10,7 +10,7 @@ mod route;
 pub use family::{Family, as_json, as_markdown};
 pub use route::RouteMetrics;
 
-use crate::concurrency::Outcome;
+use crate::concurrency::{Outcome, Rung};
 use family::Families;
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use std::sync::Arc;
@@ -41,6 +41,7 @@ pub struct All {
     pub requests_in_flight: IntGauge,
     pub responses_by_source: IntCounterVec,
     pub denials: IntCounterVec,
+    pub shadow_denials: IntCounterVec,
     pub heads_refused: IntCounterVec,
 
     pub auth_decisions: IntCounterVec,
@@ -50,6 +51,7 @@ pub struct All {
     pub sessions_unasked: IntCounter,
 
     pub stream_decisions: IntCounterVec,
+    pub stream_identity: IntCounterVec,
     pub stream_leases: IntGaugeVec,
     pub stream_leases_provisional: IntGaugeVec,
     pub stream_renewals: IntCounterVec,
@@ -127,6 +129,11 @@ impl Metrics {
                 "Connections closed before a request was read: a head too slow, or no HTTP.",
                 &["listener", "reason"],
             ),
+            shadow_denials: f.counters(
+                "shadow_denials_total",
+                "What filters in shadow would have refused, and did not.",
+                &["route", "filter", "code"],
+            ),
             auth_decisions: f.counters(
                 "auth_decisions_total",
                 "Tokens judged, with the reason of a refusal.",
@@ -155,6 +162,11 @@ impl Metrics {
                 "stream_decisions_total",
                 "Requests judged on routes with `concurrency`, and refusals of the streams API.",
                 &["route", "decision"],
+            ),
+            stream_identity: f.counters(
+                "stream_identity_total",
+                "Requests whose stream was judged, by what told it from others.",
+                &["route", "rung"],
             ),
             stream_leases: f.gauges(
                 "stream_leases",
@@ -227,7 +239,7 @@ impl Metrics {
 
     /// The series of one route, and of the upstream that it leads to, looked up once.
     pub fn route(&self, name: &str, upstream: Option<&str>) -> RouteMetrics {
-        RouteMetrics::new(&self.0, name, &Outcome::ALL, upstream)
+        RouteMetrics::new(&self.0, name, (&Outcome::ALL, &Rung::ALL), upstream)
     }
 
     /// Everything in the text format that Prometheus scrapes.

@@ -74,6 +74,13 @@ impl Observe {
         if let Some(outcome) = exchange.stream_outcome() {
             route.count_stream(outcome);
         }
+        if let Some(rung) = exchange.rung() {
+            route.count_rung(rung);
+        }
+        for (filter, code) in exchange.shadows() {
+            let labels = [route.name(), *filter, code.name()];
+            self.metrics.shadow_denials.with_label_values(&labels).inc();
+        }
         self.access.write(ended, duration, &self.metrics);
     }
 

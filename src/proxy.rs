@@ -56,10 +56,14 @@ impl Proxy {
     ) -> Result<Onward, Halt> {
         head::check(written, raw)?;
         let parts = written.as_ref();
-        let request = Request::read(parts)?;
+        let mut request = Request::read(parts)?;
         let gateway = Arc::clone(&ctx.gateway);
+        if gateway.takes_path_tokens {
+            request.split_path_token();
+        }
+        ctx.understood(&request, written);
         let (route, captures) = gateway.table.find(&request)?;
-        ctx.enter(route, &request, written);
+        ctx.enter(route);
         if ctx.announced_body(parts) > route.body_bytes_max {
             return Err(Code::BodyTooLarge.into());
         }
@@ -84,6 +88,10 @@ impl Proxy {
     async fn halt(&self, halt: Halt, downstream: &mut Downstream, ctx: &mut Ctx) -> Result<bool> {
         let reply = match halt {
             Halt::Reply(reply) => reply,
+            Halt::Settled(reply, found) => {
+                ctx.exchange.learn(*found);
+                reply
+            }
             Halt::Deny(denial, cause) => {
                 ctx.exchange.note(denial.code(), cause);
                 denial.reply(ctx.exchange.id.as_str())
@@ -178,9 +186,16 @@ impl ProxyHttp for Proxy {
         }
         forward::edit(head, |fields| {
             forward::prepare(fields, &ctx.exchange);
-            if !route.forward_token {
-                let is_verified = ctx.exchange.session().is_some();
-                forward::strip_token(fields, &ctx.gateway.session_cookies, is_verified);
+            let gateway = &ctx.gateway;
+            match route.forward_token {
+                true => forward::strip_token(fields, &gateway.stream_cookies, false),
+                false => {
+                    let is_verified = ctx.exchange.session().is_some();
+                    forward::strip_token(fields, &gateway.token_cookies, is_verified);
+                }
+            }
+            if gateway.takes_path_tokens {
+                forward::strip_referer(fields);
             }
             route.chain.upstream_request(fields, &ctx.exchange);
         });

@@ -23,6 +23,26 @@ pub struct Request<'a> {
     /// Without the `?`.
     pub query: Option<&'a str>,
     pub headers: &'a HeaderMap,
+    /// What stood before the path, where the gateway looks for it.
+    pub path_token: Option<PathToken<'a>>,
+}
+
+/// Before the path of a request that carries its stream's token there: `/s/<token>/live/…`.
+pub const PATH_TOKEN_PREFIX: &str = "/s/";
+
+/// The text of a stream token, good or not. It does not print.
+pub struct PathToken<'a>(Cow<'a, str>);
+
+impl PathToken<'_> {
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for PathToken<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 impl<'a> Request<'a> {
@@ -39,7 +59,29 @@ impl<'a> Request<'a> {
             path,
             query: head.uri.query(),
             headers: &head.headers,
+            path_token: None,
         })
+    }
+
+    /// Takes a stream token off the path, if it begins with one: routes, filters, upstreams and
+    /// logs then see the path behind it. Whether it is good is not known here.
+    pub fn split_path_token(&mut self) {
+        let Some(behind) = self.path.strip_prefix(PATH_TOKEN_PREFIX) else { return };
+        let token_len = behind.find('/').unwrap_or(behind.len());
+        let end = PATH_TOKEN_PREFIX.len() + token_len;
+        let (token, path) = match &self.path {
+            Cow::Borrowed(path) => {
+                let (before, path) = path.split_at(end);
+                (Cow::Borrowed(&before[PATH_TOKEN_PREFIX.len()..]), Cow::Borrowed(path))
+            }
+            Cow::Owned(path) => {
+                let (before, path) = path.split_at(end);
+                let token = before[PATH_TOKEN_PREFIX.len()..].to_owned();
+                (Cow::Owned(token), Cow::Owned(path.to_owned()))
+            }
+        };
+        self.path_token = Some(PathToken(token));
+        self.path = if path.is_empty() { Cow::Borrowed("/") } else { path };
     }
 
     /// The first value of a query parameter, as it was written (not decoded).
@@ -90,6 +132,28 @@ mod tests {
         ] {
             let parts = head(uri, host);
             assert_eq!(Request::read(&parts).expect("a good request").host, expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_stream_token_is_taken_off_the_path() {
+        for (uri, token, path) in [
+            ("/s/T0K-_/live/a.ts?q=/s/x/", Some("T0K-_"), "/live/a.ts"),
+            ("/s/T/s/U/a", Some("T"), "/s/U/a"),
+            ("/./s//T/../T/a%7e", Some("T"), "/a~"),
+            ("/s/T", Some("T"), "/"),
+            ("/s/T/", Some("T"), "/"),
+            ("/s/", Some(""), "/"),
+            ("/s", None, "/s"),
+            ("/sT/a", None, "/sT/a"),
+            ("/a/s/T/b", None, "/a/s/T/b"),
+        ] {
+            let parts = head(uri, "h");
+            let mut request = Request::read(&parts).expect("a good request");
+            request.split_path_token();
+            let found = request.path_token.as_ref().map(PathToken::text);
+            assert_eq!((found, request.path.as_ref()), (token, path), "{uri}");
+            assert!(!format!("{request:?}").contains("T0K-_"), "{request:?}");
         }
     }
 

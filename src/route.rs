@@ -75,6 +75,11 @@ impl Candidate {
 const NEVER_PROXIED: [Method; 2] = [Method::CONNECT, Method::TRACE];
 
 impl Match {
+    /// The path as it was written.
+    pub fn path(&self) -> &At<Text> {
+        &self.path
+    }
+
     /// Compiles it for the route `name`; tells all problems.
     pub fn compile(&self, name: &str) -> Result<Candidate, Vec<Problem>> {
         let mut problems = Vec::new();

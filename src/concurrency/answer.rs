@@ -1,11 +1,12 @@
 //! What a viewer is told about streams: the list, and refusals one can act on.
 
+use super::{REPLACE_PARAM, WhenFull};
 use crate::clock;
 use crate::denial::{Code, Denial};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use std::fmt::Write;
-use streamgate_lease::{Ending, Full, Lease, LeaseId, Live};
+use streamgate_lease::{Claim, Ending, Full, Lease, LeaseId, Live, Replace};
 
 /// One playing stream as the API shows it; `current` marks the asker's own.
 pub fn listed(live: &Live, current: Option<&LeaseId>) -> Value {
@@ -60,10 +61,23 @@ pub fn lease_field(lease: &Lease) -> HeaderValue {
 }
 
 /// The account is full, or full of streams of a class: who is in the way, and what the viewer
-/// can do.
-pub(super) fn full(full: &Full, asker: &LeaseId) -> Denial {
-    let streams: Vec<Value> = full.in_the_way(asker).map(|live| listed(live, None)).collect();
-    let denial = Denial::from(Code::ConcurrencyLimit).with("limit", full.limit);
+/// can do. Who wished to take over from a stream that the account does not play gets the list as
+/// it is, and not whether it is another's.
+pub(super) fn full(full: &Full, claim: &Claim, when_full: WhenFull) -> Denial {
+    let plays = |id: &LeaseId| full.live.iter().any(|live| live.id == *id);
+    let code = match &claim.replace {
+        Replace::These(named) if !named.iter().all(plays) => Code::StreamNotFound,
+        _ => Code::ConcurrencyLimit,
+    };
+    let streams = full.in_the_way(&claim.id).map(|live| {
+        let mut shown = listed(live, None);
+        if when_full == WhenFull::Choose {
+            shown["replace"] = format!("{REPLACE_PARAM}={}", live.id).into();
+        }
+        shown
+    });
+    let streams: Vec<Value> = streams.collect();
+    let denial = Denial::from(code).with("limit", full.limit);
     let denial = match full.class {
         Some(class) => denial.with("class", class.as_str()),
         None => denial,

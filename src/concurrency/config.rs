@@ -1,5 +1,7 @@
 //! A concurrency policy as the file has it.
 
+use super::identity::Step;
+use super::ladder::Ladder;
 use crate::problem::Problem;
 use crate::session::Session;
 use crate::units::{Count, Secret, Text, Time};
@@ -25,6 +27,9 @@ pub struct Config {
     /// How long a slot outlives the last request of its stream.
     #[serde(default = "ttl")]
     pub ttl: At<Time>,
+    /// How it is found out which stream a request belongs to, the strongest first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<At<Vec<At<Step>>>>,
     #[serde(default)]
     pub when_full: WhenFull,
     #[serde(default)]
@@ -62,6 +67,8 @@ pub enum WhenFull {
     Deny,
     /// It plays, and the oldest is stopped.
     ReplaceOldest,
+    /// It is refused; the refusal brings, for each that plays, what takes over from it.
+    Choose,
 }
 
 /// What happens when the store of leases does not answer.
@@ -86,6 +93,7 @@ pub(super) struct Checked {
     pub(super) pepper: Pepper,
     pub(super) timing: Timing,
     pub(super) status: Option<StatusCode>,
+    pub(super) ladder: Ladder,
     pub(super) limit: Allowance,
     pub(super) classes: Vec<(Class, Allowance)>,
 }
@@ -142,10 +150,13 @@ impl Config {
             })
         });
         let status = status.transpose().map_err(|problem| problems.push(problem));
+        let ladder = Ladder::compile(self.identity.as_ref());
+        let ladder = ladder.map_err(|told| problems.extend(told));
         let classes = self.classes(&mut problems);
-        match (pepper, timing, status) {
-            (Ok(pepper), Ok(timing), Ok(status)) if problems.is_empty() => {
-                Ok(Checked { pepper, timing, status, limit: (&self.limit).into(), classes })
+        match (pepper, timing, status, ladder) {
+            (Ok(pepper), Ok(timing), Ok(status), Ok(ladder)) if problems.is_empty() => {
+                let limit = (&self.limit).into();
+                Ok(Checked { pepper, timing, status, ladder, limit, classes })
             }
             _ => Err(problems),
         }

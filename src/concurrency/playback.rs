@@ -17,7 +17,7 @@ const CMCD_PARAM: &str = "CMCD";
 
 /// The id that this request carries. One that is empty or too long counts as none: the session is
 /// then the stream, which can only be stricter.
-pub fn playback_id<'r>(request: &Request<'r>) -> Option<Cow<'r, str>> {
+pub(super) fn playback_id<'r>(request: &Request<'r>) -> Option<Cow<'r, str>> {
     let found = request
         .header(PLAYBACK_FIELD)
         .map(Cow::Borrowed)

@@ -2,17 +2,19 @@
 //!
 //! How many may play, and what holds when the store is gone, is the room `concurrency`'s knowledge.
 
-use super::{Decision, Fact, Filter, Halt, Parts};
-use crate::concurrency::{Policy, Stream, lease_field, playback_id};
+use super::{Decision, Fact, Filter, Halt, Parts, Stance};
+use crate::concurrency::{
+    Admission, Birth, Identity, Policy, REPLACE_PARAM, Rung, Stream, lease_field,
+};
 use crate::denial::{Code, Denial};
-use crate::exchange::{Account, Cause, Exchange, Finding};
+use crate::exchange::{Account, Cause, Exchange, Finding, Playing};
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::session::Session;
 use crate::units::Text;
 use crate::yaml::{At, Brief};
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::ResponseHeader;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -59,22 +61,25 @@ const LEASE_FIELD: HeaderName = HeaderName::from_static("x-streamgate-lease");
 /// The lease, as clients see it.
 const ANSWER_FIELD: &str = "Streamgate-Lease";
 
-/// Takes over on a media request: `oldest`, or the code of a stream.
-const REPLACE_PARAM: &str = "streamgate-replace";
-
 struct ConcurrencyFilter {
     policy: Arc<Policy>,
     classes: Box<[Class]>,
+    is_shadow: bool,
 }
 
-pub(super) fn build(config: &Config, parts: &Parts) -> Result<Box<dyn Filter>, Vec<Problem>> {
+pub(super) fn build(
+    config: &Config,
+    parts: &Parts,
+    stance: Stance,
+) -> Result<Box<dyn Filter>, Vec<Problem>> {
     let policy = Arc::clone(parts.policies.find(config.policy())?);
     let mut problems = Vec::new();
     let named = config.classes().iter().map(|name| policy.class(name));
     let classes = named.filter_map(|class| class.map_err(|told| problems.push(told)).ok());
     let classes = classes.collect();
     if problems.is_empty() {
-        Ok(Box::new(ConcurrencyFilter { policy, classes }))
+        let is_shadow = stance == Stance::Shadow;
+        Ok(Box::new(ConcurrencyFilter { policy, classes, is_shadow }))
     } else {
         Err(problems)
     }
@@ -95,22 +100,37 @@ impl Filter for ConcurrencyFilter {
         if request.query_value(REPLACE_PARAM).is_some() {
             return None;
         }
-        let playback = playback_id(request);
-        let admission = self.policy.touch(session, playback.as_deref(), &self.classes)?;
-        Some(Ok(Finding::Stream(self.account(session), admission)))
+        let id = match self.identify(request, session, Birth::AtPlaylist) {
+            Ok(Identity::Of(id)) => id,
+            Ok(Identity::Newborn) => return None,
+            Err(denial) => return Some(Err(denial.into())),
+        };
+        let admission = self.policy.touch(session, &id.lease, &self.classes)?;
+        Some(Ok(Finding::Stream(self.playing(session, admission, id.rung, false))))
     }
 
     async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision {
         let session = known.session().expect("the chain was compiled behind `session`");
-        let playback = playback_id(request);
-        let mut stream = Stream::of_player(playback.as_deref(), &self.classes);
-        if let Some(wish) = request.query_value(REPLACE_PARAM) {
+        let wish = request.query_value(REPLACE_PARAM).filter(|_| !self.is_shadow);
+        let birth = if wish.is_some() { Birth::Anew } else { Birth::AtPlaylist };
+        let (id, is_newborn) = match self.identify(request, session, birth)? {
+            Identity::Of(id) => (id, false),
+            Identity::Newborn => (Policy::newborn(), true),
+        };
+        let mut stream = Stream::of_player(id, &self.classes);
+        stream.is_shadow = self.is_shadow;
+        if let Some(wish) = wish {
             stream.replace = replace(wish)?;
             stream.anew = true;
         }
-        match self.policy.admit(session, stream).await {
-            Ok(admission) => Ok(Finding::Stream(self.account(session), admission)),
-            Err(no) => Err(Halt::Deny(no.denial, Cause::Stream(no.outcome, self.account(session)))),
+        let admission = self.policy.admit(session, stream).await.map_err(|no| {
+            Halt::Deny(no.denial, Cause::Stream(no.outcome, self.account(session), id.rung))
+        })?;
+        let found = Finding::Stream(self.playing(session, admission, id.rung, is_newborn));
+        let begun = is_newborn.then(|| self.policy.begin(request, session, &id.lease)).flatten();
+        match begun {
+            Some(reply) => Err(Halt::Settled(reply, Box::new(found))),
+            None => Ok(found),
         }
     }
 
@@ -136,13 +156,49 @@ impl Filter for ConcurrencyFilter {
     }
 
     fn response(&self, head: &mut ResponseHeader, known: &Exchange) {
-        if let Some(lease) = known.lease() {
-            let _ = head.insert_header(ANSWER_FIELD, lease_field(lease));
+        let Some(lease) = known.lease() else { return };
+        let _ = head.insert_header(ANSWER_FIELD, lease_field(lease));
+        if !known.is_newborn {
+            return;
+        }
+        let cookie = known.session().and_then(|s| self.policy.cookie(s, &lease.id()));
+        if let Some(cookie) = cookie {
+            let _ = head.append_header(header::SET_COOKIE, cookie);
+            // A cache must not give one viewer's stream to the next.
+            let _ = head.insert_header(header::CACHE_CONTROL, "no-store");
         }
     }
 }
 
 impl ConcurrencyFilter {
+    /// Which stream it is. In shadow no client is given a token, so none is missed either.
+    fn identify(
+        &self,
+        request: &Request<'_>,
+        session: &Session,
+        birth: Birth,
+    ) -> Result<Identity, Denial> {
+        if !self.is_shadow {
+            return self.policy.identify(request, session, birth);
+        }
+        match self.policy.identify(request, session, Birth::Never) {
+            Err(missing) if missing.code() == Code::StreamTokenMissing => {
+                Ok(Identity::Of(self.policy.own_stream(session)))
+            }
+            identified => identified,
+        }
+    }
+
+    fn playing(
+        &self,
+        session: &Session,
+        admission: Admission,
+        rung: Rung,
+        is_newborn: bool,
+    ) -> Playing {
+        Playing { account: self.account(session), admission, rung, is_newborn }
+    }
+
     fn account(&self, session: &Session) -> Account {
         Account(self.policy.viewer(session).account_field())
     }
@@ -152,8 +208,9 @@ impl ConcurrencyFilter {
 fn replace(wish: &str) -> Result<Replace, Denial> {
     match wish {
         "oldest" => Ok(Replace::Oldest),
+        // What is no code at all names no stream either.
         code => code.parse::<LeaseId>().map(|id| Replace::These(vec![id])).map_err(|_| {
-            Denial::from(Code::RequestMalformed)
+            Denial::from(Code::StreamNotFound)
                 .because("`streamgate-replace` is `oldest` or the code of a stream")
         }),
     }

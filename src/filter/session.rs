@@ -2,7 +2,7 @@
 //!
 //! How a token is verified is the room `session`'s knowledge.
 
-use super::{Decision, Fact, Filter, Halt, Parts, Sessions};
+use super::{Decision, Fact, Filter, Halt, Parts, Sessions, Stance};
 use crate::denial::Code;
 use crate::exchange::{Cause, Exchange, Finding};
 use crate::problem::Problem;
@@ -25,7 +25,11 @@ struct SessionFilter {
     claims: Vec<(String, HeaderName)>,
 }
 
-pub(super) fn build(config: &Config, parts: &Parts) -> Result<Box<dyn Filter>, Vec<Problem>> {
+pub(super) fn build(
+    config: &Config,
+    parts: &Parts,
+    _: Stance,
+) -> Result<Box<dyn Filter>, Vec<Problem>> {
     let sessions = parts.sessions.find(config)?.clone();
     let claims = sessions.verifier.claims_to_headers().to_vec();
     Ok(Box::new(SessionFilter { sessions, claims }))

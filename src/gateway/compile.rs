@@ -1,6 +1,6 @@
 //! From names to things: every part of the file compiled, every problem kept.
 
-use super::{End, Gateway, Route, UNMATCHED, entrance, name, unused};
+use super::{End, Gateway, Route, UNMATCHED, carried, entrance, name, unused};
 use crate::config::{self, Config, Loaded, Service};
 use crate::filter::{Chain, Fact, Parts, Sessions};
 use crate::metrics::Metrics;
@@ -34,6 +34,7 @@ pub(super) fn gateway(
         parts.policies.enter(name, compiled, &mut problems);
     }
     problems.extend(name::same_counts(config));
+    problems.extend(carried::problems(config));
     let mut upstreams = Named::new("upstream");
     for (name, entry) in config.upstreams.iter() {
         upstreams.enter(name, Upstream::compile(name, entry).map(Arc::new), &mut problems);
@@ -41,6 +42,7 @@ pub(super) fn gateway(
     let routes = Routes { parts: &parts, upstreams: &upstreams, metrics };
     let table = Table::new(routes.compile(config, &mut problems));
     if problems.iter().all(|problem| problem.level == Level::Warning) {
+        problems.extend(carried::warnings(config));
         // Beside a misspelled name, a hint that nothing names the entry would only distract.
         problems.extend(unused::problems(config));
     }
@@ -49,7 +51,9 @@ pub(super) fn gateway(
         upstreams: upstreams.values().cloned().collect(),
         policies: parts.policies.values().cloned().collect(),
         verifiers: parts.sessions.values().map(|sessions| sessions.verifier.clone()).collect(),
-        session_cookies: config.sessions.iter().map(|(_, s)| s.cookie.0.clone()).collect(),
+        token_cookies: carried::token_cookies(config),
+        stream_cookies: carried::stream_cookies(config),
+        takes_path_tokens: carried::in_path(config),
         unmatched: Arc::new(metrics.route(UNMATCHED, None)),
     };
     (gateway, problems)

@@ -10,11 +10,11 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     let routes = || config.routes.iter();
     let filters = || routes().flat_map(|route| &route.filters);
     let upstreams = routes().filter_map(|route| Some(route.upstream.as_ref()?.0.as_str()));
-    let sessions = filters().filter_map(|filter| match &filter.value {
+    let sessions = filters().filter_map(|filter| match filter.bare() {
         filter::Config::Session(name) => Some(name.0.as_str()),
         _ => None,
     });
-    let limits = filters().filter_map(|filter| match &filter.value {
+    let limits = filters().filter_map(|filter| match filter.bare() {
         filter::Config::Concurrency(config) => Some(config.policy().0.as_str()),
         _ => None,
     });

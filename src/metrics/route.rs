@@ -2,7 +2,7 @@
 //! label texts.
 
 use super::All;
-use crate::concurrency::Outcome;
+use crate::concurrency::{Outcome, Rung};
 use foldhash::HashMap;
 use http::Method;
 use parking_lot::RwLock;
@@ -21,6 +21,7 @@ pub struct RouteMetrics {
     pub from_gateway: IntCounter,
     pub auth_passed: IntCounter,
     streams: Vec<(Outcome, IntCounter)>,
+    rungs: Vec<(Rung, IntCounter)>,
     /// The upstream that the route leads to, if it leads to one.
     upstream: Option<UpstreamSeries>,
     requests: IntCounterVec,
@@ -40,12 +41,19 @@ struct UpstreamSeries {
 }
 
 impl RouteMetrics {
-    pub(super) fn new(all: &All, name: &str, outcomes: &[Outcome], upstream: Option<&str>) -> Self {
+    pub(super) fn new(
+        all: &All,
+        name: &str,
+        (outcomes, rungs): (&[Outcome], &[Rung]),
+        upstream: Option<&str>,
+    ) -> Self {
         let route: &[&str] = &[name];
         let source = |source| all.responses_by_source.with_label_values(&[name, source]);
         let stream = |outcome: &Outcome| {
             (*outcome, all.stream_decisions.with_label_values(&[name, outcome.name()]))
         };
+        let rung =
+            |rung: &Rung| (*rung, all.stream_identity.with_label_values(&[name, rung.name()]));
         RouteMetrics {
             name: name.to_owned(),
             duration: all.request_duration.with_label_values(route),
@@ -56,6 +64,7 @@ impl RouteMetrics {
             from_gateway: source("gateway"),
             auth_passed: all.auth_decisions.with_label_values(&[name, "passed", ""]),
             streams: outcomes.iter().map(stream).collect(),
+            rungs: rungs.iter().map(rung).collect(),
             upstream: upstream.map(|upstream| UpstreamSeries {
                 name: upstream.to_owned(),
                 duration: all.upstream_request_duration.with_label_values(&[upstream]),
@@ -97,6 +106,13 @@ impl RouteMetrics {
         let counter = upstream.answers.with_label_values(&labels);
         counter.inc();
         upstream.met.write().insert(status, counter);
+    }
+
+    /// Counts by what a stream was told from others.
+    pub fn count_rung(&self, rung: Rung) {
+        if let Some((_, counter)) = self.rungs.iter().find(|(known, _)| *known == rung) {
+            counter.inc();
+        }
     }
 
     /// Counts a decision about a stream.

@@ -5,6 +5,7 @@
 
 use super::Ended;
 use crate::clock;
+use crate::denial::Code;
 use crate::metrics::Metrics;
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
@@ -72,6 +73,11 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    rung: Option<&'static str>,
+    /// What filters in shadow would have refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<&'a str>,
 }
 
@@ -118,8 +124,16 @@ fn line<'a>(ended: &'a Ended<'a>, duration: Duration) -> Line<'a> {
         account: exchange.account().and_then(|account| account.0.to_str().ok()),
         lease: exchange.lease().map(|lease| lease.id().to_string()),
         decision: exchange.stream_outcome().map(|outcome| outcome.name()),
+        rung: exchange.rung().map(|rung| rung.name()),
+        shadow: shadow(exchange.shadows()),
         fault: ended.fault,
     }
+}
+
+/// The codes, separated by commas; seldom more than one.
+fn shadow(shadows: &[(&'static str, Code)]) -> Option<String> {
+    let codes: Vec<&str> = shadows.iter().map(|(_, code)| code.name()).collect();
+    (!codes.is_empty()).then(|| codes.join(","))
 }
 
 fn cut(path: &str) -> &str {

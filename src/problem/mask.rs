@@ -7,7 +7,11 @@ use super::nearest;
 use std::ops::Range;
 
 /// Keys whose values are secrets.
-const SECRET_KEYS: [&str; 6] = ["hs256", "hs384", "hs512", "pepper", "token", "password"];
+const SECRET_KEYS: [&str; 8] =
+    ["hs256", "hs384", "hs512", "pepper", "token", "password", "secret", "also"];
+
+/// A key of ours that only looks like one of them misspelled.
+const OPEN_KEY: &str = "secure";
 
 /// What a secret is shown as.
 const MASK: &str = "***";
@@ -99,7 +103,8 @@ fn continues_a_secret(lines: &[&str], index: usize) -> bool {
 
 /// A misspelled key hides its value, too.
 fn is_secret(key: &str) -> bool {
-    nearest(key.trim_matches(['"', '\'']), SECRET_KEYS.into_iter()).is_some()
+    let key = key.trim_matches(['"', '\'']);
+    key != OPEN_KEY && nearest(key, SECRET_KEYS.into_iter()).is_some()
 }
 
 /// The literal values behind secrets' keys. One that only names a variable may be seen.

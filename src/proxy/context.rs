@@ -23,6 +23,9 @@ use tokio::time::Instant;
 /// How many endpoints are tried for one request.
 const TRIES_MAX: usize = 2;
 
+/// What the log shows of a path that was not understood, where paths hold tokens.
+const UNREAD: &str = "(unread)";
+
 /// How often a long answer is asked whether it may go on.
 const DURING_EVERY: Duration = Duration::from_secs(5);
 
@@ -36,6 +39,8 @@ pub struct Ctx {
     pub is_tunnel: bool,
     /// What broke, in words of ours.
     pub fault: Option<&'static str>,
+    /// The path was read: from then on no log shows what the client wrote.
+    is_read: bool,
     /// The normalised path with the query, where it is not what the client wrote.
     target: Option<String>,
     /// Endpoints tried, the current one last.
@@ -54,6 +59,7 @@ impl Ctx {
             exchange: Exchange::new(None),
             is_tunnel: false,
             fault: None,
+            is_read: false,
             target: None,
             tried: Vec::new(),
             asked_upstream: None,
@@ -64,16 +70,18 @@ impl Ctx {
     }
 
     /// The route was found.
-    pub(super) fn enter(
-        &mut self,
-        route: &Arc<Route>,
-        request: &Request<'_>,
-        head: &RequestHeader,
-    ) {
+    pub(super) fn enter(&mut self, route: &Arc<Route>) {
         self.route = Some(Arc::clone(route));
+    }
+
+    /// The request was read: its path is told and sent as it was understood.
+    pub(super) fn understood(&mut self, request: &Request<'_>, head: &RequestHeader) {
+        self.is_read = true;
         // A whole URL, and bytes that are no UTF-8, Pingora would send on as they came.
         let is_plain = head.raw_path().starts_with(b"/") && head.raw_path_is_utf8();
-        if !is_plain || matches!(request.path, Cow::Owned(_)) {
+        let is_as_written =
+            matches!(request.path, Cow::Borrowed(_)) && request.path_token.is_none();
+        if !is_plain || !is_as_written {
             let query = request.query.map(|query| format!("?{query}"));
             self.target = Some(format!("{}{}", request.path, query.unwrap_or_default()));
         }
@@ -195,13 +203,18 @@ impl Ctx {
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let sent = downstream.response_written();
         let path = self.target.as_deref().and_then(|target| target.split('?').next());
+        // What could not be read may hold a stream token anywhere.
+        let written = match self.is_read || !self.gateway.takes_path_tokens {
+            true => head.uri.path(),
+            false => UNREAD,
+        };
         Ended {
             listener,
             route: self.route_metrics(),
             exchange: &self.exchange,
             method: &head.method,
             host: head.uri.host().or(host).unwrap_or_default(),
-            path: path.unwrap_or_else(|| head.uri.path()),
+            path: path.unwrap_or(written),
             status: sent.map_or(0, |sent| sent.status.as_u16()),
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,

@@ -2,13 +2,14 @@
 //!
 //! `GET /streams` · `PUT /streams/{id}` · `POST /streams/{id}/heartbeat` · `DELETE /streams/{id}`
 //! or `POST /streams/{id}/end` · `POST /streams/{code}/terminate`. `{id}` is a playback's own id,
-//! or `current`: the stream that this request itself belongs to.
+//! or `current`: the stream that this request itself belongs to, by its stream token, the id of its
+//! playback or its session.
 
 mod body;
 
 use crate::concurrency::{
-    Admission, Policy, Refusal, Stream, conflict, lease_field, lease_json, listed, playback_id,
-    unavailable,
+    Admission, Birth, Identity, Policy, Refusal, Rung, Stream, StreamId, conflict, lease_field,
+    lease_json, listed, unavailable,
 };
 use crate::denial::{Code, Denial, Reply};
 use crate::exchange::{Account, Cause};
@@ -29,17 +30,16 @@ pub struct Call {
     policy: Arc<Policy>,
     session: Arc<Session>,
     verb: Verb,
-    /// The playback that the request itself belongs to.
-    own: Option<String>,
+    /// The stream that the request itself belongs to, where something tells which.
+    own: Option<StreamId>,
 }
 
 #[derive(Debug)]
 enum Verb {
     List,
-    /// Each with the playback's id; `None` is the session's own stream.
-    Start(Option<String>),
-    Beat(Option<String>),
-    End(Option<String>),
+    Start(StreamId),
+    Beat(StreamId),
+    End(StreamId),
     Terminate(LeaseId),
 }
 
@@ -60,10 +60,15 @@ impl Call {
         policy: &Arc<Policy>,
         session: &Arc<Session>,
     ) -> Result<Call, Denial> {
-        let own = playback_id(request).map(|id| id.into_owned());
+        let own = match policy.identify(request, session, Birth::Never) {
+            Ok(Identity::Of(id)) => Some(id),
+            Ok(Identity::Newborn) => None,
+            Err(missing) if missing.code() == Code::StreamTokenMissing => None,
+            Err(denial) => return Err(conflict(denial)),
+        };
         let rest = captures.last(&request.path).unwrap_or_default();
         let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
-        let verb = verb(request.method, &segments, own.as_ref())?;
+        let verb = verb(request.method, &segments, &Names { policy, session, own })?;
         let (policy, session) = (Arc::clone(policy), Arc::clone(session));
         Ok(Call { policy, session, verb, own })
     }
@@ -72,12 +77,14 @@ impl Call {
     pub async fn answer(&self, body: &[u8]) -> Result<Reply, Halt> {
         match &self.verb {
             Verb::List => Ok(self.list().await?),
-            Verb::Start(id) => self.start(id.as_deref(), body).await,
-            Verb::Beat(id) => self.beat(id.as_deref(), body).await,
+            Verb::Start(id) => self.start(*id, body).await,
+            Verb::Beat(id) => self.beat(*id, body).await,
             Verb::End(id) => {
-                let id = self.lease_id(id.as_deref());
-                self.policy.release(&self.session, &id).await.map_err(lost)?;
-                Ok(Reply::new(StatusCode::NO_CONTENT))
+                self.policy.release(&self.session, &id.lease).await.map_err(lost)?;
+                let mut reply = Reply::new(StatusCode::NO_CONTENT);
+                let forget = self.policy.forget_cookie().filter(|_| self.own == Some(*id));
+                reply.headers.extend(forget.map(|cookie| (header::SET_COOKIE, cookie)));
+                Ok(reply)
             }
             Verb::Terminate(code) => {
                 match self.policy.terminate(&self.session, code).await.map_err(lost)? {
@@ -88,67 +95,106 @@ impl Call {
         }
     }
 
-    fn lease_id(&self, playback: Option<&str>) -> LeaseId {
-        self.policy.lease_id(&self.session, playback)
-    }
-
     async fn list(&self) -> Result<Reply, Denial> {
         let live = self.policy.list(&self.session).await.map_err(lost)?;
-        let current = self.lease_id(self.own.as_deref());
-        let streams: Vec<Value> = live.iter().map(|live| listed(live, Some(&current))).collect();
+        let current = self.own.as_ref().map(|own| &own.lease);
+        let streams: Vec<Value> = live.iter().map(|live| listed(live, current)).collect();
         let limit = self.policy.limit_of(&self.session);
         let shown = json!({ "limit": limit, "active": streams.len(), "streams": streams });
         Ok(Reply::new(StatusCode::OK).json("application/json", &shown))
     }
 
-    async fn start(&self, playback: Option<&str>, body: &[u8]) -> Result<Reply, Halt> {
+    async fn start(&self, id: StreamId, body: &[u8]) -> Result<Reply, Halt> {
         let wish = Start::read(body)?;
         let stream = Stream {
-            playback,
+            id,
             classes: &[],
             about: About::new(wish.device.as_deref(), wish.title.as_deref()),
             replace: wish.replace()?,
             anew: true,
+            is_shadow: false,
         };
         match self.admit(stream).await? {
-            Admission::Held(lease, _) if lease.is_new() => Ok(held(StatusCode::CREATED, &lease)),
-            Admission::Held(lease, _) => Ok(held(StatusCode::OK, &lease)),
+            Admission::Held(lease, _) if lease.is_new() => {
+                Ok(self.begun(StatusCode::CREATED, id, &lease))
+            }
+            Admission::Held(lease, _) => Ok(self.begun(StatusCode::OK, id, &lease)),
             Admission::Uncounted => Err(unavailable().into()),
         }
     }
 
-    async fn beat(&self, playback: Option<&str>, body: &[u8]) -> Result<Reply, Halt> {
+    /// The answer to a start, with the token that media requests show. A session's own stream has
+    /// none: it may play again after it ended, and a token is for one playback.
+    fn begun(&self, status: StatusCode, id: StreamId, lease: &Lease) -> Reply {
+        let mut shown = lease_json(lease);
+        let carried = match id.rung {
+            Rung::Session => None,
+            _ => self.policy.hand_over(&self.session, &id.lease, &mut shown),
+        };
+        let mut reply = held(status, lease, &shown);
+        reply.headers.extend(carried);
+        reply
+    }
+
+    async fn beat(&self, id: StreamId, body: &[u8]) -> Result<Reply, Halt> {
         let state = Beat::read(body)?.state();
-        let id = self.lease_id(playback);
-        let is_live = self.policy.declare(&self.session, &id, state).await.map_err(lost)?;
+        let declared = self.policy.declare(&self.session, &id.lease, state).await;
+        let is_live = declared.map_err(lost)?;
         // A session's own stream that is gone was stopped or fell silent: a beat does not start it
         // again. A playback's id may still regain the slot it held.
-        if !is_live && playback.is_none() {
+        if !is_live && id.rung == Rung::Session {
             return Err(conflict(Code::StreamExpired.into()).into());
         }
-        match self.admit(Stream::of_player(playback, &[])).await? {
-            Admission::Held(lease, _) => Ok(held(StatusCode::OK, &lease)),
+        match self.admit(Stream::of_player(id, &[])).await? {
+            Admission::Held(lease, _) => Ok(held(StatusCode::OK, &lease, &lease_json(&lease))),
             Admission::Uncounted => Err(unavailable().into()),
         }
     }
 
     async fn admit(&self, stream: Stream<'_>) -> Result<Admission, Halt> {
+        let rung = stream.id.rung;
         let admitted = self.policy.admit(&self.session, stream).await;
         admitted.map_err(|Refusal { denial, outcome }| {
             let account = Account(self.policy.viewer(&self.session).account_field());
-            Halt::Deny(conflict(denial), Cause::Stream(outcome, account))
+            Halt::Deny(conflict(denial), Cause::Stream(outcome, account, rung))
         })
     }
 }
 
-fn verb(method: &Method, segments: &[&str], own: Option<&String>) -> Result<Verb, Denial> {
-    let id = |text: &str| match text {
-        "current" => Ok(own.cloned()),
-        text => playback(text).map(Some),
-    };
+/// What a stream may be called in a path.
+struct Names<'a> {
+    policy: &'a Policy,
+    session: &'a Session,
+    own: Option<StreamId>,
+}
+
+impl Names<'_> {
+    fn find(&self, text: &str) -> Result<StreamId, Denial> {
+        match (text, self.own) {
+            ("current", Some(own)) => Ok(own),
+            ("current", None) => Err(Code::StreamTokenMissing.into()),
+            (text, _) => {
+                let lease = LeaseId::of(self.session.id(), Some(&playback(text)?));
+                Ok(StreamId { lease, rung: Rung::PlaybackId })
+            }
+        }
+    }
+
+    /// The same for a start: where streams have tokens, a request without one begins a playback.
+    fn begin(&self, text: &str) -> Result<StreamId, Denial> {
+        let is_nameless = self.own.is_none_or(|own| own.rung == Rung::Session);
+        match text {
+            "current" if is_nameless && self.policy.gives_tokens() => Ok(Policy::newborn()),
+            text => self.find(text),
+        }
+    }
+}
+
+fn verb(method: &Method, segments: &[&str], names: &Names<'_>) -> Result<Verb, Denial> {
+    let id = |text: &str| names.find(text);
     match (method, segments) {
         (&Method::GET | &Method::HEAD, []) => Ok(Verb::List),
-        (&Method::PUT, [text]) => id(text).map(Verb::Start),
+        (&Method::PUT, [text]) => names.begin(text).map(Verb::Start),
         (&Method::DELETE, [text]) => id(text).map(Verb::End),
         (&Method::POST, [text, "end"]) => id(text).map(Verb::End),
         (&Method::POST, [text, "heartbeat"]) => id(text).map(Verb::Beat),
@@ -178,8 +224,8 @@ fn playback(segment: &str) -> Result<String, Denial> {
     }
 }
 
-fn held(status: StatusCode, lease: &Lease) -> Reply {
-    let mut reply = Reply::new(status).json("application/json", &lease_json(lease));
+fn held(status: StatusCode, lease: &Lease, shown: &Value) -> Reply {
+    let mut reply = Reply::new(status).json("application/json", shown);
     reply.headers.push((LEASE_FIELD, lease_field(lease)));
     reply
 }

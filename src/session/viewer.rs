@@ -24,6 +24,11 @@ impl Viewer {
         Viewer { holder, own_stream, account: text(&holder), own: text(&own_stream) }
     }
 
+    /// What the holder prints as, without the printing.
+    pub fn account_text(&self) -> &[u8] {
+        &self.account
+    }
+
     /// The holder as a header field's value.
     pub fn account_field(&self) -> HeaderValue {
         HeaderValue::from_bytes(&self.account).expect("hexadecimal digits")

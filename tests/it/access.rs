@@ -6,29 +6,35 @@ use crate::wire::Wire;
 use reqwest::header::COOKIE;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use streamgate::yaml::Environment;
 
 /// A gateway that writes its log to a file of its own.
-struct Logged {
-    gateway: Gateway,
+pub(crate) struct Logged {
+    pub(crate) gateway: Gateway,
     file: PathBuf,
     _directory: Directory,
 }
 
 impl Logged {
     async fn start() -> Self {
+        Self::start_with(STANDARD, &environment(None).await)
+    }
+
+    /// The same with a configuration like `STANDARD`.
+    pub(crate) fn start_with(yaml: &str, environment: &Environment) -> Self {
         let directory = Directory::new();
         let file = directory.file("access.log");
-        let yaml = STANDARD.replace("to: off", &format!("to: {{ file: {} }}", file.display()));
-        let gateway = Gateway::start(&yaml, &environment(None).await);
+        let yaml = yaml.replace("to: off", &format!("to: {{ file: {} }}", file.display()));
+        let gateway = Gateway::start(&yaml, environment);
         Logged { gateway, file, _directory: directory }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         std::fs::read_to_string(&self.file).unwrap()
     }
 
     /// The lines, once there are so many.
-    async fn lines(&self, n: usize) -> Vec<Value> {
+    pub(crate) async fn lines(&self, n: usize) -> Vec<Value> {
         let are_there = || async { self.text().lines().count() >= n };
         until("the lines are written", are_there).await;
         let text = self.text();

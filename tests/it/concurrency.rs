@@ -121,8 +121,10 @@ async fn taking_over_replaces_and_admits_or_changes_nothing() {
             let path = format!("{PATH}?streamgate-replace={code}");
             gateway.get(&path).header(COOKIE, four[3].cookie())
         };
-        assert_eq!(outcome(take(unknown)).await.1, "concurrency_limit");
-        assert_eq!(outcome(take("not a code")).await, (400, "request_malformed".to_owned()));
+        for code in [unknown, "not-a-code"] {
+            let found = outcome(take(code)).await;
+            assert_eq!(found, (404, "stream_not_found".to_owned()), "{code}");
+        }
         assert_eq!(status(play(&gateway, &four[0])).await, 200);
         assert_eq!(status(take(&oldest)).await, 200);
         assert_eq!(outcome(play(&gateway, &four[0])).await, (409, "stream_terminated".to_owned()));

@@ -56,6 +56,8 @@ fn environment() -> Environment {
         "SESSION_SECRET_BEFORE",
         "ACCOUNT_PEPPER",
         "KIDS_PEPPER",
+        "STREAM_SECRET",
+        "STREAM_SECRET_BEFORE",
         "ADMIN_TOKEN",
         "REDIS_PASSWORD",
     ];

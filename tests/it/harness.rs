@@ -17,7 +17,7 @@ use streamgate::yaml::{Environment, Scalar};
 use tokio::net::TcpListener;
 
 pub(crate) const SECRET: &str = "a secret of thirty-two bytes or more";
-const PEPPER: &str = "a pepper of thirty-two bytes or more";
+pub(crate) const PEPPER: &str = "a pepper of thirty-two bytes or more";
 
 /// How long anything may take that happens by itself.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -126,6 +126,11 @@ impl Gateway {
         let text = self.admin("/metrics").await.text().await.unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until a series has this value: requests are counted when they are over.
+    pub(crate) async fn counts(&self, series: &str, value: f64) {
+        until(series, || async { self.metric(series).await == value }).await;
     }
 }
 

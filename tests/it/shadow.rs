@@ -1,0 +1,116 @@
+//! Filters in shadow: they decide, are counted and told, and change nothing for anybody.
+
+use crate::access::Logged;
+use crate::harness::{Gateway, Login, STANDARD, environment, outcome};
+use crate::origin::Nobody;
+use reqwest::RequestBuilder;
+use reqwest::header::COOKIE;
+use serde_json::{Value, json};
+
+const PLAYLIST: &str = "/live/final/master.m3u8";
+
+/// `STANDARD` with one stream for each account, and its policy in shadow.
+fn shadowed(policy: &str) -> String {
+    STANDARD
+        .replace("{ concurrency: standard }", "{ shadow: { concurrency: standard } }")
+        .replace("claim: max_streams, default: 3 }\n", &format!("default: 1 }}\n{policy}"))
+}
+
+fn play(gateway: &Gateway, session: &str, path: &str) -> RequestBuilder {
+    gateway.get(path).header(COOKIE, Login::of("ann", session).cookie())
+}
+
+async fn status(request: RequestBuilder) -> u16 {
+    request.send().await.unwrap().status().as_u16()
+}
+
+fn denials(filter: &str, code: &str) -> String {
+    format!("streamgate_shadow_denials_total{{code=\"{code}\",filter=\"{filter}\",route=\"live\"}}")
+}
+
+#[tokio::test]
+async fn who_would_be_refused_plays_and_is_counted() {
+    let logged = Logged::start_with(&shadowed(""), &environment(None).await);
+    let gateway = &logged.gateway;
+    assert_eq!(status(play(gateway, "a", PLAYLIST)).await, 200);
+    for _ in 0..2 {
+        let response = play(gateway, "b", PLAYLIST).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(!response.headers().contains_key("streamgate-lease"));
+    }
+    assert_eq!(status(play(gateway, "a", PLAYLIST)).await, 200);
+    let lines = logged.lines(4).await;
+    let told: Vec<&Value> = lines.iter().map(|line| &line["shadow"]).collect();
+    let full = json!("concurrency_limit");
+    assert_eq!(told, [&Value::Null, &full, &full, &Value::Null]);
+    assert!(lines.iter().all(|line| line["code"] == Value::Null), "{lines:?}");
+    gateway.counts(&denials("concurrency", "concurrency_limit"), 2.0).await;
+    let refused = "streamgate_denials_total{code=\"concurrency_limit\",route=\"live\"}";
+    gateway.counts(refused, 0.0).await;
+}
+
+#[tokio::test]
+async fn nobody_is_replaced_for_it() {
+    for policy in ["", "    when_full: replace_oldest\n"] {
+        let gateway = Gateway::start(&shadowed(policy), &environment(None).await);
+        assert_eq!(status(play(&gateway, "a", PLAYLIST)).await, 200);
+        let streams = || async {
+            let list = play(&gateway, "a", "/streams").send().await.unwrap();
+            list.json::<Value>().await.unwrap()["streams"].clone()
+        };
+        let before = streams().await;
+        let code = before[0]["code"].as_str().unwrap();
+        for wish in ["", "?streamgate-replace=oldest", &format!("?streamgate-replace={code}")] {
+            let path = format!("{PLAYLIST}{wish}");
+            assert_eq!(status(play(&gateway, "b", &path)).await, 200);
+        }
+        assert_eq!(streams().await[0]["code"], json!(code));
+        assert_eq!(streams().await.as_array().unwrap().len(), 1);
+        gateway.counts(&denials("concurrency", "concurrency_limit"), 3.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_refuses_nobody() {
+    let nobody = Nobody::there();
+    let variables =
+        environment(None).await.with("REDIS_URL", format!("redis://{}", nobody.address));
+    let yaml = shadowed("    when_store_fails: closed\n");
+    let gateway = Gateway::start(&yaml, &variables);
+    assert_eq!(status(play(&gateway, "a", PLAYLIST)).await, 200);
+    gateway.counts(&denials("concurrency", "enforcement_unavailable"), 1.0).await;
+}
+
+#[tokio::test]
+async fn the_upstream_is_told_nothing_and_no_stream_is_begun() {
+    let identity = "    identity: [ { stream_token: { secret: \"${SESSION_SECRET}\" } } ]\n";
+    let gateway = Gateway::start(&shadowed(identity), &environment(None).await);
+    let seen = play(&gateway, "a", "/faults/echo/held/a.m3u8").send().await.unwrap();
+    assert_eq!(seen.status(), 200, "no redirect");
+    let seen: Value = seen.json().await.unwrap();
+    assert_eq!(seen["headers"]["x-streamgate-session"], json!(["a"]), "{seen}");
+    assert_eq!(seen["headers"]["x-streamgate-account"], Value::Null, "{seen}");
+    // Nobody could be given a token, so the session is the stream.
+    assert_eq!(status(play(&gateway, "a", "/live/final/180p/index.m3u8")).await, 200);
+    gateway.counts(&denials("concurrency", "stream_token_missing"), 0.0).await;
+    assert_eq!(status(play(&gateway, "b", PLAYLIST)).await, 200);
+    gateway.counts(&denials("concurrency", "concurrency_limit"), 1.0).await;
+}
+
+#[tokio::test]
+async fn a_session_in_shadow_proves_nothing() {
+    let yaml = STANDARD.replace(
+        "filters: [ { session: viewers }, { concurrency: standard } ]",
+        "filters: [ { shadow: { session: viewers } } ]",
+    );
+    let gateway = Gateway::start(&yaml, &environment(None).await);
+    assert_eq!(status(gateway.get(PLAYLIST)).await, 200);
+    let wrong = gateway.get(PLAYLIST).header(COOKIE, "session=a.b.c");
+    assert_eq!(status(wrong).await, 200);
+    gateway.counts(&denials("session", "session_missing"), 1.0).await;
+    gateway.counts(&denials("session", "session_invalid"), 1.0).await;
+    let seen = play(&gateway, "a", "/faults/echo/held/x").send().await.unwrap();
+    let seen: Value = seen.json().await.unwrap();
+    assert_eq!(seen["headers"]["x-streamgate-session"], Value::Null, "{seen}");
+    assert_eq!(outcome(gateway.get("/streams")).await, (401, "session_missing".to_owned()));
+}
