@@ -1,30 +1,38 @@
 //! The admin port: health, metrics, and what the gateway is made of and doing.
 //!
-//! Reading is open on loopback; on any other address everything needs the token.
+//! Reading is open on loopback; what changes something, and everything on any other address, needs
+//! the token.
 
 mod api;
 mod guard;
+mod revoke;
 
 use crate::config::Config;
 use crate::edge::InFlight;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
+use crate::observe::Observe;
 use crate::shared::Shared;
 use crate::units::Secret;
 use arc_swap::ArcSwap;
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, post};
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// The longest body that is read, in bytes.
+const BODY_BYTES_MAX: usize = 4 * 1024;
+
 /// What the admin port knows.
 pub struct Admin {
     live: Arc<ArcSwap<Gateway>>,
     metrics: Metrics,
+    observe: Observe,
     in_flight: InFlight,
     /// The configuration with its secrets masked.
     config: Value,
@@ -67,7 +75,7 @@ impl Admin {
         config: &Config,
         live: Arc<ArcSwap<Gateway>>,
         shared: &Shared,
-        metrics: Metrics,
+        observe: Observe,
         in_flight: InFlight,
     ) -> Self {
         let stores = StoreBoard::default();
@@ -77,7 +85,8 @@ impl Admin {
         }
         Admin {
             live,
-            metrics,
+            metrics: observe.metrics.clone(),
+            observe,
             in_flight,
             config: serde_json::to_value(config).expect("a configuration is plain data"),
             token: config.admin.token.as_ref().map(|token| token.value.clone()),
@@ -98,7 +107,9 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/api/routes", get(api::routes))
         .route("/api/upstreams", get(api::upstreams))
         .route("/api/streams", get(api::streams))
+        .route("/api/sessions/revoke", post(revoke::revoke))
         .fallback(api::unknown)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(&admin), guard::check))
         .with_state(admin)
 }

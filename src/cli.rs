@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 good, 1 the world broke, 64 usage, 78 the configuration is wrong (sysexits.h).
 
+mod revoke;
 mod token;
 
 use crate::config::{self, Loaded};
@@ -55,6 +56,8 @@ enum Verb {
     Denials(Listing),
     /// List every metric.
     Metrics(Listing),
+    /// End a session, or all of an account, at every gateway that shares the store.
+    Revoke(revoke::Wish),
     /// Ask the running gateway whether it is alive; for containers.
     Healthcheck,
 }
@@ -81,6 +84,7 @@ enum Format {
 /// Why a verb failed, already told or to be told.
 enum Failure {
     Config(Report),
+    Usage(String),
     Other(String),
 }
 
@@ -119,6 +123,14 @@ pub fn main() -> ExitCode {
                 Format::Json => print(&pretty(&metrics::as_json(families))),
             }
         }
+        Some(Verb::Revoke(wish)) => {
+            let load = || load(&cli).map_err(Failure::Config);
+            revoke::revoke(wish, load).and_then(|answer| {
+                print(&pretty(&answer))?;
+                eprintln!("streamgate: revoked, at every gateway that shares the store");
+                Ok(())
+            })
+        }
         Some(Verb::Healthcheck) => healthcheck(&cli),
     };
     match done {
@@ -126,6 +138,10 @@ pub fn main() -> ExitCode {
         Err(Failure::Config(report)) => {
             eprintln!("{report}");
             ExitCode::from(CONFIG)
+        }
+        Err(Failure::Usage(why)) => {
+            eprintln!("streamgate: {why}");
+            ExitCode::from(USAGE)
         }
         Err(Failure::Other(why)) => {
             eprintln!("streamgate: {why}");

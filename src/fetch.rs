@@ -1,8 +1,10 @@
-//! GET one small document over HTTP: bounded in bytes and time, without surprises.
+//! One small document over HTTP, fetched or sent: bounded in bytes and time, without surprises.
 //!
-//! For key sets. Not for traffic of viewers, which is proxied, and not for anything large.
+//! For key sets and the admin port of another process. Not for traffic of viewers, which is
+//! proxied, and not for anything large.
 
 use bytes::{Bytes, BytesMut};
+use http::header;
 use reqwest::{Client, Response, Url, redirect};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use std::fmt;
@@ -140,6 +142,21 @@ impl Fetcher {
             return Err(FetchError::Status(response.status().as_u16()));
         }
         body(&mut response, bytes_max).await
+    }
+
+    /// Sends `document` with a bearer token: the status and the answer, of at most `bytes_max`
+    /// bytes. It is sent to this origin and no other.
+    pub async fn post(
+        &self,
+        document: &serde_json::Value,
+        token: &str,
+        bytes_max: usize,
+    ) -> Result<(u16, Bytes), FetchError> {
+        let request = self.client.post(self.link.0.clone()).bearer_auth(token);
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let sent = request.body(document.to_string()).send().await;
+        let mut response = sent.map_err(|error| cause(&error))?;
+        Ok((response.status().as_u16(), body(&mut response, bytes_max).await?))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::exchange::{Cause, Exchange, Finding};
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::session::Verifier;
-use crate::store::Store;
+use crate::store::Activity;
 use crate::yaml::{At, Named};
 use async_trait::async_trait;
 use http::HeaderMap;
@@ -182,7 +182,7 @@ pub struct Parts {
 pub struct Sessions {
     pub verifier: Arc<Verifier>,
     /// Where a session must still be active, if anywhere.
-    pub active_in: Option<Arc<Store>>,
+    pub active_in: Option<Arc<Activity>>,
     pub config: Arc<crate::session::Config>,
 }
 

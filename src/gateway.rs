@@ -20,6 +20,7 @@ use crate::problem::Report;
 use crate::route::{Table, Target};
 use crate::session::Verifier;
 use crate::shared::Shared;
+use crate::store::Activity;
 use crate::upstream::Upstream;
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct Gateway {
     pub upstreams: Vec<Arc<Upstream>>,
     pub policies: Vec<Arc<Policy>>,
     pub verifiers: Vec<Arc<Verifier>>,
+    /// Kinds of sessions that must be active in a store.
+    pub activities: Vec<Arc<Activity>>,
     /// Cookies that hold a token, be it a session's or a stream's.
     pub token_cookies: Vec<String>,
     /// Those that pass nowhere: a stream's token is for the gateway alone.

@@ -49,6 +49,8 @@ pub struct All {
     pub jwks_unknown_kid: IntCounterVec,
     pub jwks_last_success: IntGaugeVec,
     pub sessions_unasked: IntCounter,
+    pub session_extensions: IntCounterVec,
+    pub session_revocations: IntCounterVec,
 
     pub stream_decisions: IntCounterVec,
     pub stream_identity: IntCounterVec,
@@ -157,6 +159,16 @@ impl Metrics {
             sessions_unasked: f.counter(
                 "sessions_unasked_total",
                 "Sessions that passed by their signature alone: the store did not answer.",
+            ),
+            session_extensions: f.counters(
+                "session_extensions_total",
+                "Uses of sessions to tell a store: `written`, `failed` or `dropped`, without room.",
+                &["store", "result"],
+            ),
+            session_revocations: f.counters(
+                "session_revocations_total",
+                "Wishes through the admin port to end a session, or all of an account.",
+                &["store", "whose", "result"],
             ),
             stream_decisions: f.counters(
                 "stream_decisions_total",

@@ -123,6 +123,17 @@ impl Observe {
         }
     }
 
+    /// Somebody asked through the admin port to end a session, or all of an account. Whose is not
+    /// told.
+    pub fn sessions_revoked(&self, store: &str, whose: &'static str, is_done: bool) {
+        let result = if is_done { "done" } else { "failed" };
+        self.metrics.session_revocations.with_label_values(&[store, whose, result]).inc();
+        match is_done {
+            true => info!(store, whose, "sessions were revoked"),
+            false => warn!(store, whose, "sessions could not be revoked: the store failed"),
+        }
+    }
+
     /// A key set was fetched, or not.
     pub fn key_set_refreshed(&self, key_set: &KeySet, refresh: &Refresh) {
         let provider = key_set.name();

@@ -122,7 +122,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
         &loaded.config,
         live.clone(),
         &shared,
-        metrics.clone(),
+        observe.clone(),
         in_flight.clone(),
     ));
     let (end, ended) = watch::channel(false);

@@ -12,8 +12,10 @@ mod json;
 mod jwk;
 pub mod key;
 pub mod key_set;
+mod life;
 mod memory;
 pub mod mint;
+mod pulse;
 mod refused;
 mod token;
 mod verifier;
@@ -22,12 +24,13 @@ mod viewer;
 pub use algorithm::Algorithm;
 pub use jwk::Skipped;
 pub use key_set::{KeySet, Refresh};
+pub use life::Revocation;
 pub use refused::Refused;
 pub use verifier::Verifier;
 pub use viewer::{Disguise, Viewer};
 
 use crate::problem::{Place, Problem};
-use crate::units::{Count, Text};
+use crate::units::{Count, Secret, Text, Time};
 use crate::yaml::{At, Entries};
 use http::HeaderValue;
 use schemars::JsonSchema;
@@ -60,6 +63,18 @@ pub struct Config {
     /// What holds while that store cannot be asked.
     #[serde(default)]
     pub when_store_fails: WhenStoreFails,
+    /// How long a session may go unused before it ends; left out, it lives as long as the auth
+    /// service says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<At<Time>>,
+    /// How long a login counts at most, measured from `auth_time` or `iat`, however often its
+    /// token is refreshed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absolute: Option<At<Time>>,
+    /// At least 32 bytes. With it all sessions of an account can be ended at once; the account is
+    /// hashed with it (HMAC-SHA-256) before it reaches the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation_pepper: Option<At<Secret>>,
     /// The cookie that holds the token.
     #[serde(default = "default_cookie")]
     pub cookie: At<Text>,
@@ -113,6 +128,7 @@ impl Config {
             let text = format!("at most {REMEMBER_MAX} tokens are remembered");
             problems.push(self.remember.problem(text).help("each takes about 2 KiB"));
         }
+        problems.extend(life::problems(self));
         problems
     }
 
@@ -142,6 +158,7 @@ impl Config {
         claims::Rules {
             issuer: self.issuer.as_ref().map(text),
             audience: self.audience.as_ref().map(text),
+            absolute_secs: self.absolute.as_ref().map(|absolute| absolute.0.as_secs()),
             kept: kept.into(),
         }
     }
@@ -158,8 +175,10 @@ pub struct Session {
     account: Box<str>,
     id: Box<str>,
     claims: Box<[(Box<str>, Value)]>,
+    began_at: Option<u64>,
     expires_at: u64,
     viewer: viewer::Memo,
+    pulse: pulse::Pulse,
 }
 
 impl Session {
@@ -168,9 +187,10 @@ impl Session {
         account: Box<str>,
         id: Box<str>,
         claims: Box<[(Box<str>, Value)]>,
-        expires_at: u64,
+        (began_at, expires_at): (Option<u64>, u64),
     ) -> Self {
-        Session { account, id, claims, expires_at, viewer: viewer::Memo::default() }
+        let (viewer, pulse) = Default::default();
+        Session { account, id, claims, began_at, expires_at, viewer, pulse }
     }
 
     /// Who is logged in: `sub`. 1 to 256 bytes without control characters. Never for logs.
@@ -199,9 +219,30 @@ impl Session {
         self.viewer.viewer(disguise, &self.account, &self.id)
     }
 
-    /// `exp`, in seconds since 1970.
+    /// When the login was, in seconds since 1970: `auth_time` or `iat`, whichever is earlier.
+    /// `None` when the token does not say, or not understandably.
+    pub fn began_at(&self) -> Option<u64> {
+        self.began_at
+    }
+
+    /// `exp`, in seconds since 1970, or what `absolute` leaves of it.
     pub fn expires_at(&self) -> u64 {
         self.expires_at
+    }
+
+    /// Notes what its store was heard to say of it beside requests.
+    pub fn was_found(&self, is_active: bool) {
+        self.pulse.was_found(is_active);
+    }
+
+    /// Whether it was last found to be over. That it was not says nothing.
+    pub fn is_found_over(&self) -> bool {
+        self.pulse.has_stopped()
+    }
+
+    /// Whether this use is to be told to the store: one in `every_ms` is, by the caller's clock.
+    pub fn is_use_due(&self, now_ms: u64, every_ms: u64) -> bool {
+        self.pulse.beats(now_ms, every_ms)
     }
 }
 

@@ -3,26 +3,36 @@
 //! The protocol of leases is the library's; here is what the gateway asks beside it, and the memory
 //! of the answers.
 
+mod activity;
+mod errand;
 mod known;
+mod mark;
 mod memory;
+mod question;
+mod slide;
 mod tls;
 mod url;
 
+pub use activity::{Activity, Ended};
+pub use errand::{Figures, Runner};
 pub use memory::MemorySessions;
 pub use url::Url;
 
 use crate::problem::{Place, Problem};
+use crate::session::Session;
 use crate::units::Time;
 use crate::yaml::At;
+use errand::Errands;
 use known::Known;
+use mark::Mark;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use streamgate_lease::LeaseStore;
 use streamgate_lease::memory::MemoryStore;
 use streamgate_lease::redis::{Deadlines, Feed, Links, News, Notice, RedisStore, Tls};
-use streamgate_lease::{LeaseStore, StoreError};
 
 /// One store as the file has it.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -70,10 +80,7 @@ impl Default for Timeouts {
     }
 }
 
-/// The key under which the auth service writes an active session.
-const SESSION_KEY: &str = "sg:session:";
-
-/// The channel on which it tells that one was ended: the message is the session's id.
+/// The channel on which it is told that a session was ended, by its id, or all of an account.
 const REVOKED_CHANNEL: &str = "sg:revoked";
 
 /// An open store. Opening connects to nothing; the first question does.
@@ -82,6 +89,7 @@ pub struct Store {
     settings: Settings,
     kind: Kind,
     known: Arc<Known>,
+    errands: Errands,
 }
 
 enum Kind {
@@ -115,28 +123,13 @@ impl Store {
                 Kind::Redis { leases: Arc::new(RedisStore::new(Arc::clone(&links))), links }
             }
         };
-        Ok(Store { name: settings.name.clone(), settings, kind, known })
+        let errands = Errands::default();
+        Ok(Store { name: settings.name.clone(), settings, kind, known, errands })
     }
 
     /// What the store said of the session in the last seconds, if it was asked.
     pub fn was_active(&self, session: &str) -> Option<bool> {
         self.known.find(session)
-    }
-
-    /// Whether the session is active: told at once if that was asked in the last seconds, else one
-    /// round trip.
-    pub async fn is_active(&self, session: &str) -> Result<bool, StoreError> {
-        if let Some(answer) = self.was_active(session) {
-            return Ok(answer);
-        }
-        // Taken before asking: a revocation that comes meanwhile outdates the answer.
-        let epoch = self.known.epoch();
-        let answer = match &self.kind {
-            Kind::Memory { sessions, .. } => sessions.is_active(session),
-            Kind::Redis { links, .. } => links.exists(&format!("{SESSION_KEY}{session}")).await?,
-        };
-        self.known.enter(session, answer, epoch);
-        Ok(answer)
     }
 
     /// Tells this store from another, also from one of the same name at another address.
@@ -178,6 +171,16 @@ impl Store {
         }
     }
 
+    /// What writes uses of sessions: must be run while the gateway runs, by one task.
+    pub fn runner(self: &Arc<Self>) -> Option<Runner> {
+        self.errands.runner(self)
+    }
+
+    /// What became of uses of sessions.
+    pub fn figures(&self) -> Figures {
+        self.errands.figures()
+    }
+
     /// What keeps the memory of answers true: must be run while the gateway runs.
     pub fn revocations(&self) -> Option<Revocations> {
         match &self.kind {
@@ -204,7 +207,14 @@ impl Revocations {
     pub async fn until_changed(&mut self) -> bool {
         loop {
             match self.feed.next().await {
-                News::Message(id) => self.known.forget(&String::from_utf8_lossy(&id)),
+                News::Message(message) => {
+                    let message = String::from_utf8_lossy(&message);
+                    // Both, because a session may be called whatever an issuer likes.
+                    self.known.forget(&message);
+                    if let Some(mark) = Mark::heard(&message) {
+                        self.known.forget_account(mark.tag());
+                    }
+                }
                 News::Listening => {
                     // What was published while nobody listened is lost: trust nothing older.
                     self.known.forget_all();
@@ -235,3 +245,6 @@ impl Endings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

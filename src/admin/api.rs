@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// How many streams one answer lists.
 const STREAMS_MAX: usize = 1_000;
 
-fn shown(status: StatusCode, value: &impl Serialize) -> Response {
+pub(super) fn shown(status: StatusCode, value: &impl Serialize) -> Response {
     answer(Reply::new(status).json("application/json", value))
 }
 
@@ -108,6 +108,7 @@ pub(super) async fn unknown(uri: Uri) -> Response {
         "/api/routes",
         "/api/upstreams",
         "/api/streams",
+        "/api/sessions/revoke",
     ];
     let error = format!("there is no {}", uri.path());
     shown(StatusCode::NOT_FOUND, &json!({ "error": error, "there_is": there }))
@@ -128,6 +129,9 @@ impl Admin {
                 let labels: [&str; 2] = [&upstream.name, state];
                 metrics.upstream_endpoints.with_label_values(&labels).set(count as i64);
             }
+        }
+        for activity in &gateway.activities {
+            metrics.show_sessions(&activity.store.name, &activity.store.figures());
         }
         for policy in &gateway.policies {
             metrics.show_leases(&policy.name, &policy.leases().stats());

@@ -1,10 +1,10 @@
-//! Who may read the admin port.
+//! Who may read the admin port, and who may change something through it.
 
 use super::Admin;
 use crate::denial::Reply;
 use crate::request::without_port;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -18,18 +18,30 @@ pub(super) async fn check(
     next: Next,
 ) -> Response {
     let has_token = admin.token.as_ref().is_some_and(|token| carries(&request, token.reveal()));
+    // Whatever else a method is called, only these are known to change nothing.
+    let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
     let is_open = admin.is_loopback && is_local_host(&request);
-    match has_token || is_open {
-        true => next.run(request).await,
-        false => answer(
-            Reply::new(StatusCode::UNAUTHORIZED)
-                .json("application/json", &serde_json::json!({ "error": WHY })),
-        ),
+    match (has_token, is_reading) {
+        (true, _) => next.run(request).await,
+        (false, true) if is_open => next.run(request).await,
+        (false, true) => refused(WHY_READING),
+        (false, false) if admin.token.is_none() => refused(WHY_NO_TOKEN),
+        (false, false) => refused(WHY_WRITING),
     }
 }
 
-const WHY: &str = "send `Authorization: Bearer <admin.token>`; without it only requests to the \
-                   loopback address by its name are answered";
+fn refused(why: &str) -> Response {
+    let reply = Reply::new(StatusCode::UNAUTHORIZED);
+    answer(reply.json("application/json", &serde_json::json!({ "error": why })))
+}
+
+const WHY_WRITING: &str = "nothing is changed without `Authorization: Bearer <admin.token>`";
+
+const WHY_NO_TOKEN: &str =
+    "nothing can be changed through this port: `admin.token` is not set in the file";
+
+const WHY_READING: &str = "send `Authorization: Bearer <admin.token>`; without it only requests \
+                           to the loopback address by its name are answered";
 
 /// Compares digests, so that the time it takes tells nothing of the token.
 fn carries(request: &Request, token: &str) -> bool {

@@ -3,7 +3,7 @@
 //! How a token is verified is the room `session`'s knowledge.
 
 use super::{Decision, Fact, Filter, Halt, Parts, Sessions, Stance};
-use crate::denial::Code;
+use crate::denial::{Code, Denial};
 use crate::exchange::{Cause, Exchange, Finding};
 use crate::problem::Problem;
 use crate::request::Request;
@@ -48,8 +48,11 @@ impl Filter for SessionFilter {
         };
         match &self.sessions.active_in {
             None => Some(Ok(Finding::Session(session))),
-            Some(store) => match store.was_active(session.id())? {
-                true => Some(Ok(Finding::Session(session))),
+            Some(activity) => match activity.was_active(&session)? {
+                true => {
+                    activity.touch(&session);
+                    Some(Ok(Finding::Session(session)))
+                }
                 false => Some(Err(Code::SessionEnded.into())),
             },
         }
@@ -62,15 +65,28 @@ impl Filter for SessionFilter {
             Some(session) => session,
             None => verifier.verify(token).await.map_err(refusal)?,
         };
-        let Some(store) = &self.sessions.active_in else { return Ok(Finding::Session(session)) };
-        match store.is_active(session.id()).await {
-            Ok(true) => Ok(Finding::Session(session)),
+        let Some(activity) = &self.sessions.active_in else { return Ok(Finding::Session(session)) };
+        match activity.is_active(&session).await {
+            Ok(true) => {
+                activity.touch(&session);
+                Ok(Finding::Session(session))
+            }
             Ok(false) => Err(Code::SessionEnded.into()),
             // The signature still proves the login; what can't be seen is a logout since.
             Err(_) if self.sessions.config.when_store_fails == WhenStoreFails::Open => {
                 Ok(Finding::UnaskedSession(session))
             }
             Err(_) => Err(crate::concurrency::unavailable().into()),
+        }
+    }
+
+    fn during(&self, known: &Exchange) -> Result<(), Denial> {
+        let (Some(activity), Some(session)) = (&self.sessions.active_in, known.session()) else {
+            return Ok(());
+        };
+        match activity.may_go_on(session) {
+            true => Ok(()),
+            false => Err(Code::SessionEnded.into()),
         }
     }
 

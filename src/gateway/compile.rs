@@ -8,7 +8,7 @@ use crate::problem::{Level, Problem};
 use crate::route::{self, Candidate, Table};
 use crate::session::{self, Verifier};
 use crate::shared::Shared;
-use crate::store::Store;
+use crate::store::{Activity, Store};
 use crate::upstream::Upstream;
 use crate::yaml::{At, Named};
 use std::sync::Arc;
@@ -51,6 +51,7 @@ pub(super) fn gateway(
         upstreams: upstreams.values().cloned().collect(),
         policies: parts.policies.values().cloned().collect(),
         verifiers: parts.sessions.values().map(|sessions| sessions.verifier.clone()).collect(),
+        activities: parts.sessions.values().filter_map(|s| s.active_in.clone()).collect(),
         token_cookies: carried::token_cookies(config),
         stream_cookies: carried::stream_cookies(config),
         takes_path_tokens: carried::in_path(config),
@@ -83,7 +84,8 @@ fn sessions(
         let help = "name a Redis (`REDIS_URL`), or leave `active_in` out";
         problems.push(at.problem(text).help(help).warning());
     }
-    let active_in = active_in.map(|(_, store)| store);
+    let active_in = active_in.map(|(_, store)| Activity::new(&name.value, entry, store));
+    let active_in = active_in.map(Arc::new);
     Ok(Sessions { verifier: Arc::new(verifier), active_in, config: Arc::new(entry.clone()) })
 }
 

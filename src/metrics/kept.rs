@@ -2,6 +2,7 @@
 
 use super::All;
 use crate::session::key_set::Figures;
+use crate::store;
 use prometheus::IntCounter;
 use streamgate_lease::Stats;
 
@@ -28,6 +29,15 @@ impl All {
             ("gone", stats.lost.gone),
         ] {
             catch_up(&self.stream_lease_end.with_label_values(&[policy, reason]), total);
+        }
+    }
+
+    /// What became of uses of sessions that a store was to be told of.
+    pub fn show_sessions(&self, store: &str, figures: &store::Figures) {
+        for (result, total) in
+            [("written", figures.written), ("failed", figures.failed), ("dropped", figures.dropped)]
+        {
+            catch_up(&self.session_extensions.with_label_values(&[store, result]), total);
         }
     }
 

@@ -7,8 +7,17 @@ use super::nearest;
 use std::ops::Range;
 
 /// Keys whose values are secrets.
-const SECRET_KEYS: [&str; 8] =
-    ["hs256", "hs384", "hs512", "pepper", "token", "password", "secret", "also"];
+const SECRET_KEYS: [&str; 9] = [
+    "hs256",
+    "hs384",
+    "hs512",
+    "pepper",
+    "revocation_pepper",
+    "token",
+    "password",
+    "secret",
+    "also",
+];
 
 /// A key of ours that only looks like one of them misspelled.
 const OPEN_KEY: &str = "secure";

@@ -68,6 +68,9 @@ impl<'a> House<'a> {
             self.spawn(keeper.run(self.stop()));
         }
         for store in shared.open_stores() {
+            if let Some(runner) = store.runner() {
+                self.spawn(until(self.stop(), runner.run()));
+            }
             if let Some(revocations) = store.revocations() {
                 let (admin, observe) = (Arc::clone(admin), self.observe.clone());
                 let listen = hear_revocations(revocations, store.name.clone(), admin, observe);

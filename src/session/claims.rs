@@ -20,6 +20,8 @@ const DATE_MAX: u64 = 253_402_300_799;
 pub(super) struct Rules {
     pub(super) issuer: Option<Box<str>>,
     pub(super) audience: Option<Box<str>>,
+    /// How long a login counts at most, in seconds.
+    pub(super) absolute_secs: Option<u64>,
     /// The claims that others ask for, sorted.
     pub(super) kept: Box<[Box<str>]>,
 }
@@ -35,7 +37,11 @@ impl Rules {
     ) -> Result<Session, Refused> {
         let expires_at = date(&claims, "exp")?.ok_or(Refused::Claims("`exp` is missing"))?;
         let not_before = date(&claims, "nbf")?.unwrap_or(0);
-        date(&claims, "iat")?;
+        let began_at = began_at(&claims)?;
+        let expires_at = match self.absolute_secs.zip(began_at) {
+            Some((absolute, began)) => expires_at.min(began.saturating_add(absolute)),
+            None => expires_at,
+        };
         if now >= expires_at + LEEWAY_SECS {
             return Err(Refused::Expired);
         }
@@ -53,7 +59,7 @@ impl Rules {
             .kept
             .iter()
             .filter_map(|name| claims.remove(&**name).map(|value| (name.clone(), value)));
-        Ok(Session::new(account, id, kept.collect(), expires_at))
+        Ok(Session::new(account, id, kept.collect(), (began_at, expires_at)))
     }
 
     fn check_origin(&self, claims: &Map<String, Value>) -> Result<(), Refused> {
@@ -72,6 +78,18 @@ impl Rules {
             Some(one) if is_ours(one) => Ok(()),
             _ => Err(Refused::Audience),
         }
+    }
+}
+
+/// When the login was. A token that is refreshed gets a new `iat` and keeps its `auth_time` (OpenID
+/// Connect Core, 2), so the earlier of both counts. An `auth_time` that is no date says nothing of
+/// the login: then nothing is known of it.
+fn began_at(claims: &Map<String, Value>) -> Result<Option<u64>, Refused> {
+    let issued = date(claims, "iat")?;
+    match date(claims, "auth_time") {
+        Ok(Some(login)) => Ok(Some(issued.map_or(login, |issued| issued.min(login)))),
+        Ok(None) => Ok(issued),
+        Err(_) => Ok(None),
     }
 }
 

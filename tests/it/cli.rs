@@ -69,7 +69,8 @@ fn a_good_file_is_called_good_on_stderr() {
 #[test]
 fn help_and_version_are_data() {
     assert!(printed(&["--version"]).starts_with("streamgate "));
-    for verb in ["run", "check", "routes", "schema", "token", "denials", "metrics", "healthcheck"] {
+    let verbs = ["run", "check", "routes", "schema", "token", "denials", "metrics", "revoke"];
+    for verb in verbs.into_iter().chain(["healthcheck"]) {
         assert!(printed(&["--help"]).contains(verb), "{verb}");
         assert!(printed(&[verb, "--help"]).contains("--config <FILE>"), "{verb}");
     }

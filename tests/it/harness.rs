@@ -121,6 +121,14 @@ impl Gateway {
         self.client.get(format!("http://{}{path}", self.admin)).send().await.unwrap()
     }
 
+    /// What the admin port answers to a wish, sent with this token.
+    pub(crate) async fn wish(&self, path: &str, token: &str, wish: &Value) -> (u16, Value) {
+        let request = self.client.post(format!("http://{}{path}", self.admin));
+        let response = request.bearer_auth(token).json(wish).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json().await.unwrap_or_default())
+    }
+
     /// The value of one series, as `/metrics` prints it; 0 when it is not there.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         let text = self.admin("/metrics").await.text().await.unwrap();

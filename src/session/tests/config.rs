@@ -142,8 +142,8 @@ fn the_page_tells_the_truth() {
     let page = include_str!("../../../docs/filters/session.md");
     let blocks = page.split("```yaml\n# fragment of: sessions\n").skip(1);
     let blocks: Vec<&str> = blocks.map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(blocks.len(), 2);
-    let env = ["SESSION_SECRET", "SESSION_SECRET_BEFORE"];
+    assert_eq!(blocks.len(), 4);
+    let env = ["SESSION_SECRET", "SESSION_SECRET_BEFORE", "ACCOUNT_PEPPER"];
     let env = env.into_iter().fold(Environment::default(), |env, name| env.with(name, SECRET));
     for block in blocks {
         let sessions: Entries<Config> = yaml::parse(block, &env).unwrap();

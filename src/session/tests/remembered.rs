@@ -40,7 +40,7 @@ async fn what_was_refused_is_not_remembered() {
 }
 
 fn session(expires_at: u64) -> Arc<Session> {
-    Arc::new(Session::new("a".into(), "s".into(), Box::default(), expires_at))
+    Arc::new(Session::new("a".into(), "s".into(), Box::default(), (None, expires_at)))
 }
 
 #[test]

@@ -216,3 +216,35 @@ async fn nothing_that_prints_tells_who_it_is() {
         assert!(!printed.contains(secret), "{printed}");
     }
 }
+
+#[tokio::test]
+async fn when_a_login_began_is_the_earlier_of_what_the_token_says() {
+    let yaml = "issuer: streamgate-auth\nkeys: [ { hs512: \"${SECRET}\" } ]\nabsolute: 2h\n";
+    let verifier = compile(yaml, std::path::Path::new(".")).unwrap();
+    let now = crate::clock::unix_seconds();
+    let cases = [
+        (json!({}), Some(now), now + 3_600),
+        (json!({ "auth_time": now - 60 }), Some(now - 60), now + 3_600),
+        (json!({ "auth_time": now + 60 }), Some(now), now + 3_600),
+        (json!({ "auth_time": now - 7_000 }), Some(now - 7_000), now + 200),
+        (json!({ "exp": now + 90_000 }), Some(now), now + 7_200),
+        (json!({ "iat": null, "exp": now + 90_000 }), None, now + 90_000),
+        (json!({ "iat": null, "auth_time": now - 5 }), Some(now - 5), now + 3_600),
+        (json!({ "auth_time": "yesterday" }), None, now + 3_600),
+    ];
+    for (changes, began_at, expires_at) in cases {
+        let mut claims = claims_with(json!({ "iat": now, "exp": now + 3_600 }));
+        for (name, value) in changes.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        if changes.get("iat").is_some() {
+            claims.as_object_mut().unwrap().remove("iat");
+        }
+        let token = shared(Algorithm::Hs512).token(None, &claims);
+        let session = verifier.verify(&token).await.unwrap();
+        assert_eq!((session.began_at(), session.expires_at()), (began_at, expires_at), "{changes}");
+    }
+    let old = claims_with(json!({ "auth_time": now - 7_300 }));
+    let token = shared(Algorithm::Hs512).token(None, &old);
+    assert_eq!(verifier.verify(&token).await, Err(Refused::Expired));
+}

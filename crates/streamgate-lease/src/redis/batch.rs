@@ -3,8 +3,11 @@
 
 use super::link::Link;
 use super::links::{Links, Part, nobody};
+use super::question::Question;
 use super::trouble::Trouble;
+use super::{reply, slot};
 use crate::store::StoreError;
+use ::redis::{Cmd, Value, pipe};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
@@ -77,5 +80,46 @@ async fn put<B: Batch>(
                 }
             }
         }
+    }
+}
+
+impl Links {
+    /// Sends many commands, each about the key beside it, in one pipeline per server. Answers stand
+    /// in their order; one server's failure is that of its commands alone.
+    ///
+    /// # Errors
+    /// [`StoreError`] of each, within the deadlines of one command.
+    pub async fn query_all(&self, commands: &[(String, Cmd)]) -> Vec<Result<Value, StoreError>> {
+        scatter(self, &Commands(commands)).await
+    }
+}
+
+/// Commands, each about one key.
+struct Commands<'a>(&'a [(String, Cmd)]);
+
+#[async_trait]
+impl Batch for Commands<'_> {
+    type Answer = Value;
+
+    fn slots(&self) -> Vec<u16> {
+        self.0.iter().map(|(key, _)| slot::of(key)).collect()
+    }
+
+    async fn put(
+        &self,
+        link: &Link,
+        which: &[usize],
+        asking: bool,
+    ) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
+        let mut pipeline = pipe();
+        for at in which {
+            pipeline.add_command(self.0[*at].1.clone());
+        }
+        let values = link.ask(&Question::Pipeline(&pipeline), asking).await?;
+        let answer = |value: &Value| match Trouble::among(value, link.host()) {
+            Some(trouble) => Err(trouble),
+            None => Ok(value.clone()),
+        };
+        Ok(reply::array(&values)?.iter().map(answer).collect())
     }
 }
