@@ -67,6 +67,10 @@ pub(crate) struct Arguments {
     /// How long a session lasts after its login, however often it is refreshed, in seconds.
     #[arg(long, env = "AUTH_ABSOLUTE_SECONDS", default_value_t = 7 * 24 * 3600)]
     absolute_seconds: u64,
+    /// How long the store's key lives after a login or refresh, in seconds, where gateways carry it
+    /// on while the session is used: the same as their `idle`. Left out, as long as the token.
+    #[arg(long, env = "AUTH_SLIDING_SECONDS")]
+    sliding_seconds: Option<u64>,
     /// When the cookie is marked Secure.
     #[arg(long, env = "AUTH_COOKIE_SECURE", value_enum, default_value = "always")]
     cookie_secure: SecureWhen,
@@ -150,9 +154,20 @@ impl Arguments {
         if self.idle_seconds == 0 || self.absolute_seconds == 0 {
             return Err("a session lasts one second or more".to_owned());
         }
+        if self.sliding_seconds == Some(0) {
+            return Err("a session that slides lasts one second or more".to_owned());
+        }
+        if self.sliding_seconds.is_some() && self.tokens_only {
+            return Err(
+                "--sliding-seconds needs a store in which gateways carry sessions on: set \
+                 REDIS_URL"
+                    .to_owned(),
+            );
+        }
         settings.lifetime = Lifetime {
             idle: Duration::from_secs(self.idle_seconds),
             absolute: Duration::from_secs(self.absolute_seconds),
+            sliding: self.sliding_seconds.map(Duration::from_secs),
         };
         settings.issuer = self.issuer;
         settings.audience = self.audience;

@@ -19,6 +19,7 @@ use crate::account::Account;
 use crate::body::{self, Login};
 use crate::credential::{self, Way};
 use crate::refusal::Refusal;
+use crate::settings::Settings;
 use crate::signing::Claims;
 use crate::{caller, cookie, origin, session};
 
@@ -66,7 +67,7 @@ async fn login(State(service): State<Arc<Service>>, request: Request) -> Result<
     };
 
     let claims = claims_at_login(&service, &account);
-    settings.sessions.put(&claims.sid, remaining(&claims)).await?;
+    settings.sessions.put(&claims.sid, kept(settings, &claims)).await?;
     end_former(&service, &head.headers).await;
     let way = if login.wants_token { Way::Bearer } else { Way::Cookie };
     let mut answer = admitted(&service, &claims, way, &head.headers)?;
@@ -104,7 +105,7 @@ async fn refresh(
         max_streams: account.max_streams,
         ..claims
     };
-    if !settings.sessions.extend(&claims.sid, remaining(&claims)).await? {
+    if !settings.sessions.extend(&claims.sid, kept(settings, &claims)).await? {
         return Err(Refusal::SessionEnded);
     }
     admitted(&service, &claims, way, &fields)
@@ -134,7 +135,7 @@ async fn me(State(service): State<Arc<Service>>, fields: HeaderMap) -> Result<Re
     if !service.settings.sessions.is_live(&claims.sid).await? {
         return Err(Refusal::SessionEnded);
     }
-    Ok(unstored(Json(Admission::of(&claims, None))))
+    Ok(unstored(Json(Admission::of(&service.settings, &claims, None))))
 }
 
 /// The public keys, for whoever checks our tokens.
@@ -152,6 +153,9 @@ struct Admission<'a> {
     max_streams: Option<u32>,
     /// Seconds since the Unix epoch.
     expires_at: u64,
+    /// It ends earlier if it is not used for so long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -159,12 +163,13 @@ struct Admission<'a> {
 }
 
 impl<'a> Admission<'a> {
-    fn of(claims: &'a Claims, token: Option<&'a str>) -> Self {
+    fn of(settings: &Settings, claims: &'a Claims, token: Option<&'a str>) -> Self {
         Self {
             account: &claims.sub,
             tier: &claims.tier,
             max_streams: claims.max_streams,
             expires_at: claims.exp,
+            idle_seconds: settings.lifetime.sliding.map(|sliding| sliding.as_secs()),
             token_type: token.map(|_| "Bearer"),
             token,
         }
@@ -213,6 +218,12 @@ fn remaining(claims: &Claims) -> Duration {
     Duration::from_secs(claims.exp.saturating_sub(claims.iat))
 }
 
+/// How long the store keeps a session that nobody uses.
+fn kept(settings: &Settings, claims: &Claims) -> Duration {
+    let token = remaining(claims);
+    settings.lifetime.sliding.map_or(token, |sliding| sliding.min(token))
+}
+
 /// The session as an answer: in a cookie, or in the body for those who came with a bearer.
 fn admitted(
     service: &Service,
@@ -226,12 +237,12 @@ fn admitted(
         Refusal::Internal
     })?;
     if way == Way::Bearer {
-        return Ok(unstored(Json(Admission::of(claims, Some(&token)))));
+        return Ok(unstored(Json(Admission::of(settings, claims, Some(&token)))));
     }
     let lasts = remaining(claims).as_secs();
     let name = &settings.cookie_name;
     let value = cookie::set(name, &token, lasts, settings.cookie_secure, request);
-    let mut answer = unstored(Json(Admission::of(claims, None)));
+    let mut answer = unstored(Json(Admission::of(settings, claims, None)));
     answer.headers_mut().insert(SET_COOKIE, value);
     Ok(answer)
 }

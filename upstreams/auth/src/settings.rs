@@ -63,6 +63,9 @@ pub struct Lifetime {
     pub idle: Duration,
     /// After the login, however often it is refreshed.
     pub absolute: Duration,
+    /// In the store, after a login or a refresh, where gateways carry a session on that is used
+    /// (their `idle`, which must be the same); none: as long as its token.
+    pub sliding: Option<Duration>,
 }
 
 impl Settings {
@@ -76,7 +79,7 @@ impl Settings {
             sessions,
             issuer: "streamgate-auth".to_owned(),
             audience: "streamgate".to_owned(),
-            lifetime: Lifetime { idle: hours(12), absolute: hours(7 * 24) },
+            lifetime: Lifetime { idle: hours(12), absolute: hours(7 * 24), sliding: None },
             cookie_name: "session".to_owned(),
             cookie_secure: Secure::Always,
             allowed_origins: Vec::new(),

@@ -33,6 +33,9 @@ fn bad_settings_end_with_78_and_a_sentence() {
     check(&run(&["--redis-url", "mysql://x"]), 78, "REDIS_URL");
     check(&run(&["--listen", "everywhere"]), 78, "invalid value");
     check(&run(&["--tokens-only", "--accounts", "/nowhere/at/all.db"]), 78, "account database");
+    check(&run(&["--tokens-only", "--sliding-seconds", "60"]), 78, "--sliding-seconds needs");
+    let zero = ["--redis-url", "redis://127.0.0.1:1/", "--sliding-seconds", "0"];
+    check(&run(&zero), 78, "one second or more");
     check(&run(&["--nonsense"]), 64, "--nonsense");
     let bad = run(&["--tokens-only", "--account", "alice:s3cret:gold:many"]);
     check(&bad, 78, "account 1 of --account: max_streams");

@@ -79,8 +79,11 @@ async fn a_refresh_slides_until_the_absolute_end() {
     let redis = Redis::start().await;
     let mut settings =
         settings(Arc::new(auth::session::redis::RedisSessions::new(&redis.url()).unwrap()));
-    settings.lifetime =
-        Lifetime { idle: Duration::from_secs(HOUR), absolute: Duration::from_secs(2 * HOUR) };
+    settings.lifetime = Lifetime {
+        idle: Duration::from_secs(HOUR),
+        absolute: Duration::from_secs(2 * HOUR),
+        sliding: None,
+    };
     let auth = Auth::start(settings).await;
     let first = auth.login("alice", "wonderland").await;
 
@@ -104,6 +107,48 @@ async fn a_refresh_slides_until_the_absolute_end() {
     let end = auth.post("/auth/refresh", &[("cookie", &third.cookie_sent())], "").await;
     assert_eq!(end.refused(), (401, "session_expired".to_owned()));
     assert_eq!(end.field("www-authenticate"), "Bearer realm=\"streamgate\"");
+}
+
+#[tokio::test]
+async fn a_session_that_slides_is_kept_as_long_as_it_may_be_idle() {
+    let redis = Redis::start().await;
+    let mut settings =
+        settings(Arc::new(auth::session::redis::RedisSessions::new(&redis.url()).unwrap()));
+    settings.lifetime = Lifetime {
+        idle: Duration::from_secs(2 * HOUR),
+        absolute: Duration::from_secs(3 * HOUR),
+        sliding: Some(Duration::from_secs(1_800)),
+    };
+    let auth = Auth::start(settings).await;
+    let first = auth.login("alice", "wonderland").await;
+    assert_eq!(first.json()["idle_seconds"], 1_800);
+    assert_eq!(first.json()["expires_at"], BEGIN + 2 * HOUR, "the token lives as before");
+    let (token, attributes) = first.cookie();
+    assert_eq!(attributes["max-age"], (2 * HOUR).to_string());
+    let key = format!("sg:session:{}", claims(&token)["sid"].as_str().unwrap());
+    let ttl: u64 = redis.ask(&["TTL", &key]).await;
+    assert!((1_790..=1_800).contains(&ttl), "{ttl}");
+
+    let _: u64 = redis.ask(&["EXPIRE", &key, "5"]).await;
+    auth.turn_clock(HOUR);
+    let second = auth.post("/auth/refresh", &[("cookie", &first.cookie_sent())], "").await;
+    assert_eq!(second.json()["idle_seconds"], 1_800);
+    let ttl: u64 = redis.ask(&["TTL", &key]).await;
+    assert!((1_790..=1_800).contains(&ttl), "a refresh is a use: {ttl}");
+    assert_eq!(claims(&second.cookie().0)["auth_time"], BEGIN, "the login stays what it was");
+
+    // Ten minutes before the absolute end no key lives longer than the token.
+    auth.turn_clock(2 * HOUR - 600);
+    let _ = auth.post("/auth/refresh", &[("cookie", &second.cookie_sent())], "").await;
+    let ttl: u64 = redis.ask(&["TTL", &key]).await;
+    assert!((590..=600).contains(&ttl), "{ttl}");
+    let me = auth.get("/auth/me", &[("cookie", &second.cookie_sent())]).await;
+    assert_eq!(me.json()["idle_seconds"], 1_800);
+
+    // Nobody used it, or a gateway ended it: then it cannot be refreshed.
+    let _: u64 = redis.ask(&["DEL", &key]).await;
+    let ended = auth.post("/auth/refresh", &[("cookie", &second.cookie_sent())], "").await;
+    assert_eq!(ended.refused(), (401, "session_ended".to_owned()));
 }
 
 #[tokio::test]
