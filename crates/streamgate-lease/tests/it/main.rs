@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod contract;
+mod fleet;
 mod keeper;
+mod load;
+mod outage;
 mod redis;
 mod server;
 mod sim;

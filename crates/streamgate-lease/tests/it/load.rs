@@ -1,0 +1,205 @@
+//! Two gateways under a steady load of players, while a test does something to their store.
+//!
+//! Every account has a stream on either gateway and so is full. Each request asks the store, and
+//! the gateway decides alone if the store cannot; a holder must never hear no. What is counted is
+//! told at the end.
+
+use crate::fleet::until;
+use crate::world::id;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use streamgate_lease::redis::{Deadlines, Links, RedisStore};
+use streamgate_lease::{Claim, Grant, Holder, LeaseStore, Leases, StoreError, Timing};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval};
+
+pub(crate) const ACCOUNTS: usize = 200;
+pub(crate) const TTL: Duration = Duration::from_secs(6);
+/// Healed means: within this, after there is somebody to ask again.
+pub(crate) const HEALED_IN: Duration = Duration::from_secs(2);
+const HEALED_MAX: Duration = Duration::from_secs(20);
+const LIMIT: u32 = 2;
+const TASKS: usize = 4;
+const PACE: Duration = Duration::from_millis(5);
+/// Longer than the defaults: these tests run side by side on few cores, and what they are about
+/// is that there is a bound, not how small it is.
+pub(crate) const DEADLINES: Deadlines =
+    Deadlines { command: Duration::from_millis(250), connect: Duration::from_millis(500) };
+/// A timer that is due fires when its task gets a core: a dozen servers and tests share two, and
+/// ten ticks of the kernel's scheduler for each of them are not unusual.
+const SLACK: Duration = Duration::from_millis(750);
+
+pub(crate) fn account(n: usize) -> Holder {
+    crate::world::holder(&format!("account {n}"))
+}
+
+fn claim(n: usize, device: &str) -> Claim {
+    // `anew` asks the store although the gateway knows.
+    Claim { anew: true, ..Claim::new(account(n), id(device), LIMIT) }
+}
+
+#[derive(Default)]
+struct Told {
+    asked: AtomicU64,
+    alone: AtomicU64,
+    longest_us: AtomicU64,
+    /// By what happened, and the accounts that it happened to.
+    failures: Mutex<BTreeMap<String, Vec<usize>>>,
+    interrupted: Mutex<Vec<String>>,
+}
+
+pub(crate) struct Load {
+    what: &'static str,
+    pub(crate) stores: Vec<Arc<RedisStore>>,
+    pub(crate) gateways: Vec<Leases>,
+    told: Arc<Told>,
+    is_over: Arc<AtomicBool>,
+    tasks: JoinSet<()>,
+}
+
+impl Load {
+    /// Two gateways over a store, all accounts full, and players that go on until `end`.
+    pub(crate) async fn start(what: &'static str, url: &str) -> Self {
+        let timing = Timing::of(TTL).unwrap();
+        let mut load = Self {
+            what,
+            stores: Vec::new(),
+            gateways: Vec::new(),
+            told: Arc::default(),
+            is_over: Arc::default(),
+            tasks: JoinSet::new(),
+        };
+        for _ in 0..2 {
+            let links = Links::with(url, DEADLINES).unwrap();
+            let store = Arc::new(RedisStore::new(Arc::new(links)));
+            let (leases, keeper) = Leases::new(store.clone(), timing);
+            load.tasks.spawn(keeper.run(std::future::pending()));
+            load.stores.push(store);
+            load.gateways.push(leases);
+        }
+        for n in 0..ACCOUNTS {
+            for gateway in 0..2 {
+                let claim = claim(n, &format!("device {gateway}"));
+                until("the store is there", async || {
+                    matches!(load.gateways[gateway].hold(&claim).await, Ok(Grant::Held(_)))
+                })
+                .await;
+            }
+        }
+        for task in 0..TASKS {
+            let (gateways, told) = (load.gateways.clone(), load.told.clone());
+            let is_over = load.is_over.clone();
+            load.tasks.spawn(async move {
+                let mut pace = interval(PACE);
+                for n in (0..).map(|n| (n * TASKS + task) % ACCOUNTS) {
+                    pace.tick().await;
+                    if is_over.load(Relaxed) {
+                        return;
+                    }
+                    for (gateway, leases) in gateways.iter().enumerate() {
+                        told.play(leases, n, &claim(n, &format!("device {gateway}"))).await;
+                    }
+                }
+            });
+        }
+        load
+    }
+
+    /// Nobody has more than the limit, and a third stream is refused by the store.
+    pub(crate) async fn is_within_limits(&self) {
+        for n in 0..ACCOUNTS {
+            let store = &self.stores[n % 2];
+            let timing = Timing::of(TTL).unwrap();
+            let third = store.acquire(&claim(n, "device 3"), &timing).await;
+            assert!(
+                matches!(third, Ok(streamgate_lease::Answer::Full(_)) | Err(StoreError::Timeout)),
+                "{}: account {n} got a third stream: {third:?}",
+                self.what
+            );
+            if let Ok(live) = store.list(&account(n)).await {
+                assert_eq!(live.len(), 2, "{}: account {n}", self.what);
+            }
+        }
+    }
+
+    /// Waits until the store answers for every account through both gateways; and how long it was.
+    pub(crate) async fn healed(&self) -> Duration {
+        let began = Instant::now();
+        let mut asked = JoinSet::new();
+        for n in 0..ACCOUNTS {
+            for store in self.stores.clone() {
+                asked.spawn(async move {
+                    let mut pace = interval(PACE * 4);
+                    while store.list(&account(n)).await.is_err() {
+                        assert!(began.elapsed() < HEALED_MAX, "account {n} is never well again");
+                        pace.tick().await;
+                    }
+                });
+            }
+        }
+        asked.join_all().await;
+        began.elapsed()
+    }
+
+    /// Failures so far of these accounts.
+    pub(crate) fn failures(&self, mut of: impl FnMut(usize) -> bool) -> usize {
+        let failures = self.told.failures.lock().unwrap();
+        failures.values().flatten().filter(|account| of(**account)).count()
+    }
+
+    /// Lets players play on for a while.
+    pub(crate) async fn goes_on_for(&self, time: Duration) {
+        let mut once = interval(time.max(Duration::from_millis(1)));
+        once.tick().await;
+        once.tick().await;
+    }
+
+    /// Ends it; nobody may have been interrupted, and nobody have waited for too long.
+    pub(crate) async fn end(mut self, told: &str) {
+        self.is_over.store(true, Relaxed);
+        self.tasks.abort_all();
+        while let Some(ended) = self.tasks.join_next().await {
+            assert!(ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()));
+        }
+        let longest = Duration::from_micros(self.told.longest_us.load(Relaxed));
+        let (asked, alone) = (self.told.asked.load(Relaxed), self.told.alone.load(Relaxed));
+        let failures: Vec<_> = self
+            .told
+            .failures
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(why, of)| format!("{why}: {}", of.len()))
+            .collect();
+        println!(
+            "{}: {asked} questions, {alone} decided alone, longest {longest:?}; {told}; {failures:?}",
+            self.what
+        );
+        let interrupted = self.told.interrupted.lock().unwrap();
+        assert!(interrupted.is_empty(), "{}: {interrupted:?}", self.what);
+        let most = DEADLINES.connect + DEADLINES.command + SLACK;
+        assert!(longest < most, "{}: somebody waited for {longest:?}", self.what);
+        assert!(0 < asked, "{}: there was no load", self.what);
+    }
+}
+
+impl Told {
+    async fn play(&self, leases: &Leases, n: usize, claim: &Claim) {
+        let began = Instant::now();
+        let grant = leases.hold(claim).await;
+        let took = u64::try_from(began.elapsed().as_micros()).unwrap();
+        self.asked.fetch_add(1, Relaxed);
+        self.longest_us.fetch_max(took, Relaxed);
+        let grant = grant.unwrap_or_else(|error| {
+            self.alone.fetch_add(1, Relaxed);
+            self.failures.lock().unwrap().entry(error.to_string()).or_default().push(n);
+            leases.hold_locally(claim)
+        });
+        if !matches!(grant, Grant::Held(_)) {
+            self.interrupted.lock().unwrap().push(format!("account {n}: {grant:?}"));
+        }
+    }
+}
