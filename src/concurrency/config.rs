@@ -19,7 +19,7 @@ pub struct Config {
     pub store: At<Text>,
     /// At least 32 bytes. Account ids are hashed with it (HMAC-SHA-256) before they reach the
     /// store, a log or an upstream.
-    pub pepper: At<Secret>,
+    pub pepper: Peppers,
     pub limit: Limit,
     /// Kinds of streams with limits of their own, at most 4. Routes say which streams they are.
     #[serde(default)]
@@ -37,6 +37,48 @@ pub struct Config {
     /// The HTTP status of `concurrency_limit` for clients that can't take 409.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<At<Count>>,
+}
+
+/// A pepper, or the two between which it is being changed.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Peppers(Brief<Secret, Change>);
+
+/// A change of pepper; all gateways know both before any of them turns the two round.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    /// The pepper that accounts are named by.
+    current: At<Secret>,
+    /// The other one: leases that lie under its names are found, too.
+    also: At<Secret>,
+}
+
+impl Peppers {
+    /// The current one first.
+    pub fn all(&self) -> Vec<&At<Secret>> {
+        match &self.0 {
+            Brief::Value(pepper) => vec![pepper],
+            Brief::Full(change) => vec![&change.current, &change.also],
+        }
+    }
+
+    fn check(&self, name: &str, problems: &mut Vec<Problem>) -> Option<Pepper> {
+        let all = self.all();
+        for short in all.iter().filter(|pepper| Pepper::new(pepper.reveal()).is_err()) {
+            let text = format!("the pepper of policy `{name}` is shorter than 32 bytes");
+            problems.push(short.problem(text).help("make one: `openssl rand -hex 32`"));
+        }
+        let pepper = Pepper::new(all[0].reveal()).ok()?;
+        let Some(also) = all.get(1) else {
+            return Some(pepper);
+        };
+        if also.value == all[0].value {
+            let text = format!("the two peppers of policy `{name}` are the same");
+            problems.push(also.problem(text).help("write the one that it is changed from or to"));
+        }
+        pepper.with_also(also.reveal()).ok()
+    }
 }
 
 /// Where an account's limit comes from.
@@ -131,11 +173,7 @@ impl From<&Brief<Count, Limit>> for Allowance {
 impl Config {
     pub(super) fn check(&self, name: &str) -> Result<Checked, Vec<Problem>> {
         let mut problems = Vec::new();
-        let pepper = Pepper::new(self.pepper.reveal().as_bytes());
-        if pepper.is_err() {
-            let text = format!("the pepper of policy `{name}` is shorter than 32 bytes");
-            problems.push(self.pepper.problem(text).help("make one: `openssl rand -hex 32`"));
-        }
+        let pepper = self.pepper.check(name, &mut problems);
         let timing = Timing::of(self.ttl.0).map_err(|_| {
             let text = format!("a ttl of {} is out of range", self.ttl.value);
             problems.push(self.ttl.problem(text).help(
@@ -154,7 +192,7 @@ impl Config {
         let ladder = ladder.map_err(|told| problems.extend(told));
         let classes = self.classes(&mut problems);
         match (pepper, timing, status, ladder) {
-            (Ok(pepper), Ok(timing), Ok(status), Ok(ladder)) if problems.is_empty() => {
+            (Some(pepper), Ok(timing), Ok(status), Ok(ladder)) if problems.is_empty() => {
                 let limit = (&self.limit).into();
                 Ok(Checked { pepper, timing, status, ladder, limit, classes })
             }

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::problem::Problem;
-use crate::units::Text;
+use crate::units::{Secret, Text};
 use crate::yaml::At;
 
 /// The longest name, in characters.
@@ -54,15 +54,18 @@ fn twice(kind: &str, names: &[&At<Text>]) -> Vec<Problem> {
 pub(super) fn same_counts(config: &Config) -> Vec<Problem> {
     let policies: Vec<_> = config.concurrency.iter().collect();
     let shared = policies.iter().enumerate().filter_map(|(i, (name, policy))| {
-        let (first, _) = policies[..i].iter().find(|(_, earlier)| {
-            earlier.store.value == policy.store.value && earlier.pepper.value == policy.pepper.value
+        let (first, pepper) = policies[..i].iter().find_map(|(first, earlier)| {
+            let there = earlier.pepper.all();
+            let is_there = |pepper: &&At<Secret>| there.iter().any(|one| one.value == pepper.value);
+            let pepper = policy.pepper.all().into_iter().find(is_there)?;
+            (earlier.store.value == policy.store.value).then_some((first, pepper))
         })?;
         let text = format!(
             "policies `{}` and `{}` have the same store and pepper, so they would count the same \
              leases",
             first.value, name.value
         );
-        Some(policy.pepper.problem(text).help("give one of them another pepper"))
+        Some(pepper.problem(text).help("give one of them another pepper"))
     });
     shared.collect()
 }

@@ -7,16 +7,17 @@ use super::nearest;
 use std::ops::Range;
 
 /// Keys whose values are secrets.
-const SECRET_KEYS: [&str; 9] = [
+const SECRET_KEYS: [&str; 10] = [
     "hs256",
     "hs384",
     "hs512",
     "pepper",
     "revocation_pepper",
+    "current",
+    "also",
     "token",
     "password",
     "secret",
-    "also",
 ];
 
 /// A key of ours that only looks like one of them misspelled.
@@ -180,6 +181,7 @@ mod tests {
         check("  pepper: \"${P}\"", "  pepper: \"${P}\"");
         check("  pepper: \"${P:?why}\"", "  pepper: \"${P:?why}\"");
         check("  pepper: \"${P:-abc}\"", "  pepper: \"***\"");
+        check("  pepper: { current: abc, also: \"d\" }", "  pepper: *** }");
         check("  tokn: abc", "  tokn: ***");
         check("  \"token\": \"abc\"", "  \"token\": \"***\"");
         check("  token: abc\"", "  token: ***");

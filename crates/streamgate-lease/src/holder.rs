@@ -6,15 +6,20 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// The shortest pepper that is accepted, in bytes.
 const PEPPER_BYTES_MIN: usize = 32;
 /// The scheme by which holders are made; it is part of every holder.
 const VERSION: u8 = 1;
 
-/// The secret that makes holders unguessable. Its `Debug` prints `***`.
+/// The secret that makes holders unguessable, and while it is being changed the other one, too.
+/// Its `Debug` prints `***`.
 #[derive(Clone)]
-pub struct Pepper(Box<[u8]>);
+pub struct Pepper {
+    current: Box<[u8]>,
+    also: Option<Box<[u8]>>,
+}
 
 /// The pepper has fewer than 32 bytes, so a dictionary of user names could be tried against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,12 +35,16 @@ pub struct PepperTooShort {
 /// old and the new keys of one account share a Redis Cluster slot and one script can see both.
 /// Its 16 bits say nothing about who it is.
 ///
+/// While the pepper is being changed, a holder has another name beside the current one. Stores then
+/// look under both. Two holders are equal if their current names are.
+///
 /// `Display` gives 34 hexadecimal characters, version and HMAC: what logs and headers show.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy)]
 pub struct Holder {
     mac: [u8; 16],
     bucket: [u8; 2],
     version: u8,
+    also: Option<[u8; 16]>,
 }
 
 impl Pepper {
@@ -44,26 +53,53 @@ impl Pepper {
     /// # Errors
     /// [`PepperTooShort`] if there are fewer.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, PepperTooShort> {
-        let secret = secret.as_ref();
-        if secret.len() < PEPPER_BYTES_MIN {
-            return Err(PepperTooShort { bytes: secret.len() });
-        }
-        Ok(Self(secret.into()))
+        Ok(Self { current: long_enough(secret.as_ref())?, also: None })
     }
+
+    /// The same while it is being changed, from or to another one: whatever the store has under
+    /// either is found. The order in which two gateways have the two does not matter.
+    ///
+    /// # Errors
+    /// [`PepperTooShort`] if there are fewer than 32 bytes.
+    pub fn with_also(self, secret: impl AsRef<[u8]>) -> Result<Self, PepperTooShort> {
+        let also = long_enough(secret.as_ref())?;
+        let also = (also != self.current).then_some(also);
+        Ok(Self { also, ..self })
+    }
+}
+
+fn long_enough(secret: &[u8]) -> Result<Box<[u8]>, PepperTooShort> {
+    if secret.len() < PEPPER_BYTES_MIN {
+        return Err(PepperTooShort { bytes: secret.len() });
+    }
+    Ok(secret.into())
+}
+
+fn mac(secret: &[u8], account: &str) -> [u8; 16] {
+    let mut hmac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
+    hmac.update(account.as_bytes());
+    let tag = hmac.finalize().into_bytes();
+    let mut mac = [0; 16];
+    mac.copy_from_slice(&tag[..16]);
+    mac
 }
 
 impl Holder {
     /// The holder that an account is known by under this pepper.
     #[must_use]
     pub fn of(pepper: &Pepper, account: &str) -> Self {
-        let mut hmac =
-            Hmac::<Sha256>::new_from_slice(&pepper.0).expect("HMAC takes a key of any length");
-        hmac.update(account.as_bytes());
-        let tag = hmac.finalize().into_bytes();
         let plain = Sha256::digest(account.as_bytes());
-        let mut mac = [0; 16];
-        mac.copy_from_slice(&tag[..16]);
-        Self { mac, bucket: [plain[0], plain[1]], version: VERSION }
+        Self {
+            mac: mac(&pepper.current, account),
+            bucket: [plain[0], plain[1]],
+            version: VERSION,
+            also: pepper.also.as_deref().map(|also| mac(also, account)),
+        }
+    }
+
+    /// The same account as a gateway names it that has the two peppers the other way round.
+    pub(crate) fn other(&self) -> Option<Self> {
+        self.also.map(|mac| Self { mac, also: Some(self.mac), ..*self })
     }
 
     /// The stable bucket that is the account's hash tag in a Redis Cluster.
@@ -84,12 +120,28 @@ impl Holder {
             mac: u128::from_str_radix(mac, 16).ok()?.to_be_bytes(),
             bucket: u16::from_str_radix(bucket, 16).ok()?.to_be_bytes(),
             version: u8::from_str_radix(version, 16).ok()?,
+            also: None,
         })
     }
 
-    /// Uniform bits for choosing a shard; the HMAC is as good a hash as there is.
+    /// Uniform bits for choosing a shard: the same under either pepper.
     pub(crate) fn spread(&self) -> usize {
-        usize::from(u16::from_be_bytes([self.mac[0], self.mac[1]]))
+        usize::from(self.bucket())
+    }
+}
+
+impl PartialEq for Holder {
+    fn eq(&self, other: &Self) -> bool {
+        self.mac == other.mac && self.bucket == other.bucket && self.version == other.version
+    }
+}
+
+impl Eq for Holder {}
+
+impl Hash for Holder {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // The MAC is as good as random; equal holders have equal ones.
+        self.mac.hash(state);
     }
 }
 
@@ -132,6 +184,21 @@ mod tests {
         assert_eq!(old.bucket(), new.bucket());
         assert_ne!(old.to_string(), new.to_string());
         assert_ne!(Holder::of(&pepper(1), "alice"), Holder::of(&pepper(1), "Alice"));
+    }
+
+    #[test]
+    fn while_the_pepper_changes_a_holder_has_two_names() {
+        let both = |a, b| pepper(a).with_also([b; 32]).expect("32 bytes");
+        let (one, two) = (Holder::of(&both(1, 2), "alice"), Holder::of(&both(2, 1), "alice"));
+        assert_eq!(
+            one,
+            Holder::of(&pepper(1), "alice"),
+            "the current name is what it is called by"
+        );
+        assert_eq!((one.other(), two.other()), (Some(two), Some(one)));
+        assert_eq!(one.spread(), two.spread());
+        assert_eq!(Holder::of(&both(1, 1), "alice").other(), None);
+        assert!(pepper(1).with_also([2; 31]).is_err());
     }
 
     #[test]

@@ -51,6 +51,7 @@ impl MemoryStore {
     ) -> Result<T, StoreError> {
         let mut shard = self.shards[holder.spread() % SHARDS].lock();
         let now = self.clock.unix_ms();
+        shard.gather(holder);
         shard.make_place(holder, now)?;
         Ok(decide(shard.accounts.entry(*holder).or_default(), now))
     }
@@ -59,11 +60,21 @@ impl MemoryStore {
     fn peek<T: Default>(&self, holder: &Holder, decide: impl FnOnce(&mut Account, u64) -> T) -> T {
         let mut shard = self.shards[holder.spread() % SHARDS].lock();
         let now = self.clock.unix_ms();
+        shard.gather(holder);
         shard.accounts.get_mut(holder).map(|account| decide(account, now)).unwrap_or_default()
     }
 }
 
 impl Shard {
+    /// Brings what lies under the holder's other name under its current one. Both are in one shard.
+    fn gather(&mut self, holder: &Holder) {
+        if let Some(other) = holder.other()
+            && let Some(found) = self.accounts.remove(&other)
+        {
+            self.accounts.entry(*holder).or_default().gather(found);
+        }
+    }
+
     fn make_place(&mut self, holder: &Holder, now: u64) -> Result<(), StoreError> {
         if self.accounts.len() < self.sweep_at.max(SWEEP_MIN) || self.accounts.contains_key(holder)
         {

@@ -9,6 +9,11 @@
 //! before it does. So `ZADD XX` can neither exceed the limit nor bring back what was removed, and
 //! `GT` makes a late or doubled renewal harmless. That is four times cheaper than a script.
 //!
+//! While a pepper is being changed a holder has two names and four keys, in the same hash slot, as
+//! the bucket stays. Every script first gathers under the gateway's own current name what lies under
+//! the other (`gather.lua`), so it finds everything in one place whatever the other gateways call
+//! current; renewals go to both.
+//!
 //! It is not a cache and not a queue: no key lives without a TTL.
 
 mod links;
@@ -34,7 +39,7 @@ use crate::holder::Holder;
 use crate::lease::{Claim, LeaseId, Live, REPLACE_MAX, Replace, State};
 use crate::store::{Answer, LeaseStore, Slot, StoreError};
 use crate::timing::Timing;
-use ::redis::{Pipeline, Script, Value, cmd, pipe};
+use ::redis::{Pipeline, Script, ScriptInvocation, Value, cmd, pipe};
 use async_trait::async_trait;
 use batch::{Batch, scatter};
 use link::Link;
@@ -51,6 +56,11 @@ pub use notice::Notice;
 pub use tls::{Tls, TlsInvalid};
 use trouble::Trouble;
 
+const ACQUIRE: &str = concat!(include_str!("redis/gather.lua"), include_str!("redis/acquire.lua"));
+const END: &str = concat!(include_str!("redis/gather.lua"), include_str!("redis/end.lua"));
+const DECLARE: &str = concat!(include_str!("redis/gather.lua"), include_str!("redis/declare.lua"));
+const LIST: &str = concat!(include_str!("redis/gather.lua"), include_str!("redis/list.lua"));
+
 /// Leases in one Redis: one server, a master behind sentinels, or a cluster.
 pub struct RedisStore {
     links: Arc<Links>,
@@ -60,22 +70,16 @@ pub struct RedisStore {
     list: Script,
 }
 
-/// The two keys of a holder.
-struct Keys {
-    leases: String,
-    records: String,
-}
-
 impl RedisStore {
     /// Leases over links. Asks nothing yet, so a server that is down is no error here.
     #[must_use]
     pub fn new(links: Arc<Links>) -> Self {
         Self {
             links,
-            acquire: Script::new(include_str!("redis/acquire.lua")),
-            end: Script::new(include_str!("redis/end.lua")),
-            declare: Script::new(include_str!("redis/declare.lua")),
-            list: Script::new(include_str!("redis/list.lua")),
+            acquire: Script::new(ACQUIRE),
+            end: Script::new(END),
+            declare: Script::new(DECLARE),
+            list: Script::new(LIST),
         }
     }
 
@@ -87,16 +91,23 @@ impl RedisStore {
         verb: &str,
         timing: &Timing,
     ) -> Result<bool, StoreError> {
-        let keys = Keys::of(holder);
-        let mut invocation = self.end.key(&keys.leases);
+        let mut invocation = about(holder, &self.end);
         invocation
-            .key(keys.records)
             .arg(id.to_string())
             .arg(verb)
             .arg(millis(timing.ttl()))
             .arg(millis(timing.tombstone()))
-            .arg(notice::name(holder));
-        reply::flag(&self.links.invoke(&keys.leases, &invocation).await?)
+            .arg(notice::names(holder));
+        reply::flag(&self.ask(holder, &invocation).await?.0)
+    }
+
+    /// Asks the server that has the holder's keys; and tells which one answered.
+    async fn ask(
+        &self,
+        holder: &Holder,
+        invocation: &ScriptInvocation<'_>,
+    ) -> Result<(Value, Arc<Link>), StoreError> {
+        self.links.ask(hash_slot(holder), &Question::Script(invocation)).await
     }
 }
 
@@ -112,16 +123,29 @@ async fn server_clock(link: &Link) -> Result<offset::Reading, Trouble> {
     link.clock.read().ok_or(StoreError::Timeout.into())
 }
 
-impl Keys {
-    fn of(holder: &Holder) -> Self {
-        let stem = format!("sg:{{{:04x}}}:{holder}", holder.bucket());
-        Self { leases: format!("{stem}:l"), records: format!("{stem}:m") }
-    }
+/// A holder's two keys, leases and records, and the two of its other name if it has one.
+fn keys(holder: &Holder) -> Vec<String> {
+    let stems = names(holder).map(|name| format!("sg:{{{:04x}}}:{name}", name.bucket()));
+    stems.flat_map(|stem| [format!("{stem}:l"), format!("{stem}:m")]).collect()
+}
 
-    /// The hash slot of both.
-    fn slot(holder: &Holder) -> u16 {
-        slot::of(&format!("{:04x}", holder.bucket()))
+/// The hash slot of them all.
+fn hash_slot(holder: &Holder) -> u16 {
+    slot::of(&format!("{:04x}", holder.bucket()))
+}
+
+/// A holder by its current name and by its other one.
+fn names(holder: &Holder) -> impl Iterator<Item = Holder> {
+    [*holder].into_iter().chain(holder.other())
+}
+
+/// A script about a holder.
+fn about<'s>(holder: &Holder, script: &'s Script) -> ScriptInvocation<'s> {
+    let mut invocation = script.prepare_invoke();
+    for key in keys(holder) {
+        invocation.key(key);
     }
+    invocation
 }
 
 /// What acquire.lua calls ARGV.
@@ -142,24 +166,26 @@ fn acquire_words(claim: &Claim, timing: &Timing) -> Vec<String> {
         u8::from(claim.anew).to_string(),
         reply::about_text(&claim.about),
         replace.to_owned(),
-        notice::name(&claim.holder),
+        notice::names(&claim.holder),
         reply::classes_text(&claim.classes),
     ];
     words.extend(named.iter().map(LeaseId::to_string));
     words
 }
 
-/// One renewal: the expiry forward, never back and never out of nothing; the TTLs likewise.
+/// One renewal: the expiry forward, never back and never out of nothing; the TTLs likewise. Under
+/// both names of a holder that has two: it lies under one of them.
 ///
 /// `GT` on a key without a TTL would do nothing; acquire.lua sees to it that there is one.
 fn renew_one(pipeline: &mut Pipeline, slot: &Slot, timing: &Timing, expiry: u64) {
-    let keys = Keys::of(&slot.holder);
     let (leases_ttl, records_ttl) = key_ttls(timing);
-    pipeline.cmd("ZADD").arg(&keys.leases).arg(&["XX", "GT", "CH"]);
-    pipeline.arg(expiry).arg(slot.id.to_string());
-    pipeline.cmd("PEXPIRE").arg(&keys.leases).arg(leases_ttl).arg("GT");
-    if slot.keep_about {
-        pipeline.cmd("PEXPIRE").arg(&keys.records).arg(records_ttl).arg("GT");
+    for pair in keys(&slot.holder).chunks(2) {
+        pipeline.cmd("ZADD").arg(&pair[0]).arg(&["XX", "GT", "CH"]);
+        pipeline.arg(expiry).arg(slot.id.to_string());
+        pipeline.cmd("PEXPIRE").arg(&pair[0]).arg(leases_ttl).arg("GT");
+        if slot.keep_about {
+            pipeline.cmd("PEXPIRE").arg(&pair[1]).arg(records_ttl).arg("GT");
+        }
     }
 }
 
@@ -187,7 +213,7 @@ impl Batch for Renewals<'_> {
     type Answer = Option<Duration>;
 
     fn slots(&self) -> Vec<u16> {
-        self.slots.iter().map(|slot| Keys::slot(&slot.holder)).collect()
+        self.slots.iter().map(|slot| hash_slot(&slot.holder)).collect()
     }
 
     async fn put(
@@ -221,7 +247,7 @@ impl Batch for Claims<'_> {
     type Answer = Answer;
 
     fn slots(&self) -> Vec<u16> {
-        self.claims.iter().map(|claim| Keys::slot(&claim.holder)).collect()
+        self.claims.iter().map(|claim| hash_slot(&claim.holder)).collect()
     }
 
     async fn put(
@@ -232,12 +258,12 @@ impl Batch for Claims<'_> {
     ) -> Result<Vec<Result<Self::Answer, Trouble>>, Trouble> {
         let mut pipeline = pipe();
         // A server that has restarted knows no script; in a pipeline there is no second try.
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(include_str!("redis/acquire.lua"));
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(ACQUIRE);
         let claims = || which.iter().map(|at| &self.claims[*at]);
         for claim in claims() {
-            let keys = Keys::of(&claim.holder);
-            let evalsha = pipeline.cmd("EVALSHA").arg(self.hash).arg(2);
-            evalsha.arg(keys.leases).arg(keys.records).arg(acquire_words(claim, self.timing));
+            let keys = keys(&claim.holder);
+            let evalsha = pipeline.cmd("EVALSHA").arg(self.hash).arg(keys.len());
+            evalsha.arg(keys).arg(acquire_words(claim, self.timing));
         }
         let values = link.ask(&Question::Pipeline(&pipeline), asking).await?;
         let values = reply::array(&values)?.iter().skip(1);
@@ -252,12 +278,10 @@ impl Batch for Claims<'_> {
 #[async_trait]
 impl LeaseStore for RedisStore {
     async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError> {
-        let keys = Keys::of(&claim.holder);
-        let mut invocation = self.acquire.key(keys.leases);
-        invocation.key(keys.records).arg(acquire_words(claim, timing));
+        let mut invocation = about(&claim.holder, &self.acquire);
+        invocation.arg(acquire_words(claim, timing));
         let sent = Instant::now();
-        let slot = Keys::slot(&claim.holder);
-        let (reply, link) = self.links.ask(slot, &Question::Script(&invocation)).await?;
+        let (reply, link) = self.ask(&claim.holder, &invocation).await?;
         link.clock.learn(reply::time_of(&reply), sent);
         reply::answer(&reply, &claim.id)
     }
@@ -292,10 +316,7 @@ impl LeaseStore for RedisStore {
     }
 
     async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {
-        let keys = Keys::of(holder);
-        let mut invocation = self.list.key(&keys.leases);
-        invocation.key(keys.records);
-        reply::listed(&self.links.invoke(&keys.leases, &invocation).await?)
+        reply::listed(&self.ask(holder, &about(holder, &self.list)).await?.0)
     }
 
     async fn terminate(
@@ -313,9 +334,8 @@ impl LeaseStore for RedisStore {
         id: &LeaseId,
         state: State,
     ) -> Result<bool, StoreError> {
-        let keys = Keys::of(holder);
-        let mut invocation = self.declare.key(&keys.leases);
-        invocation.key(keys.records).arg(id.to_string()).arg(u8::from(state == State::Paused));
-        reply::flag(&self.links.invoke(&keys.leases, &invocation).await?)
+        let mut invocation = about(holder, &self.declare);
+        invocation.arg(id.to_string()).arg(u8::from(state == State::Paused));
+        reply::flag(&self.ask(holder, &invocation).await?.0)
     }
 }

@@ -214,7 +214,36 @@ impl Roster {
 
 impl Shard {
     fn find(&mut self, holder: &Holder, id: &LeaseId) -> Option<&mut Entry> {
-        self.holders.get_mut(holder)?.iter_mut().find(|entry| entry.id == *id)
+        self.entries_of(holder)?.iter_mut().find(|entry| entry.id == *id)
+    }
+
+    fn entries_of(&mut self, holder: &Holder) -> Option<&mut Vec<Entry>> {
+        if let Some(other) = holder.other() {
+            self.rename(holder, &other);
+        }
+        self.holders.get_mut(holder)
+    }
+
+    /// While the pepper changes: what is known under the other name goes by the current one, and
+    /// the keeper learns that there is another. Two look-ups when nothing is to be done.
+    fn rename(&mut self, holder: &Holder, other: &Holder) {
+        let is_stale = |known: &Holder| known.other() != holder.other();
+        if self.holders.get_key_value(holder).is_some_and(|(known, _)| is_stale(known)) {
+            let entries = self.holders.remove(holder).unwrap_or_default();
+            self.holders.insert(*holder, entries);
+        }
+        let Some(found) = self.holders.remove(other) else {
+            return;
+        };
+        let here = self.holders.entry(*holder).or_default();
+        for entry in found {
+            if here.iter().any(|known| known.id == entry.id) {
+                self.entries -= 1;
+                self.provisional -= usize::from(entry.standing == Standing::Provisional);
+            } else {
+                here.push(entry);
+            }
+        }
     }
 
     /// Changes an entry and keeps the count of provisional ones true.
@@ -237,16 +266,17 @@ impl Shard {
     }
 
     fn remove(&mut self, holder: &Holder, id: &LeaseId) {
-        let Some(entries) = self.holders.get_mut(holder) else {
+        let Some(entries) = self.entries_of(holder) else {
             return;
         };
         if let Some(at) = entries.iter().position(|entry| entry.id == *id) {
             let entry = entries.swap_remove(at);
+            let is_empty = entries.is_empty();
             self.entries -= 1;
             self.provisional -= usize::from(entry.standing == Standing::Provisional);
-        }
-        if entries.is_empty() {
-            self.holders.remove(holder);
+            if is_empty {
+                self.holders.remove(holder);
+            }
         }
     }
 

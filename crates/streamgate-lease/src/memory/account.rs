@@ -123,6 +123,26 @@ impl Account {
         live
     }
 
+    /// Takes over what the same holder has under another name. What has ended under either name has
+    /// ended, and no expiry moves back.
+    pub(super) fn gather(&mut self, other: Self) {
+        for stone in other.tombstones {
+            match self.tombstones.iter_mut().find(|mine| mine.id == stone.id) {
+                Some(mine) if mine.until < stone.until => *mine = stone,
+                Some(_) => {}
+                None => self.tombstones.push(stone),
+            }
+        }
+        for slot in other.slots {
+            match self.slots.iter_mut().find(|mine| mine.id == slot.id) {
+                Some(mine) => mine.expires_at = mine.expires_at.max(slot.expires_at),
+                None => self.slots.push(slot),
+            }
+        }
+        let stones = &self.tombstones;
+        self.slots.retain(|slot| stones.iter().all(|stone| stone.id != slot.id));
+    }
+
     /// From this moment on, nothing here means anything any more.
     pub(super) fn is_dead(&self, now: u64) -> bool {
         let live = self.slots.iter().any(|slot| Some(now) < slot.expires_at);

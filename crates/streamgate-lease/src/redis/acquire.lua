@@ -4,7 +4,7 @@
 -- ARGV   1  lease id             2  ttl, ms            3  limit
 --        4  tombstone life, ms   5  idle after, ms     6  longest ttl there is, ms
 --        7  reusable, 0 or 1     8  anew, 0 or 1       9  about, '' keeps what is known
---        10 replace: nobody, oldest or these           11 this holder, as notices name it
+--        10 replace: nobody, oldest or these           11 this holder's names in notices
 --        12 classes with their limits, by name, as '4k=1,live=2'     13… the ids of `these`
 -- Returns  { 'held', now, expiry, is new, active, started at, { replaced }, { idle } }
 --          { 'full', now, { { id, expiry, record }, … }, class or '', its limit }
@@ -164,7 +164,7 @@ if is_tight then
     redis.call('ZREM', leases, other)
     redis.call('HSET', records, other,
       string.format('TP,%.0f,%s', now + life, seat[other].reusable))
-    redis.pcall('PUBLISH', 'sg:ended', ARGV[11] .. ' ' .. other)
+    tell(ARGV[11], other)
   end
 end
 if is_new then mine.started = now end

@@ -2,7 +2,7 @@
 --
 -- KEYS   1  ZSET: lease id → expiry, unix ms      2  HASH: lease id → record (see acquire.lua)
 -- ARGV   1  lease id   2  R to release, T to terminate   3  ttl, ms   4  tombstone life, ms
---        5  this holder, as notices name it
+--        5  this holder's names in notices
 -- Returns  1 if there was something to end, else 0
 -- Cost   three to five commands.
 -- Keeps  the slot is free when this returns; an ended id stays ended for its tombstone's life;
@@ -25,5 +25,5 @@ end
 local life = tonumber(reusable == '1' and ARGV[3] or ARGV[4])
 redis.call('HSET', records, id, string.format('T%s,%.0f,%s', verb, now + life, reusable))
 if redis.call('PTTL', records) < life then redis.call('PEXPIRE', records, life) end
-if verb == 'T' then redis.pcall('PUBLISH', 'sg:ended', ARGV[5] .. ' ' .. id) end
+if verb == 'T' then tell(ARGV[5], id) end
 return 1

@@ -1,4 +1,4 @@
--- list: the live leases of one holder. Writes nothing.
+-- list: the live leases of one holder. Writes nothing itself.
 --
 -- KEYS   1  ZSET: lease id → expiry, unix ms      2  HASH: lease id → record (see acquire.lua)
 -- ARGV   none

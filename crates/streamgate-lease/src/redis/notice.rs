@@ -30,9 +30,10 @@ impl Notice {
     }
 }
 
-/// A holder, bucket included.
-pub(super) fn name(holder: &Holder) -> String {
-    format!("{:04x}:{holder}", holder.bucket())
+/// A holder by all its names, bucket included: a gateway knows it by the one it calls current.
+pub(super) fn names(holder: &Holder) -> String {
+    let named = super::names(holder).map(|name| format!("{:04x}:{name}", name.bucket()));
+    named.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -44,7 +45,7 @@ mod tests {
     fn a_notice_reads_back_and_nothing_else_does() {
         let holder = Holder::of(&Pepper::new([1; 32]).expect("32 bytes"), "alice");
         let id = LeaseId::of("tv", None);
-        let text = format!("{} {id}", name(&holder));
+        let text = format!("{} {id}", names(&holder));
         assert_eq!(Notice::parse(text.as_bytes()), Some(Notice { holder, id }));
         let plus = text.replacen(|c: char| c.is_ascii_digit(), "+", 1);
         let long = format!("{text} ");

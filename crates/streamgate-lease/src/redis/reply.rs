@@ -70,23 +70,29 @@ pub(super) fn server_time(value: &Value) -> Option<u64> {
     }
 }
 
-/// Which of a pipeline's renewals changed something: two replies each, three with the labels. An
-/// error is one holder's trouble, and changed nothing; unless it says that another server has it,
-/// or that just now nobody can say.
+/// Which of a pipeline's renewals changed something: two replies for each name of the holder,
+/// three with the labels. An error is one holder's trouble, and changed nothing; unless it says
+/// that another server has it, or that just now nobody can say.
 pub(super) fn moved<'a>(
     mut values: impl Iterator<Item = &'a Value>,
     slots: &[Slot],
     host: &str,
 ) -> Vec<Result<bool, Trouble>> {
     let mut moved = |slot: &Slot| {
-        let value = values.next();
-        let moved = match value.and_then(|value| Trouble::among(value, host)) {
-            Some(Trouble::Failed(StoreError::Protocol(_))) => Ok(false),
-            Some(trouble) => Err(trouble),
-            None => Ok(value.is_some_and(|value| flag(value) == Ok(true))),
-        };
-        let ttls = values.by_ref().take(1 + usize::from(slot.keep_about));
-        ttls.count();
+        let mut moved = Ok(false);
+        for _ in super::names(&slot.holder) {
+            let value = values.next();
+            match value.and_then(|value| Trouble::among(value, host)) {
+                Some(Trouble::Failed(StoreError::Protocol(_))) => {}
+                Some(trouble) => moved = Err(trouble),
+                None if value.is_some_and(|value| flag(value) == Ok(true)) => {
+                    moved = moved.map(|_| true);
+                }
+                None => {}
+            }
+            let ttls = values.by_ref().take(1 + usize::from(slot.keep_about));
+            ttls.count();
+        }
         moved
     };
     slots.iter().map(&mut moved).collect()

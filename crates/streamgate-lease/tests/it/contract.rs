@@ -23,6 +23,7 @@ macro_rules! promises {
 }
 
 mod classes;
+mod pepper;
 
 promises! {
     i1_never_more_live_than_the_limit

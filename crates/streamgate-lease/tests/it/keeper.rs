@@ -1,6 +1,7 @@
 //! One node, its roster and its keeper, under paused time.
 
 mod classes;
+mod pepper;
 mod recovery;
 
 use crate::weather::Weather;

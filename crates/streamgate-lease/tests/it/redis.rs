@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::redis::{Deadlines, Links, News, Notice, RedisStore};
 use streamgate_lease::{
-    Claim, Grant, LeaseId, LeaseStore, Leases, Replace, Slot, StoreError, Timing,
+    Claim, Grant, Holder, LeaseId, LeaseStore, Leases, Pepper, Replace, Slot, StoreError, Timing,
 };
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -396,6 +396,65 @@ async fn the_victim_hears_of_it_at_its_next_request_through_any_gateway() {
     assert!(other.touch(&thief.holder, &thief.id, &[]).is_none());
     assert!(matches!(other.hold(&thief).await.unwrap(), Grant::Held(_)));
     assert!(other.touch(&thief.holder, &thief.id, &[]).is_some());
+}
+
+/// While the pepper changes, a gateway hears of an ending under the name that it calls current.
+#[tokio::test]
+async fn an_ending_is_published_under_both_names() {
+    let server = Server::start().await;
+    let store = RedisStore::new(server.patient_link());
+    let pepper = |current: u8, also: u8| {
+        let pepper = Pepper::new([current; 32]).unwrap().with_also([also; 32]).unwrap();
+        Holder::of(&pepper, "alice")
+    };
+    let (one, two) = (pepper(1, 2), pepper(2, 1));
+    let mut feed = server.patient_link().subscribe(Notice::CHANNEL);
+    assert_eq!(feed.next().await, News::Listening);
+    let mut hears = async || match timeout(AT_ONCE * 4, feed.next()).await.unwrap() {
+        News::Message(message) => Notice::parse(&message).unwrap(),
+        news => panic!("{news:?}"),
+    };
+    let timing = Timing::default();
+    let tv = Claim { holder: one, ..claim("tv", 1) };
+    store.acquire(&tv, &timing).await.unwrap();
+    let thief = Claim { holder: one, replace: Replace::Oldest, ..claim("pad", 1) };
+    store.acquire(&thief, &timing).await.unwrap();
+    assert_eq!([hears().await.holder, hears().await.holder], [one, two]);
+    assert!(store.terminate(&two, &id("pad"), &timing).await.unwrap());
+    let heard = [hears().await, hears().await];
+    assert_eq!(
+        heard.map(|notice| (notice.holder, notice.id)),
+        [(two, id("pad")), (one, id("pad"))]
+    );
+}
+
+/// The keys of both names lie in one slot of a cluster, and gathering shortens no TTL.
+#[tokio::test]
+async fn gathering_keeps_slots_and_ttls() {
+    let world = World::redis().await;
+    let server = world.server.as_ref().unwrap();
+    let holder = |current: u8, also: Option<u8>| {
+        let pepper = Pepper::new([current; 32]).unwrap();
+        let pepper = also.map_or(Ok(pepper.clone()), |also| pepper.with_also([also; 32])).unwrap();
+        Holder::of(&pepper, "alice")
+    };
+    let short = Timing::of(Duration::from_secs(3)).unwrap().with_tombstone(TTL).unwrap();
+    let claim_of = |holder| Claim { holder, ..claim("tv", 3) };
+    world.store.acquire(&claim_of(holder(1, None)), &world.timing).await.unwrap();
+    world.store.acquire(&claim_of(holder(2, None)), &short).await.unwrap();
+    let mut tags = Vec::new();
+    for key in keys(server).await {
+        tags.push(key.split(':').nth(1).unwrap().to_owned());
+    }
+    tags.dedup();
+    assert_eq!(tags.len(), 1, "{tags:?}");
+    world.store.list(&holder(2, Some(1))).await.unwrap();
+    assert_eq!(keys(server).await.len(), 2);
+    for key in keys(server).await {
+        let left: i64 = ask(server, &["PTTL", &key]).await;
+        let least = if key.ends_with(":l") { 4 * 60_000 } else { 86_400_000 } - 20_000;
+        assert!(least <= left, "{key} has {left} ms left");
+    }
 }
 
 /// A gateway of an older version wrote records without classes, and one may still run.

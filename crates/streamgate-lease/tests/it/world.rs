@@ -63,6 +63,39 @@ impl World {
         Self { store, timing: Timing::default(), server, passed_ms: AtomicU64::new(0) }
     }
 
+    /// Another world of the same kind, with nothing in it.
+    pub(crate) async fn twin(&self) -> Self {
+        if self.server.is_some() { Self::redis().await } else { Self::memory() }
+    }
+
+    /// Forgets everything.
+    pub(crate) async fn clear(&mut self) {
+        match &self.server {
+            Some(server) => {
+                let flush = redis::cmd("FLUSHALL");
+                flush.exec_async(&mut server.peek().await).await.unwrap();
+            }
+            None => self.store = Arc::new(MemoryStore::new()),
+        }
+    }
+
+    /// What there is of a holder is never under two of its names at once, and everything has a TTL.
+    pub(crate) async fn lies_under_one_name(&self) {
+        let Some(server) = &self.server else {
+            return;
+        };
+        let mut connection = server.peek().await;
+        let keys: Vec<String> =
+            redis::cmd("KEYS").arg("sg:*").query_async(&mut connection).await.unwrap();
+        let stems: std::collections::BTreeSet<_> =
+            keys.iter().map(|key| &key[..key.len() - 2]).collect();
+        assert!(stems.len() <= 1, "{keys:?}");
+        for key in &keys {
+            let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut connection).await.unwrap();
+            assert!(0 < left, "{key} stays for ever");
+        }
+    }
+
     pub(crate) async fn pass(&self, time: Duration) {
         let Some(server) = &self.server else {
             return tokio::time::advance(time).await;
