@@ -84,7 +84,7 @@ async fn two_gateways_in_opposite_order_count_as_one(world: World) {
 
 async fn renew(world: &World, holder: &Holder, name: &str) -> bool {
     let slot = Slot { holder: *holder, id: id(name), silent_for: Duration::ZERO, keep_about: true };
-    world.store.renew(&[slot], &world.timing).await.unwrap()[0].is_some()
+    world.store.renew(&[slot], &world.timing).await[0].as_ref().unwrap().is_some()
 }
 
 /// One thing that happens, in a world with two names and in one with a single name.
