@@ -19,6 +19,7 @@ const PEM_BYTES_MAX: u64 = 1024 * 1024;
 /// Files beside the configuration, as PEM.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "StoreTls")]
 pub struct Config {
     /// Who signs the servers' certificates; left out: those that the system trusts.
     pub ca: Option<At<FilePath>>,

@@ -32,6 +32,8 @@ pub(crate) struct Node {
     child: Child,
     dir: PathBuf,
     pub(crate) port: u16,
+    /// A second one, for servers that listen twice.
+    pub(crate) other_port: u16,
     words: Vec<String>,
 }
 
@@ -47,16 +49,16 @@ impl Node {
             let n = COUNT.fetch_add(1, Ordering::Relaxed);
             let dir = std::env::temp_dir().join(format!("sg-fleet-{}-{n}", std::process::id()));
             std::fs::create_dir_all(&dir).unwrap();
-            let (port, bus) = (port(), port());
+            let (port, other_port) = (port(), port());
             let fill = |word: &&str| {
                 let dir = dir.to_str().unwrap();
                 word.replace("{port}", &port.to_string())
-                    .replace("{bus}", &bus.to_string())
+                    .replace("{other}", &other_port.to_string())
                     .replace("{dir}", dir)
             };
             let words: Vec<_> = words.iter().map(fill).collect();
             let child = spawn(&dir, &words);
-            let mut node = Self { child, dir, port, words };
+            let mut node = Self { child, dir, port, other_port, words };
             if node.answers().await {
                 return node;
             }
@@ -83,7 +85,7 @@ impl Node {
         false
     }
 
-    async fn try_peek(&self) -> redis::RedisResult<MultiplexedConnection> {
+    pub(crate) async fn try_peek(&self) -> redis::RedisResult<MultiplexedConnection> {
         let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap();
         let patient = Some(Duration::from_secs(20));
         let config = redis::AsyncConnectionConfig::new().set_response_timeout(patient);
@@ -160,7 +162,7 @@ impl Cluster {
     pub(crate) async fn start() -> Self {
         let mut nodes = Vec::new();
         for _ in 0..6 {
-            let words = ["--cluster-enabled", "yes", "--cluster-port", "{bus}"];
+            let words = ["--cluster-enabled", "yes", "--cluster-port", "{other}"];
             let timeout = ["--cluster-node-timeout", DEAD_AFTER_MS];
             let part = ["--cluster-require-full-coverage", "no"];
             let always = ["--cluster-replica-validity-factor", "0"];
@@ -179,9 +181,7 @@ impl Cluster {
             primary.ask::<()>(&format!("CLUSTER ADDSLOTSRANGE {first} {last}")).await;
         }
         for node in &self.nodes[1..] {
-            let bus =
-                &node.words[node.words.iter().position(|w| w == "--cluster-port").unwrap() + 1];
-            let meet = format!("CLUSTER MEET 127.0.0.1 {} {bus}", node.port);
+            let meet = format!("CLUSTER MEET 127.0.0.1 {} {}", node.port, node.other_port);
             self.nodes[0].ask::<()>(&meet).await;
         }
         for node in &self.nodes {

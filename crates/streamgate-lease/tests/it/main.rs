@@ -9,6 +9,8 @@ mod keeper;
 mod load;
 mod outage;
 mod redis;
+mod routing;
+mod secure;
 mod server;
 mod sim;
 mod weather;

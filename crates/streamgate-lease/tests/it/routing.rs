@@ -1,0 +1,151 @@
+//! Which server is asked: slots that move, messages from anywhere, a master that is one no more.
+
+use crate::fleet::{Cluster, RANGES, Watched, until};
+use crate::load::DEADLINES;
+use crate::world::{claim, holder, id};
+use std::sync::Arc;
+use std::time::Duration;
+use streamgate_lease::redis::{Links, News, RedisStore};
+use streamgate_lease::{Answer, Claim, LeaseStore, Slot, State, Timing};
+use tokio::time::timeout;
+
+const NEWS_MAX: Duration = Duration::from_secs(20);
+
+fn links(url: &str) -> Arc<Links> {
+    Arc::new(Links::with(url, DEADLINES).unwrap())
+}
+
+/// Every verb, for accounts on all shards.
+async fn all_verbs_work(store: &dyn LeaseStore) {
+    let timing = Timing::default();
+    let of = |n| Claim { holder: holder(&format!("account {n}")), ..claim("tv", 1) };
+    let claims: Vec<_> = (0..30).map(of).collect();
+    for claim in &claims {
+        let answer = store.acquire(claim, &timing).await.unwrap();
+        assert!(matches!(answer, Answer::Held(ref held) if held.is_new), "{answer:?}");
+        let other = Claim { id: id("pad"), ..claim.clone() };
+        assert!(matches!(store.acquire(&other, &timing).await, Ok(Answer::Full(_))));
+        assert_eq!(store.list(&claim.holder).await.unwrap().len(), 1);
+        assert!(store.declare(&claim.holder, &claim.id, State::Paused).await.unwrap());
+    }
+    for answer in store.acquire_all(&claims, &timing).await {
+        assert!(matches!(answer, Ok(Answer::Held(ref held)) if !held.is_new), "{answer:?}");
+    }
+    let slots: Vec<_> = claims
+        .iter()
+        .map(|claim| Slot {
+            holder: claim.holder,
+            id: claim.id,
+            silent_for: Duration::ZERO,
+            keep_about: true,
+        })
+        .collect();
+    assert!(store.renew(&slots, &timing).await.iter().all(Result::is_ok));
+    for claim in &claims {
+        assert!(store.terminate(&claim.holder, &claim.id, &timing).await.unwrap());
+        assert!(matches!(store.acquire(claim, &timing).await, Ok(Answer::Ended(..))));
+        store.release(&claim.holder, &id("pad"), &timing).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_slot_that_is_on_its_way_is_asked_for_and_one_that_has_moved_is_followed() {
+    let cluster = Cluster::start().await;
+    let links = links(&cluster.url());
+    let store = RedisStore::new(links.clone());
+    all_verbs_work(&store).await;
+    // One whose map is from before, and who has nothing to do in the meantime.
+    let old = RedisStore::new(crate::routing::links(&cluster.url()));
+    old.list(&holder("alice")).await.unwrap();
+    assert!(!links.exists("sg:session:1").await.unwrap());
+
+    let timing = Timing::default();
+    let tv = claim("tv", 1);
+    assert!(matches!(store.acquire(&tv, &timing).await, Ok(Answer::Held(_))));
+    let tag = format!("{{{:04x}}}", tv.holder.bucket());
+    let slot: u16 = cluster.nodes[0].ask(&format!("CLUSTER KEYSLOT {tag}")).await;
+    let from = RANGES.iter().position(|range| (range.0..=range.1).contains(&slot)).unwrap();
+    let (from, to) = (&cluster.nodes[from], &cluster.nodes[(from + 1) % 3]);
+    let (from_id, to_id): (String, String) =
+        (from.ask("CLUSTER MYID").await, to.ask("CLUSTER MYID").await);
+    to.ask::<()>(&format!("CLUSTER SETSLOT {slot} IMPORTING {from_id}")).await;
+    from.ask::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {to_id}")).await;
+    let stem = format!("sg:{tag}:{}", tv.holder);
+    let keys = format!("KEYS {stem}:l {stem}:m");
+    // `MIGRATE` names no single key here, which is an empty word.
+    let migrate = redis::cmd("MIGRATE")
+        .arg("127.0.0.1")
+        .arg(to.port)
+        .arg("")
+        .arg(0)
+        .arg(5000)
+        .arg(keys.split(' ').collect::<Vec<_>>())
+        .query_async::<String>(&mut from.try_peek().await.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(migrate, "OK");
+    let check = async |when: &str, store: &RedisStore| {
+        let held = store.acquire(&tv, &timing).await;
+        assert!(matches!(held, Ok(Answer::Held(ref held)) if !held.is_new), "{when}: {held:?}");
+        let all = store.acquire_all(std::slice::from_ref(&tv), &timing).await;
+        assert!(matches!(&all[..], [Ok(Answer::Held(held))] if !held.is_new), "{when}: {all:?}");
+        let slot =
+            Slot { holder: tv.holder, id: tv.id, silent_for: Duration::ZERO, keep_about: true };
+        until("a millisecond passes", async || {
+            matches!(store.renew(&[slot], &timing).await[..], [Ok(Some(_))])
+        })
+        .await;
+        assert_eq!(store.list(&tv.holder).await.unwrap().len(), 1, "{when}");
+    };
+    check("on its way", &store).await;
+    for node in [to, from] {
+        node.ask::<()>(&format!("CLUSTER SETSLOT {slot} NODE {to_id}")).await;
+    }
+    check("moved", &store).await;
+    check("moved long ago", &old).await;
+}
+
+#[tokio::test]
+async fn messages_are_heard_from_every_node_and_after_the_loss_of_one() {
+    let mut cluster = Cluster::start().await;
+    let mut feed = links(&cluster.url()).subscribe("sg:revoked");
+    let mut next = async || timeout(NEWS_MAX, feed.next()).await.expect("there is news");
+    assert_eq!(next().await, News::Listening);
+    for (n, node) in cluster.nodes.iter().enumerate() {
+        node.ask::<i64>(&format!("PUBLISH sg:revoked {n}")).await;
+        assert_eq!(next().await, News::Message(n.to_string().into_bytes()));
+    }
+    let mut listened = 0;
+    for (n, node) in cluster.nodes.iter().enumerate() {
+        if !node.ask::<Vec<String>>("PUBSUB CHANNELS sg:*").await.is_empty() {
+            listened = n;
+        }
+    }
+    cluster.nodes[listened].kill();
+    assert!(matches!(next().await, News::Interrupted(_)));
+    assert_eq!(next().await, News::Listening);
+    cluster.nodes[(listened + 1) % 6].ask::<i64>("PUBLISH sg:revoked again").await;
+    assert_eq!(next().await, News::Message(b"again".to_vec()));
+}
+
+/// The old master hangs, so its connection stays open and silent.
+#[tokio::test]
+async fn a_failover_behind_an_open_connection_is_noticed() {
+    let watched = Watched::start().await;
+    let links = links(&watched.url());
+    all_verbs_work(&RedisStore::new(links.clone())).await;
+    let mut feed = links.subscribe("sg:revoked");
+    let mut next = async || timeout(NEWS_MAX, feed.next()).await.expect("there is news");
+    assert_eq!(next().await, News::Listening);
+    watched.servers[0].signal("-STOP");
+    assert!(matches!(next().await, News::Interrupted(_)));
+    assert_eq!(next().await, News::Listening);
+    assert!(watched.has_another_than(&watched.servers[0]).await, "it is the new master's");
+    for server in &watched.servers[1..] {
+        if server.is_master().await {
+            server.ask::<i64>("PUBLISH sg:revoked new").await;
+        }
+    }
+    assert_eq!(next().await, News::Message(b"new".to_vec()));
+    watched.servers[0].signal("-CONT");
+}
