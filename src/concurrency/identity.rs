@@ -27,7 +27,7 @@ pub enum Step {
 pub struct Settings {
     /// At least 32 bytes. Signs the tokens.
     pub secret: At<Secret>,
-    /// The secret before: what it signed is still taken.
+    /// Another secret whose tokens are taken: the next one, or the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub also: Option<At<Secret>>,
     #[serde(default)]

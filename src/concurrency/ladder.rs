@@ -114,9 +114,9 @@ impl Ladder {
 
 impl Tokens {
     fn new(settings: &Settings) -> Self {
-        let before = settings.also.as_ref().map(|secret| secret.reveal().as_bytes());
+        let also = settings.also.as_ref().map(|secret| secret.reveal().as_bytes());
         Tokens {
-            signet: Signet::new(settings.secret.reveal().as_bytes(), before),
+            signet: Signet::new(settings.secret.reveal().as_bytes(), also),
             lifetime_secs: settings.lifetime.0.as_secs(),
             carrier: Carrier::new(settings),
         }

@@ -42,12 +42,12 @@ pub enum Unsealed {
     Expired,
 }
 
-/// What tokens are signed with: a secret, and the one before it.
+/// What tokens are signed with: a secret, and another that is taken beside it.
 #[derive(Clone)]
 pub struct Signet {
     /// Keyed once: a token then costs three blocks of SHA-256.
     current: Hmac<Sha256>,
-    before: Option<Hmac<Sha256>>,
+    also: Option<Hmac<Sha256>>,
 }
 
 impl std::fmt::Debug for Signet {
@@ -57,12 +57,12 @@ impl std::fmt::Debug for Signet {
 }
 
 impl Signet {
-    /// Signs with `secret`; takes what `before` signed, too.
-    pub fn new(secret: &[u8], before: Option<&[u8]>) -> Self {
+    /// Signs with `secret`; takes what `also` signed, too.
+    pub fn new(secret: &[u8], also: Option<&[u8]>) -> Self {
         let keyed = |secret: &[u8]| {
             Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length")
         };
-        Signet { current: keyed(secret), before: before.map(keyed) }
+        Signet { current: keyed(secret), also: also.map(keyed) }
     }
 
     /// The token of this lease for this bearer, good until `expires_at`, in seconds since 1970.
@@ -90,7 +90,7 @@ impl Signet {
             _ => return Err(Unsealed::Invalid),
         }
         let (body, tag) = token.split_at(BODY_BYTES);
-        let keys = [Some(&self.current), self.before.as_ref()];
+        let keys = [Some(&self.current), self.also.as_ref()];
         // The comparison takes as long whatever differs.
         let is_ours = |key| signing(key, body, bearer).verify_truncated_left(tag).is_ok();
         if !keys.into_iter().flatten().any(is_ours) {

@@ -3,7 +3,7 @@
 use super::{Captures, Template};
 use crate::denial::Reply;
 use crate::problem::Problem;
-use crate::request::Request;
+use crate::request::{PATH_TOKEN_PREFIX, Request};
 use crate::units::{Count, Text};
 use crate::yaml::At;
 use http::{HeaderValue, StatusCode, header};
@@ -98,6 +98,11 @@ impl Target {
         // A parameter that begins with a slash must not turn a path into another host.
         if to.starts_with('/') {
             to.replace_range(..to.len() - to.trim_start_matches('/').len(), "/");
+        }
+        // What begins below a stream's token stays below it.
+        if let Some(token) = request.path_token.as_ref().filter(|_| to.starts_with('/')) {
+            to.insert_str(0, token.text());
+            to.insert_str(0, PATH_TOKEN_PREFIX);
         }
         if let Some(query) = request.query {
             to.push(if to.contains('?') { '&' } else { '?' });

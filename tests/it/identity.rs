@@ -353,6 +353,19 @@ async fn a_full_account_is_offered_the_choice() {
 }
 
 #[tokio::test]
+async fn a_redirect_of_a_route_keeps_the_stream() {
+    let moved = "routes:\n  - { name: moved, match: { path: \"/old/{*file}\" }, redirect: { to: \
+                 \"/live/{file}\", status: 302 } }\n";
+    let yaml = yaml(ALONE).replace("routes:\n", moved);
+    let gateway = Gateway::start(&yaml, &variables(None).await);
+    let ann = Login::of("ann", "s");
+    let to = begin(&gateway, &ann, PLAYLIST).await;
+    let old = to.replace("/live/", "/old/");
+    let response = send(ask(&gateway, &ann, &format!("{old}?a=1"))).await;
+    assert_eq!((response.status().as_u16(), location(&response)), (302, format!("{to}?a=1")));
+}
+
+#[tokio::test]
 async fn where_no_policy_wants_it_the_prefix_is_a_path_like_others() {
     let yaml = STANDARD.replace("\"/live/{event}", "\"/s/{event}");
     let gateway = Gateway::start(&yaml, &environment(None).await);
