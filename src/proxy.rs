@@ -294,6 +294,11 @@ impl ProxyHttp for Proxy {
         true
     }
 
+    fn request_summary(&self, _: &Downstream, ctx: &Box<Ctx>) -> String {
+        // Pingora's own holds the path as it came, and with it a stream's token.
+        ctx.exchange.id.as_str().to_owned()
+    }
+
     async fn logging(&self, downstream: &mut Downstream, _: Option<&Error>, ctx: &mut Box<Ctx>) {
         let listener = (self.listener.number, &*self.listener.name);
         self.observe.exchange_ended(&ctx.ended(downstream, listener));
