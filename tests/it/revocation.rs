@@ -2,6 +2,7 @@
 //! by the command line.
 
 use crate::harness::{DEADLINE, Gateway, Login, Redis, STANDARD, environment, outcome, until};
+use crate::process::{Directory, Process};
 use reqwest::Method;
 use reqwest::header::COOKIE;
 use serde_json::{Value, json};
@@ -307,7 +308,7 @@ async fn the_command_line_ends_sessions() {
     assert_eq!(printed["was_active"], json!(true));
     refused_everywhere(&gateways, &one).await;
 
-    let folder = crate::process::Directory::new();
+    let folder = Directory::new();
     let file = folder.file("token");
     std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
     let with_file = ["--account", "-", "--admin", &admin, "--token-file", file.to_str().unwrap()];
@@ -348,5 +349,34 @@ async fn the_command_line_says_why_it_failed() {
         assert!(told.contains(words), "{arguments:?}: {told}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
         assert!(!told.contains(TOKEN) && !told.contains("wrong"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_tells_that_sessions_ended_and_never_whose() {
+    let literal = [
+        ("${REDIS_URL:-memory:}", "memory:"),
+        ("${SESSION_SECRET}", crate::harness::SECRET),
+        ("${ACCOUNT_PEPPER}", "a pepper of thirty-two bytes or more"),
+        ("${STREAM_ADDR}", "127.0.0.1:1"),
+    ];
+    let fill = |text: String, (name, value): &(&str, &str)| text.replace(name, value);
+    let yaml = literal.iter().fold(yaml(), fill);
+    let gateway = Process::start(&yaml).await;
+    // Where the port is and what opens it, the configuration says.
+    let folder = Directory::new();
+    let file = folder.file("gateway.yaml");
+    let address = format!("admin: {{ address: \"{}\"", gateway.admin);
+    std::fs::write(&file, yaml.replace("admin: { address: \"127.0.0.1:0\"", &address)).unwrap();
+    let arguments = ["--account", "ann@example.com", "--config", file.to_str().unwrap()];
+    let output = run(&arguments, &[], "").await;
+    assert_eq!(said(&output).0, Some(0), "{:?}", said(&output));
+    let words = format!("{}{}", said(&output).1, String::from_utf8_lossy(&output.stdout));
+    gateway.terminate();
+    let (code, log) = gateway.ended().await;
+    assert_eq!(code, Some(0));
+    assert!(log.contains("sessions were revoked"), "{log}");
+    for secret in ["ann@example.com", TOKEN, "thirty-two bytes"] {
+        assert!(!log.contains(secret) && !words.contains(secret), "{secret}: {log} {words}");
     }
 }
