@@ -24,9 +24,9 @@ impl Url {
 impl Scalar for Url {
     const KIND: &'static str = "the address of a store";
     const EXAMPLE: &'static str = "memory:";
-    const EXPECTED: &'static str = "`memory:`, `redis://[user:password@]host:port[/db]`, \
-        `redis+cluster://[user:password@]host:port,host:port` or \
-        `redis+sentinel://[user:password@]host:port,host:port/name[/db]`; with TLS `rediss`";
+    const EXPECTED: &'static str = "`memory:`, `redis://host:port[/db]`, \
+        `redis+cluster://host:port,host:port` or `redis+sentinel://host:port,host:port/name[/db]`, \
+        with `user:password@` before the first host if need be, and `rediss` for TLS";
 
     fn read(text: &str) -> Result<Self, String> {
         if text == "memory:" {

@@ -39,7 +39,7 @@ pub enum AddressInvalid {
     #[error("this is not the address of a store")]
     Scheme,
     /// A host, a port, a user, a password or a database cannot be read.
-    #[error("this is not the address of a store: write [user:password@]host:port after the `//`")]
+    #[error("a host, a port or a database of this address cannot be read")]
     Host,
     /// Several hosts after `redis://`.
     #[error("one server is one host: several are a `redis+cluster://` or `redis+sentinel://`")]

@@ -34,8 +34,10 @@ pub(super) struct Cluster {
     deadlines: Deadlines,
     seeds: Vec<Place>,
     map: Mutex<Map>,
-    /// When a map was last asked for. Held while it is.
-    fetched_at: tokio::sync::Mutex<Option<Instant>>,
+    /// Held by whoever fetches a map.
+    fetching: tokio::sync::Mutex<()>,
+    /// When that was last tried, whatever became of it.
+    fetched_at: Mutex<Option<Instant>>,
 }
 
 impl Cluster {
@@ -55,24 +57,24 @@ impl Cluster {
             deadlines,
             seeds,
             map: Mutex::default(),
-            fetched_at: tokio::sync::Mutex::default(),
+            fetching: tokio::sync::Mutex::default(),
+            fetched_at: Mutex::default(),
         })
     }
 
     /// Whom to ask about each of these slots. If one of them is nobody's, or its server rests, a
     /// new map is fetched first, unless somebody else does so or did a moment ago.
     pub(super) async fn owners(&self, slots: &[u16], until: Instant) -> Vec<Option<Arc<Link>>> {
-        let began = Instant::now();
         let owners = self.known(slots);
         if owners.iter().flatten().filter(|link| !link.is_resting()).count() == slots.len() {
             return owners;
         }
-        if self.map.lock().is_empty() {
-            // Nobody can be asked anything: all wait for the first map.
-            if let Ok(mut fetched_at) = timeout_at(until, self.fetched_at.lock()).await
-                && fetched_at.is_none_or(|fetched_at| fetched_at < began)
+        if self.fetched_at.lock().is_none() {
+            // Nobody can be asked anything yet: all wait for the first map.
+            if let Ok(_fetching) = timeout_at(until, self.fetching.lock()).await
+                && self.fetched_at.lock().is_none()
             {
-                self.fetch(&mut fetched_at, until, None).await;
+                self.fetch(until, None).await;
             }
         } else {
             self.refresh(until, None).await;
@@ -146,24 +148,32 @@ impl Cluster {
 
     /// Fetches a map, unless somebody else does so or did a moment ago.
     async fn refresh(&self, until: Instant, first: Option<&Arc<Link>>) {
-        if let Ok(mut fetched_at) = self.fetched_at.try_lock() {
-            let is_cool = |at: &mut Instant| COOL_DOWN <= at.elapsed();
-            if fetched_at.as_mut().is_none_or(is_cool) {
-                self.fetch(&mut fetched_at, until, first).await;
+        if let Ok(_fetching) = self.fetching.try_lock() {
+            let fetched_at = *self.fetched_at.lock();
+            if fetched_at.is_none_or(|fetched_at| COOL_DOWN <= fetched_at.elapsed()) {
+                self.fetch(until, first).await;
             }
         }
     }
 
+    async fn fetch(&self, until: Instant, first: Option<&Arc<Link>>) {
+        let until = until.min(Instant::now() + self.deadlines.connect);
+        if let Some((reply, host)) = self.ask_around(until, first).await
+            && let Some(shards) = shards(&reply, &host)
+        {
+            let mut map = self.map.lock();
+            *map = map.remade(&shards, |place| self.open(place));
+        }
+        *self.fetched_at.lock() = Some(Instant::now());
+    }
+
     /// Asks some servers one after the other. Each has its share of the time that is left, so one
     /// that hangs does not keep us from those behind it.
-    async fn fetch(
+    async fn ask_around(
         &self,
-        fetched_at: &mut Option<Instant>,
         until: Instant,
         first: Option<&Arc<Link>>,
-    ) {
-        *fetched_at = Some(Instant::now());
-        let until = until.min(Instant::now() + self.deadlines.connect);
+    ) -> Option<(Value, String)> {
         let candidates = self.candidates(first);
         let mut slots = cmd("CLUSTER");
         let question = Question::Command(slots.arg("SLOTS"));
@@ -171,14 +181,11 @@ impl Cluster {
             let left = until.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(candidates.len() - n).unwrap_or(u32::MAX);
             let share = Instant::now() + share;
-            if let Ok(Ok(reply)) = timeout_at(share, link.ask(&question, false)).await
-                && let Some(shards) = shards(&reply, link.host())
-            {
-                let mut map = self.map.lock();
-                *map = map.remade(&shards, |place| self.open(place));
-                return;
+            if let Ok(Ok(reply)) = timeout_at(share, link.ask(&question, false)).await {
+                return Some((reply, link.host().to_owned()));
             }
         }
+        None
     }
 
     /// Whom to ask for a map: primaries that are well, then replicas, then those that the address

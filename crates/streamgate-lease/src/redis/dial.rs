@@ -92,10 +92,7 @@ impl Dial {
     pub(super) async fn has_left(&self, client: &Client, until: Instant) -> bool {
         match self {
             Self::Server(_) => false,
-            Self::Sentinel(sentinel) => sentinel.master(until).await.is_ok_and(|(master, _)| {
-                let addr = |client: &Client| client.get_connection_info().addr().to_string();
-                addr(&master) != addr(client)
-            }),
+            Self::Sentinel(sentinel) => sentinel.has_left(client, until).await,
         }
     }
 }
@@ -132,6 +129,18 @@ impl Sentinel {
             }
         }
         Err(why)
+    }
+
+    /// Whether the master is another server now. As long as one sentinel says that it is not, no
+    /// server is troubled with the question.
+    async fn has_left(&self, client: &Client, until: Instant) -> bool {
+        let trusted = self.order.lock()[0].clone();
+        let asked = async { self.ask_where(&mut connection(&trusted).await?).await };
+        let named = within(until, asked).await.ok().flatten();
+        if named.is_some_and(|(host, port)| format!("{host}:{port}") == addr(client)) {
+            return false;
+        }
+        self.master(until).await.is_ok_and(|(master, _)| addr(&master) != addr(client))
     }
 
     /// What one of them says; and the server has to agree that it is the master, because a
@@ -171,12 +180,15 @@ impl Sentinel {
     }
 
     fn prefer(&self, sentinel: &Client) {
-        let addr = |client: &Client| client.get_connection_info().addr().to_string();
         let mut order = self.order.lock();
         if let Some(at) = order.iter().position(|other| addr(other) == addr(sentinel)) {
             order[..=at].rotate_right(1);
         }
     }
+}
+
+fn addr(client: &Client) -> String {
+    client.get_connection_info().addr().to_string()
 }
 
 fn is_master(word: &Value) -> bool {

@@ -88,7 +88,9 @@ impl Node {
     pub(crate) async fn try_peek(&self) -> redis::RedisResult<MultiplexedConnection> {
         let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap();
         let patient = Some(Duration::from_secs(20));
-        let config = redis::AsyncConnectionConfig::new().set_response_timeout(patient);
+        let config = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(patient)
+            .set_response_timeout(patient);
         client.get_multiplexed_async_connection_with_config(&config).await
     }
 

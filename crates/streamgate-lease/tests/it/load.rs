@@ -17,10 +17,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 
 pub(crate) const ACCOUNTS: usize = 200;
-pub(crate) const TTL: Duration = Duration::from_secs(6);
+pub(crate) const TTL: Duration = Duration::from_secs(9);
 /// Healed means: within this, after there is somebody to ask again. In fact it is a second, which
 /// the breaker rests; but less than a ttl is what keeps everybody's slot, also on a busy machine.
-pub(crate) const HEALED_IN: Duration = Duration::from_secs(5);
+pub(crate) const HEALED_IN: Duration = Duration::from_secs(6);
 const HEALED_MAX: Duration = Duration::from_secs(20);
 const LIMIT: u32 = 2;
 const TASKS: usize = 4;
@@ -113,20 +113,22 @@ impl Load {
     /// a lease may have run out while its store was away; so first all are entered again.
     pub(crate) async fn is_within_limits(&self) {
         self.entered_again().await;
-        let mut refused = 0;
+        let timing = Timing::of(TTL).unwrap();
         for n in 0..ACCOUNTS {
-            let store = &self.stores[n % 2];
-            let timing = Timing::of(TTL).unwrap();
-            match store.acquire(&claim(n, "device 3"), &timing).await {
-                Ok(Answer::Full(_)) => refused += 1,
-                Err(error) if error.is_outage() => {}
-                third => panic!("{}: account {n} got a third stream: {third:?}", self.what),
-            }
-            if let Ok(live) = store.list(&account(n)).await {
-                assert_eq!(live.len(), 2, "{}: account {n}", self.what);
-            }
+            let (store, third) = (&self.stores[n % 2], claim(n, "device 3"));
+            until("a third stream is refused", async || {
+                match store.acquire(&third, &timing).await {
+                    Ok(Answer::Full(full)) => {
+                        assert_eq!(full.live.len(), 2, "{}: account {n}", self.what);
+                        true
+                    }
+                    Ok(answer) => panic!("{}: account {n} got more: {answer:?}", self.what),
+                    // The machine is busy; that is no answer.
+                    Err(_) => false,
+                }
+            })
+            .await;
         }
-        assert!(ACCOUNTS / 2 < refused, "{}: {refused} of {ACCOUNTS} could be asked", self.what);
     }
 
     /// Waits until the store answers for every account through both gateways; and how long it was.
