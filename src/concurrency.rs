@@ -31,8 +31,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::{
-    About, Claim, Class, ClassLimit, Classes, Grant, Lease, LeaseId, Leases, Live, Replace, State,
-    StoreError, Timing,
+    About, Bounds, Claim, Class, ClassLimit, Classes, Grant, Lease, LeaseId, Leases, Live, Replace,
+    StartsExhausted, State, StoreError, Timing,
 };
 
 /// A policy that routes share by naming it.
@@ -137,16 +137,17 @@ pub struct Refusal {
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 
 impl Policy {
-    /// Compiles the policy `name`; `leases` gives those of its store, with the policy's timing.
+    /// Compiles the policy `name`; `leases` gives those of its store, with the policy's timing
+    /// and bounds.
     pub fn compile(
         name: &At<String>,
         config: &Config,
-        leases: impl FnOnce(Timing) -> Leases,
+        leases: impl FnOnce(Timing, Bounds) -> Leases,
     ) -> Result<Policy, Vec<Problem>> {
         let checked = config.check(name)?;
         Ok(Policy {
             name: name.as_str().into(),
-            leases: leases(checked.timing),
+            leases: leases(checked.timing, checked.bounds),
             disguise: Disguise::new(checked.pepper),
             ladder: checked.ladder,
             limit: checked.limit,
@@ -208,6 +209,7 @@ impl Policy {
             replace,
             reusable: stream.id.rung == Rung::Session,
             anew: stream.anew,
+            adopt: false,
         };
         match self.leases.hold(&claim).await {
             Ok(grant) => self.judge(grant, &claim, is_takeover),
@@ -241,7 +243,12 @@ impl Policy {
 
     fn without_store(&self, claim: &Claim) -> Result<Admission, Refusal> {
         match self.when_store_fails {
-            WhenStoreFails::Local => self.judge(self.leases.hold_locally(claim), claim, false),
+            WhenStoreFails::Local => match self.leases.hold_locally(claim) {
+                Ok(grant) => self.judge(grant, claim, false),
+                Err(StartsExhausted) => {
+                    Err(Refusal { denial: unavailable(), outcome: Outcome::Unavailable })
+                }
+            },
             WhenStoreFails::Open => Ok(Admission::Uncounted),
             WhenStoreFails::Closed => {
                 Err(Refusal { denial: unavailable(), outcome: Outcome::Unavailable })

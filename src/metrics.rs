@@ -56,6 +56,12 @@ pub struct All {
     pub stream_identity: IntCounterVec,
     pub stream_leases: IntGaugeVec,
     pub stream_leases_provisional: IntGaugeVec,
+    pub lease_over_limit: IntGaugeVec,
+    pub lease_adopted_over_limit: IntCounterVec,
+    pub lease_provisional_starts: IntCounterVec,
+    pub lease_starts_refused: IntCounterVec,
+    pub lease_degraded_for: prometheus::GaugeVec,
+    pub lease_degraded: prometheus::GaugeVec,
     pub stream_renewals: IntCounterVec,
     pub stream_lease_end: IntCounterVec,
     pub stream_roster_evicted: IntCounterVec,
@@ -188,6 +194,36 @@ impl Metrics {
             stream_leases_provisional: f.gauges(
                 "stream_leases_provisional",
                 "Streams admitted by this gateway alone while the store was gone.",
+                &["policy"],
+            ),
+            lease_over_limit: f.gauges(
+                "lease_over_limit",
+                "Streams beyond their account's limit that play on after the store was gone.",
+                &["policy"],
+            ),
+            lease_adopted_over_limit: f.counters(
+                "lease_adopted_over_limit_total",
+                "Streams that the store adopted beyond the limit when it was back.",
+                &["policy"],
+            ),
+            lease_provisional_starts: f.counters(
+                "lease_provisional_starts_total",
+                "Streams that this gateway started alone while the store was gone.",
+                &["policy"],
+            ),
+            lease_starts_refused: f.counters(
+                "lease_starts_refused_total",
+                "Starts refused because the gateway had started as many alone as it may.",
+                &["policy"],
+            ),
+            lease_degraded_for: f.float_gauges(
+                "lease_degraded_for_seconds",
+                "For how long the store has not answered this policy; 0 while it does.",
+                &["policy"],
+            ),
+            lease_degraded: f.float_gauges(
+                "lease_degraded_seconds",
+                "How long the store has not answered this policy since start, in all.",
                 &["policy"],
             ),
             stream_renewals: f.counters(

@@ -10,15 +10,14 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
-use streamgate_lease::{Keeper, Leases};
+use streamgate_lease::{Bounds, Keeper, Leases, Timing};
 
 /// Lives as long as the process. Starts nothing: who runs the gateway takes the tasks.
 #[derive(Default)]
 pub struct Shared {
     stores: Mutex<HashMap<store::Settings, Arc<Store>>>,
-    /// By policy, store and ttl: a changed limit forgets nobody.
-    leases: Mutex<HashMap<(String, store::Settings, Duration), Leases>>,
+    /// By policy, store, timing and bounds: a changed limit or pepper forgets nobody.
+    leases: Mutex<HashMap<(String, store::Settings, Timing, Bounds), Leases>>,
     keepers: Mutex<Vec<(String, Keeper)>>,
 }
 
@@ -67,11 +66,11 @@ impl Shared {
         config: &concurrency::Config,
         store: &Arc<Store>,
     ) -> Result<Arc<Policy>, Vec<Problem>> {
-        Policy::compile(name, config, |timing| {
-            let key = (name.value.clone(), store.settings().clone(), timing.ttl());
+        Policy::compile(name, config, |timing, bounds| {
+            let key = (name.value.clone(), store.settings().clone(), timing, bounds);
             let mut all = self.leases.lock();
             let leases = all.entry(key).or_insert_with(|| {
-                let (leases, keeper) = Leases::new(store.leases(), timing);
+                let (leases, keeper) = Leases::bounded(store.leases(), timing, bounds);
                 self.keepers.lock().push((name.value.clone(), keeper));
                 leases
             });

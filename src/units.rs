@@ -62,6 +62,29 @@ impl fmt::Display for Time {
     }
 }
 
+/// A span of time that may be none at all, written `0s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeOrNone(pub Duration);
+
+impl Scalar for TimeOrNone {
+    const KIND: &'static str = "a time";
+    const EXAMPLE: &'static str = "15m";
+    const EXPECTED: &'static str = "a time such as `30s` or `15m`, or `0s`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "0s" => Ok(TimeOrNone(Duration::ZERO)),
+            text => Time::read(text).map(|time| TimeOrNone(time.0)),
+        }
+    }
+}
+
+impl fmt::Display for TimeOrNone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Time(self.0).fmt(f)
+    }
+}
+
 /// An IP address and a port, written `127.0.0.1:8080` or `[::1]:8080`.
 ///
 /// Host names are not resolved: an address that changes under a running gateway needs a
@@ -269,7 +292,7 @@ impl fmt::Display for Workers {
     }
 }
 
-scalars!(Time, Address, Secret, Text, FilePath, Size, Count, Workers);
+scalars!(Time, TimeOrNone, Address, Secret, Text, FilePath, Size, Count, Workers);
 
 /// Printing and the schema of scalars: what is expected, and a pattern by which an editor
 /// underlines what can't be right. A text with a variable fits every pattern.
@@ -300,6 +323,7 @@ macro_rules! described {
 
 described!(
     Time: "string" "^[0-9]+(ms|s|m|h)$",
+    TimeOrNone: "string" "^[0-9]+(ms|s|m|h)$",
     Address: "string" r"^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$",
     Secret: "string" "",
     Text: "string" "",
@@ -324,6 +348,7 @@ mod tests {
             assert!(T::read(T::EXAMPLE).is_ok(), "{} is {}", T::EXAMPLE, T::KIND);
         }
         reads::<Time>();
+        reads::<TimeOrNone>();
         reads::<Address>();
         reads::<Secret>();
         reads::<Text>();

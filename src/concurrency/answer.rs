@@ -21,6 +21,9 @@ pub fn listed(live: &Live, current: Option<&LeaseId>) -> Value {
     if !live.classes.is_empty() {
         shown["classes"] = live.classes.iter().map(|class| class.as_str()).collect();
     }
+    if live.over_limit {
+        shown["over_limit"] = true.into();
+    }
     if current == Some(&live.id) {
         shown["current"] = true.into();
     }

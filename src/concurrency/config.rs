@@ -4,12 +4,12 @@ use super::identity::Step;
 use super::ladder::Ladder;
 use crate::problem::Problem;
 use crate::session::Session;
-use crate::units::{Count, Secret, Text, Time};
+use crate::units::{Count, Secret, Text, Time, TimeOrNone};
 use crate::yaml::{At, Brief, Entries};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use streamgate_lease::{Class, Classes, Pepper, Timing};
+use streamgate_lease::{Bounds, Class, Classes, Pepper, Timing};
 
 /// How many streams an account may play, and what happens beyond.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -34,6 +34,8 @@ pub struct Config {
     pub when_full: WhenFull,
     #[serde(default)]
     pub when_store_fails: WhenStoreFails,
+    #[serde(default)]
+    pub degraded: Degraded,
     /// The HTTP status of `concurrency_limit` for clients that can't take 409.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<At<Count>>,
@@ -126,6 +128,27 @@ pub enum WhenStoreFails {
     Closed,
 }
 
+/// What `local` means when the store does not answer, and what comes after.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Degraded {
+    /// How many streams a gateway may have started alone; beyond it they are told to come back.
+    pub starts_max: At<Count>,
+    /// How long a stream that was started alone goes on when the store has no room for it.
+    /// `0s`: it is refused at once.
+    pub grandfather: At<TimeOrNone>,
+}
+
+impl Default for Degraded {
+    fn default() -> Self {
+        let starts_max = u32::try_from(Bounds::default().starts_max).unwrap_or(u32::MAX);
+        Degraded {
+            starts_max: At::unwritten(Count(starts_max)),
+            grandfather: At::unwritten(TimeOrNone(Timing::default().grandfather())),
+        }
+    }
+}
+
 fn ttl() -> At<Time> {
     At::unwritten(Time::secs(60))
 }
@@ -134,6 +157,7 @@ fn ttl() -> At<Time> {
 pub(super) struct Checked {
     pub(super) pepper: Pepper,
     pub(super) timing: Timing,
+    pub(super) bounds: Bounds,
     pub(super) status: Option<StatusCode>,
     pub(super) ladder: Ladder,
     pub(super) limit: Allowance,
@@ -180,6 +204,13 @@ impl Config {
                 "write 3s to 10m; players are silent for as long as their buffer lasts, often 30s",
             ));
         });
+        let timing = timing.and_then(|timing| {
+            let grandfather = &self.degraded.grandfather;
+            timing.with_grandfather(grandfather.0).map_err(|_| {
+                let text = format!("a grandfather time of {} is out of range", grandfather.value);
+                problems.push(grandfather.problem(text).help("write 0s to 24h"));
+            })
+        });
         let status = self.status.as_ref().map(|status| {
             let code = u16::try_from(status.0).ok().filter(|code| (400..500).contains(code));
             code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or_else(|| {
@@ -193,8 +224,10 @@ impl Config {
         let classes = self.classes(&mut problems);
         match (pepper, timing, status, ladder) {
             (Some(pepper), Ok(timing), Ok(status), Ok(ladder)) if problems.is_empty() => {
+                let starts_max = usize::try_from(self.degraded.starts_max.0).unwrap_or(usize::MAX);
+                let bounds = Bounds { starts_max, ..Bounds::default() };
                 let limit = (&self.limit).into();
-                Ok(Checked { pepper, timing, status, ladder, limit, classes })
+                Ok(Checked { pepper, timing, bounds, status, ladder, limit, classes })
             }
             _ => Err(problems),
         }

@@ -18,6 +18,15 @@ impl All {
         self.stream_leases.with_label_values(label).set(stats.playing as i64);
         self.stream_leases_provisional.with_label_values(label).set(stats.provisional as i64);
         self.stream_beat_duration.with_label_values(label).set(stats.last_beat.as_secs_f64());
+        self.lease_over_limit.with_label_values(label).set(stats.over_limit as i64);
+        let degraded_for = stats.degraded_for.unwrap_or_default().as_secs_f64();
+        self.lease_degraded_for.with_label_values(label).set(degraded_for);
+        self.lease_degraded.with_label_values(label).set(stats.degraded.as_secs_f64());
+        let adopted = self.lease_adopted_over_limit.with_label_values(label);
+        catch_up(&adopted, stats.adopted_over_limit);
+        let started = self.lease_provisional_starts.with_label_values(label);
+        catch_up(&started, stats.admitted_locally);
+        catch_up(&self.lease_starts_refused.with_label_values(label), stats.starts_refused);
         catch_up(&self.stream_renewals.with_label_values(label), stats.renewals);
         catch_up(&self.stream_roster_evicted.with_label_values(label), stats.evicted);
         catch_up(&self.store_errors.with_label_values(label), stats.store_errors);

@@ -312,13 +312,13 @@ fn with_classes() -> String {
     let classes = "classes: { 4k: { limit: 1 }, live: { limit: { claim: max_live, default: 2 } } }";
     let routes = r#"
   - name: uhd
-    match: { path: "/live/uhd/{*file}" }
+    match: { path: "/live/{event}/{*file}", query: { q: uhd } }
     filters:
       - session: viewers
       - concurrency: { policy: standard, classes: [live, 4k] }
     upstream: stream
   - name: now
-    match: { path: "/live/now/{*file}" }
+    match: { path: "/live/{event}/{*file}", query: { q: now } }
     filters: [ { session: viewers }, { concurrency: { policy: standard, classes: [live] } } ]
     upstream: stream
 "#;
@@ -331,7 +331,7 @@ async fn a_class_has_a_limit_of_its_own() {
     for redis in [None, Some(&redis)] {
         let gateway = Gateway::start(&with_classes(), &environment(redis).await);
         let plays = |login: &Login, path: &str| gateway.get(path).header(COOKIE, login.cookie());
-        let (uhd, now) = ("/live/uhd/master.m3u8", "/live/now/master.m3u8");
+        let (uhd, now) = (&format!("{PATH}?q=uhd"), &format!("{PATH}?q=now"));
         let [tv, pad, pc] = ["tv", "pad", "pc"].map(|session| Login::of("ann", session));
         assert_eq!(status(plays(&tv, uhd)).await, 200);
         assert_eq!(status(plays(&pad, now)).await, 200);
@@ -349,7 +349,7 @@ async fn a_class_has_a_limit_of_its_own() {
         let full = body(plays(&Login::of("ann", "box"), PATH)).await;
         assert_eq!((&full["class"], &full["limit"]), (&Value::Null, &json!(3)));
         // Switching up by taking over stops the one in 4K and nobody else.
-        let over = format!("{uhd}?streamgate-replace=oldest");
+        let over = format!("{uhd}&streamgate-replace=oldest");
         assert_eq!(status(plays(&pad, &over)).await, 200);
         assert_eq!(outcome(plays(&tv, uhd)).await.1, "stream_terminated");
         assert_eq!(status(plays(&plan, now)).await, 200);

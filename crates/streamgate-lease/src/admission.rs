@@ -13,6 +13,8 @@ pub(crate) struct Seat {
     /// When it was declared paused, if it still is, on the same clock as `now`.
     pub(crate) paused_since: Option<u64>,
     pub(crate) classes: Vec<Class>,
+    /// One too many, for now.
+    pub(crate) over_limit: bool,
 }
 
 /// What there has to be room in: one more of a class, or one more of all.
@@ -94,6 +96,24 @@ pub(crate) fn make_room(
     }
 }
 
+/// What a lease of these classes that is over the limit still has no place in. It has one beside
+/// those who are within the limit: of several that are over it, the first to ask gets it.
+pub(crate) fn lacks_place(others: &[Seat], claim: &Claim, classes: &[Class]) -> Option<Want> {
+    let all = Want { class: None, limit: claim.limit };
+    let known = |class: &Class| claim.classes.iter().find(|of| of.class == *class);
+    if classes.iter().any(|class| known(class).is_none()) {
+        // Without their limits nobody can tell.
+        return Some(all);
+    }
+    let limits = classes.iter().filter_map(known).map(Want::from).chain([all]);
+    let within: Vec<_> = others.iter().filter(|seat| !seat.over_limit).collect();
+    let has_no_place = |want: &Want| {
+        let limit = usize::try_from(want.limit).unwrap_or(usize::MAX);
+        limit <= want.counted(&within, &Room::default()).len()
+    };
+    limits.into_iter().find(has_no_place)
+}
+
 impl<'a> Queue<'a> {
     fn new(others: &'a [Seat], now: u64, idle_after: u64) -> Self {
         let is_idle = |seat: &&Seat| {
@@ -164,6 +184,7 @@ mod tests {
                 started_at,
                 paused_since: paused.first().map(since),
                 classes: classes.iter().map(|word| word.parse().expect("a class")).collect(),
+                over_limit: false,
             }
         };
         text.split(',').filter(|line| !line.trim().is_empty()).map(seat).collect()

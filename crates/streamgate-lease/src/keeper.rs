@@ -10,7 +10,8 @@
 //! marked in the roster, so the next request of that stream hears of it without asking.
 //!
 //! Streams that this node admitted alone are claimed as soon as the store answers again, each at
-//! its own moment within ttl/3.
+//! its own moment within ttl/3. One that the store has no room for goes on over the limit for a
+//! while: it is claimed at each of its renewals, until it has a place or its time is up.
 //!
 //! It is not a reaper: nothing depends on it to free a slot. If it stops, leases expire.
 
@@ -97,7 +98,7 @@ impl Keeper {
                 Err(_) => self.put_off(slots, &[]),
             }
         }
-        for claims in due.provisional.chunks(BATCH_SLOTS_MAX) {
+        for claims in due.claims.chunks(BATCH_SLOTS_MAX) {
             match outcome {
                 Ok(()) => outcome = self.claim(claims).await,
                 Err(_) => self.put_off(&[], claims),
@@ -168,6 +169,9 @@ impl Keeper {
         match answer {
             Answer::Held(admitted) => {
                 count(&node.counters.registered);
+                if claim.adopt && admitted.over_limit {
+                    count(&node.counters.adopted_over_limit);
+                }
                 if node.roster.settle(claim, &admitted, asked_at) == Settled::EndedMeanwhile {
                     node.noted(node.store.release(&claim.holder, &claim.id, &node.timing).await)?;
                 }

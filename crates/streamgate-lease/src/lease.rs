@@ -69,6 +69,9 @@ pub struct Claim {
     pub reusable: bool,
     /// The viewer pressed play: lifts the tombstone of a reusable id, and always asks the store.
     pub anew: bool,
+    /// A node started it, or let it go on, without the store. If there is no room for it by now, it
+    /// goes on over the limit for [`Timing::grandfather`](crate::Timing::grandfather), flagged.
+    pub adopt: bool,
 }
 
 /// The answer to a claim.
@@ -125,6 +128,8 @@ pub struct Live {
     pub state: State,
     /// The classes that it takes room in, in the order of their names.
     pub classes: Vec<Class>,
+    /// It was started while the store was away and is one too many; it goes on for a while.
+    pub over_limit: bool,
 }
 
 /// What a player declares itself to be doing. Silence declares nothing.
@@ -235,6 +240,7 @@ impl Claim {
             replace: Replace::Nobody,
             reusable: false,
             anew: false,
+            adopt: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::holder::Holder;
 use crate::keeper::Keeper;
 use crate::lease::{Claim, Class, Ending, Grant, Lease, LeaseId, Live, State};
 use crate::roster::{Playing, Roster};
-use crate::stats::{Counters, Stats, count};
+use crate::stats::{Counters, Outage, Stats, count};
 use crate::store::{Answer, LeaseStore, StoreError};
 use crate::timing::Timing;
 use std::sync::Arc;
@@ -22,28 +22,43 @@ pub(crate) struct Node {
     pub(crate) timing: Timing,
     pub(crate) roster: Roster,
     pub(crate) counters: Counters,
+    pub(crate) outage: Outage,
 }
 
-impl Leases {
-    /// Entries that a node remembers unless told otherwise.
-    pub const ROSTER_ENTRIES_MAX: usize = 1_000_000;
+/// How much one node takes upon itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Bounds {
+    /// Entries that it remembers; one that falls out is merely asked of the store again. Default
+    /// one million.
+    pub roster_entries_max: usize,
+    /// Streams that it has started alone, while the store was away, at one time. Default 10 000.
+    pub starts_max: usize,
+}
 
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { roster_entries_max: 1_000_000, starts_max: 10_000 }
+    }
+}
+
+/// This node has started as many streams alone as it may; the store has to answer first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this node has started as many streams without the store as it may")]
+pub struct StartsExhausted;
+
+impl Leases {
     /// Leases over a store, and the keeper that somebody has to run.
     #[must_use]
     pub fn new(store: Arc<dyn LeaseStore>, timing: Timing) -> (Self, Keeper) {
-        Self::bounded(store, timing, Self::ROSTER_ENTRIES_MAX)
+        Self::bounded(store, timing, Bounds::default())
     }
 
-    /// Like `new`, with another bound for the roster. One that falls out of it is merely asked of
-    /// the store again.
+    /// Like `new`, with other bounds.
     #[must_use]
-    pub fn bounded(
-        store: Arc<dyn LeaseStore>,
-        timing: Timing,
-        roster_entries_max: usize,
-    ) -> (Self, Keeper) {
-        let roster = Roster::new(timing, roster_entries_max);
-        let node = Arc::new(Node { store, timing, roster, counters: Counters::default() });
+    pub fn bounded(store: Arc<dyn LeaseStore>, timing: Timing, bounds: Bounds) -> (Self, Keeper) {
+        let roster = Roster::new(timing, bounds.roster_entries_max, bounds.starts_max);
+        let (counters, outage) = (Counters::default(), Outage::default());
+        let node = Arc::new(Node { store, timing, roster, counters, outage });
         (Self(node.clone()), Keeper::new(node))
     }
 
@@ -82,17 +97,22 @@ impl Leases {
 
     /// Decides a claim without the store, which has failed: known holders go on for the grace,
     /// newcomers are counted against what this node knows and are provisional.
-    #[must_use]
-    pub fn hold_locally(&self, claim: &Claim) -> Grant {
+    ///
+    /// # Errors
+    /// [`StartsExhausted`] if it would be one start too many for this node.
+    pub fn hold_locally(&self, claim: &Claim) -> Result<Grant, StartsExhausted> {
         let node = &self.0;
-        let grant = node.roster.decide_alone(claim);
+        let Some(grant) = node.roster.decide_alone(claim) else {
+            count(&node.counters.starts_refused);
+            return Err(StartsExhausted);
+        };
         match &grant {
             Grant::Held(lease) if lease.is_new() => count(&node.counters.admitted_locally),
             Grant::Held(_) => {}
             Grant::Full(_) => count(&node.counters.refused),
             Grant::Ended(_) => count(&node.counters.ended),
         }
-        grant
+        Ok(grant)
     }
 
     /// Notes what the player declares. False if the stream is not live.
@@ -147,9 +167,14 @@ impl Leases {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (entries, provisional, evicted) = self.0.roster.counts();
+        let (playing, over_limit) = self.0.roster.playing_counts();
+        let (degraded_for, degraded) = self.0.outage.read();
         Stats {
             roster: entries as u64,
-            playing: self.0.roster.playing_count() as u64,
+            playing: playing as u64,
+            over_limit: over_limit as u64,
+            degraded_for,
+            degraded,
             provisional: provisional as u64,
             evicted,
             ..self.0.counters.read()
@@ -172,8 +197,19 @@ impl Leases {
         let node = &self.0;
         // Taken before the store is asked: what we believe never outlives what it promised.
         let asked_at = node.roster.now_ms();
+        let adopt = claim.adopt || node.roster.is_own_word(&claim.holder, &claim.id);
+        let adopting;
+        let claim = if adopt == claim.adopt {
+            claim
+        } else {
+            adopting = Claim { adopt, ..claim.clone() };
+            &adopting
+        };
         match node.noted(node.store.acquire(claim, &node.timing).await)? {
             Answer::Held(admitted) => {
+                if adopt && admitted.over_limit {
+                    count(&node.counters.adopted_over_limit);
+                }
                 if admitted.is_new {
                     count(&node.counters.admitted);
                 }
@@ -199,10 +235,16 @@ impl Leases {
 }
 
 impl Node {
-    /// Counts a failure of the store and passes the result on.
+    /// Notes how the store fares, and passes the result on.
     pub(crate) fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        if result.is_err() {
-            count(&self.counters.store_errors);
+        match &result {
+            Ok(_) => self.outage.note(true),
+            Err(error) => {
+                count(&self.counters.store_errors);
+                if error.is_outage() {
+                    self.outage.note(false);
+                }
+            }
         }
         result
     }

@@ -36,6 +36,19 @@
 //! EXPIRED ─acquire, room→ ACTIVE(the classes of this claim)
 //! ```
 //!
+//! While the store is away, a node decides alone. What it started, or let go on, it has adopted when
+//! the store answers again; what is one too many by then goes on, flagged, for a while:
+//!
+//! ```text
+//! NONE ─acquire by a node alone, room for all it knows→ PROVISIONAL
+//! PROVISIONAL ─adopt, room→ ACTIVE
+//! PROVISIONAL ─adopt, no room→ OVER      counted when newcomers ask, itself beyond the limit
+//! OVER ─acquire, a place beside those within the limit→ ACTIVE
+//! OVER ─acquire, none, its time is up→ EXPIRED, and the asker is refused
+//! ```
+//!
+//! So the invariant is: live leases that are not OVER are at most `limit`, in each class, too.
+//!
 //! ENDED absorbs everything for its tombstone's life, except that a reusable id, which stands for a
 //! login rather than a playback, may play again as shown.
 //!
@@ -83,7 +96,7 @@ pub use lease::{
     About, Claim, Class, ClassInvalid, ClassLimit, Classes, Ending, Full, Grant, Lease, LeaseId,
     LeaseIdInvalid, Live, Replace, State, TooManyClasses,
 };
-pub use leases::Leases;
+pub use leases::{Bounds, Leases, StartsExhausted};
 pub use roster::Playing;
 pub use stats::{Lost, Stats};
 pub use store::{Admitted, Answer, LeaseStore, Slot, StoreError};

@@ -168,6 +168,8 @@ fn acquire_words(claim: &Claim, timing: &Timing) -> Vec<String> {
         replace.to_owned(),
         notice::names(&claim.holder),
         reply::classes_text(&claim.classes),
+        u8::from(claim.adopt).to_string(),
+        millis(timing.grandfather()).to_string(),
     ];
     words.extend(named.iter().map(LeaseId::to_string));
     words

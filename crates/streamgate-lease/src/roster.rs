@@ -35,6 +35,9 @@ const ENDING_KEPT_MAX: Duration = Duration::from_secs(600);
 pub(crate) struct Roster {
     clock: Clock,
     timing: Timing,
+    starts_max: usize,
+    /// Who starts a stream alone does so one at a time, so that the bound holds.
+    starting: Mutex<()>,
     entries_per_shard_max: usize,
     shards: Box<[Mutex<Shard>]>,
     evicted: AtomicU64,
@@ -50,11 +53,13 @@ struct Shard {
 }
 
 impl Roster {
-    pub(crate) fn new(timing: Timing, entries_max: usize) -> Self {
+    pub(crate) fn new(timing: Timing, entries_max: usize, starts_max: usize) -> Self {
         let shards = entries_max.div_ceil(ENTRIES_PER_SHARD).next_power_of_two().min(SHARDS_MAX);
         Self {
             clock: Clock::new(),
             timing,
+            starts_max,
+            starting: Mutex::default(),
             entries_per_shard_max: entries_max.div_ceil(shards),
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             evicted: AtomicU64::new(0),
@@ -77,6 +82,13 @@ impl Roster {
         }
         entry.touch(now, &self.timing);
         Some(entry.lease(holder, now, false))
+    }
+
+    /// It goes on by this node's own word: the store has not been asked about it since.
+    pub(crate) fn is_own_word(&self, holder: &Holder, id: &LeaseId) -> bool {
+        let now = self.clock.now_ms();
+        let is_own_word = |entry: &mut Entry| entry.is_live(now) && entry.is_own_word();
+        self.shard(holder).lock().find(holder, id).is_some_and(is_own_word)
     }
 
     /// How it ended, if this node knows for sure that it has.

@@ -1,7 +1,9 @@
 //! What a node did and has, counted. Numbers only: names and labels are the caller's business.
 
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Why this node's keeper lost leases, each counted since start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,6 +29,16 @@ pub struct Stats {
     pub playing: u64,
     /// Gauge: streams admitted by this node alone that the store has not heard of yet.
     pub provisional: u64,
+    /// Gauge: streams over the limit, adopted after the store was away, that play on.
+    pub over_limit: u64,
+    /// Gauge: for how long the store has not answered. None while it does.
+    pub degraded_for: Option<Duration>,
+    /// How long the store has not answered, since start and in all.
+    pub degraded: Duration,
+    /// Streams that the store adopted beyond the limit.
+    pub adopted_over_limit: u64,
+    /// Starts that were refused because this node had started as many alone as it may.
+    pub starts_refused: u64,
     /// Admissions by the store that this node asked for.
     pub admitted: u64,
     /// Refusals for want of room that this node passed on.
@@ -58,6 +70,8 @@ pub(crate) struct Counters {
     pub(crate) refused: AtomicU64,
     pub(crate) ended: AtomicU64,
     pub(crate) admitted_locally: AtomicU64,
+    pub(crate) adopted_over_limit: AtomicU64,
+    pub(crate) starts_refused: AtomicU64,
     pub(crate) renewals: AtomicU64,
     pub(crate) registered: AtomicU64,
     pub(crate) lost_released: AtomicU64,
@@ -75,6 +89,29 @@ pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
+/// Since when the store has not answered, and how long that has been in all.
+#[derive(Debug, Default)]
+pub(crate) struct Outage(Mutex<(Option<Instant>, Duration)>);
+
+impl Outage {
+    /// The store answered, or it did not.
+    pub(crate) fn note(&self, answered: bool) {
+        let mut outage = self.0.lock();
+        match (outage.0, answered) {
+            (None, false) => outage.0 = Some(Instant::now()),
+            (Some(since), true) => *outage = (None, outage.1 + since.elapsed()),
+            _ => {}
+        }
+    }
+
+    /// How long it lasts by now, if it does, and all of them together.
+    pub(crate) fn read(&self) -> (Option<Duration>, Duration) {
+        let (since, before) = *self.0.lock();
+        let lasts = since.map(|since| since.elapsed());
+        (lasts, before + lasts.unwrap_or_default())
+    }
+}
+
 impl Counters {
     /// All of them now; the gauges of the roster are left at zero for it to fill in.
     pub(crate) fn read(&self) -> Stats {
@@ -84,6 +121,8 @@ impl Counters {
             refused: read(&self.refused),
             ended: read(&self.ended),
             admitted_locally: read(&self.admitted_locally),
+            adopted_over_limit: read(&self.adopted_over_limit),
+            starts_refused: read(&self.starts_refused),
             renewals: read(&self.renewals),
             registered: read(&self.registered),
             lost: Lost {

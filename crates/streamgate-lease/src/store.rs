@@ -116,6 +116,8 @@ pub struct Admitted {
     pub replaced: Vec<LeaseId>,
     /// Those that had been paused for long and lost their slots; they may ask again.
     pub idle: Vec<LeaseId>,
+    /// It was adopted beyond the limit, and is to be claimed again rather than renewed.
+    pub over_limit: bool,
 }
 
 /// A slot whose expiry is to be moved.

@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 /// The durations of a policy. [`Timing::default`] suits live video with players that reload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timing {
     ttl: Duration,
     tombstone: Duration,
     idle_after: Duration,
     grace: Duration,
+    grandfather: Duration,
 }
 
 /// A duration outside its bounds. The text names the field, the value and the bounds.
@@ -69,6 +70,17 @@ impl Timing {
         Ok(Self { grace, ..self })
     }
 
+    /// How long a stream that a node admitted alone may go on over the limit, should the store turn
+    /// out to have no room for it. Zero: it is refused at once.
+    ///
+    /// # Errors
+    /// [`TimingOutOfRange`] above one day.
+    pub fn with_grandfather(self, grandfather: Duration) -> Result<Self, TimingOutOfRange> {
+        let day = Duration::from_secs(86_400);
+        let grandfather = within("grandfather", grandfather, Duration::ZERO, day)?;
+        Ok(Self { grandfather, ..self })
+    }
+
     /// A lease expires this long after its last sign of life. Default 60 s.
     #[must_use]
     pub fn ttl(&self) -> Duration {
@@ -93,6 +105,12 @@ impl Timing {
         self.grace
     }
 
+    /// A stream that was started without the store goes on over the limit this long. Default 15 min.
+    #[must_use]
+    pub fn grandfather(&self) -> Duration {
+        self.grandfather
+    }
+
     /// The middle of the renewal interval; each lease adds its own jitter of ± 20 %.
     #[must_use]
     pub fn renew_every(&self) -> Duration {
@@ -112,6 +130,7 @@ impl Default for Timing {
             tombstone: Duration::from_secs(86_400),
             idle_after: Duration::from_secs(60),
             grace: Duration::from_secs(600),
+            grandfather: Duration::from_secs(900),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! This is the state machine of the library in plain Rust. `redis/*.lua` say the same, and the
 //! contract tests run both. No clock and no lock here.
 
-use crate::admission::{Room, Seat, Want, Wants, make_room};
+use crate::admission::{Room, Seat, Want, Wants, lacks_place, make_room};
 use crate::clock::millis;
 use crate::lease::{About, Claim, Class, Ending, Full, LeaseId, Live, State};
 use crate::store::{Admitted, Answer, Slot};
@@ -31,6 +31,8 @@ struct Seated {
     reusable: bool,
     /// In the order of their names. An expired slot keeps them until it is admitted anew.
     classes: Vec<Class>,
+    /// Adopted beyond the limit, until then at the latest.
+    over_until: Option<u64>,
     about: About,
 }
 
@@ -57,13 +59,23 @@ impl Account {
             None => Wants::of_newcomer(claim),
         };
         let others = self.seats_beside(&claim.id);
+        if let Some(want) = self.overdue(claim, &others, now) {
+            self.unseat(&claim.id);
+            return self.full(claim, want, now);
+        }
         let idle_after = millis(timing.idle_after());
         let make_room = |wants| make_room(&others, &wants, &claim.replace, now, idle_after);
-        match wants.and_then(make_room) {
-            Err(Want { class, limit }) => {
-                Answer::Full(Full::new(limit, class, &claim.id, self.list(now)))
-            }
-            Ok(room) => {
+        let is_adopted =
+            wants.is_ok() && claim.adopt && 0 < claim.limit && !timing.grandfather().is_zero();
+        let over_until = now + millis(timing.grandfather());
+        let decided = match wants.and_then(make_room) {
+            Ok(room) => Ok((room, None)),
+            Err(_) if is_adopted => Ok((Room::default(), Some(over_until))),
+            Err(want) => Err(want),
+        };
+        match decided {
+            Err(want) => self.full(claim, want, now),
+            Ok((room, over)) => {
                 self.clear_away(&room, timing, now);
                 let expires_at = now + millis(timing.ttl());
                 if is_new {
@@ -71,9 +83,30 @@ impl Account {
                 } else {
                     self.confirm(claim, expires_at);
                 }
+                self.settle_flag(claim, over);
                 Answer::Held(self.held(claim, is_new, now, room))
             }
         }
+    }
+
+    fn full(&self, claim: &Claim, Want { class, limit }: Want, now: u64) -> Answer {
+        Answer::Full(Full::new(limit, class, &claim.id, self.list(now)))
+    }
+
+    /// What one has no place in whose time over the limit is up.
+    fn overdue(&self, claim: &Claim, others: &[Seat], now: u64) -> Option<Want> {
+        let slot = self.slots.iter().find(|slot| slot.is_seated(&claim.id))?;
+        slot.over_until.filter(|until| *until <= now)?;
+        lacks_place(others, claim, &slot.classes)
+    }
+
+    /// One that is over the limit is within it as soon as there is a place for it.
+    fn settle_flag(&mut self, claim: &Claim, over: Option<u64>) {
+        let others = self.seats_beside(&claim.id);
+        let mine = self.slots.iter_mut().find(|slot| slot.is_seated(&claim.id));
+        let slot = mine.expect("who is admitted has a seat");
+        slot.over_until = slot.over_until.or(over);
+        slot.over_until.take_if(|_| lacks_place(&others, claim, &slot.classes).is_none());
     }
 
     pub(super) fn renew(&mut self, renewal: &Slot, timing: &Timing, now: u64) -> bool {
@@ -160,6 +193,12 @@ impl Account {
         }
     }
 
+    fn unseat(&mut self, id: &LeaseId) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.id == *id) {
+            slot.expires_at = None;
+        }
+    }
+
     fn seats_beside(&self, id: &LeaseId) -> Vec<Seat> {
         let seated = self.slots.iter().filter(|slot| slot.expires_at.is_some() && slot.id != *id);
         let seat = |slot: &Seated| Seat {
@@ -167,6 +206,7 @@ impl Account {
             started_at: slot.started_at,
             paused_since: slot.paused_since,
             classes: slot.classes.clone(),
+            over_limit: slot.over_until.is_some(),
         };
         seated.map(seat).collect()
     }
@@ -191,6 +231,7 @@ impl Account {
             slot.expires_at = Some(expires_at);
             slot.started_at = now;
             slot.classes = claim.class_names();
+            slot.over_until = None;
             slot.refresh(claim);
             return;
         }
@@ -201,6 +242,7 @@ impl Account {
             paused_since: None,
             reusable: claim.reusable,
             classes: claim.class_names(),
+            over_until: None,
             about: claim.about.clone(),
         });
         self.forget_the_dead(now);
@@ -248,6 +290,7 @@ impl Account {
             expires_in: Duration::from_millis(expires_at.saturating_sub(now)),
             replaced: room.replaced,
             idle: room.idle,
+            over_limit: slot.over_until.is_some(),
         }
     }
 }
@@ -276,6 +319,7 @@ impl Seated {
             expires_in: Duration::from_millis(expires_at - now),
             state: if self.paused_since.is_some() { State::Paused } else { State::Playing },
             classes: self.classes.clone(),
+            over_limit: self.over_until.is_some(),
         })
     }
 }

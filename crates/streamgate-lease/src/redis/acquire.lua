@@ -5,23 +5,27 @@
 --        4  tombstone life, ms   5  idle after, ms     6  longest ttl there is, ms
 --        7  reusable, 0 or 1     8  anew, 0 or 1       9  about, '' keeps what is known
 --        10 replace: nobody, oldest or these           11 this holder's names in notices
---        12 classes with their limits, by name, as '4k=1,live=2'     13… the ids of `these`
--- Returns  { 'held', now, expiry, is new, active, started at, { replaced }, { idle } }
+--        12 classes with their limits, by name, as '4k=1,live=2'
+--        13 adopt, 0 or 1     14 how long one may be over the limit, ms    15… ids of `these`
+-- Returns  { 'held', now, expiry, is new, active, started at, { replaced }, { idle }, over limit }
 --          { 'full', now, { { id, expiry, record }, … }, class or '', its limit }
 --          { 'ended', now, why, until }
 -- Cost   one to four commands if held or admitted; O(live) more when all or a class may be full;
 --        every 16th record a look through all records of this holder.
--- Keeps  |live| ≤ limit and |live of a class| ≤ its limit at every admission; refused or ended
---        changes neither set nor expiries; takeover is all or nothing; both keys always have a
---        TTL, and it is never shortened.
+-- Keeps  |live| ≤ limit and |live of a class| ≤ its limit at every admission, leases that are
+--        flagged as over it left out; refused or ended changes neither set nor expiries, but that
+--        one whose time over the limit is up loses its slot; takeover is all or nothing; both
+--        keys always have a TTL, and it is never shortened.
 --
 -- Records: 'L<started>,<paused since or 0>,<reusable>,<about>' of a lease, live or expired, where
---          '/4k,live/' before the about names its classes, if it has any;
+--          '/4k,live/' before the about names its classes, if it has any, and '/!<until>/' or
+--          '/!<until>,4k/' says that it is over the limit, and until when;
 --          'T<R|T|P>,<until>,<reusable>' of one that ended: released, terminated, replaced.
 local leases, records, id = KEYS[1], KEYS[2], ARGV[1]
 local ttl, limit, tombstone = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local idle_after, ttl_max = tonumber(ARGV[5]), tonumber(ARGV[6])
 local reusable, anew, about, replace = ARGV[7], ARGV[8] == '1', ARGV[9], ARGV[10]
+local adopt, grandfather = ARGV[13] == '1', tonumber(ARGV[14])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -34,8 +38,11 @@ local function read(record)
   local classes, labels = string.match(rest or '', '^/([^/]*)/(.*)$')
   local known = { started = tonumber(started or 0), since = tonumber(since or 0),
                   reusable = again or reusable, about = labels or rest or '',
-                  known = started ~= nil, classes = {} }
-  for class in string.gmatch(classes or '', '[^,]+') do known.classes[class] = true end
+                  known = started ~= nil, classes = {}, over = 0 }
+  for mark in string.gmatch(classes or '', '[^,]+') do
+    local till = string.match(mark, '^!(%d+)$')
+    if till then known.over = tonumber(till) else known.classes[mark] = true end
+  end
   return known
 end
 
@@ -47,8 +54,9 @@ local function names(set)
 end
 
 local function write(key, known)
-  local classes = names(known.classes)
-  local marks = #classes > 0 and '/' .. table.concat(classes, ',') .. '/' or ''
+  local marks = names(known.classes)
+  if known.over > 0 then table.insert(marks, 1, string.format('!%.0f', known.over)) end
+  marks = #marks > 0 and '/' .. table.concat(marks, ',') .. '/' or ''
   redis.call('HSET', records, key, string.format('L%.0f,%.0f,%s,%s%s',
     known.started, known.since, known.reusable, marks, known.about))
 end
@@ -84,13 +92,44 @@ local function full(want)
   return { 'full', now, live, want.class or '', want.limit }
 end
 
+-- One over the limit is within it as soon as there is a place beside those who are. One whose time
+-- is up and who has none loses its slot.
+local limit_of = {}
+for class, most in string.gmatch(ARGV[12], '([^=,]+)=(%d+)') do limit_of[class] = tonumber(most) end
+
+local function lacks_place()
+  local wants = {}
+  for _, class in ipairs(names(mine.classes)) do
+    if not limit_of[class] then return { limit = limit } end
+    wants[#wants + 1] = { class = class, limit = limit_of[class] }
+  end
+  wants[#wants + 1] = { limit = limit }
+  local there = {}
+  for _, other in ipairs(redis.call('ZRANGE', leases, 0, -1)) do
+    local known = other ~= id and read(redis.call('HGET', records, other))
+    for n, want in ipairs(known and known.over == 0 and wants or {}) do
+      if not want.class or known.classes[want.class] then there[n] = (there[n] or 0) + 1 end
+    end
+  end
+  for n, want in ipairs(wants) do
+    if (there[n] or 0) >= want.limit then return want end
+  end
+end
+
+if is_new then mine.classes, mine.over = {}, 0 end
+local was_over = mine.over
+local overdue = mine.over > 0 and mine.over <= now and lacks_place()
+if overdue then
+  redis.call('ZREM', leases, id)
+  return full(overdue)
+end
+
 -- What there has to be room in: classes first, as whoever makes room in one makes room in all.
-if is_new then mine.classes = {} end
 if is_new and limit < 1 then return full({ limit = limit }) end
 local wants, is_tight = {}, false
-for class, most in string.gmatch(ARGV[12], '([^=,]+)=(%d+)') do
+for _, class in ipairs(names(limit_of)) do
   if not mine.classes[class] then
-    wants[#wants + 1] = { class = class, limit = tonumber(most) }
+    wants[#wants + 1] = { class = class, limit = limit_of[class] }
   end
 end
 if #wants > 0 and #names(mine.classes) + #wants > 4 then return full(wants[1]) end
@@ -149,14 +188,18 @@ if is_tight then
   if lacking and replace == 'these' then
     idle, gone = {}, {}
     local all_live = true
-    for n = 13, #ARGV do
+    for n = 15, #ARGV do
       if not seat[ARGV[n]] then all_live = false end
       if not gone[ARGV[n]] then replaced[#replaced + 1] = ARGV[n] end
       gone[ARGV[n]] = true
     end
     if all_live then lacking = clear(false) end
   end
-  if lacking then return full(lacking) end
+  if lacking then
+    if not adopt or limit < 1 or grandfather < 1 then return full(lacking) end
+    idle, replaced = {}, {}
+    if mine.over == 0 then mine.over = now + grandfather end
+  end
 
   for _, other in ipairs(idle) do redis.call('ZREM', leases, other) end
   for _, other in ipairs(replaced) do
@@ -172,9 +215,12 @@ for _, want in ipairs(wants) do
   if want.class then mine.classes[want.class] = true end
 end
 
+if mine.over > 0 and not lacks_place() then mine.over = 0 end
+
 expiry = math.max(expiry, now + ttl)
 redis.call('ZADD', leases, expiry, id)
-if is_new or anew or takes_class or about ~= '' or not mine.known then
+local is_changed = is_new or anew or takes_class or mine.over ~= was_over
+if is_changed or about ~= '' or not mine.known then
   if about ~= '' then mine.about = about end
   if anew then mine.since = 0 end
   write(id, mine)
@@ -200,4 +246,4 @@ if is_new and kept >= 32 and kept % 16 == 0 then
   for n = 1, #stones - 1024 do redis.call('HDEL', records, stones[n].id) end
 end
 return { 'held', now, expiry, is_new and 1 or 0, redis.call('ZCARD', leases), mine.started,
-         replaced, idle }
+         replaced, idle, mine.over > 0 and 1 or 0 }

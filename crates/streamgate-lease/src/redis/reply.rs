@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(super) fn answer(value: &Value, asker: &LeaseId) -> Result<Answer, StoreError> {
     let parts = array(value)?;
     match (parts.first().map(text).transpose()?, parts) {
-        (Some("held"), [_, now, expiry, is_new, active, started_at, replaced, idle]) => {
+        (Some("held"), [_, now, expiry, is_new, active, started_at, replaced, idle, over]) => {
             Ok(Answer::Held(Admitted {
                 is_new: int(is_new)? == 1,
                 active: u32::try_from(int(active)?).unwrap_or(u32::MAX),
@@ -20,6 +20,7 @@ pub(super) fn answer(value: &Value, asker: &LeaseId) -> Result<Answer, StoreErro
                 expires_in: after(int(expiry)?, int(now)?),
                 replaced: ids(replaced)?,
                 idle: ids(idle)?,
+                over_limit: int(over)? == 1,
             }))
         }
         (Some("full"), [_, now, rows, class, limit]) => {
@@ -112,11 +113,12 @@ pub(super) fn classes_text(classes: &Classes) -> String {
     all.join(",")
 }
 
-/// What stands before the labels of a lease with classes, and the labels.
-fn marks(rest: &str) -> (Vec<Class>, &str) {
+/// What stands before the labels, classes and whether it is over the limit, and the labels.
+fn marks(rest: &str) -> (Vec<Class>, bool, &str) {
     let marked = rest.strip_prefix('/').and_then(|rest| rest.split_once('/'));
-    let (classes, about) = marked.unwrap_or(("", rest));
-    (classes.split(',').filter_map(|name| name.parse().ok()).collect(), about)
+    let (marks, about) = marked.unwrap_or(("", rest));
+    let classes = marks.split(',').filter_map(|name| name.parse().ok()).collect();
+    (classes, marks.starts_with('!'), about)
 }
 
 fn about(text: &str) -> About {
@@ -143,7 +145,7 @@ fn stream(row: &Value, now: u64) -> Result<Live, StoreError> {
     let mut parts = record.strip_prefix('L').unwrap_or_default().splitn(4, ',');
     let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok()).unwrap_or(0);
     let (started_at, paused_since) = (number(), number());
-    let (classes, labels) = marks(parts.nth(1).unwrap_or_default());
+    let (classes, over_limit, labels) = marks(parts.nth(1).unwrap_or_default());
     Ok(Live {
         id: lease_id(id)?,
         about: about(labels),
@@ -151,6 +153,7 @@ fn stream(row: &Value, now: u64) -> Result<Live, StoreError> {
         expires_in: after(int(expiry)?, now),
         state: if paused_since == 0 { State::Playing } else { State::Paused },
         classes,
+        over_limit,
     })
 }
 

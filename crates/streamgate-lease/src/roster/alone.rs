@@ -7,12 +7,24 @@ use super::entry::{Entry, Standing};
 use super::{ENDING_KEPT_MAX, Roster, Shard};
 use crate::admission::{Room, Seat, Want, Wants, make_room};
 use crate::clock::millis;
-use crate::lease::{Claim, Class, Ending, Full, Grant, Lease, Live};
+use crate::lease::{Claim, Class, Ending, Full, Grant, Lease, Live, Replace};
 use crate::timing::Timing;
 
 impl Roster {
-    /// Decides a claim with what this node knows.
-    pub(crate) fn decide_alone(&self, claim: &Claim) -> Grant {
+    /// Decides a claim with what this node knows. None: it has started as many as it may.
+    pub(crate) fn decide_alone(&self, claim: &Claim) -> Option<Grant> {
+        match self.decide(claim, false) {
+            Some(grant) => Some(grant),
+            None => {
+                let _one_at_a_time = self.starting.lock();
+                let (_, provisional, _) = self.counts();
+                (provisional < self.starts_max).then(|| self.decide(claim, true)).flatten()
+            }
+        }
+    }
+
+    /// None: a new stream would have to be started, and may not.
+    fn decide(&self, claim: &Claim, may_start: bool) -> Option<Grant> {
         let now = self.clock.now_ms();
         let timing = &self.timing;
         let mut shard = self.shard(&claim.holder).lock();
@@ -21,7 +33,7 @@ impl Roster {
             if let Some(why) = entry.ending(now)
                 && !(entry.reusable && claim.anew)
             {
-                return Grant::Ended(why);
+                return Some(Grant::Ended(why));
             }
             held = entry.goes_on_alone(now, timing).then(|| entry.class_names());
         }
@@ -32,8 +44,9 @@ impl Roster {
         let others = shard.seats_beside(claim, now, timing);
         let idle_after = millis(timing.idle_after());
         let make_room = |wants| make_room(&others, &wants, &claim.replace, now, idle_after);
-        match wants.and_then(make_room) {
+        Some(match wants.and_then(make_room) {
             Err(want) => Grant::Full(shard.full(claim, want, now, timing)),
+            Ok(_) if held.is_none() && !may_start => return None,
             Ok(room) => {
                 shard.make_way(claim, &room, now, timing);
                 let active = others.len() - room.idle.len() - room.replaced.len() + 1;
@@ -42,7 +55,7 @@ impl Roster {
                     None => self.start_alone(&mut shard, claim, active, now),
                 })
             }
-        }
+        })
     }
 
     fn start_alone(&self, shard: &mut Shard, claim: &Claim, active: usize, now: u64) -> Lease {
@@ -63,6 +76,7 @@ impl Shard {
             entry.join(&claim.classes);
             if !claim.classes.iter().all(|of| held.contains(&of.class)) {
                 entry.standing = Standing::Provisional;
+                entry.replaces = claim.replace == Replace::Oldest;
                 entry.extend(now, timing);
                 entry.touched = true;
             }
@@ -79,6 +93,7 @@ impl Shard {
             started_at: entry.started_at,
             paused_since: entry.paused_since.map(u64::from),
             classes: entry.class_names(),
+            over_limit: entry.over_limit,
         };
         others.map(seat).collect()
     }

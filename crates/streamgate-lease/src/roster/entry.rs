@@ -21,6 +21,12 @@ pub(super) struct Entry {
     pub(super) reusable: bool,
     /// There was a sign of life that the store has not been told of.
     pub(super) touched: bool,
+    /// The store had said so, but could not be asked when it went on.
+    pub(super) alone: bool,
+    /// The store said that it is one too many, and lets it go on for a while.
+    pub(super) over_limit: bool,
+    /// Whoever started it was to replace the oldest.
+    pub(super) replaces: bool,
     /// Counts renewals, so that now and then one also keeps the labels from fading.
     pub(super) renewals: u8,
     pub(super) limit: u32,
@@ -58,6 +64,7 @@ impl Entry {
             valid_until: asked_at + millis(admitted.expires_in),
             renew_at: asked_at + renew_after(&claim.id, asked_at, timing),
             confirmed_at: asked_at,
+            over_limit: admitted.over_limit,
             ..Self::blank(claim, Standing::Held, asked_at)
         }
     }
@@ -80,6 +87,9 @@ impl Entry {
             standing,
             reusable: claim.reusable,
             touched: standing == Standing::Provisional,
+            alone: false,
+            over_limit: false,
+            replaces: claim.replace == Replace::Oldest,
             renewals: 0,
             limit: 0,
             active: 0,
@@ -195,8 +205,19 @@ impl Entry {
         if self.standing == Standing::Held {
             let grace_ends = self.confirmed_at + millis(timing.grace());
             self.valid_until = self.valid_until.max(grace_ends.min(now + millis(timing.ttl())));
+            self.alone = true;
         }
         self.touch(now, timing);
+    }
+
+    /// It goes on by this node's own word, and the store should adopt it.
+    pub(super) fn is_own_word(&self) -> bool {
+        self.standing == Standing::Provisional || (self.standing == Standing::Held && self.alone)
+    }
+
+    /// A renewal will do: the store has it, within the limit for all that this node knows.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.alone && !self.over_limit
     }
 
     /// The keeper takes it along: the next renewal is a jittered third of a ttl away.
@@ -213,9 +234,14 @@ impl Entry {
             limit: self.limit,
             classes: self.classes.as_deref().cloned().unwrap_or_default(),
             about: self.about.as_deref().cloned().unwrap_or_default(),
-            replace: Replace::Nobody,
+            replace: if self.is_own_word() && self.replaces {
+                Replace::Oldest
+            } else {
+                Replace::Nobody
+            },
             reusable: self.reusable,
             anew: false,
+            adopt: self.is_own_word(),
         }
     }
 
@@ -241,6 +267,7 @@ impl Entry {
             expires_in: Duration::from_millis(self.valid_until.saturating_sub(now)),
             state: if self.paused_since.is_some() { State::Paused } else { State::Playing },
             classes: self.class_names(),
+            over_limit: self.over_limit,
         }
     }
 }

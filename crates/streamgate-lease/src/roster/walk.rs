@@ -3,12 +3,11 @@
 //! One shard at a time, under its lock, without ever waiting.
 
 use super::entry::{Entry, Standing};
-use super::{Roster, Shard, is_spent};
+use super::{Roster, is_spent};
 use crate::clock::millis;
 use crate::holder::Holder;
 use crate::lease::{Claim, Ending, LeaseId};
 use crate::store::{Admitted, Slot};
-use parking_lot::Mutex;
 use std::time::Duration;
 
 /// Every so many renewals the labels in the store are kept from fading, too.
@@ -19,8 +18,8 @@ const KEEP_ABOUT_EVERY: u8 = 8;
 pub(crate) struct Due {
     /// Held and touched: their expiry wants moving.
     pub(crate) slots: Vec<Slot>,
-    /// Admitted by this node alone: the store should hear of them.
-    pub(crate) provisional: Vec<Claim>,
+    /// Admitted by this node alone, or over the limit: the store should decide about them.
+    pub(crate) claims: Vec<Claim>,
 }
 
 /// What became of a lease that the keeper asked about.
@@ -73,8 +72,8 @@ impl Roster {
 
     fn may_be_sent(&self, entry: &Entry, now: u64) -> bool {
         match entry.standing {
-            Standing::Held => entry.silent_for(now) < self.timing.ttl(),
-            Standing::Provisional => entry.may_be_claimed(now, &self.timing),
+            Standing::Held if entry.is_plain() => entry.silent_for(now) < self.timing.ttl(),
+            Standing::Held | Standing::Provisional => entry.may_be_claimed(now, &self.timing),
             Standing::Ended(_) => false,
         }
     }
@@ -114,6 +113,7 @@ impl Roster {
         {
             entry.valid_until = entry.valid_until.max(asked_at + millis(expires_in));
             entry.confirmed_at = entry.confirmed_at.max(asked_at);
+            entry.alone = false;
         }
     }
 
@@ -131,6 +131,8 @@ impl Roster {
             entry.active = admitted.active;
             entry.valid_until = asked_at + millis(admitted.expires_in);
             entry.confirmed_at = asked_at;
+            entry.alone = false;
+            entry.over_limit = admitted.over_limit;
             settled = Settled::Kept;
         });
         settled
@@ -150,11 +152,11 @@ impl Roster {
     ///
     /// A reusable id that is gone may have been released through another node, which leaves no
     /// trace; the keeper must not start it again. Under a limit of 0 it is confirmed if it is
-    /// still held, and never admitted.
+    /// still held, and never admitted. One that went on without the store is adopted.
     pub(crate) fn claim(&self, slot: &Slot) -> Option<Claim> {
         let mut shard = self.shard(&slot.holder).lock();
         let entry = shard.find(&slot.holder, &slot.id)?;
-        let limit = if entry.reusable { 0 } else { entry.limit };
+        let limit = if entry.reusable && !entry.alone { 0 } else { entry.limit };
         let claim = Claim { limit, ..entry.claim(&slot.holder) };
         let now = self.clock.now_ms();
         let may_be = entry.standing == Standing::Held && entry.may_be_claimed(now, &self.timing);
@@ -166,18 +168,23 @@ impl Roster {
         self.end(&claim.holder, &claim.id, why, lasts);
     }
 
-    /// Some of the streams that are live here, at most `max`.
-    /// How many streams play on this node. Walks the roster, a shard at a time.
-    pub(crate) fn playing_count(&self) -> usize {
+    /// How many streams play on this node, and how many of them are over the limit. Walks the
+    /// roster, a shard at a time.
+    pub(crate) fn playing_counts(&self) -> (usize, usize) {
         let now = self.clock.now_ms();
-        let live = |shard: &Mutex<Shard>| {
+        let (mut playing, mut over_limit) = (0, 0);
+        for shard in &self.shards {
             let shard = shard.lock();
             let entries = shard.holders.values().flatten();
-            entries.filter(|entry| entry.is_live(now)).count()
-        };
-        self.shards.iter().map(live).sum()
+            for entry in entries.filter(|entry| entry.is_live(now)) {
+                playing += 1;
+                over_limit += usize::from(entry.over_limit);
+            }
+        }
+        (playing, over_limit)
     }
 
+    /// Some of the streams that are live here, at most `max`.
     pub(crate) fn playing(&self, max: usize) -> Vec<Playing> {
         let now = self.clock.now_ms();
         let mut found = Vec::new();
@@ -206,18 +213,18 @@ impl Roster {
 
 impl Due {
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() + self.provisional.len()
+        self.slots.len() + self.claims.len()
     }
 
     fn take(&mut self, holder: &Holder, entry: &Entry, now: u64) {
         match entry.standing {
-            Standing::Held => self.slots.push(Slot {
+            Standing::Held if entry.is_plain() => self.slots.push(Slot {
                 holder: *holder,
                 id: entry.id,
                 silent_for: entry.silent_for(now),
                 keep_about: entry.renewals % KEEP_ABOUT_EVERY == KEEP_ABOUT_EVERY - 1,
             }),
-            Standing::Provisional => self.provisional.push(entry.claim(holder)),
+            Standing::Held | Standing::Provisional => self.claims.push(entry.claim(holder)),
             Standing::Ended(_) => {}
         }
     }

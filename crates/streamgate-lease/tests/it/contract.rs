@@ -22,6 +22,7 @@ macro_rules! promises {
     };
 }
 
+mod adopt;
 mod classes;
 mod pepper;
 

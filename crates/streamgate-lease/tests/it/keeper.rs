@@ -1,5 +1,6 @@
 //! One node, its roster and its keeper, under paused time.
 
+mod alone;
 mod classes;
 mod pepper;
 mod recovery;
@@ -8,7 +9,7 @@ use crate::weather::Weather;
 use crate::world::{MS, TTL, claim, holder, id, these};
 use std::sync::Arc;
 use std::time::Duration;
-use streamgate_lease::{Claim, Ending, Grant, Leases, Replace, State, Stats, Timing};
+use streamgate_lease::{Bounds, Claim, Ending, Grant, Leases, Replace, State, Stats, Timing};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{advance, sleep};
@@ -27,11 +28,16 @@ struct Node {
 
 impl Node {
     fn at(weather: &Arc<Weather>) -> Self {
-        Self::bounded(weather, Leases::ROSTER_ENTRIES_MAX)
+        Self::with(weather, Bounds::default(), Timing::default())
     }
 
     fn bounded(weather: &Arc<Weather>, entries_max: usize) -> Self {
-        let (leases, keeper) = Leases::bounded(weather.clone(), Timing::default(), entries_max);
+        let bounds = Bounds { roster_entries_max: entries_max, ..Bounds::default() };
+        Self::with(weather, bounds, Timing::default())
+    }
+
+    fn with(weather: &Arc<Weather>, bounds: Bounds, timing: Timing) -> Self {
+        let (leases, keeper) = Leases::bounded(weather.clone(), timing, bounds);
         let (stop, stopped) = oneshot::channel::<()>();
         let keeper = tokio::spawn(keeper.run(async {
             let _ = stopped.await;
@@ -47,7 +53,7 @@ impl Node {
         }
         match self.leases.hold(claim).await {
             Ok(grant) => grant,
-            Err(_) => self.leases.hold_locally(claim),
+            Err(_) => self.leases.hold_locally(claim).unwrap(),
         }
     }
 
@@ -326,7 +332,8 @@ async fn without_the_store_newcomers_are_counted_here_and_registered_later() {
         pass(SECOND).await;
     }
     assert_eq!(node.live().await, 2);
-    assert_eq!((node.stats().provisional, node.stats().registered), (0, 1));
+    // The one that went on alone was claimed, too.
+    assert_eq!((node.stats().provisional, node.stats().registered), (0, 2));
     let Grant::Held(pad) = node.request(&claim("pad", 2)).await else { panic!("it is live") };
     assert!(!pad.is_provisional());
 }
@@ -344,9 +351,11 @@ async fn the_keeper_claims_nothing_for_a_player_who_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_partition_the_excess_is_refused() {
+async fn after_a_partition_the_excess_is_refused_where_there_is_no_grandfather() {
     let weather = Weather::fine();
-    let (one, other) = (Node::at(&weather), Node::at(&weather));
+    let timing = Timing::default().with_grandfather(Duration::ZERO).unwrap();
+    let node = || Node::with(&weather, Bounds::default(), timing);
+    let (one, other) = (node(), node());
     weather.turns(true);
     assert_eq!(one.word(&claim("tv", 1)).await, "provisional");
     assert_eq!(other.word(&claim("pc", 1)).await, "provisional");

@@ -20,6 +20,9 @@ for _, key in ipairs(keys) do
       local moved
       if started then
         if since ~= '0' then since = since - ms end
+        rest = string.gsub(rest, '^(%d,/!)(%d+)', function(head, till)
+          return string.format('%s%.0f', head, till - ms)
+        end)
         moved = string.format('L%.0f,%.0f,%s', started - ms, since, rest)
       else
         moved = string.format('T%s,%.0f,%s', why, till - ms, again)

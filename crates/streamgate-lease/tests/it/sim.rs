@@ -16,8 +16,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use streamgate_lease::memory::MemoryStore;
 use streamgate_lease::{
-    About, Answer, Claim, Class, ClassLimit, Classes, Grant, Holder, LeaseId, LeaseStore, Leases,
-    Live, Replace, Slot, State, StoreError, Timing,
+    About, Answer, Bounds, Claim, Class, ClassLimit, Classes, Grant, Holder, LeaseId, LeaseStore,
+    Leases, Live, Replace, Slot, State, StoreError, Timing,
 };
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -43,6 +43,8 @@ struct Watched {
     ended: Mutex<BTreeSet<(usize, LeaseId)>>,
     /// The last sign of life of each, by the requests of its player.
     alive: Mutex<HashMap<(usize, LeaseId), Instant>>,
+    /// Since when one is over the limit.
+    over: Mutex<HashMap<(usize, LeaseId), Instant>>,
     /// What is done later must be heard of, should it find something broken.
     later: Mutex<Vec<JoinHandle<()>>>,
     timing: Timing,
@@ -97,8 +99,9 @@ impl Watched {
             }),
             ended: Mutex::default(),
             alive: Mutex::default(),
+            over: Mutex::default(),
             later: Mutex::default(),
-            timing: Timing::default(),
+            timing: Timing::default().with_grandfather(2 * Timing::default().ttl()).unwrap(),
         })
     }
 
@@ -152,12 +155,16 @@ impl Watched {
     /// What holds whatever was asked. Nothing waits between the two shots, so nothing else moved.
     fn check(&self, of: usize, before: &Shot, after: &Shot) {
         for account in 0..ACCOUNTS.len() {
-            let live = after.keys().filter(|key| key.0 == account).count();
+            let within =
+                |(key, live): &(&(usize, LeaseId), &Live)| key.0 == account && !live.over_limit;
+            let live = after.iter().filter(within).count();
             assert!(live <= limit_of(account) as usize, "I1: {live} of account {account}");
         }
         for account in 0..ACCOUNTS.len() {
             for class in 0..CLASSES.len() {
-                let live = of_class(after, account, CLASSES[class]);
+                let within = after.iter().filter(|(_, live)| !live.over_limit);
+                let within = within.map(|(key, live)| (*key, live.clone())).collect();
+                let live = of_class(&within, account, CLASSES[class]);
                 let limit = class_limit(account, class) as usize;
                 assert!(live <= limit, "I1: {live} of account {account} in {}", CLASSES[class]);
             }
@@ -188,6 +195,12 @@ impl Watched {
         let answer = self.behind().acquire(claim, &self.timing).await.unwrap();
         let after = self.shot().await;
         let key = (account, claim.id);
+        for (key, live) in &after {
+            let was_over = before.get(key).is_some_and(|live| live.over_limit);
+            let is_adopted = claim.adopt && *key == (account, claim.id);
+            assert!(!live.over_limit || was_over || is_adopted, "I13: {live:?}");
+        }
+        self.nobody_stays_over_the_limit(&after);
         match &answer {
             Answer::Held(admitted) => {
                 assert_eq!(admitted.is_new, !before.contains_key(&key), "I5");
@@ -202,6 +215,12 @@ impl Watched {
                         self.ended.lock().unwrap().insert((account, *id));
                     }
                 }
+            }
+            // Its time over the limit is up: it has lost its slot, and nothing else has changed.
+            Answer::Full(_) if before.get(&key).is_some_and(|mine| mine.over_limit) => {
+                let mut rest = before.clone();
+                rest.retain(|other, _| after.contains_key(&key) || *other != key);
+                assert_eq!(rest, after, "I4");
             }
             Answer::Full(full) => {
                 assert_eq!(before, after, "I4");
@@ -222,6 +241,17 @@ impl Watched {
         }
         self.check(account, &before, &after);
         answer
+    }
+
+    /// L3: over the limit for the grandfather's time, and until the renewal after it.
+    fn nobody_stays_over_the_limit(&self, after: &Shot) {
+        let mut over = self.over.lock().unwrap();
+        over.retain(|key, _| after.get(key).is_some_and(|live| live.over_limit));
+        for (key, _) in after.iter().filter(|(_, live)| live.over_limit) {
+            let since = over.entry(*key).or_insert_with(Instant::now);
+            let bound = self.timing.grandfather() + self.timing.ttl() * 2;
+            assert!(since.elapsed() <= bound, "L3: {key:?} is over the limit for too long");
+        }
     }
 
     async fn renew_now(&self, slot: &Slot) -> Option<Duration> {
@@ -470,7 +500,7 @@ async fn request(watched: &Watched, leases: &Leases, claim: &Claim) {
         }
         Ok(_) => {}
         Err(_) => {
-            if let Grant::Held(lease) = leases.hold_locally(claim) {
+            if let Grant::Held(lease) = leases.hold_locally(claim).unwrap() {
                 assert!(lease.active() <= claim.limit || !lease.is_new(), "I13");
             }
         }
@@ -483,9 +513,10 @@ async fn run(seed: u64) {
     let watched = Watched::new(seed);
     let (stop, stopped) = watch::channel(());
     let (mut gateways, mut keepers) = (Vec::new(), Vec::new());
+    let bounds = Bounds { roster_entries_max: 4096, ..Bounds::default() };
     for _ in 0..GATEWAYS {
         let (leases, keeper) =
-            Leases::bounded(Arc::new(Handle(watched.clone())), Timing::default(), 4096);
+            Leases::bounded(Arc::new(Handle(watched.clone())), watched.timing, bounds);
         let mut stopped = stopped.clone();
         keepers.push(tokio::spawn(keeper.run(async move { drop(stopped.changed().await) })));
         gateways.push(leases);

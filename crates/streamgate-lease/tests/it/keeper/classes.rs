@@ -60,7 +60,7 @@ async fn without_the_store_classes_are_counted_here_and_told_later() {
     }
     assert_eq!(node.word(&classed("tv", 3, "")).await, "held", "it keeps what it had");
     let thief = Claim { replace: Replace::Oldest, ..classed("tv", 3, "4k=1") };
-    assert_eq!(word(&node.leases.hold_locally(&thief)), "provisional");
+    assert_eq!(word(&node.leases.hold_locally(&thief).unwrap()), "provisional");
     assert_eq!(node.word(&classed("pad", 3, "")).await, "replaced");
     assert_eq!(node.stats().provisional, 1, "the store has not heard of its class");
     node.weather.turns(false);

@@ -1,0 +1,98 @@
+//! A node on its own and what comes after: its bound, adoption by the store, and what it counts.
+
+use super::{NEWS_MAX, Node, SECOND, pass};
+use crate::weather::Weather;
+use crate::world::{TTL, claim, holder, id};
+use std::time::Duration;
+use streamgate_lease::{Bounds, Claim, Grant, Timing};
+
+#[tokio::test(start_paused = true)]
+async fn a_node_starts_so_many_alone_and_no_more() {
+    let bounds = Bounds { starts_max: 3, ..Bounds::default() };
+    let node = Node::with(&Weather::fine(), bounds, Timing::default());
+    let of = |n: u32| Claim { holder: holder(&n.to_string()), ..claim("tv", 1) };
+    assert_eq!(node.word(&of(0)).await, "new");
+    node.weather.turns(true);
+    pass(TTL).await;
+    for n in 1..4 {
+        assert_eq!(node.word(&of(n)).await, "provisional");
+    }
+    assert!(node.leases.hold_locally(&of(4)).is_err());
+    let second = Claim { id: id("pc"), ..of(1) };
+    assert!(matches!(node.leases.hold_locally(&second), Ok(Grant::Full(_))), "full is full");
+    assert_eq!(node.word(&of(0)).await, "held", "who is known needs no start");
+    assert_eq!(node.word(&of(2)).await, "provisional");
+    assert_eq!((node.stats().provisional, node.stats().starts_refused), (3, 1));
+    let _ = node.leases.release(&of(1).holder, &id("tv")).await;
+    assert_eq!(node.word(&of(4)).await, "provisional", "one left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_excess_is_adopted_flagged_and_settled_in_its_time() {
+    let weather = Weather::fine();
+    let timing = Timing::default().with_grandfather(TTL * 4).unwrap();
+    let node = || Node::with(&weather, Bounds::default(), timing);
+    let (one, other) = (node(), node());
+    weather.turns(true);
+    assert_eq!(one.word(&claim("tv", 1)).await, "provisional");
+    assert_eq!(other.word(&claim("pc", 1)).await, "provisional");
+    weather.turns(false);
+    let play = async |time: Duration| {
+        for _ in 0..time.as_secs() {
+            one.knows("tv");
+            other.knows("pc");
+            pass(SECOND).await;
+        }
+    };
+    play(NEWS_MAX).await;
+    let over = || one.stats().over_limit + other.stats().over_limit;
+    assert_eq!((one.live().await, over()), (2, 1), "nobody is thrown out");
+    assert_eq!(one.stats().adopted_over_limit + other.stats().adopted_over_limit, 1);
+    assert_eq!(one.word(&claim("pad", 1)).await, "full");
+    play(TTL * 3).await;
+    assert_eq!((one.live().await, over()), (2, 1));
+    play(TTL + NEWS_MAX).await;
+    assert_eq!((one.live().await, over()), (1, 0));
+    assert_eq!(u8::from(one.knows("tv")) + u8::from(other.knows("pc")), 1);
+    assert_eq!(one.stats().lost.refused + other.stats().lost.refused, 1);
+}
+
+/// Its slot expired in the store while the store was away, and another took it: who went on is not
+/// thrown out either, whether his keeper asks for him or he asks himself.
+#[tokio::test(start_paused = true)]
+async fn a_holder_who_went_on_alone_is_adopted() {
+    for is_silent in [false, true] {
+        let weather = Weather::fine();
+        let (one, other) = (Node::at(&weather), Node::at(&weather));
+        assert_eq!(one.word(&claim("tv", 1)).await, "new");
+        weather.turns(true);
+        one.plays(&claim("tv", 1), TTL + NEWS_MAX).await;
+        assert_eq!(other.word(&claim("pc", 1)).await, "provisional");
+        weather.turns(false);
+        other.plays(&claim("pc", 1), NEWS_MAX).await;
+        pass(if is_silent { TTL / 4 } else { Duration::ZERO }).await;
+        other.plays(&claim("pc", 1), SECOND).await;
+        assert!(matches!(one.request(&claim("tv", 1)).await, Grant::Held(_)));
+        one.plays(&claim("tv", 1), NEWS_MAX).await;
+        assert_eq!(one.stats().over_limit + other.stats().over_limit, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_the_store_was_away_is_told() {
+    let node = Node::at(&Weather::fine());
+    node.word(&claim("tv", 1)).await;
+    assert_eq!(node.stats().degraded_for, None);
+    node.weather.turns(true);
+    pass(TTL).await;
+    node.word(&claim("tv", 1)).await;
+    node.plays(&claim("tv", 1), SECOND * 10).await;
+    let stats = node.stats();
+    assert!(stats.degraded_for.is_some_and(|lasts| SECOND * 9 < lasts && lasts <= SECOND * 12));
+    assert_eq!(stats.degraded_for, Some(stats.degraded));
+    node.weather.turns(false);
+    node.plays(&claim("tv", 1), NEWS_MAX).await;
+    let after = node.stats();
+    assert_eq!(after.degraded_for, None);
+    assert!(stats.degraded <= after.degraded && after.degraded < stats.degraded + NEWS_MAX);
+}
