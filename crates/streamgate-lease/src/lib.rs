@@ -36,8 +36,8 @@
 //! EXPIRED ─acquire, room→ ACTIVE(the classes of this claim)
 //! ```
 //!
-//! While the store is away, a node decides alone. What it started, or let go on, it has adopted when
-//! the store answers again; what is one too many by then goes on, flagged, for a while:
+//! While the store is away, a node decides alone. What it started, or let go on, it has adopted
+//! when the store answers again; what is one too many by then goes on, flagged, for a while:
 //!
 //! ```text
 //! NONE ─acquire by a node alone, room for all it knows→ PROVISIONAL

@@ -10,9 +10,9 @@
 //! `GT` makes a late or doubled renewal harmless. That is four times cheaper than a script.
 //!
 //! While a pepper is being changed a holder has two names and four keys, in the same hash slot, as
-//! the bucket stays. Every script first gathers under the gateway's own current name what lies under
-//! the other (`gather.lua`), so it finds everything in one place whatever the other gateways call
-//! current; renewals go to both.
+//! the bucket stays. Every script first gathers under the gateway's own current name what lies
+//! under the other (`gather.lua`), so it finds everything in one place whatever the other gateways
+//! call current; renewals go to both.
 //!
 //! It is not a cache and not a queue: no key lives without a TTL.
 

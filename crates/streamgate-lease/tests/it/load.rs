@@ -109,8 +109,8 @@ impl Load {
         load
     }
 
-    /// Nobody has more than the limit, and a third stream is refused by the store. On a busy machine
-    /// a lease may have run out while its store was away; so first all are entered again.
+    /// Nobody has more than the limit, and a third stream is refused by the store. On a busy
+    /// machine a lease may have run out while its store was away; so first all are entered again.
     pub(crate) async fn is_within_limits(&self) {
         self.entered_again().await;
         let timing = Timing::of(TTL).unwrap();
@@ -193,7 +193,8 @@ impl Load {
             .map(|(why, of)| format!("{why}: {}", of.len()))
             .collect();
         println!(
-            "{}: {asked} questions, {alone} decided alone, longest {longest:?}; {told}; {failures:?}",
+            "{}: {asked} questions, {alone} decided alone, longest {longest:?}; {told}; \
+             {failures:?}",
             self.what
         );
         let interrupted = self.told.interrupted.lock().unwrap();
@@ -214,7 +215,7 @@ impl Told {
         let grant = grant.unwrap_or_else(|error| {
             self.alone.fetch_add(1, Relaxed);
             self.failures.lock().unwrap().entry(error.to_string()).or_default().push(n);
-            leases.hold_locally(claim)
+            leases.hold_locally(claim).expect("two streams per account are few starts")
         });
         if !matches!(grant, Grant::Held(_)) {
             self.interrupted.lock().unwrap().push(format!("account {n}: {grant:?}"));
