@@ -181,7 +181,7 @@ mod tests {
         check("  pepper: \"${P}\"", "  pepper: \"${P}\"");
         check("  pepper: \"${P:?why}\"", "  pepper: \"${P:?why}\"");
         check("  pepper: \"${P:-abc}\"", "  pepper: \"***\"");
-        check("  pepper: { current: abc, also: \"d\" }", "  pepper: *** }");
+        check("  pepper: { current: a, also: \"d\" }", "  pepper: { current: ***, also: \"***\" }");
         check("  tokn: abc", "  tokn: ***");
         check("  \"token\": \"abc\"", "  \"token\": \"***\"");
         check("  token: abc\"", "  token: ***");
