@@ -195,6 +195,16 @@ impl From<&Brief<Count, Limit>> for Allowance {
 }
 
 impl Config {
+    /// The claims that limits come from, which sessions have to keep.
+    pub fn limit_claims(&self) -> impl Iterator<Item = &str> {
+        let of_classes = self.classes.iter().filter_map(|(_, class)| match &class.limit {
+            Brief::Value(_) => None,
+            Brief::Full(limit) => Some(limit),
+        });
+        let limits = of_classes.chain([&self.limit]);
+        limits.filter_map(|limit| limit.claim.as_ref().map(|claim| claim.0.as_str()))
+    }
+
     pub(super) fn check(&self, name: &str) -> Result<Checked, Vec<Problem>> {
         let mut problems = Vec::new();
         let pepper = self.pepper.check(name, &mut problems);

@@ -68,7 +68,7 @@ fn sessions(
     problems: &mut Vec<Problem>,
 ) -> Result<Sessions, Vec<Problem>> {
     let limits = loaded.config.concurrency.iter();
-    let claims = limits.filter_map(|(_, policy)| Some(policy.limit.claim.as_ref()?.0.as_str()));
+    let claims = limits.flat_map(|(_, policy)| policy.limit_claims());
     let claims: Vec<&str> = claims.collect();
     let verifier = Verifier::compile(name, entry, &claims, loaded.base_dir())?;
     problems.extend(verifier.warnings().iter().cloned());

@@ -105,7 +105,7 @@ impl Timing {
         self.grace
     }
 
-    /// A stream that was started without the store goes on over the limit this long. 15 min.
+    /// A stream that a node started alone goes on over the limit this long. Default 15 min.
     #[must_use]
     pub fn grandfather(&self) -> Duration {
         self.grandfather
