@@ -101,7 +101,7 @@ impl Watched {
             alive: Mutex::default(),
             over: Mutex::default(),
             later: Mutex::default(),
-            timing: Timing::default().with_grandfather(2 * Timing::default().ttl()).unwrap(),
+            timing: Timing::default().with_grandfather(SECOND * 30).unwrap(),
         })
     }
 
@@ -249,7 +249,7 @@ impl Watched {
         over.retain(|key, _| after.get(key).is_some_and(|live| live.over_limit));
         for (key, _) in after.iter().filter(|(_, live)| live.over_limit) {
             let since = over.entry(*key).or_insert_with(Instant::now);
-            let bound = self.timing.grandfather() + self.timing.ttl() * 2;
+            let bound = self.timing.grandfather() + self.timing.ttl();
             assert!(since.elapsed() <= bound, "L3: {key:?} is over the limit for too long");
         }
     }
