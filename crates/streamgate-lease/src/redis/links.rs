@@ -30,7 +30,7 @@ pub struct Links {
 
 enum Servers {
     One(Arc<Link>),
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 /// Those of many questions that one server answers.
@@ -67,7 +67,7 @@ impl Links {
     /// [`TlsInvalid`] if certificates or key cannot be read.
     pub fn over(address: &Address, deadlines: Deadlines, tls: &Tls) -> Result<Self, TlsInvalid> {
         let servers = match &address.shape {
-            Shape::Cluster => Servers::Cluster(Cluster::new(address, deadlines, tls)?),
+            Shape::Cluster => Servers::Cluster(Box::new(Cluster::new(address, deadlines, tls)?)),
             Shape::One => {
                 let host = &address.hosts[0];
                 let client = Access::new(address, tls).named(host)?;
