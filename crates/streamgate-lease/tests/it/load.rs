@@ -162,10 +162,17 @@ impl Load {
         began.elapsed()
     }
 
-    /// Failures so far of these accounts.
-    pub(crate) fn failures(&self, mut of: impl FnMut(usize) -> bool) -> usize {
+    /// What failed so far for these accounts, by what was said.
+    pub(crate) fn failures(&self, mut of: impl FnMut(usize) -> bool) -> BTreeMap<String, usize> {
         let failures = self.told.failures.lock().unwrap();
-        failures.values().flatten().filter(|account| of(**account)).count()
+        let mut found = BTreeMap::new();
+        for (said, accounts) in failures.iter() {
+            let count = accounts.iter().filter(|account| of(**account)).count();
+            if 0 < count {
+                found.insert(said.clone(), count);
+            }
+        }
+        found
     }
 
     /// Lets players play on for a while.
