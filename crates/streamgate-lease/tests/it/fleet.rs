@@ -42,13 +42,14 @@ fn port() -> u16 {
 }
 
 impl Node {
-    /// Starts a server and waits until it answers.
-    pub(crate) async fn start(words: &[&str]) -> Self {
+    /// Starts a server and waits until it answers. Its folder holds a file of settings.
+    pub(crate) async fn start(words: &[&str], settings: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         for _ in 0..STARTS_MAX {
             let n = COUNT.fetch_add(1, Ordering::Relaxed);
             let dir = std::env::temp_dir().join(format!("sg-fleet-{}-{n}", std::process::id()));
             std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("settings"), settings).unwrap();
             let (port, other_port) = (port(), port());
             let fill = |word: &&str| {
                 let dir = dir.to_str().unwrap();
@@ -70,7 +71,7 @@ impl Node {
     pub(crate) async fn server(more: &[&str]) -> Self {
         let words = ["--port", "{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
         let debug = ["--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0"];
-        Self::start(&[&words, debug.as_slice(), more].concat()).await
+        Self::start(&[&words, debug.as_slice(), more].concat(), "").await
     }
 
     /// False if the process is gone.
@@ -292,18 +293,13 @@ impl Watched {
 }
 
 async fn sentinel(master: &str) -> Node {
-    // A sentinel wants a file that it can write to; every start makes its own.
-    let file = std::env::temp_dir().join(format!("sg-sentinel-{}-{}", std::process::id(), port()));
-    let text = format!(
+    // A sentinel wants settings in a file that it can write to.
+    let settings = format!(
         "sentinel monitor main 127.0.0.1 {master} 2\n\
          sentinel down-after-milliseconds main {DEAD_AFTER_MS}\n\
          sentinel failover-timeout main 3000\n\
          sentinel parallel-syncs main 2\n"
     );
-    std::fs::write(&file, text).unwrap();
-    let words = [file.to_str().unwrap(), "--sentinel", "--port", "{port}", "--bind", "127.0.0.1"];
-    let node = Node::start(&[&words, ["--dir", "{dir}"].as_slice()].concat()).await;
-    // It goes on without its file, and says so in a log that nobody reads.
-    std::fs::remove_file(&file).unwrap();
-    node
+    let words = ["{dir}/settings", "--sentinel", "--port", "{port}", "--bind", "127.0.0.1"];
+    Node::start(&[&words, ["--dir", "{dir}"].as_slice()].concat(), &settings).await
 }
