@@ -21,12 +21,6 @@ pub const EXCEPTIONS: &[Exception] = &[
         reason: "these are the words that the rule looks for",
     },
     Exception {
-        rule: "name",
-        file: "crates/streamgate-lease/src/redis/question.rs",
-        about: "`get_db`",
-        reason: "the redis crate's trait of a connection wants a method of this name",
-    },
-    Exception {
         rule: "size",
         file: "src/metrics.rs",
         about: "`new` has",

@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::redis::{Address, Links, News, RedisStore, Tls};
-use streamgate_lease::{Answer, LeaseStore, Slot, State, StoreError, Timing};
+use streamgate_lease::{
+    Answer, Claim, Holder, LeaseStore, Pepper, Slot, State, StoreError, Timing,
+};
 use tokio::time::timeout;
 
 /// An authority, and what it signed for `localhost`.
@@ -127,6 +129,18 @@ async fn the_rights_in_the_documentation_are_enough() {
     assert!(links.exists("other:key").await.is_err(), "not everything is allowed");
     let mut feed = links.subscribe("sg:ended");
     assert_eq!(timeout(Duration::from_secs(20), feed.next()).await.unwrap(), News::Listening);
+    // What the gateway says about sessions, beside leases.
+    for question in ["GET sg:revoked:1", "SET sg:revoked:1 7 PX 9", "DEL sg:session:1"] {
+        let mut words = question.split(' ');
+        let mut command = redis::cmd(words.next().unwrap());
+        command.arg(words.collect::<Vec<_>>());
+        links.query::<redis::Value>("sg:session:1", &command).await.expect(question);
+    }
+    for verb in ["PEXPIRE", "PEXPIREAT"] {
+        let mut command = redis::cmd(verb);
+        command.arg("sg:session:1").arg(u32::MAX).arg("GT");
+        links.query::<redis::Value>("sg:session:1", &command).await.expect(verb);
+    }
     let store = RedisStore::new(links);
     let (timing, tv) = (Timing::default(), claim("tv", 1));
     assert!(matches!(store.acquire(&tv, &timing).await, Ok(Answer::Held(_))));
@@ -141,4 +155,22 @@ async fn the_rights_in_the_documentation_are_enough() {
     let news = timeout(Duration::from_secs(20), feed.next()).await.unwrap();
     assert!(matches!(news, News::Message(_)), "{news:?}");
     store.release(&tv.holder, &id("pad"), &timing).await.unwrap();
+    changes_its_pepper(&store, &timing).await;
+}
+
+/// One account by two names, in either order: what lies under one is gathered under the other.
+async fn changes_its_pepper(store: &RedisStore, timing: &Timing) {
+    let pepper = |byte: u8| Pepper::new([byte; 32]).unwrap();
+    let one = pepper(1).with_also([2; 32]).unwrap();
+    let two = pepper(2).with_also([1; 32]).unwrap();
+    for (n, by) in [&one, &two, &one].into_iter().enumerate() {
+        let claim = Claim::new(Holder::of(by, "bob"), id(&format!("device {n}")), 3);
+        let answer = store.acquire(&claim, timing).await;
+        assert!(matches!(answer, Ok(Answer::Held(_))), "{answer:?}");
+        assert_eq!(store.list(&claim.holder).await.unwrap().len(), n + 1);
+    }
+    let alone = Claim::new(Holder::of(&pepper(2), "bob"), id("another"), 3);
+    assert!(matches!(store.acquire(&alone, timing).await, Ok(Answer::Held(_))));
+    let both = store.list(&Holder::of(&one, "bob")).await.unwrap();
+    assert_eq!(both.len(), 4, "merged key by key");
 }
