@@ -8,7 +8,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::redis::RedisStore;
-use streamgate_lease::{Claim, Holder, Keeper, LeaseId, Leases, Pepper, Timing};
+use streamgate_lease::{Bounds, Claim, Holder, Keeper, LeaseId, Leases, Pepper, Timing};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -32,8 +32,9 @@ pub(crate) fn measure(count: usize) -> Told<()> {
     let housekeeping =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let server = housekeeping.block_on(Server::start())?;
-    let store = Arc::new(RedisStore::new(Arc::clone(&server.link)));
-    let (leases, keeper) = Leases::bounded(store, Timing::default(), 2 * count);
+    let store = Arc::new(RedisStore::new(Arc::clone(&server.links)));
+    let bounds = Bounds { roster_entries_max: 2 * count, ..Bounds::default() };
+    let (leases, keeper) = Leases::bounded(store, Timing::default(), bounds);
     let pepper = Pepper::new([7; 32])?;
     let holders: Arc<[Holder]> =
         (0..count).map(|n| Holder::of(&pepper, &format!("account-{n}"))).collect();
@@ -119,7 +120,7 @@ fn watch(leases: &Leases, holders: &[Holder], time: Duration) -> Vec<Duration> {
     for _ in 0..turns {
         for holder in holders.by_ref().take(touches) {
             let at = Instant::now();
-            let touched = leases.touch(holder, &id());
+            let touched = leases.touch(holder, &id(), &[]);
             took.push(at.elapsed());
             assert!(touched.is_some(), "a lease that is touched all the time stays");
         }

@@ -28,7 +28,7 @@ pub(crate) fn measure(accounts: usize) -> Told<()> {
 
 async fn table(accounts: usize) -> Told<()> {
     let server = Server::start().await?;
-    let store = Arc::new(RedisStore::new(Arc::clone(&server.link)));
+    let store = Arc::new(RedisStore::new(Arc::clone(&server.links)));
     let pepper = Pepper::new([7; 32])?;
     let holders: Vec<Holder> =
         (0..accounts).map(|n| Holder::of(&pepper, &format!("account-{n}"))).collect();
@@ -92,7 +92,9 @@ async fn renew_all(server: &Server, store: &RedisStore, holders: &[Holder]) -> T
     let before = server.read().await?.cpu;
     for batch in holders.chunks(BATCH) {
         let slots: Vec<Slot> = batch.iter().map(|holder| slot(*holder)).collect();
-        store.renew(&slots, &Timing::default()).await?;
+        for renewed in store.renew(&slots, &Timing::default()).await {
+            renewed?;
+        }
     }
     Ok(server.read().await?.cpu - before)
 }
