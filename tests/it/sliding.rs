@@ -175,11 +175,14 @@ async fn a_store_that_is_gone_costs_uses_and_no_request() {
     written(&gateway, 1.0).await;
     redis.kill();
     let failed = "streamgate_session_extensions_total{result=\"failed\",store=\"shared\"}";
+    // What was remembered of the session runs out after five seconds, and uses of a session that
+    // nobody could be asked about are not written: on a busy machine that may come first.
+    let unasked = "streamgate_sessions_unasked_total";
     until("a write fails", || async {
         let began = Instant::now();
         assert_eq!(play(&gateway, &cookie).await, ok());
         assert!(began.elapsed() < Duration::from_secs(2));
-        gateway.metric(failed).await >= 1.0
+        gateway.metric(failed).await >= 1.0 || gateway.metric(unasked).await >= 1.0
     })
     .await;
 }
