@@ -92,10 +92,32 @@ impl<'a> Request<'a> {
             .find_map(|(key, value)| (key == name).then_some(value))
     }
 
+    /// The values of the cookies called `name`, as they were written.
+    pub fn cookies(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        let fields = self.headers.get_all(header::COOKIE).into_iter();
+        // As UTF-8, which looks at many bytes at once; what a value may be is for its reader.
+        let fields = fields.filter_map(|field| str::from_utf8(field.as_bytes()).ok());
+        fields.flat_map(cookie_pairs).filter_map(move |pair| {
+            let value = pair.trim_ascii().strip_prefix(name)?;
+            value.strip_prefix('=')
+        })
+    }
+
     /// A header field as text; `None` also when it is not visible ASCII.
     pub fn header(&self, name: impl header::AsHeaderName) -> Option<&'a str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
+}
+
+/// What stands between the semicolons of a `Cookie` field (RFC 6265 §4.2).
+fn cookie_pairs(field: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = memchr::memchr(b';', text.as_bytes());
+        rest = end.map(|end| &text[end + 1..]);
+        Some(&text[..end.unwrap_or(text.len())])
+    })
 }
 
 /// The host of `authority` (RFC 3986 §3.2) without its port; an IPv6 address keeps its brackets.
@@ -155,6 +177,20 @@ mod tests {
             assert_eq!((found, request.path.as_ref()), (token, path), "{uri}");
             assert!(!format!("{request:?}").contains("T0K-_"), "{request:?}");
         }
+    }
+
+    #[test]
+    fn cookies_are_found_by_name() {
+        let request = http::Request::builder()
+            .uri("/")
+            .header("cookie", " a=1; sid=x=y ;sid =z")
+            .header("cookie", "sids=2;sid=;sid")
+            .header("cookie", &b"sid=\xff"[..])
+            .body(());
+        let parts = request.expect("a valid request").into_parts().0;
+        let request = Request::read(&parts).expect("a good request");
+        assert_eq!(request.cookies("sid").collect::<Vec<_>>(), ["x=y", ""]);
+        assert_eq!(request.cookies("a").collect::<Vec<_>>(), ["1"]);
     }
 
     #[test]

@@ -50,13 +50,7 @@ impl Carrier {
     pub(super) fn find<'r>(&self, request: &'r Request<'_>) -> Option<&'r str> {
         match self {
             Carrier::Path => request.path_token.as_ref().map(|token| token.text()),
-            Carrier::Cookie { name, .. } => {
-                let fields = request.headers.get_all(header::COOKIE).into_iter();
-                let pairs =
-                    fields.filter_map(|field| field.to_str().ok()).flat_map(|f| f.split(';'));
-                let mut pairs = pairs.filter_map(|pair| pair.trim().split_once('='));
-                pairs.find_map(|(key, value)| (key == name).then_some(value))
-            }
+            Carrier::Cookie { name, .. } => request.cookies(name).next(),
         }
     }
 

@@ -120,13 +120,9 @@ impl SessionFilter {
     fn token<'r>(&self, request: &Request<'r>) -> Result<&'r str, Halt> {
         let cookie = &self.sessions.config.cookie.0;
         let mut found: Option<&'r str> = None;
-        let cookies = request.headers.get_all(header::COOKIE).into_iter();
-        let cookies = cookies.filter_map(text).flat_map(|field| field.split(';'));
-        let cookies = cookies.filter_map(|pair| pair.trim().split_once('='));
-        let named = cookies.filter(|(name, _)| name == cookie).map(|(_, value)| value);
         let bearer = request.headers.get_all(header::AUTHORIZATION).into_iter();
         let bearer = bearer.filter_map(text).filter_map(bearer_token);
-        for token in named.chain(bearer) {
+        for token in request.cookies(cookie).chain(bearer) {
             if found.is_some_and(|other| other != token) {
                 return Err(refusal(Refused::Malformed("two different tokens")));
             }
