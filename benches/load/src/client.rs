@@ -29,6 +29,8 @@ fn open(target: SocketAddr) -> io::Result<TcpStream> {
 pub struct Answer {
     /// Status code.
     pub status: u16,
+    /// Where a redirect leads.
+    pub location: Option<String>,
     /// The bytes after the head.
     pub body: Vec<u8>,
 }
@@ -70,7 +72,9 @@ impl Client {
                     self.stream = open(self.target)?;
                 }
                 let body = bytes.split_off(head.length);
-                return Ok(Answer { status: head.status, body });
+                let location = wire::field(&bytes, b"location:").map(String::from_utf8_lossy);
+                let location = location.map(|location| location.into_owned());
+                return Ok(Answer { status: head.status, location, body });
             }
         }
     }

@@ -14,7 +14,8 @@ pub const LIMIT: usize = 3;
 /// More tokens are remembered than the bench has viewers. A cache that is asked for one token more
 /// than it holds, in turn, would be measured by its misses; that is an operator's number to choose.
 fn configuration(listen: SocketAddr, admin: SocketAddr, wiring: &Wiring) -> String {
-    let Wiring { origin, store, workers } = wiring;
+    let Wiring { origin, store, workers, is_older } = wiring;
+    let (policy, route) = if *is_older { ("", "") } else { (TOKEN_POLICY, TOKEN_ROUTE) };
     format!(
         r#"listeners:
   - {{ name: edge, address: "{listen}" }}
@@ -35,7 +36,7 @@ concurrency:
     pepper: "a-pepper-for-the-bench-0123456789abcdef"
     limit: {{ default: {LIMIT} }}
     ttl: 60s
-upstreams:
+{policy}upstreams:
   origin: {{ endpoints: ["{origin}"] }}
 routes:
   - {{ name: plain, match: {{ path: "/plain/{{*rest}}" }}, upstream: origin }}
@@ -47,9 +48,24 @@ routes:
     match: {{ path: "/lease/{{*rest}}" }}
     filters: [ {{ session: viewers }}, {{ concurrency: standard }} ]
     upstream: origin
-"#
+{route}"#
     )
 }
+
+/// Streams that carry a token of their own in the path. A gateway of before has no such thing.
+const TOKEN_POLICY: &str = r#"  tokens:
+    store: shared
+    pepper: "another-pepper-for-the-bench-0123456789abcdef"
+    limit: { default: 3 }
+    ttl: 60s
+    identity:
+      - stream_token: { secret: "a-secret-of-streams-for-the-bench-0123456789" }
+"#;
+const TOKEN_ROUTE: &str = r#"  - name: token
+    match: { path: "/token/{*rest}" }
+    filters: [ { session: viewers }, { concurrency: tokens } ]
+    upstream: origin
+"#;
 
 /// What the gateway stands between.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +76,8 @@ pub struct Wiring {
     pub store: SocketAddr,
     /// Its worker threads.
     pub workers: usize,
+    /// It was built before there were stream tokens.
+    pub is_older: bool,
 }
 
 /// Writes a configuration into `folder`, and starts `program` with it.

@@ -32,6 +32,9 @@ struct Arguments {
     /// A gateway that is built already, instead of this workspace's.
     #[arg(long)]
     gateway: Option<PathBuf>,
+    /// A gateway that was built before a change, to stand beside today's in every round.
+    #[arg(long)]
+    before: Option<PathBuf>,
     #[command(subcommand)]
     task: Option<Task>,
 }
@@ -65,7 +68,8 @@ fn main() -> io::Result<()> {
     }
     let own = || stage::programs().map(|folder| folder.join("streamgate"));
     let gateway = arguments.gateway.map_or_else(own, Ok)?;
-    versus::run(&stage, &gateway, effort, &arguments.only)
+    let programs = versus::Programs { gateway, before: arguments.before };
+    versus::run(&stage, &programs, effort, &arguments.only)
 }
 
 fn build(arguments: &Arguments) -> io::Result<()> {

@@ -69,8 +69,17 @@ impl Stage {
 
     /// Starts the gateway.
     pub fn gateway(&self, program: &Path, workers: usize) -> io::Result<Process> {
+        self.gateway_of(program, workers, false)
+    }
+
+    /// Starts a gateway that was built some time ago, beside today's.
+    pub fn older_gateway(&self, program: &Path, workers: usize) -> io::Result<Process> {
+        self.gateway_of(program, workers, true)
+    }
+
+    fn gateway_of(&self, program: &Path, workers: usize, is_older: bool) -> io::Result<Process> {
         let store: SocketAddr = self.store.process.address;
-        let wiring = Wiring { origin: self.origin.address, store, workers };
+        let wiring = Wiring { origin: self.origin.address, store, workers, is_older };
         gateway::start(self.bench, program, &self.folder, &wiring, place(workers))
     }
 

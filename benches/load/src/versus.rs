@@ -1,7 +1,7 @@
 //! The gateway against the floor: every scenario, with its checks before it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::bench::Process;
 use crate::client::Client;
@@ -30,8 +30,20 @@ const fn scenario(name: &'static str, title: &'static str, path: &'static str) -
     Scenario { name, title, path, accounts: 0, rate: None, reconnect: false, workers: 1 }
 }
 
+/// What is put beside the floor.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The gateway.
+    pub gateway: PathBuf,
+    /// The gateway before a change.
+    pub before: Option<PathBuf>,
+}
+
 const SESSION: &str = "/session/64b";
 const LEASE: &str = "/lease/64b";
+/// Behind a token in the path, which each account is given first.
+const TOKEN: &str = "/token/64b";
+const FIRST_OF_TOKEN: &str = "/token/first.m3u8";
 
 const SCENARIOS: &[Scenario] = &[
     scenario("small", "plain route, 64 B", "/plain/64b"),
@@ -42,6 +54,10 @@ const SCENARIOS: &[Scenario] = &[
         ..scenario("session", "session (HS256, remembered), 64 B", SESSION)
     },
     Scenario { accounts: ACCOUNTS, ..scenario("lease", "session and live lease, 64 B", LEASE) },
+    Scenario {
+        accounts: ACCOUNTS,
+        ..scenario("token", "session, stream token in the path and live lease, 64 B", TOKEN)
+    },
     Scenario {
         accounts: ACCOUNTS,
         ..scenario("lease-segment", "session and live lease, 64 KiB", "/lease/64k")
@@ -71,9 +87,9 @@ const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Runs the scenarios named in `only`, or all; then waiting connections.
-pub fn run(stage: &Stage, gateway: &Path, effort: Effort, only: &[String]) -> io::Result<()> {
+pub fn run(stage: &Stage, programs: &Programs, effort: Effort, only: &[String]) -> io::Result<()> {
     let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
-    let alone = stage.gateway(gateway, 1)?;
+    let alone = stage.gateway(&programs.gateway, 1)?;
     check::bodies(alone.address)?.verdict("the gateway")?;
     check::sessions(alone.address)?.verdict("the gateway")?;
     check::leases(alone.address, &stage.store)?.verdict("the gateway")?;
@@ -85,31 +101,36 @@ pub fn run(stage: &Stage, gateway: &Path, effort: Effort, only: &[String]) -> io
         if scenarios.is_empty() {
             continue;
         }
-        let floor = stage.floor("floor", &[], workers)?;
-        let gateway = stage.gateway(gateway, workers)?;
-        check::bodies(floor.address)?.verdict("the floor")?;
+        let mut running = vec![("floor", stage.floor("floor", &[], workers)?)];
+        running.push(("streamgate", stage.gateway(&programs.gateway, workers)?));
+        if let Some(before) = &programs.before {
+            running.push(("before", stage.older_gateway(before, workers)?));
+        }
+        check::bodies(running[0].1.address)?.verdict("the floor")?;
         for scenario in scenarios {
-            play(stage, scenario, &floor, &gateway, effort)?;
+            play(stage, scenario, &running, effort)?;
         }
     }
-    if wanted("waiting") { waiting(stage, gateway) } else { Ok(()) }
+    if wanted("waiting") { waiting(stage, &programs.gateway) } else { Ok(()) }
 }
 
 fn play(
     stage: &Stage,
     scenario: &Scenario,
-    floor: &Process,
-    gateway: &Process,
+    running: &[(&str, Process)],
     effort: Effort,
 ) -> io::Result<()> {
     eprintln!("{}", scenario.name);
-    let enter = |name: &str, process| {
-        let requests = requests(scenario, process);
-        Contender { name: name.to_owned(), process, requests }
-    };
-    let contenders = [enter("floor", floor), enter("streamgate", gateway)];
+    // There were no tokens before.
+    let knows = |name: &str| name != "before" || scenario.path != TOKEN;
+    let running: Vec<_> = running.iter().filter(|(name, _)| knows(name)).collect();
+    let mut contenders = Vec::new();
+    for (name, process) in &running {
+        let requests = requests(scenario, process, *name == "floor")?;
+        contenders.push(Contender { name: (*name).to_owned(), process, requests });
+    }
     if scenario.accounts > 0 {
-        meet(&contenders[1])?;
+        contenders.iter().skip(1).try_for_each(meet)?;
     }
     let load = Load {
         name: format!("{} (`{}`)", scenario.title, scenario.name),
@@ -117,7 +138,8 @@ fn play(
         reconnect: scenario.reconnect,
         rate: scenario.rate,
     };
-    let cast = stage.cast(&[floor, gateway]);
+    let processes: Vec<_> = running.iter().map(|(_, process)| process).collect();
+    let cast = stage.cast(&processes);
     let scores = contest::run(&load, &contenders, &cast, Some(&stage.store), effort)?;
     match scenario.rate {
         None => report::costs(&load, &scores),
@@ -126,14 +148,33 @@ fn play(
     Ok(())
 }
 
-fn requests(scenario: &Scenario, process: &Process) -> Vec<Vec<u8>> {
-    let ask = |headers: &str| wire::get(process.address, scenario.path, headers);
+/// What one contender is asked. For the floor a token in the path is nothing but a longer path.
+fn requests(scenario: &Scenario, process: &Process, is_floor: bool) -> io::Result<Vec<Vec<u8>>> {
+    let ask = |path: &str, headers: &str| wire::get(process.address, path, headers);
     if scenario.accounts == 0 {
-        return vec![ask(if scenario.reconnect { "Connection: close\r\n" } else { "" })];
+        let close = if scenario.reconnect { "Connection: close\r\n" } else { "" };
+        return Ok(vec![ask(scenario.path, close)]);
     }
-    let of =
-        |number: usize| ask(&cookie(&good(&format!("viewer-{number}"), &format!("s{number}"))));
+    let mut client = Client::connect(process.address)?;
+    let of = |number: usize| {
+        let cookie = cookie(&good(&format!("viewer-{number}"), &format!("s{number}")));
+        if scenario.path != TOKEN {
+            return Ok(ask(scenario.path, &cookie));
+        }
+        let first = match is_floor {
+            true => format!("/s/{number:050}{FIRST_OF_TOKEN}"),
+            false => begin(&mut client, &cookie)?,
+        };
+        Ok(ask(&first.replace(FIRST_OF_TOKEN, TOKEN), &cookie))
+    };
     (0..scenario.accounts).map(of).collect()
+}
+
+/// Asks for a playlist, and gets the address that the rest of the stream hangs on.
+fn begin(client: &mut Client, cookie: &str) -> io::Result<String> {
+    let answer = client.get(FIRST_OF_TOKEN, cookie)?;
+    let location = answer.location.filter(|_| answer.status == 307);
+    location.ok_or_else(|| io::Error::other(format!("no token: {}", answer.status)))
 }
 
 /// Every account once: tokens are known and leases are held before anything is measured.

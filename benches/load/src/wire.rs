@@ -48,7 +48,8 @@ pub fn end_of_head(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The value of the first field of this name, given in lower case with its colon.
-fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+#[must_use]
+pub fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut lines = head.split(|byte| *byte == b'\n');
     let matches = |start: &[u8]| start.eq_ignore_ascii_case(name);
     let line = lines.find(|line| line.get(..name.len()).is_some_and(matches))?;
