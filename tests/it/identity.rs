@@ -223,6 +223,27 @@ async fn a_secret_is_replaced_while_streams_play() {
 }
 
 #[tokio::test]
+async fn a_pepper_is_changed_while_streams_play() {
+    let redis = Redis::start().await;
+    let variables = variables(Some(&redis)).await.with("NEXT_PEPPER", &"n".repeat(32));
+    let turned = |current: &str, also: &str| {
+        let both = format!("pepper: {{ current: \"${{{current}}}\", also: \"${{{also}}}\" }}");
+        let yaml = yaml(ALONE).replace("pepper: \"${ACCOUNT_PEPPER}\"", &both);
+        assert!(yaml.contains(&both), "{yaml}");
+        Gateway::start(&yaml, &variables)
+    };
+    let one = turned("ACCOUNT_PEPPER", "NEXT_PEPPER");
+    let two = turned("NEXT_PEPPER", "ACCOUNT_PEPPER");
+    let ann = Login::of("ann", "s");
+    for (begun, played) in [(&one, &two), (&two, &one)] {
+        let to = begin(begun, &ann, PLAYLIST).await;
+        let before = lease(&send(ask(begun, &ann, &to)).await);
+        assert_eq!(lease(&send(ask(played, &ann, &to)).await), before, "one stream by two names");
+    }
+    assert_eq!(active(&one, &ann).await, 2, "none was lost and none doubled");
+}
+
+#[tokio::test]
 async fn without_a_token_the_next_rung_tells_or_nothing_does() {
     let ann = Login::of("ann", "s");
     let laddered = gateway(IN_PATH).await;

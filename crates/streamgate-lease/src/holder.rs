@@ -98,7 +98,8 @@ impl Holder {
     }
 
     /// The same account as a gateway names it that has the two peppers the other way round.
-    pub(crate) fn other(&self) -> Option<Self> {
+    #[must_use]
+    pub fn other(&self) -> Option<Self> {
         self.also.map(|mac| Self { mac, also: Some(self.mac), ..*self })
     }
 
