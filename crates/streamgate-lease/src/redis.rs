@@ -175,8 +175,8 @@ fn acquire_words(claim: &Claim, timing: &Timing) -> Vec<String> {
     words
 }
 
-/// One renewal: the expiry forward, never back and never out of nothing; the TTLs likewise. Under
-/// both names of a holder that has two: it lies under one of them.
+/// One renewal: the expiry forward, never back and never out of nothing; now and then the TTLs
+/// likewise. Under both names of a holder that has two: it lies under one of them.
 ///
 /// `GT` on a key without a TTL would do nothing; acquire.lua sees to it that there is one.
 fn renew_one(pipeline: &mut Pipeline, slot: &Slot, timing: &Timing, expiry: u64) {
@@ -184,8 +184,8 @@ fn renew_one(pipeline: &mut Pipeline, slot: &Slot, timing: &Timing, expiry: u64)
     for pair in keys(&slot.holder).chunks(2) {
         pipeline.cmd("ZADD").arg(&pair[0]).arg(&["XX", "GT", "CH"]);
         pipeline.arg(expiry).arg(slot.id.to_string());
-        pipeline.cmd("PEXPIRE").arg(&pair[0]).arg(leases_ttl).arg("GT");
-        if slot.keep_about {
+        if slot.keep_keys {
+            pipeline.cmd("PEXPIRE").arg(&pair[0]).arg(leases_ttl).arg("GT");
             pipeline.cmd("PEXPIRE").arg(&pair[1]).arg(records_ttl).arg("GT");
         }
     }
@@ -194,7 +194,7 @@ fn renew_one(pipeline: &mut Pipeline, slot: &Slot, timing: &Timing, expiry: u64)
 /// As in acquire.lua, in milliseconds: of the leases, and of the records.
 fn key_ttls(timing: &Timing) -> (u64, u64) {
     let ttl = millis(timing.ttl());
-    (4 * ttl, millis(timing.tombstone()).max(16 * ttl))
+    (64 * ttl, millis(timing.tombstone()).max(64 * ttl))
 }
 
 /// Renewals, each counted by the clock of the server that has it.

@@ -129,8 +129,8 @@ pub struct Slot {
     pub id: LeaseId,
     /// How long ago its player last showed a sign of life: its expiry is a ttl after that.
     pub silent_for: Duration,
-    /// Also keep what is known about it from fading. Asked for now and then, not every time.
-    pub keep_about: bool,
+    /// Also keep what the store has of its holder from fading. Now and then, not every time.
+    pub keep_keys: bool,
 }
 
 /// The store could not decide. Carries no address, no password, no account.

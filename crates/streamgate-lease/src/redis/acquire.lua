@@ -225,8 +225,8 @@ if is_changed or about ~= '' or not mine.known then
   if anew then mine.since = 0 end
   write(id, mine)
 end
-keep(leases, 4 * ttl)
-keep(records, math.max(tombstone, 16 * ttl))
+keep(leases, 64 * ttl)
+keep(records, math.max(tombstone, 64 * ttl))
 
 local kept = redis.call('HLEN', records)
 if is_new and kept >= 32 and kept % 16 == 0 then

@@ -71,8 +71,8 @@ pub(super) fn server_time(value: &Value) -> Option<u64> {
     }
 }
 
-/// Which of a pipeline's renewals changed something: two replies for each name of the holder,
-/// three with the labels. An error is one holder's trouble, and changed nothing; unless it says
+/// Which of a pipeline's renewals changed something: one reply for each name of the holder, three
+/// where the keys are kept, too. An error is one holder's trouble, and changed nothing; unless it says
 /// that another server has it, or that just now nobody can say.
 pub(super) fn moved<'a>(
     mut values: impl Iterator<Item = &'a Value>,
@@ -91,7 +91,7 @@ pub(super) fn moved<'a>(
                 }
                 None => {}
             }
-            let ttls = values.by_ref().take(1 + usize::from(slot.keep_about));
+            let ttls = values.by_ref().take(2 * usize::from(slot.keep_keys));
             ttls.count();
         }
         moved

@@ -10,8 +10,9 @@ use crate::lease::{Claim, Ending, LeaseId};
 use crate::store::{Admitted, Slot};
 use std::time::Duration;
 
-/// Every so many renewals the labels in the store are kept from fading, too.
-const KEEP_ABOUT_EVERY: u8 = 8;
+/// Every so many renewals the keys in the store are kept from fading, too. They live for 64 ttls,
+/// and so many renewals take 28 at most.
+const KEEP_KEYS_EVERY: u8 = 64;
 
 /// What one shard has for the store.
 #[derive(Debug, Default)]
@@ -222,7 +223,7 @@ impl Due {
                 holder: *holder,
                 id: entry.id,
                 silent_for: entry.silent_for(now),
-                keep_about: entry.renewals % KEEP_ABOUT_EVERY == KEEP_ABOUT_EVERY - 1,
+                keep_keys: entry.renewals % KEEP_KEYS_EVERY == KEEP_KEYS_EVERY - 1,
             }),
             Standing::Held | Standing::Provisional => self.claims.push(entry.claim(holder)),
             Standing::Ended(_) => {}

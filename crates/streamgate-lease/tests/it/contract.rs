@@ -498,7 +498,7 @@ async fn a_renewal_counts_from_the_last_sign_of_life(world: World) {
     world.play(&claim("tv", 1)).await;
     world.pass(TTL / 2).await;
     let slot =
-        Slot { holder: holder("alice"), id: id("tv"), silent_for: TTL / 4, keep_about: false };
+        Slot { holder: holder("alice"), id: id("tv"), silent_for: TTL / 4, keep_keys: false };
     let renewed = world.renew_all(&[slot]).await;
     let counted = world.live_of("alice").await[0].expires_in;
     for left in [renewed[0].unwrap(), counted] {

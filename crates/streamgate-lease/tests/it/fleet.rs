@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, interval};
 
 /// A server is taken for dead after this.
@@ -16,6 +17,15 @@ const STARTS_MAX: usize = 5;
 
 /// Far more than a failover needs on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Whole fleets run one at a time: with several on two cores, what a test sees would be the wait for
+/// a core.
+static TURN: Semaphore = Semaphore::const_new(1);
+
+/// Waits for one's turn to have a fleet.
+pub(crate) async fn turn() -> SemaphorePermit<'static> {
+    TURN.acquire().await.unwrap()
+}
 
 /// Asks again and again until the answer is yes, and leaves the servers some time to get there.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
@@ -156,6 +166,7 @@ impl Drop for Node {
 /// Three primaries and their replicas.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
+    _turn: SemaphorePermit<'static>,
 }
 
 /// The slots of the three primaries.
@@ -163,7 +174,7 @@ pub(crate) const RANGES: [(u16, u16); 3] = [(0, 5460), (5461, 10922), (10923, 16
 
 impl Cluster {
     pub(crate) async fn start() -> Self {
-        let mut nodes = Vec::new();
+        let (_turn, mut nodes) = (turn().await, Vec::new());
         for _ in 0..6 {
             let words = ["--cluster-enabled", "yes", "--cluster-port", "{other}"];
             let timeout = ["--cluster-node-timeout", DEAD_AFTER_MS];
@@ -172,7 +183,7 @@ impl Cluster {
             let all = [&words, timeout.as_slice(), part.as_slice(), always.as_slice()].concat();
             nodes.push(Node::server(&all).await);
         }
-        let cluster = Self { nodes };
+        let cluster = Self { nodes, _turn };
         cluster.join().await;
         cluster
     }
@@ -244,10 +255,12 @@ fn replicas(slots: &redis::Value) -> usize {
 pub(crate) struct Watched {
     pub(crate) servers: Vec<Node>,
     pub(crate) sentinels: Vec<Node>,
+    _turn: SemaphorePermit<'static>,
 }
 
 impl Watched {
     pub(crate) async fn start() -> Self {
+        let _turn = turn().await;
         let mut servers = vec![Node::server(&[]).await];
         let master = servers[0].port.to_string();
         for _ in 0..2 {
@@ -263,7 +276,7 @@ impl Watched {
         for _ in 0..3 {
             sentinels.push(sentinel(&master).await);
         }
-        let watched = Self { servers, sentinels };
+        let watched = Self { servers, sentinels, _turn };
         for sentinel in &watched.sentinels {
             until("sentinels know each other and the replicas", async || {
                 let info: String = sentinel.ask("INFO sentinel").await;

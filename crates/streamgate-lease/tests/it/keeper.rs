@@ -115,6 +115,19 @@ async fn a_thousand_touches_cost_at_most_one_renewal_per_third() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_costs_at_most_three_writes_a_minute() {
+    let node = Node::at(&Weather::fine());
+    assert_eq!(node.word(&claim("tv", 1)).await, "new");
+    let minutes = 120;
+    node.plays(&claim("tv", 1), Duration::from_secs(60 * minutes)).await;
+    let renewals = Weather::count(&node.weather.renewals);
+    let keeps = Weather::count(&node.weather.keeps);
+    assert!((renewals / 64..=renewals / 64 + 1).contains(&keeps), "{keeps} of {renewals}");
+    // A renewal is one write; one that keeps the keys is two more.
+    assert!(renewals + 2 * keeps <= 3 * minutes, "{renewals} and {keeps}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_silent_are_not_renewed_and_leave_the_roster() {
     let node = Node::at(&Weather::fine());
     assert_eq!(node.word(&claim("tv", 1)).await, "new");

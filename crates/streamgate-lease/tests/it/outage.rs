@@ -1,6 +1,6 @@
 //! What becomes of viewers while a store of many servers loses one, stops, forgets or is cut off.
 
-use crate::fleet::{Cluster, Node, Watched, until};
+use crate::fleet::{Cluster, Node, Watched, turn, until};
 use crate::load::{ACCOUNTS, HEALED_IN, Load, TTL, account};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -80,6 +80,7 @@ async fn a_master_that_is_killed_is_followed_to_its_successor() {
 async fn one_server_that_forgets_hangs_or_restarts_interrupts_nobody() {
     // What was written outlives the process without being on the disk yet.
     let aof = ["--appendonly", "yes", "--appendfsync", "no", "--dir", "{dir}"];
+    let _turn = turn().await;
     let mut server = Node::server(&aof).await;
     let load = Load::start("one server", &format!("redis://127.0.0.1:{}", server.port)).await;
     server.ask::<()>("SCRIPT FLUSH").await;

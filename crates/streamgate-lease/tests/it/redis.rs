@@ -154,7 +154,7 @@ async fn a_doubled_or_late_renewal_is_harmless() {
         holder: holder("alice"),
         id: id("tv"),
         silent_for: Duration::ZERO,
-        keep_about: false,
+        keep_keys: false,
     };
     let renewed = world.renew_all(&[slot, slot]).await;
     let changed: Vec<_> = renewed.iter().map(Option::is_some).collect();
@@ -172,7 +172,7 @@ async fn a_renewal_is_never_later_than_the_server_would_have_said() {
             holder: holder("alice"),
             id: id("tv"),
             silent_for: Duration::ZERO,
-            keep_about: false,
+            keep_keys: false,
         };
         let believed = world.renew_all(&[slot]).await;
         let counted = world.live_of("alice").await[0].expires_in;
@@ -326,7 +326,7 @@ async fn one_account_with_broken_keys_troubles_no_other() {
         holder: claim.holder,
         id: claim.id,
         silent_for: Duration::ZERO,
-        keep_about: true,
+        keep_keys: true,
     });
     let renewed = world.renew_all(&slots).await;
     assert_eq!(renewed.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
@@ -347,7 +347,7 @@ async fn a_server_that_became_a_replica_fails_the_whole_batch() {
         holder: holder("alice"),
         id: id("tv"),
         silent_for: Duration::ZERO,
-        keep_about: false,
+        keep_keys: false,
     };
     let error = world.store.renew(&[slot], &world.timing).await.remove(0).unwrap_err();
     assert!(error.is_outage(), "{error:?}");

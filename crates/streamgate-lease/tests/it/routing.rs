@@ -37,7 +37,7 @@ async fn all_verbs_work(store: &dyn LeaseStore) {
             holder: claim.holder,
             id: claim.id,
             silent_for: Duration::ZERO,
-            keep_about: true,
+            keep_keys: true,
         })
         .collect();
     assert!(store.renew(&slots, &timing).await.iter().all(Result::is_ok));
@@ -90,7 +90,7 @@ async fn a_slot_that_is_on_its_way_is_asked_for_and_one_that_has_moved_is_follow
         let all = store.acquire_all(std::slice::from_ref(&tv), &timing).await;
         assert!(matches!(&all[..], [Ok(Answer::Held(held))] if !held.is_new), "{when}: {all:?}");
         let slot =
-            Slot { holder: tv.holder, id: tv.id, silent_for: Duration::ZERO, keep_about: true };
+            Slot { holder: tv.holder, id: tv.id, silent_for: Duration::ZERO, keep_keys: true };
         until("a millisecond passes", async || {
             matches!(store.renew(&[slot], &timing).await[..], [Ok(Some(_))])
         })

@@ -1,17 +1,20 @@
 //! Servers that want to know who asks, and that prove who they are.
 
 use crate::fleet::Node;
-use crate::load::DEADLINES;
 use crate::world::{claim, id};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use streamgate_lease::redis::{Address, Links, News, RedisStore, Tls};
+use streamgate_lease::redis::{Address, Deadlines, Links, News, RedisStore, Tls};
 use streamgate_lease::{
     Answer, Claim, Holder, LeaseStore, Pepper, Slot, State, StoreError, Timing,
 };
 use tokio::time::timeout;
+
+/// What these tests are about is who is believed, not how soon.
+const PATIENT: Deadlines =
+    Deadlines { command: Duration::from_secs(20), connect: Duration::from_secs(20) };
 
 /// An authority, and what it signed for `localhost`.
 struct Certificates(PathBuf);
@@ -65,7 +68,7 @@ async fn server(certificates: &Certificates, asks: &str) -> Node {
 }
 
 async fn exists(url: &str, tls: &Tls) -> Result<bool, StoreError> {
-    let links = Links::over(&Address::parse(url).unwrap(), DEADLINES, tls).unwrap();
+    let links = Links::over(&Address::parse(url).unwrap(), PATIENT, tls).unwrap();
     links.exists("sg:session:1").await
 }
 
@@ -90,7 +93,7 @@ async fn a_server_is_believed_only_with_a_certificate_of_the_authority() {
     assert!(exists(&plain, &ours).await.is_err());
     let garbage =
         Tls { authority: Some(b"-----BEGIN CERTIFICATE-----\nx".to_vec()), identity: None };
-    assert!(Links::over(&Address::parse(&url).unwrap(), DEADLINES, &garbage).is_err());
+    assert!(Links::over(&Address::parse(&url).unwrap(), PATIENT, &garbage).is_err());
 }
 
 #[tokio::test]
@@ -120,11 +123,11 @@ async fn the_rights_in_the_documentation_are_enough() {
     server.ask::<()>(&rights()).await;
     server.ask::<()>("ACL SETUSER default off").await;
     let url = |who: &str| format!("redis://{who}@127.0.0.1:{}", server.port);
-    let wrong = Links::with(&url("gate:wr%40ng"), DEADLINES).unwrap();
+    let wrong = Links::with(&url("gate:wr%40ng"), PATIENT).unwrap();
     let error = wrong.exists("sg:session:1").await.unwrap_err();
     let shown = format!("{wrong:?} {error:?} {error}");
     assert!(!shown.contains("wr%40ng") && !shown.contains("wr@ng"), "{shown}");
-    let links = Arc::new(Links::with(&url("gate:s3cret"), DEADLINES).unwrap());
+    let links = Arc::new(Links::with(&url("gate:s3cret"), PATIENT).unwrap());
     assert_eq!(links.exists("sg:session:1").await, Ok(false));
     assert!(links.exists("other:key").await.is_err(), "not everything is allowed");
     let mut feed = links.subscribe("sg:ended");
@@ -147,7 +150,7 @@ async fn the_rights_in_the_documentation_are_enough() {
     assert!(matches!(store.acquire(&claim("pad", 1), &timing).await, Ok(Answer::Full(_))));
     let all = store.acquire_all(std::slice::from_ref(&tv), &timing).await;
     assert!(matches!(all[..], [Ok(Answer::Held(_))]), "{all:?}");
-    let slot = Slot { holder: tv.holder, id: tv.id, silent_for: Duration::ZERO, keep_about: true };
+    let slot = Slot { holder: tv.holder, id: tv.id, silent_for: Duration::ZERO, keep_keys: true };
     assert!(store.renew(&[slot], &timing).await.remove(0).is_ok());
     assert!(store.declare(&tv.holder, &tv.id, State::Paused).await.unwrap());
     assert_eq!(store.list(&tv.holder).await.unwrap().len(), 1);

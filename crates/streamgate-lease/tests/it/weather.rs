@@ -21,6 +21,8 @@ pub(crate) struct Weather {
     pub(crate) calls: AtomicU64,
     pub(crate) acquires: AtomicU64,
     pub(crate) renewals: AtomicU64,
+    /// Those of them that kept the keys, too.
+    pub(crate) keeps: AtomicU64,
 }
 
 const OPEN: usize = 1 << 20;
@@ -35,6 +37,7 @@ impl Weather {
             calls: AtomicU64::default(),
             acquires: AtomicU64::default(),
             renewals: AtomicU64::default(),
+            keeps: AtomicU64::default(),
         })
     }
 
@@ -100,6 +103,8 @@ impl LeaseStore for Weather {
             Err(error) => return vec![Err(error); slots.len()],
         };
         self.renewals.fetch_add(slots.len() as u64, Relaxed);
+        let keeps = slots.iter().filter(|slot| slot.keep_keys).count();
+        self.keeps.fetch_add(keeps as u64, Relaxed);
         store.renew(slots, timing).await
     }
 

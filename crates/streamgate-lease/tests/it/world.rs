@@ -160,7 +160,7 @@ impl World {
             holder: holder("alice"),
             id: id(name),
             silent_for: Duration::ZERO,
-            keep_about: true,
+            keep_keys: true,
         };
         self.store.renew(&[slot], timing).await.remove(0).unwrap().is_some()
     }
