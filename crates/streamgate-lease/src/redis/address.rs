@@ -1,4 +1,4 @@
-//! The address of a store: one server, what sentinels watch over, or a cluster; TLS or not.
+//! The address of a store: one server, one that sentinels watch over, or a cluster; TLS or not.
 //!
 //! It connects to nothing. Its password prints nowhere: not in `Display`, not in `Debug`, not in
 //! what is wrong with it.

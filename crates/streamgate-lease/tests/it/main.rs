@@ -1,5 +1,5 @@
 //! All that this library promises, in one binary: `contract` on every store, `redis` on what only
-//! a server can do, `keeper` on one node, `sim` on many.
+//! a server can do, `model` on random histories, `keeper` on one node, `sim` on many.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,11 +7,13 @@ mod contract;
 mod fleet;
 mod keeper;
 mod load;
+mod model;
 mod outage;
 mod redis;
 mod routing;
 mod secure;
 mod server;
 mod sim;
+mod spec;
 mod weather;
 mod world;

@@ -106,6 +106,11 @@ impl World {
         self.passed_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
+    /// How far its time has been moved so far, in milliseconds.
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed_ms.load(Ordering::Relaxed)
+    }
+
     /// A beginning that stays the same however the world lets time pass.
     pub(crate) fn beginning(&self, started_at: u64) -> u64 {
         started_at + self.passed_ms.load(Ordering::Relaxed)

@@ -1,0 +1,290 @@
+//! Random histories against the specification: whatever happens to an account, the memory store and
+//! a real Redis answer as `spec` does, and list the same streams afterwards.
+//!
+//! In memory time is paused and steps are as short as a millisecond, so every boundary is hit. The
+//! time of Redis is moved by shifting what it knows, while the real one passes, too; so there all
+//! times are multiples of a hundred seconds and a second, which no slow machine makes up for.
+//!
+//! `MODEL_CASES=10000 cargo test -p streamgate-lease model` tries more. A history that fails is
+//! shrunk to the shortest that does, and printed.
+
+mod history;
+
+use crate::spec::Spec;
+use crate::world::{World, id};
+use history::{Act, Step, Victims, Wish, histories};
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use std::cell::Cell;
+use std::time::Duration;
+use streamgate_lease::{
+    About, Answer, Claim, ClassLimit, Classes, Holder, LeaseId, Live, Pepper, Replace, Slot, State,
+    Timing,
+};
+use tokio::time::Instant;
+
+pub(crate) const DEVICES: [&str; 6] = ["tv", "pad", "pc", "box", "car", "hall"];
+pub(crate) const CLASSES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+const CASES: u32 = 256;
+const MEMORY_CASES: u32 = 4096;
+/// What is known of an expired stream fades in Redis, so a history ends before that.
+const HISTORY_MAX: u64 = 9_000_000;
+/// Beside what a history has really taken: renewals go by a clock that may lag by a round trip.
+const LAG: Duration = Duration::from_millis(60);
+
+/// Milliseconds around every duration of the policy.
+const FINE: &[u64] = &[0, 0, 1, 10_000, 29_999, 30_000, 30_001, 59_999, 60_000, 60_001, 120_000];
+const FINE_SILENCES: &[u64] = &[0, 0, 1, 20_000, 59_999, 60_000];
+/// A second at least, as no two things happen in Redis in the same millisecond.
+const COARSE: &[u64] = &[1000, 1000, 1000, 101_000, 201_000, 401_000, 601_000, 701_000];
+const COARSE_SILENCES: &[u64] = &[0, 0, 100_000, 400_000];
+
+#[test]
+fn memory_does_what_the_specification_says() {
+    let timing = timing(60, 180, 30, 120);
+    let try_one = |steps: &[Step]| {
+        let runtime = runtime(true);
+        runtime.block_on(async { Trial::new(&World::memory(), timing).await.run(steps).await })
+    };
+    check(MEMORY_CASES, histories(FINE, FINE_SILENCES), try_one);
+}
+
+#[test]
+fn redis_does_what_the_specification_says() {
+    let timing = timing(600, 2000, 450, 1200);
+    let runtime = runtime(false);
+    let world = Cell::new(Some(runtime.block_on(World::redis())));
+    let try_one = |steps: &[Step]| {
+        let mut here = world.take().unwrap();
+        let result = runtime.block_on(async {
+            here.clear().await;
+            Trial::new(&here, timing).await.run(steps).await
+        });
+        world.set(Some(here));
+        result
+    };
+    check(CASES, histories(COARSE, COARSE_SILENCES), try_one);
+}
+
+fn timing(ttl: u64, tombstone: u64, idle_after: u64, grandfather: u64) -> Timing {
+    let seconds = Duration::from_secs;
+    let timing = Timing::of(seconds(ttl)).unwrap().with_tombstone(seconds(tombstone)).unwrap();
+    let timing = timing.with_idle_after(seconds(idle_after)).unwrap();
+    timing.with_grandfather(seconds(grandfather)).unwrap()
+}
+
+fn runtime(start_paused: bool) -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().start_paused(start_paused).build().unwrap()
+}
+
+fn check(
+    cases: u32,
+    histories: impl proptest::strategy::Strategy<Value = Vec<Step>>,
+    try_one: impl Fn(&[Step]) -> Result<(), String>,
+) {
+    let asked = std::env::var("MODEL_CASES").ok().and_then(|text| text.parse().ok());
+    let config = Config {
+        cases: asked.unwrap_or(cases),
+        failure_persistence: None,
+        max_shrink_iters: 2000,
+        ..Config::default()
+    };
+    let outcome = TestRunner::new(config)
+        .run(&histories, |steps| try_one(&steps).map_err(TestCaseError::fail));
+    match outcome {
+        Ok(()) => {}
+        Err(TestError::Fail(why, steps)) => {
+            let steps: Vec<_> = steps.iter().map(|step| format!("  {step:?}")).collect();
+            panic!("{why}\nafter the history\n{}", steps.join("\n"));
+        }
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+}
+
+/// One history, in a store and in the specification.
+struct Trial<'a> {
+    world: &'a World,
+    timing: Timing,
+    spec: Spec,
+    /// As two gateways see the account that have its peppers in opposite order.
+    views: [Holder; 2],
+    began: Instant,
+    now: u64,
+    /// Unix milliseconds of the store when the history began; learned from the first beginning.
+    origin: Cell<Option<u64>>,
+    is_exact: bool,
+}
+
+impl<'a> Trial<'a> {
+    async fn new(world: &'a World, timing: Timing) -> Self {
+        let pepper = |current, also| Pepper::new([current; 32])?.with_also([also; 32]);
+        let view = |current, also| Holder::of(&pepper(current, also).unwrap(), "alice");
+        Self {
+            world,
+            timing,
+            spec: Spec::default(),
+            views: [view(1, 2), view(2, 1)],
+            began: Instant::now(),
+            now: world.passed(),
+            origin: Cell::new(None),
+            is_exact: world.server.is_none(),
+        }
+    }
+
+    async fn run(&mut self, steps: &[Step]) -> Result<(), String> {
+        let mut passed = 0;
+        for step in steps {
+            let after = if passed < HISTORY_MAX { step.after } else { 1000 };
+            passed += after;
+            self.world.pass(Duration::from_millis(after)).await;
+            self.now += after;
+            let holder = self.views[step.gateway];
+            self.act(&holder, &step.act).await.map_err(|why| format!("{why}\nat {step:?}"))?;
+            let expected = self.spec.list(self.now);
+            // Through the other gateway, so that what is listed has been gathered again.
+            let listed = self.world.store.list(&self.views[1 - step.gateway]).await.unwrap();
+            self.same_streams(&expected, &listed)
+                .map_err(|why| format!("{why}\nafter {step:?}"))?;
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, holder: &Holder, act: &Act) -> Result<(), String> {
+        let (store, timing, now) = (&self.world.store, &self.timing, self.now);
+        let flags = match act {
+            Act::Acquire(wish) => {
+                let claim = wish.claim(*holder);
+                let expected = self.spec.acquire(&claim, timing, now);
+                let answer = store.acquire(&claim, timing).await.unwrap();
+                return self.same_answer(&expected, &answer);
+            }
+            Act::Renew(device, silent) => {
+                let id = id(DEVICES[*device]);
+                if self.spec.is_long_gone(&id, timing.ttl(), now) {
+                    return Ok(());
+                }
+                let silent_for = Duration::from_millis(*silent);
+                let slot = Slot { holder: *holder, id, silent_for, keep_about: true };
+                let renewed = store.renew(&[slot], timing).await.remove(0).unwrap();
+                (self.spec.renew(id, silent_for, timing.ttl(), now), renewed.is_some())
+            }
+            Act::Release(device) => {
+                let id = id(DEVICES[*device]);
+                store.release(holder, &id, timing).await.unwrap();
+                self.spec.release(id, timing, now);
+                (true, true)
+            }
+            Act::Terminate(device) => {
+                let id = id(DEVICES[*device]);
+                let there = store.terminate(holder, &id, timing).await.unwrap();
+                (self.spec.terminate(id, timing, now), there)
+            }
+            Act::Pause(device) | Act::Play(device) => {
+                let id = id(DEVICES[*device]);
+                let is_pause = matches!(act, Act::Pause(_));
+                let state = if is_pause { State::Paused } else { State::Playing };
+                let live = store.declare(holder, &id, state).await.unwrap();
+                (self.spec.declare(id, state, now), live)
+            }
+        };
+        same("the answer", flags.0, flags.1)
+    }
+
+    fn same_answer(&self, expected: &Answer, got: &Answer) -> Result<(), String> {
+        match (expected, got) {
+            (Answer::Held(one), Answer::Held(two)) => {
+                same("is_new", one.is_new, two.is_new)?;
+                same("active", one.active, two.active)?;
+                same("over_limit", one.over_limit, two.over_limit)?;
+                same("replaced", sorted(&one.replaced), sorted(&two.replaced))?;
+                same("idle", sorted(&one.idle), sorted(&two.idle))?;
+                self.same_beginning(one.started_at, two.started_at)?;
+                self.same_time("expires_in", one.expires_in, two.expires_in)
+            }
+            (Answer::Full(one), Answer::Full(two)) => {
+                same("limit", (one.class, one.limit), (two.class, two.limit))?;
+                self.same_time("retry_after", one.retry_after, two.retry_after)?;
+                self.same_streams(&one.live, &two.live)
+            }
+            (Answer::Ended(one, left), Answer::Ended(two, remaining)) => {
+                same("ending", one, two)?;
+                self.same_time("ended for", *left, *remaining)
+            }
+            _ => Err(format!("expected {expected:?}\ngot      {got:?}")),
+        }
+    }
+
+    fn same_streams(&self, expected: &[Live], got: &[Live]) -> Result<(), String> {
+        let ids = |all: &[Live]| all.iter().map(|live| name(live.id)).collect::<Vec<_>>();
+        same("live", ids(expected), ids(got))?;
+        for (one, two) in expected.iter().zip(got) {
+            same("about", &one.about, &two.about)?;
+            same("state", one.state, two.state)?;
+            same("classes", &one.classes, &two.classes)?;
+            same("over_limit", one.over_limit, two.over_limit)?;
+            self.same_beginning(one.started_at, two.started_at)?;
+            self.same_time("expires_in", one.expires_in, two.expires_in)?;
+        }
+        Ok(())
+    }
+
+    /// The stores count from the epoch and the specification from nothing.
+    fn same_beginning(&self, expected: u64, got: u64) -> Result<(), String> {
+        let origin = self.world.beginning(got) - expected;
+        let known = self.origin.get().unwrap_or(origin);
+        self.origin.set(Some(known));
+        let [one, two] = [known, origin].map(Duration::from_millis);
+        self.same_time("started_at", one, two)
+    }
+
+    fn same_time(&self, what: &str, expected: Duration, got: Duration) -> Result<(), String> {
+        let slack = if self.is_exact { Duration::ZERO } else { self.began.elapsed() + LAG };
+        if expected.abs_diff(got) <= slack {
+            return Ok(());
+        }
+        Err(format!("{what}: expected {expected:?}, got {got:?}"))
+    }
+}
+
+impl Wish {
+    fn claim(&self, holder: Holder) -> Claim {
+        let name = DEVICES[self.device];
+        let limits = self.classes.iter().map(|(class, limit)| ClassLimit {
+            class: CLASSES[*class].parse().unwrap(),
+            limit: *limit,
+        });
+        let label = self.has_label.then_some(name);
+        let ids = |all: &[usize]| all.iter().map(|device| id(DEVICES[*device])).collect();
+        Claim {
+            classes: Classes::new(limits).unwrap(),
+            about: About::new(label, None),
+            replace: match &self.victims {
+                Victims::Nobody => Replace::Nobody,
+                Victims::Oldest => Replace::Oldest,
+                Victims::These(all) => Replace::These(ids(all)),
+            },
+            reusable: self.reusable,
+            anew: self.anew,
+            adopt: self.adopt,
+            ..Claim::new(holder, id(name), self.limit)
+        }
+    }
+}
+
+fn name(of: LeaseId) -> &'static str {
+    DEVICES.into_iter().find(|name| id(name) == of).unwrap_or("?")
+}
+
+fn sorted(ids: &[LeaseId]) -> Vec<&'static str> {
+    let mut names: Vec<_> = ids.iter().map(|id| name(*id)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: T, got: T) -> Result<(), String> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(format!("{what}: expected {expected:?}, got {got:?}"))
+}

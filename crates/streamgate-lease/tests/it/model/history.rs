@@ -1,0 +1,101 @@
+//! Random histories of one account: what happens, through which gateway, and when.
+//!
+//! Only words here; nothing runs. Everything is small and shrinks to less: fewer steps, the first
+//! device, nobody replaced, no class, no time.
+
+use super::{CLASSES, DEVICES};
+use proptest::collection::vec;
+use proptest::option::weighted;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// One step, and how long after the last one it happens.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    /// In milliseconds.
+    pub(super) after: u64,
+    /// Which of the two gateways, whose peppers are in opposite order.
+    pub(super) gateway: usize,
+    pub(super) act: Act,
+}
+
+/// Devices and classes by their number.
+#[derive(Debug, Clone)]
+pub(super) enum Act {
+    Acquire(Wish),
+    /// Its player has been silent for so many milliseconds.
+    Renew(usize, u64),
+    Release(usize),
+    Terminate(usize),
+    Pause(usize),
+    Play(usize),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub(super) device: usize,
+    pub(super) limit: u32,
+    /// Class and limit.
+    pub(super) classes: Vec<(usize, u32)>,
+    pub(super) victims: Victims,
+    pub(super) reusable: bool,
+    pub(super) anew: bool,
+    pub(super) adopt: bool,
+    pub(super) has_label: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Victims {
+    Nobody,
+    Oldest,
+    These(Vec<usize>),
+}
+
+/// Histories in which time passes by one of these, and renewals are late by one of those.
+pub(super) fn histories(
+    times: &'static [u64],
+    silences: &'static [u64],
+) -> impl Strategy<Value = Vec<Step>> {
+    let step = (select(times), 0..2_usize, act(silences)).prop_map(|(after, gateway, act)| Step {
+        after,
+        gateway,
+        act,
+    });
+    vec(step, 1..40)
+}
+
+fn act(silences: &'static [u64]) -> impl Strategy<Value = Act> {
+    let device = || 0..DEVICES.len();
+    prop_oneof![
+        8 => wish().prop_map(Act::Acquire),
+        3 => (device(), select(silences)).prop_map(|(device, silent)| Act::Renew(device, silent)),
+        1 => device().prop_map(Act::Release),
+        1 => device().prop_map(Act::Terminate),
+        2 => device().prop_map(Act::Pause),
+        1 => device().prop_map(Act::Play),
+    ]
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let victims = prop_oneof![
+        6 => Just(Victims::Nobody),
+        2 => Just(Victims::Oldest),
+        2 => vec(0..DEVICES.len(), 0..4).prop_map(Victims::These),
+    ];
+    let rarely = || weighted(0.2, Just(())).prop_map(|it| it.is_some());
+    let classes = vec((0..CLASSES.len(), 0..4_u32), 0..4);
+    let limit = select(&[1_u32, 2, 3, 0][..]);
+    let flags = (rarely(), rarely(), rarely(), any::<bool>());
+    (0..DEVICES.len(), limit, classes, victims, flags).prop_map(
+        |(device, limit, classes, victims, (reusable, anew, adopt, has_label))| Wish {
+            device,
+            limit,
+            classes,
+            victims,
+            reusable,
+            anew,
+            adopt,
+            has_label,
+        },
+    )
+}
