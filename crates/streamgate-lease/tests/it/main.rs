@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod boundary;
 mod contract;
 mod fleet;
 mod keeper;

@@ -26,6 +26,8 @@ pub(crate) const DEVICES: [&str; 6] = ["tv", "pad", "pc", "box", "car", "hall"];
 pub(crate) const CLASSES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const CASES: u32 = 256;
 const MEMORY_CASES: u32 = 4096;
+/// A history that fails is made shorter for so long.
+const SHRINK_MS_MAX: u32 = 10_000;
 /// What is known of an expired stream fades in Redis, so a history ends before that.
 const HISTORY_MAX: u64 = 9_000_000;
 /// Beside what a history has really taken: renewals go by a clock that may lag by a round trip.
@@ -86,7 +88,7 @@ fn check(
     let config = Config {
         cases: asked.unwrap_or(cases),
         failure_persistence: None,
-        max_shrink_iters: 2000,
+        max_shrink_time: SHRINK_MS_MAX,
         ..Config::default()
     };
     let outcome = TestRunner::new(config)
@@ -164,7 +166,7 @@ impl<'a> Trial<'a> {
                     return Ok(());
                 }
                 let silent_for = Duration::from_millis(*silent);
-                let slot = Slot { holder: *holder, id, silent_for, keep_about: true };
+                let slot = Slot { holder: *holder, id, silent_for, keep_keys: true };
                 let renewed = store.renew(&[slot], timing).await.remove(0).unwrap();
                 (self.spec.renew(id, silent_for, timing.ttl(), now), renewed.is_some())
             }

@@ -1,0 +1,107 @@
+//! The gateways: they crash and start anew, and each takes the next step of a change of pepper when
+//! it likes, but never before all have taken the last one and a ttl has passed.
+
+use super::policy::PEPPER_STEPS;
+use super::weather::{Handle, Weather};
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use streamgate_lease::{Bounds, Leases};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::policy::Key;
+
+const GATEWAYS: usize = 3;
+/// Few enough to be reached.
+const STARTS_MAX: usize = 4;
+
+/// What a viewer's request has of a gateway; it stays if the gateway crashes meanwhile.
+#[derive(Clone)]
+pub(super) struct Gateway {
+    pub(super) leases: Leases,
+    pub(super) bounds: Bounds,
+    pub(super) confirmed: Arc<Mutex<HashMap<Key, Instant>>>,
+    pub(super) pepper_step: usize,
+}
+
+pub(super) struct Fleet {
+    weather: Arc<Weather>,
+    pub(super) gateways: Vec<Gateway>,
+    keepers: Vec<JoinHandle<()>>,
+    stop: watch::Sender<()>,
+    bounds: Bounds,
+    ttl: Duration,
+    /// Since when all are at the same step.
+    at_one: Instant,
+}
+
+impl Fleet {
+    pub(super) fn start(weather: Arc<Weather>, rng: &mut SmallRng) -> Self {
+        let starts_max = if rng.random_range(0..3) == 0 { STARTS_MAX } else { 10_000 };
+        let mut fleet = Self {
+            ttl: weather.watched.timing.ttl(),
+            weather,
+            gateways: Vec::new(),
+            keepers: Vec::new(),
+            stop: watch::channel(()).0,
+            bounds: Bounds { roster_entries_max: 4096, starts_max },
+            at_one: Instant::now(),
+        };
+        let step = rng.random_range(0..PEPPER_STEPS);
+        for _ in 0..GATEWAYS {
+            let (gateway, keeper) = fleet.gateway(step);
+            fleet.gateways.push(gateway);
+            fleet.keepers.push(keeper);
+        }
+        fleet
+    }
+
+    fn gateway(&self, pepper_step: usize) -> (Gateway, JoinHandle<()>) {
+        let confirmed = Arc::<Mutex<HashMap<_, _>>>::default();
+        let handle = Handle { weather: self.weather.clone(), confirmed: confirmed.clone() };
+        let timing = self.weather.watched.timing;
+        let (leases, keeper) = Leases::bounded(Arc::new(handle), timing, self.bounds);
+        let mut stopped = self.stop.subscribe();
+        let keeper = tokio::spawn(keeper.run(async move { drop(stopped.changed().await) }));
+        (Gateway { leases, bounds: self.bounds, confirmed, pepper_step }, keeper)
+    }
+
+    pub(super) fn any(&self, rng: &mut SmallRng) -> Gateway {
+        self.gateways[rng.random_range(0..GATEWAYS)].clone()
+    }
+
+    /// One is gone in the middle of whatever it did, and another one is there that knows nothing.
+    pub(super) fn crashes(&mut self, rng: &mut SmallRng) {
+        let n = rng.random_range(0..GATEWAYS);
+        let (gateway, keeper) = self.gateway(self.gateways[n].pepper_step);
+        self.gateways[n] = gateway;
+        std::mem::replace(&mut self.keepers[n], keeper).abort();
+    }
+
+    /// One takes the next step, if it may.
+    pub(super) fn changes_its_pepper(&mut self, rng: &mut SmallRng) {
+        let steps = self.gateways.iter().map(|gateway| gateway.pepper_step);
+        let (first, last) = (steps.clone().max().unwrap(), steps.min().unwrap());
+        let gateway = &mut self.gateways[rng.random_range(0..GATEWAYS)];
+        let is_late = gateway.pepper_step < first;
+        let may_lead = first == last && self.ttl * 5 / 4 < self.at_one.elapsed();
+        if is_late || (may_lead && first + 1 < PEPPER_STEPS) {
+            gateway.pepper_step += 1;
+        }
+        let step = self.gateways[0].pepper_step;
+        if first != last && self.gateways.iter().all(|gateway| gateway.pepper_step == step) {
+            self.at_one = Instant::now();
+        }
+    }
+
+    pub(super) async fn stop(self) {
+        drop(self.stop);
+        for keeper in self.keepers {
+            keeper.await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The store under watch: each verb that reaches it is checked against what was live just before and
+//! just after. Nothing waits between the two looks, so nothing else has moved.
+
+use super::invariant::{self as must, Shot};
+use super::plain::Plain;
+use super::policy::{ACCOUNTS, Key, PEPPER_STEPS, account, holder, is_reusable, timing};
+use crate::spec::Spec;
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use streamgate_lease::memory::MemoryStore;
+use streamgate_lease::{Admitted, Answer, Claim, Holder, LeaseId, LeaseStore, Slot, State, Timing};
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// How far behind a replica may be, in looks of the driver at the store.
+const REPLICA_LAG: usize = 4;
+const JUMPS_BACK_MAX: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+enum Behind {
+    Memory(Arc<MemoryStore>),
+    Plain(Arc<Plain>),
+}
+
+pub(super) struct Watched {
+    behind: Mutex<Behind>,
+    pub(super) timing: Timing,
+    pub(super) seen: Mutex<Seen>,
+}
+
+/// What has been seen so far.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// What must not be live again, since when.
+    pub(super) ended: BTreeMap<Key, Instant>,
+    /// Who was admitted and has neither ended nor been evicted.
+    seated: BTreeSet<Key>,
+    ever: BTreeSet<Key>,
+    /// The last sign of life of each, by the requests of its player.
+    pub(super) alive: HashMap<Key, Instant>,
+    /// Since when one is over the limit.
+    over: HashMap<Key, Instant>,
+    /// How far the store's clock has been set back, in all.
+    back: Duration,
+    /// What the store's clock showed when this began; learned from the first admission.
+    epoch: Option<(u64, Instant)>,
+    replicas: VecDeque<(Instant, [Spec; ACCOUNTS.len()])>,
+}
+
+impl Watched {
+    /// Every other seed has a clock that jumps and a replica; the others have a pepper that matters.
+    pub(super) fn new(seed: u64) -> Self {
+        let behind = if seed.is_multiple_of(2) {
+            Behind::Memory(Arc::new(MemoryStore::new()))
+        } else {
+            Behind::Plain(Arc::new(Plain::new()))
+        };
+        Self { behind: Mutex::new(behind), timing: timing(), seen: Mutex::default() }
+    }
+
+    pub(super) fn store(&self) -> Arc<dyn LeaseStore> {
+        match self.behind.lock().unwrap().clone() {
+            Behind::Memory(store) => store,
+            Behind::Plain(store) => store,
+        }
+    }
+
+    /// By how much a store's clock that was set back makes a lease last longer.
+    pub(super) fn skew(&self) -> Duration {
+        self.seen.lock().unwrap().back
+    }
+
+    /// Under both names, neither of which knows of the other: so that looking gathers nothing.
+    pub(super) async fn shot(&self) -> Shot {
+        let store = self.store();
+        let mut shot = Shot::new();
+        for step in [0, PEPPER_STEPS - 1] {
+            for n in 0..ACCOUNTS.len() {
+                let live = store.list(&holder(step, n)).await.unwrap();
+                shot.extend(live.into_iter().map(|live| ((n, live.id), live)));
+            }
+        }
+        shot
+    }
+
+    /// It forgets everything, or the last moments, or what time it is.
+    pub(super) fn suffers(&self, rng: &mut SmallRng) {
+        let mut seen = self.seen.lock().unwrap();
+        let mut behind = self.behind.lock().unwrap();
+        match (&*behind, rng.random_range(0..12)) {
+            (Behind::Memory(_), 0) => {
+                *behind = Behind::Memory(Arc::new(MemoryStore::new()));
+                seen.forget(None);
+            }
+            (Behind::Plain(store), 0..2) => {
+                if let Some((heard, replica)) = seen.replicas.pop_front() {
+                    store.fails_over_to(replica);
+                    seen.forget(Some(heard));
+                }
+            }
+            (Behind::Plain(store), 2..5) => {
+                let by = SECOND * rng.random_range(1..15);
+                let is_back = rng.random_range(0..2) == 0 && seen.back + by <= JUMPS_BACK_MAX;
+                store.jumps(by, is_back);
+                seen.back += if is_back { by } else { Duration::ZERO };
+                seen.epoch = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Its replica hears of what has happened.
+    pub(super) fn replicates(&self) {
+        if let Behind::Plain(store) = &*self.behind.lock().unwrap() {
+            let mut seen = self.seen.lock().unwrap();
+            seen.replicas.push_back((Instant::now(), store.copy()));
+            if REPLICA_LAG < seen.replicas.len() {
+                seen.replicas.pop_front();
+            }
+        }
+    }
+
+    fn check(&self, key: Key, was: &Shot, is: &Shot) {
+        must::i10_accounts_do_not_touch_each_other(key.0, was, is);
+        must::i1_never_more_live_than_any_limit(key.0, is);
+        must::i2_no_lease_outlives_a_ttl(key, was, is, self.timing.ttl() + self.skew());
+        let ended: Vec<_> = self.seen.lock().unwrap().ended.keys().copied().collect();
+        must::i3_what_ended_stays_ended(&ended, is);
+        must::i5_a_stream_keeps_its_beginning_and_its_classes(was, is);
+        must::i7_an_expiry_never_moves_back(was, is);
+    }
+
+    pub(super) async fn acquire(&self, claim: &Claim) -> Answer {
+        let key = (account(&claim.holder), claim.id);
+        let was = self.shot().await;
+        let answer = self.store().acquire(claim, &self.timing).await.unwrap();
+        let is = self.shot().await;
+        must::of_an_answer(claim, key, &answer, &was, &is);
+        if let Answer::Held(admitted) = &answer {
+            self.seen.lock().unwrap().admission(key, admitted);
+        }
+        self.l3_nobody_stays_over_the_limit(&is);
+        self.check(key, &was, &is);
+        answer
+    }
+
+    pub(super) async fn renew(&self, slot: &Slot) -> Option<Duration> {
+        let key = (account(&slot.holder), slot.id);
+        let was = self.shot().await;
+        let renewed = self.store().renew(&[*slot], &self.timing).await.remove(0).unwrap();
+        let is = self.shot().await;
+        let had_a_slot = self.seen.lock().unwrap().seated.contains(&key);
+        must::i8_a_renewal_never_adds(key, had_a_slot, &was, &is);
+        self.check(key, &was, &is);
+        renewed
+    }
+
+    pub(super) async fn end(&self, of: &Holder, id: &LeaseId, terminate: bool) -> bool {
+        let key = (account(of), *id);
+        let was = self.shot().await;
+        let store = self.store();
+        let known = if terminate {
+            store.terminate(of, id, &self.timing).await.unwrap()
+        } else {
+            store.release(of, id, &self.timing).await.unwrap();
+            was.contains_key(&key)
+        };
+        let is = self.shot().await;
+        must::i9_a_slot_is_free_when_it_was_freed(key, &is);
+        if known {
+            self.seen.lock().unwrap().end(key);
+        }
+        self.check(key, &was, &is);
+        known
+    }
+
+    pub(super) async fn declare(&self, of: &Holder, id: &LeaseId, state: State) -> bool {
+        let was = self.shot().await;
+        let live = self.store().declare(of, id, state).await.unwrap();
+        let is = self.shot().await;
+        assert!(was.keys().eq(is.keys()), "a declaration moves nobody");
+        self.check((account(of), *id), &was, &is);
+        live
+    }
+
+    /// Over the limit for the grandfather's time, and until the renewal after it.
+    fn l3_nobody_stays_over_the_limit(&self, is: &Shot) {
+        let bound = self.timing.grandfather() + self.timing.ttl() * 2 + self.skew();
+        let mut seen = self.seen.lock().unwrap();
+        seen.over.retain(|key, _| is.get(key).is_some_and(|live| live.over_limit));
+        for (key, _) in is.iter().filter(|(_, live)| live.over_limit) {
+            let since = seen.over.entry(*key).or_insert_with(Instant::now);
+            assert!(since.elapsed() <= bound, "L3: {key:?} is over the limit for too long");
+        }
+    }
+
+    /// Nobody holds a slot whose player has been silent for a ttl; or half a ttl more, if the
+    /// keeper had to claim it anew; and what was claimed may have been on its way for a while.
+    pub(super) async fn l1_nobody_lives_on_in_silence(&self, under_way_max: Duration) {
+        let bound = self.timing.ttl() * 3 / 2 + under_way_max + SECOND + self.skew();
+        for key in self.shot().await.keys() {
+            let silent = self.seen.lock().unwrap().alive.get(key).map(Instant::elapsed);
+            assert!(silent.is_some_and(|silent| silent < bound), "L1: {key:?} {silent:?}");
+        }
+    }
+}
+
+impl Seen {
+    pub(super) fn sign_of_life(&mut self, key: Key) {
+        self.alive.insert(key, Instant::now());
+    }
+
+    fn admission(&mut self, key: Key, admitted: &Admitted) {
+        if admitted.is_new {
+            self.i11_a_beginning_is_the_time_of_the_store(admitted.started_at);
+        }
+        self.seated.insert(key);
+        self.ever.insert(key);
+        for id in &admitted.replaced {
+            self.end((key.0, *id));
+        }
+        for id in &admitted.idle {
+            self.seated.remove(&(key.0, *id));
+        }
+    }
+
+    /// Nothing that a viewer sends has a say in it: it is the store's clock and nothing else.
+    fn i11_a_beginning_is_the_time_of_the_store(&mut self, started_at: u64) {
+        let (epoch, since) = *self.epoch.get_or_insert((started_at, Instant::now()));
+        let passed = u64::try_from(since.elapsed().as_millis()).unwrap();
+        assert!(
+            epoch + passed == started_at,
+            "I11: it began at {started_at}, not {epoch}+{passed}"
+        );
+    }
+
+    fn end(&mut self, key: Key) {
+        self.seated.remove(&key);
+        if !is_reusable(key.1) {
+            self.ended.entry(key).or_insert_with(Instant::now);
+        }
+    }
+
+    /// The store has nothing of what came in this moment or later, or nothing at all.
+    fn forget(&mut self, after: Option<Instant>) {
+        self.ended.retain(|_, at| after.is_some_and(|after| *at < after));
+        self.replicas.clear();
+        self.over.clear();
+        self.epoch = None;
+        self.seated = if after.is_some() { self.ever.clone() } else { BTreeSet::new() };
+    }
+}

@@ -1,0 +1,224 @@
+//! The way to the store: what is asked may be lost before or after it is done, take its time, be
+//! done twice or late, come in another order, or meet a store that is down.
+
+use super::policy::{Key, account};
+use super::watched::Watched;
+use async_trait::async_trait;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use streamgate_lease::{
+    Answer, Claim, Holder, LeaseId, LeaseStore, Live, Slot, State, StoreError, Timing,
+};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+/// A claim may be done that long after it was given up.
+pub(super) const CLAIM_LATE_MAX: Duration = Duration::from_secs(5);
+const RENEWAL_LATE_MAX: Duration = Duration::from_secs(30);
+
+pub(super) struct Weather {
+    pub(super) watched: Arc<Watched>,
+    chance: Mutex<Chance>,
+    /// What is done later must be heard of, should it find something broken.
+    later: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Chance {
+    rng: SmallRng,
+    /// In percent.
+    trouble: u32,
+    is_down: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Fate {
+    Fine,
+    LostOnTheWayBack,
+    Doubled,
+    /// Nobody waits for it any more when it is done.
+    Late,
+    DoneAgainLater,
+}
+
+impl Weather {
+    pub(super) fn new(seed: u64, watched: Arc<Watched>) -> Arc<Self> {
+        let rng = SmallRng::seed_from_u64(seed ^ 0x5eed);
+        let chance = Mutex::new(Chance { rng, trouble: 0, is_down: false });
+        Arc::new(Self { watched, chance, later: Mutex::default() })
+    }
+
+    pub(super) fn changes(&self, rng: &mut SmallRng) {
+        let mut chance = self.chance.lock().unwrap();
+        chance.trouble = [0, 0, 10, 30, 60][rng.random_range(0..5)];
+        chance.is_down = rng.random_range(0..8) == 0;
+    }
+
+    pub(super) fn clears(&self) {
+        let mut chance = self.chance.lock().unwrap();
+        chance.trouble = 0;
+        chance.is_down = false;
+    }
+
+    pub(super) async fn all_is_done(&self) {
+        let later = std::mem::take(&mut *self.later.lock().unwrap());
+        for done in later {
+            done.await.unwrap();
+        }
+    }
+
+    /// Draws what happens to a call, and lets it take its time.
+    async fn fate(&self) -> Result<Fate, StoreError> {
+        let (fate, delay) = {
+            let mut chance = self.chance.lock().unwrap();
+            if chance.is_down {
+                return Err(StoreError::Unavailable("down".into()));
+            }
+            let trouble = chance.trouble;
+            let delay = Duration::from_millis(chance.rng.random_range(0..40));
+            let in_trouble = chance.rng.random_range(0..100) < trouble;
+            let fate = match chance.rng.random_range(0..5) {
+                _ if !in_trouble => Some(Fate::Fine),
+                0 => None,
+                1 => Some(Fate::LostOnTheWayBack),
+                2 => Some(Fate::Doubled),
+                3 => Some(Fate::Late),
+                _ => Some(Fate::DoneAgainLater),
+            };
+            (fate, delay)
+        };
+        sleep(delay).await;
+        fate.ok_or(StoreError::Timeout)
+    }
+
+    fn delay(&self, most: Duration) -> Duration {
+        most.mul_f64(self.chance.lock().unwrap().rng.random_range(0.0..1.0))
+    }
+
+    fn acquire_later(&self, claim: &Claim) {
+        let (watched, claim) = (self.watched.clone(), claim.clone());
+        let delay = self.delay(CLAIM_LATE_MAX);
+        self.later.lock().unwrap().push(tokio::spawn(async move {
+            sleep(delay).await;
+            watched.acquire(&claim).await;
+        }));
+    }
+
+    fn renew_later(&self, slots: &[Slot]) {
+        let (watched, slots) = (self.watched.clone(), slots.to_vec());
+        let delay = self.delay(RENEWAL_LATE_MAX);
+        self.later.lock().unwrap().push(tokio::spawn(async move {
+            sleep(delay).await;
+            for slot in slots {
+                // Its score was settled when it was first sent.
+                watched.renew(&Slot { silent_for: slot.silent_for + delay, ..slot }).await;
+            }
+        }));
+    }
+}
+
+/// The store as one gateway has it, and when it last confirmed each lease to it.
+pub(super) struct Handle {
+    pub(super) weather: Arc<Weather>,
+    pub(super) confirmed: Arc<Mutex<HashMap<Key, Instant>>>,
+}
+
+impl Handle {
+    fn heard(&self, holder: &Holder, id: &LeaseId) {
+        self.confirmed.lock().unwrap().insert((account(holder), *id), Instant::now());
+    }
+}
+
+#[async_trait]
+impl LeaseStore for Handle {
+    async fn acquire(&self, claim: &Claim, _: &Timing) -> Result<Answer, StoreError> {
+        let (weather, watched) = (&self.weather, &self.weather.watched);
+        let fate = weather.fate().await?;
+        if matches!(fate, Fate::Late | Fate::DoneAgainLater) {
+            weather.acquire_later(claim);
+        }
+        if matches!(fate, Fate::Late) {
+            return Err(StoreError::Timeout);
+        }
+        let mut answer = watched.acquire(claim).await;
+        match fate {
+            Fate::LostOnTheWayBack => return Err(StoreError::Timeout),
+            Fate::Doubled => answer = watched.acquire(claim).await,
+            _ => {}
+        }
+        // Until it is heard, others may be.
+        sleep(Duration::from_millis(1)).await;
+        if matches!(answer, Answer::Held(_)) {
+            self.heard(&claim.holder, &claim.id);
+        }
+        Ok(answer)
+    }
+
+    async fn renew(&self, slots: &[Slot], _: &Timing) -> Vec<Result<Option<Duration>, StoreError>> {
+        let (weather, watched) = (&self.weather, &self.weather.watched);
+        let fate = match weather.fate().await {
+            Ok(fate) => fate,
+            Err(error) => return vec![Err(error); slots.len()],
+        };
+        if matches!(fate, Fate::Late | Fate::DoneAgainLater) {
+            weather.renew_later(slots);
+        }
+        if matches!(fate, Fate::Late) {
+            return vec![Err(StoreError::Timeout); slots.len()];
+        }
+        let mut renewed = Vec::new();
+        for slot in slots {
+            renewed.push(Ok(watched.renew(slot).await));
+            if matches!(fate, Fate::Doubled) {
+                watched.renew(slot).await;
+            }
+        }
+        if matches!(fate, Fate::LostOnTheWayBack) {
+            return vec![Err(StoreError::Timeout); slots.len()];
+        }
+        for (slot, _) in slots.iter().zip(&renewed).filter(|(_, it)| matches!(it, Ok(Some(_)))) {
+            self.heard(&slot.holder, &slot.id);
+        }
+        renewed
+    }
+
+    async fn release(&self, holder: &Holder, id: &LeaseId, _: &Timing) -> Result<(), StoreError> {
+        let fate = self.weather.fate().await?;
+        self.weather.watched.end(holder, id, false).await;
+        match fate {
+            Fate::LostOnTheWayBack => Err(StoreError::Timeout),
+            _ => Ok(()),
+        }
+    }
+
+    async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {
+        self.weather.fate().await?;
+        self.weather.watched.store().list(holder).await
+    }
+
+    async fn terminate(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        _: &Timing,
+    ) -> Result<bool, StoreError> {
+        let fate = self.weather.fate().await?;
+        let known = self.weather.watched.end(holder, id, true).await;
+        match fate {
+            Fate::LostOnTheWayBack => Err(StoreError::Timeout),
+            _ => Ok(known),
+        }
+    }
+
+    async fn declare(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        state: State,
+    ) -> Result<bool, StoreError> {
+        self.weather.fate().await?;
+        Ok(self.weather.watched.declare(holder, id, state).await)
+    }
+}
