@@ -1,4 +1,4 @@
-//! The scripts to the millisecond. A real server's clock stands still for nobody, so here it is taken
+//! The scripts to the millisecond. A server's clock stands still for nobody, so here it is taken
 //! out of the scripts: a prelude (`frozen.lua`) gives them the time that the test says.
 //!
 //! Only who is early and who is late; what the scripts do is shown in `contract` and `model`.

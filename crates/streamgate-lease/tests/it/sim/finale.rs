@@ -1,6 +1,7 @@
 //! The weather has cleared for good: whatever went before, everything falls into place.
 
 use super::fleet::Fleet;
+use super::pass;
 use super::policy::{ACCOUNTS, Policy, holder};
 use super::watched::Watched;
 use crate::world::id;
@@ -8,7 +9,6 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use std::time::Duration;
 use streamgate_lease::{Claim, Grant};
-use tokio::time::sleep;
 
 pub(super) struct Finale<'a> {
     pub(super) rng: &'a mut SmallRng,
@@ -20,7 +20,7 @@ pub(super) struct Finale<'a> {
 impl Finale<'_> {
     pub(super) async fn plays(&mut self) {
         let silence = self.watched.timing.ttl() * 2 + self.watched.skew();
-        sleep(silence).await;
+        pass(silence).await;
         self.l1_what_nobody_plays_is_free().await;
         self.l4_a_steady_player_is_never_interrupted().await;
         self.l2_a_clean_stop_frees_at_once().await;
@@ -56,7 +56,7 @@ impl Finale<'_> {
                 let grant = self.asks(account, &name).await;
                 assert!(matches!(grant, Grant::Held(_)), "L4: {name} of {account}: {grant:?}");
             }
-            sleep(Duration::from_millis(self.rng.random_range(500..7000))).await;
+            pass(Duration::from_millis(self.rng.random_range(500..7000))).await;
         }
     }
 

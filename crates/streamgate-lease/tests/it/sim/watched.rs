@@ -1,5 +1,5 @@
-//! The store under watch: each verb that reaches it is checked against what was live just before and
-//! just after. Nothing waits between the two looks, so nothing else has moved.
+//! The store under watch: each verb that reaches it is checked against what was live just before
+//! and just after. Nothing waits between the two looks, so nothing else has moved.
 
 use super::invariant::{self as must, Shot};
 use super::plain::Plain;
@@ -51,7 +51,7 @@ pub(super) struct Seen {
 }
 
 impl Watched {
-    /// Every other seed has a clock that jumps and a replica; the others have a pepper that matters.
+    /// Every other seed has a clock that jumps and a replica; in the others names matter.
     pub(super) fn new(seed: u64) -> Self {
         let behind = if seed.is_multiple_of(2) {
             Behind::Memory(Arc::new(MemoryStore::new()))

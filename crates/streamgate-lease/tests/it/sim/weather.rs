@@ -1,6 +1,7 @@
 //! The way to the store: what is asked may be lost before or after it is done, take its time, be
 //! done twice or late, come in another order, or meet a store that is down.
 
+use super::pass;
 use super::policy::{Key, account};
 use super::watched::Watched;
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use streamgate_lease::{
     Answer, Claim, Holder, LeaseId, LeaseStore, Live, Slot, State, StoreError, Timing,
 };
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 /// A claim may be done that long after it was given up.
 pub(super) const CLAIM_LATE_MAX: Duration = Duration::from_secs(5);
@@ -89,7 +90,7 @@ impl Weather {
             };
             (fate, delay)
         };
-        sleep(delay).await;
+        pass(delay).await;
         fate.ok_or(StoreError::Timeout)
     }
 
@@ -101,7 +102,7 @@ impl Weather {
         let (watched, claim) = (self.watched.clone(), claim.clone());
         let delay = self.delay(CLAIM_LATE_MAX);
         self.later.lock().unwrap().push(tokio::spawn(async move {
-            sleep(delay).await;
+            pass(delay).await;
             watched.acquire(&claim).await;
         }));
     }
@@ -110,7 +111,7 @@ impl Weather {
         let (watched, slots) = (self.watched.clone(), slots.to_vec());
         let delay = self.delay(RENEWAL_LATE_MAX);
         self.later.lock().unwrap().push(tokio::spawn(async move {
-            sleep(delay).await;
+            pass(delay).await;
             for slot in slots {
                 // Its score was settled when it was first sent.
                 watched.renew(&Slot { silent_for: slot.silent_for + delay, ..slot }).await;
@@ -149,7 +150,7 @@ impl LeaseStore for Handle {
             _ => {}
         }
         // Until it is heard, others may be.
-        sleep(Duration::from_millis(1)).await;
+        pass(Duration::from_millis(1)).await;
         if matches!(answer, Answer::Held(_)) {
             self.heard(&claim.holder, &claim.id);
         }
