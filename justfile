@@ -43,9 +43,14 @@ load *ARGS:
 sim SEED:
     SIM_SEED={{ SEED }} cargo test --locked --package streamgate-lease --test it -- sim --nocapture
 
-# Simulate that many seeds; the ordinary tests run five hundred.
-soak SEEDS="100000":
-    SIM_SEEDS={{ SEEDS }} cargo test --locked --package streamgate-lease --test it -- sim --nocapture
+# Simulate that many seeds, optimised; the ordinary tests run five hundred. Nightly: `just soak`.
+soak SEEDS="10000":
+    SIM_SEEDS={{ SEEDS }} cargo test --locked --package streamgate-lease --test it \
+        --config profile.dev.package.streamgate-lease.opt-level=3 -- sim --nocapture
+
+# Hold both stores to the specification with that many random histories each.
+model CASES="10000":
+    MODEL_CASES={{ CASES }} cargo test --locked --package streamgate-lease --test it -- model
 
 # Run the gateway with both upstreams from config/gateway.yaml, with a guided tour.
 demo *ARGS:
