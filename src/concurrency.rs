@@ -31,7 +31,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::{
-    About, Bounds, Claim, Class, ClassLimit, Classes, Grant, Lease, LeaseId, Leases, Live, Replace,
+    About, Alone, Bounds, Claim, Class, ClassLimit, Classes, Grant, Lease, LeaseId, Leases, Live, Replace,
     StartsExhausted, State, StoreError, Timing,
 };
 
@@ -184,6 +184,16 @@ impl Policy {
     pub fn touch(&self, session: &Session, id: &LeaseId, classes: &[Class]) -> Option<Admission> {
         let lease = self.leases.touch(&self.viewer(session).holder, id, classes)?;
         Some(Admission::Held(lease, Outcome::Renewed))
+    }
+
+    /// Whether what flows to a player already may flow on. A look-up.
+    pub fn goes_on(&self, lease: &Lease) -> bool {
+        let alone = match self.when_store_fails {
+            WhenStoreFails::Local => Alone::Grace,
+            WhenStoreFails::Open => Alone::Endless,
+            WhenStoreFails::Closed => Alone::Never,
+        };
+        self.leases.goes_on(&lease.holder(), &lease.id(), alone)
     }
 
     /// Lets a stream pass when it holds a slot or there is room for it: one round trip to the

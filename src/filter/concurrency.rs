@@ -149,9 +149,9 @@ impl Filter for ConcurrencyFilter {
 
     fn during(&self, known: &Exchange) -> Result<(), Denial> {
         let Some(lease) = known.lease() else { return Ok(()) };
-        match self.policy.leases().touch(&lease.holder(), &lease.id(), &[]) {
-            Some(_) => Ok(()),
-            None => Err(Code::StreamTerminated.into()),
+        match self.policy.goes_on(lease) {
+            true => Ok(()),
+            false => Err(Code::StreamTerminated.into()),
         }
     }
 

@@ -41,6 +41,17 @@ impl Default for Bounds {
     }
 }
 
+/// How long what flows may flow on while the store cannot be asked about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// Not at all: until its last confirmation runs out.
+    Never,
+    /// For the grace.
+    Grace,
+    /// For as long as it takes.
+    Endless,
+}
+
 /// This node has started as many streams alone as it may; the store has to answer first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this node has started as many streams without the store as it may")]
@@ -69,6 +80,17 @@ impl Leases {
     #[must_use]
     pub fn touch(&self, holder: &Holder, id: &LeaseId, classes: &[Class]) -> Option<Lease> {
         self.0.roster.touch(holder, id, classes)
+    }
+
+    /// Whether what flows to a player already, a long answer or a tunnel, may flow on; and it shows
+    /// a sign of life. Look-ups only: what only the store can tell, the keeper asks, and the next
+    /// call knows.
+    ///
+    /// No for what has ended, and for what is in doubt without anybody finding out. When the store
+    /// is away it goes on `alone`, and the store is to adopt it later.
+    #[must_use]
+    pub fn goes_on(&self, holder: &Holder, id: &LeaseId, alone: Alone) -> bool {
+        self.0.roster.goes_on(holder, id, alone)
     }
 
     /// Decides a claim: by what this node knows, else by the store in one round trip.

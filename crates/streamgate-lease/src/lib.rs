@@ -96,7 +96,7 @@ pub use lease::{
     About, Claim, Class, ClassInvalid, ClassLimit, Classes, Ending, Full, Grant, Lease, LeaseId,
     LeaseIdInvalid, Live, Replace, State, TooManyClasses,
 };
-pub use leases::{Bounds, Leases, StartsExhausted};
+pub use leases::{Alone, Bounds, Leases, StartsExhausted};
 pub use roster::Playing;
 pub use stats::{Lost, Stats};
 pub use store::{Admitted, Answer, LeaseStore, Slot, StoreError};

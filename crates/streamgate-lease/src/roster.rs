@@ -168,14 +168,17 @@ impl Roster {
         was_live
     }
 
-    /// What the store has confirmed is to be confirmed again. It is kept for when the store cannot
-    /// be asked; an ending stays known, and so does what the store never heard of.
+    /// What the store has confirmed is to be confirmed again, by its next request or at the next
+    /// beat. It is kept for when the store cannot be asked; an ending stays known, and so does what
+    /// the store never heard of.
     pub(crate) fn doubt(&self, holder: &Holder, id: &LeaseId) {
         let now = self.clock.now_ms();
         if let Some(entry) = self.shard(holder).lock().find(holder, id)
             && entry.standing == Standing::Held
         {
             entry.valid_until = entry.valid_until.min(now);
+            entry.doubtful = true;
+            entry.ask_soon(now);
         }
     }
 

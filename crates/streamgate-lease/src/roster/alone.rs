@@ -7,10 +7,57 @@ use super::entry::{Entry, Standing};
 use super::{ENDING_KEPT_MAX, Roster, Shard};
 use crate::admission::{Room, Seat, Want, Wants, make_room};
 use crate::clock::millis;
-use crate::lease::{Claim, Class, Ending, Full, Grant, Lease, Live, Replace};
+use crate::holder::Holder;
+use crate::leases::Alone;
+use crate::lease::{Claim, Class, Ending, Full, Grant, Lease, LeaseId, Live, Replace};
 use crate::timing::Timing;
 
+/// What is in doubt goes on for this share of a ttl, in which the keeper finds out: five beats.
+const DOUBT_SHARE: u32 = 6;
+
 impl Roster {
+    /// Whether what flows already may flow on. It is a sign of life.
+    ///
+    /// One that is past its time was in reach of the keeper until then, so either the store could
+    /// not be asked, and it goes on alone; or it was silent itself, and the keeper finds out first
+    /// whether it still has its slot.
+    pub(crate) fn goes_on(&self, holder: &Holder, id: &LeaseId, alone: Alone) -> bool {
+        let now = self.clock.now_ms();
+        let timing = &self.timing;
+        let mut shard = self.shard(holder).lock();
+        let Some(entry) = shard.find(holder, id) else {
+            return false;
+        };
+        if entry.is_live(now) {
+            entry.touch(now, timing);
+            return true;
+        }
+        let may_be = match alone {
+            Alone::Never => false,
+            Alone::Grace => entry.is_in_grace(now, timing),
+            Alone::Endless => entry.standing == Standing::Held,
+        };
+        if !may_be {
+            return false;
+        }
+        if entry.doubtful {
+            return now < entry.valid_until + millis(timing.ttl() / DOUBT_SHARE);
+        }
+        let is_asked_about = entry.touched && entry.renew_at == entry.touched_at;
+        if is_asked_about {
+            return true;
+        }
+        if timing.ttl() <= entry.silent_for(now) {
+            entry.touch(now, timing);
+            entry.renew_at = now;
+        } else if alone == Alone::Endless {
+            entry.extend_beyond_grace(now, timing);
+        } else {
+            entry.extend(now, timing);
+        }
+        true
+    }
+
     /// Decides a claim with what this node knows. None: it has started as many as it may.
     pub(crate) fn decide_alone(&self, claim: &Claim) -> Option<Grant> {
         match self.decide(claim, false) {

@@ -25,6 +25,8 @@ pub(super) struct Entry {
     pub(super) alone: bool,
     /// The store said that it is one too many, and lets it go on for a while.
     pub(super) over_limit: bool,
+    /// Somebody says that it was ended elsewhere; the store has not been asked since.
+    pub(super) doubtful: bool,
     /// Whoever started it was to replace the oldest.
     pub(super) replaces: bool,
     /// Counts renewals, so that now and then one also keeps the labels from fading.
@@ -89,6 +91,7 @@ impl Entry {
             touched: standing == Standing::Provisional,
             alone: false,
             over_limit: false,
+            doubtful: false,
             replaces: claim.replace == Replace::Oldest,
             renewals: 0,
             limit: 0,
@@ -208,6 +211,18 @@ impl Entry {
             self.alone = true;
         }
         self.touch(now, timing);
+    }
+
+    /// Likewise for as long as it takes, whenever the store confirmed it last.
+    pub(super) fn extend_beyond_grace(&mut self, now: u64, timing: &Timing) {
+        self.extend(now, timing);
+        self.valid_until = self.valid_until.max(now + millis(timing.ttl()));
+    }
+
+    /// The keeper is to ask about it at its next beat.
+    pub(super) fn ask_soon(&mut self, now: u64) {
+        self.touched = true;
+        self.renew_at = self.renew_at.min(now);
     }
 
     /// It goes on by this node's own word, and the store should adopt it.

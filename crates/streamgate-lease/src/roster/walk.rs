@@ -115,6 +115,7 @@ impl Roster {
             entry.valid_until = entry.valid_until.max(asked_at + millis(expires_in));
             entry.confirmed_at = entry.confirmed_at.max(asked_at);
             entry.alone = false;
+            entry.doubtful = false;
         }
     }
 
@@ -133,6 +134,7 @@ impl Roster {
             entry.valid_until = asked_at + millis(admitted.expires_in);
             entry.confirmed_at = asked_at;
             entry.alone = false;
+            entry.doubtful = false;
             entry.over_limit = admitted.over_limit;
             settled = Settled::Kept;
         });
@@ -143,8 +145,7 @@ impl Roster {
     pub(crate) fn put_off(&self, holder: &Holder, id: &LeaseId) {
         let now = self.clock.now_ms();
         if let Some(entry) = self.shard(holder).lock().find(holder, id) {
-            entry.touched = true;
-            entry.renew_at = entry.renew_at.min(now);
+            entry.ask_soon(now);
         }
     }
 

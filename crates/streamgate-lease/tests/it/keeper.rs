@@ -2,6 +2,7 @@
 
 mod alone;
 mod classes;
+mod flow;
 mod pepper;
 mod recovery;
 
