@@ -15,7 +15,7 @@ use super::question::{Asking, Question};
 use super::trouble::{Reach, Trouble, outage};
 use crate::store::StoreError;
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{RedisError, Value};
+use ::redis::{RedisError, RedisResult, Value};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,8 +80,29 @@ impl Link {
         if !self.breaker.lets_through() {
             return Err(StoreError::Resting.into());
         }
-        let shared = self.connection().await?;
-        let mut connection = MultiplexedConnection::clone(&shared);
+        let kept = self.connection().await?;
+        match self.put(question, asking, &kept).await {
+            Ok(answer) => answer,
+            // Cut, perhaps long ago, which says nothing of the server yet: a new connection tells,
+            // and asking again is safe.
+            Err(error) if error.is_connection_dropped() => {
+                self.hang_up(&kept);
+                let anew = self.connection().await?;
+                let answer = self.put(question, asking, &anew).await;
+                answer.unwrap_or_else(|error| Err(self.troubled(&error, &anew)))
+            }
+            Err(error) => Err(self.troubled(&error, &kept)),
+        }
+    }
+
+    /// Puts the question once. The error is one that is not judged yet.
+    async fn put(
+        &self,
+        question: &Question<'_>,
+        asking: bool,
+        shared: &Arc<MultiplexedConnection>,
+    ) -> RedisResult<Result<Value, Trouble>> {
+        let mut connection = MultiplexedConnection::clone(shared);
         let began = Instant::now();
         let reply = async {
             match asking {
@@ -89,24 +110,22 @@ impl Link {
                 false => question.put(&mut connection).await,
             }
         };
-        match timeout(self.deadlines.command, reply).await {
-            Ok(Ok(reply)) => match some_outage(&reply) {
-                Some(error) => Err(self.troubled(&error, &shared)),
-                None => {
-                    self.breaker.answered();
-                    Ok(reply)
-                }
-            },
-            Ok(Err(error)) => Err(self.troubled(&error, &shared)),
-            Err(_) => {
-                self.clock.forget();
-                // It may be the network that swallows everything: the next one dials afresh.
-                if self.breaker.timed_out(began) {
-                    self.hang_up(&shared);
-                }
-                Err(StoreError::Timeout.into())
+        let Ok(reply) = timeout(self.deadlines.command, reply).await else {
+            self.clock.forget();
+            // It may be the network that swallows everything: the next one dials afresh.
+            if self.breaker.timed_out(began) {
+                self.hang_up(shared);
             }
-        }
+            return Ok(Err(StoreError::Timeout.into()));
+        };
+        let reply = reply?;
+        Ok(match some_outage(&reply) {
+            Some(error) => Err(self.troubled(&error, shared)),
+            None => {
+                self.breaker.answered();
+                Ok(reply)
+            }
+        })
     }
 
     fn troubled(&self, error: &RedisError, shared: &Arc<MultiplexedConnection>) -> Trouble {

@@ -246,14 +246,14 @@ async fn a_crowd_before_a_dead_server_is_turned_away_within_one_deadline() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_cut_costs_one_error_at_most() {
+async fn a_connection_that_is_cut_costs_no_answer() {
     let server = Server::start().await;
     let store = RedisStore::new(server.patient_link());
     let timing = Timing::default();
-    store.acquire(&claim("tv", 1), &timing).await.unwrap();
-    let _: i64 = ask(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
-    until("it is asked again", async || store.acquire(&claim("tv", 1), &timing).await.is_ok())
-        .await;
+    for _ in 0..20 {
+        store.acquire(&claim("tv", 1), &timing).await.unwrap();
+        let _: i64 = ask(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    }
 }
 
 #[tokio::test]
