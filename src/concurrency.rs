@@ -31,8 +31,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::{
-    About, Alone, Bounds, Claim, Class, ClassLimit, Classes, Grant, Lease, LeaseId, Leases, Live, Replace,
-    StartsExhausted, State, StoreError, Timing,
+    About, Alone, Bounds, Claim, Class, ClassLimit, Classes, Grant, Lease, LeaseId, Leases, Live,
+    Replace, StartsExhausted, State, StoreError, Timing,
 };
 
 /// A policy that routes share by naming it.
@@ -220,6 +220,7 @@ impl Policy {
             reusable: stream.id.rung == Rung::Session,
             anew: stream.anew,
             adopt: false,
+            lost: false,
         };
         match self.leases.hold(&claim).await {
             Ok(grant) => self.judge(grant, &claim, is_takeover),

@@ -6,7 +6,7 @@
 //! ttl/3 however many requests it makes, and a request never waits for a renewal.
 //!
 //! A renewal that changes nothing has a reason, and acquire knows it: ended, refused for want of
-//! room, lost by a failover and admitted again, or moved already by another node. What is lost is
+//! room, lost by a failover and adopted, or moved already by another node. What is lost is
 //! marked in the roster, so the next request of that stream hears of it without asking.
 //!
 //! Streams that this node admitted alone are claimed as soon as the store answers again, each at
@@ -169,15 +169,15 @@ impl Keeper {
         match answer {
             Answer::Held(admitted) => {
                 count(&node.counters.registered);
-                if claim.adopt && admitted.over_limit {
+                if (claim.adopt || claim.lost) && admitted.over_limit {
                     count(&node.counters.adopted_over_limit);
                 }
                 if node.roster.settle(claim, &admitted, asked_at) == Settled::EndedMeanwhile {
                     node.noted(node.store.release(&claim.holder, &claim.id, &node.timing).await)?;
                 }
             }
-            Answer::Full(_) => {
-                let gone = claim.limit == 0;
+            Answer::Full(full) => {
+                let gone = full.limit == 0;
                 let counters = &node.counters;
                 count(if gone { &counters.lost_gone } else { &counters.lost_refused });
                 node.roster.forget(&claim.holder, &claim.id);

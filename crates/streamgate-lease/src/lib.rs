@@ -43,6 +43,7 @@
 //! NONE ─acquire by a node alone, room for all it knows→ PROVISIONAL
 //! PROVISIONAL ─adopt, room→ ACTIVE
 //! PROVISIONAL ─adopt, no room→ OVER      counted when newcomers ask, itself beyond the limit
+//! NONE ─its node says that it was promised: lost, no room→ OVER
 //! OVER ─acquire, a place beside those within the limit→ ACTIVE
 //! OVER ─acquire, none, its time is up→ EXPIRED, and the asker is refused
 //! ```

@@ -168,11 +168,19 @@ fn acquire_words(claim: &Claim, timing: &Timing) -> Vec<String> {
         replace.to_owned(),
         notice::names(&claim.holder),
         reply::classes_text(&claim.classes),
-        u8::from(claim.adopt).to_string(),
+        adopt_word(claim).to_owned(),
         millis(timing.grandfather()).to_string(),
     ];
     words.extend(named.iter().map(LeaseId::to_string));
     words
+}
+
+fn adopt_word(claim: &Claim) -> &'static str {
+    match (claim.adopt, claim.lost) {
+        (true, _) => "1",
+        (false, true) => "2",
+        (false, false) => "0",
+    }
 }
 
 /// One renewal: the expiry forward, never back and never out of nothing; now and then the TTLs

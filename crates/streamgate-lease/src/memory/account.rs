@@ -54,8 +54,10 @@ impl Account {
         self.unseat_expired(now);
         let mine = self.slots.iter().find(|slot| slot.is_seated(&claim.id));
         let is_new = mine.is_none();
+        let is_known = self.has_record(&claim.id);
         let wants = match mine {
             Some(slot) => Wants::of_holder(claim, &slot.classes),
+            None if claim.lost && is_known && claim.reusable => Err(Want { class: None, limit: 0 }),
             None => Wants::of_newcomer(claim),
         };
         let others = self.seats_beside(&claim.id);
@@ -65,8 +67,9 @@ impl Account {
         }
         let idle_after = millis(timing.idle_after());
         let make_room = |wants| make_room(&others, &wants, &claim.replace, now, idle_after);
+        let is_adoptable = claim.adopt || (claim.lost && !is_known);
         let is_adopted =
-            wants.is_ok() && claim.adopt && 0 < claim.limit && !timing.grandfather().is_zero();
+            wants.is_ok() && is_adoptable && 0 < claim.limit && !timing.grandfather().is_zero();
         let over_until = now + millis(timing.grandfather());
         let decided = match wants.and_then(make_room) {
             Ok(room) => Ok((room, None)),
@@ -123,11 +126,7 @@ impl Account {
         let Some(at) = self.slots.iter().position(|slot| slot.id == *id) else {
             return;
         };
-        if self.slots[at].reusable {
-            self.slots.swap_remove(at);
-        } else {
-            self.bury(at, Ending::Released, timing, now);
-        }
+        self.bury(at, Ending::Released, timing, now);
     }
 
     pub(super) fn terminate(&mut self, id: &LeaseId, timing: &Timing, now: u64) -> bool {
@@ -173,7 +172,8 @@ impl Account {
             }
         }
         let stones = &self.tombstones;
-        self.slots.retain(|slot| stones.iter().all(|stone| stone.id != slot.id));
+        let is_ended = |id: &LeaseId| stones.iter().any(|s| s.id == *id && !s.is_mere_trace());
+        self.slots.retain(|slot| !is_ended(&slot.id));
     }
 
     /// From this moment on, nothing here means anything any more.
@@ -183,7 +183,14 @@ impl Account {
     }
 
     fn tombstone(&self, id: &LeaseId, now: u64) -> Option<Tombstone> {
-        self.tombstones.iter().find(|stone| stone.id == *id && now < stone.until).copied()
+        let holds = |stone: &&Tombstone| now < stone.until && !stone.is_mere_trace();
+        self.tombstones.iter().filter(holds).find(|stone| stone.id == *id).copied()
+    }
+
+    /// Something is known of it, if only that it was released.
+    fn has_record(&self, id: &LeaseId) -> bool {
+        let ids = self.slots.iter().map(|slot| slot.id);
+        ids.chain(self.tombstones.iter().map(|stone| stone.id)).any(|known| known == *id)
     }
 
     /// An expired slot is free for others. What is known of it stays, in case it comes back.
@@ -292,6 +299,13 @@ impl Account {
             idle: room.idle,
             over_limit: slot.over_until.is_some(),
         }
+    }
+}
+
+impl Tombstone {
+    /// A reusable id that was released may play again; it was not lost, though.
+    fn is_mere_trace(&self) -> bool {
+        self.reusable && self.why == Ending::Released
     }
 }
 

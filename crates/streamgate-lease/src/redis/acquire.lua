@@ -6,7 +6,7 @@
 --        7  reusable, 0 or 1     8  anew, 0 or 1       9  about, '' keeps what is known
 --        10 replace: nobody, oldest or these           11 this holder's names in notices
 --        12 classes with their limits, by name, as '4k=1,live=2'
---        13 adopt, 0 or 1     14 how long one may be over the limit, ms    15… ids of `these`
+--        13 adopt: 0, 1, or 2 if there is no record of it     14 how long one may be over the limit, ms    15… ids of `these`
 -- Returns  { 'held', now, expiry, is new, active, started at, { replaced }, { idle }, over limit }
 --          { 'full', now, { { id, expiry, record }, … }, class or '', its limit }
 --          { 'ended', now, why, until }
@@ -25,7 +25,7 @@ local leases, records, id = KEYS[1], KEYS[2], ARGV[1]
 local ttl, limit, tombstone = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local idle_after, ttl_max = tonumber(ARGV[5]), tonumber(ARGV[6])
 local reusable, anew, about, replace = ARGV[7], ARGV[8] == '1', ARGV[9], ARGV[10]
-local adopt, grandfather = ARGV[13] == '1', tonumber(ARGV[14])
+local is_lost, grandfather = ARGV[13] == '2', tonumber(ARGV[14])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -73,6 +73,8 @@ for _, far in ipairs(redis.call('ZRANGEBYSCORE', leases, '(' .. (now + ttl_max),
   redis.call('ZADD', leases, now + ttl_max, far)
 end
 
+-- What the asker was promised for longer, and of which nothing is known here, was lost.
+local adopt = ARGV[13] == '1' or (is_lost and not record)
 local mine = read(record)
 local expiry = tonumber(redis.call('ZSCORE', leases, id) or 0)
 local is_new = expiry == 0
@@ -125,6 +127,7 @@ if overdue then
 end
 
 -- What there has to be room in: classes first, as whoever makes room in one makes room in all.
+if is_new and is_lost and record and reusable == '1' then return full({ limit = 0 }) end
 if is_new and limit < 1 then return full({ limit = limit }) end
 local wants, is_tight = {}, false
 for _, class in ipairs(names(limit_of)) do

@@ -8,8 +8,8 @@ use super::{ENDING_KEPT_MAX, Roster, Shard};
 use crate::admission::{Room, Seat, Want, Wants, make_room};
 use crate::clock::millis;
 use crate::holder::Holder;
-use crate::leases::Alone;
 use crate::lease::{Claim, Class, Ending, Full, Grant, Lease, LeaseId, Live, Replace};
+use crate::leases::Alone;
 use crate::timing::Timing;
 
 /// What is in doubt goes on for this share of a ttl, in which the keeper finds out: five beats.

@@ -257,6 +257,7 @@ impl Entry {
             reusable: self.reusable,
             anew: false,
             adopt: self.is_own_word(),
+            lost: false,
         }
     }
 

@@ -152,15 +152,17 @@ impl Roster {
     /// What the keeper needs to ask whether a held lease may go on. None if it is gone by now, or
     /// its player silent.
     ///
-    /// A reusable id that is gone may have been released through another node, which leaves no
-    /// trace; the keeper must not start it again. Under a limit of 0 it is confirmed if it is
-    /// still held, and never admitted. One that went on without the store is adopted.
+    /// What was promised for longer than until now is lost, unless the store knows how it ended. A
+    /// reusable id that nobody had promised may have been released through another node; the keeper
+    /// must not start it again. Under a limit of 0 it is confirmed if it is still held, and never
+    /// admitted. One that went on without the store is adopted.
     pub(crate) fn claim(&self, slot: &Slot) -> Option<Claim> {
         let mut shard = self.shard(&slot.holder).lock();
         let entry = shard.find(&slot.holder, &slot.id)?;
-        let limit = if entry.reusable && !entry.alone { 0 } else { entry.limit };
-        let claim = Claim { limit, ..entry.claim(&slot.holder) };
         let now = self.clock.now_ms();
+        let lost = !entry.alone && !entry.doubtful && entry.is_live(now);
+        let limit = if entry.reusable && !entry.alone && !lost { 0 } else { entry.limit };
+        let claim = Claim { limit, lost, ..entry.claim(&slot.holder) };
         let may_be = entry.standing == Standing::Held && entry.may_be_claimed(now, &self.timing);
         may_be.then_some(claim)
     }

@@ -225,18 +225,24 @@ async fn an_end_on_this_node_is_known_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slot_that_is_gone_and_taken_is_lost() {
-    let node = Node::at(&Weather::fine());
-    node.request(&claim("tv", 1)).await;
-    node.weather.forgets();
-    let store = node.weather.behind();
-    store.acquire(&claim("pc", 1), &Timing::default()).await.unwrap();
-    for _ in 0..NEWS_MAX.as_secs() {
-        node.knows("tv");
-        pass(SECOND).await;
+async fn a_holder_whom_the_store_lost_is_not_thrown_out_by_who_came_first() {
+    for (reusable, grandfather) in [(false, TTL), (true, TTL), (false, Duration::ZERO)] {
+        let timing = Timing::default().with_grandfather(grandfather).unwrap();
+        let node = Node::with(&Weather::fine(), Bounds::default(), timing);
+        let tv = Claim { reusable, ..claim("tv", 1) };
+        node.request(&tv).await;
+        node.weather.forgets();
+        node.weather.behind().acquire(&claim("pc", 1), &timing).await.unwrap();
+        for _ in 0..NEWS_MAX.as_secs() {
+            node.knows("tv");
+            pass(SECOND).await;
+        }
+        let is_kept = !grandfather.is_zero();
+        assert_eq!(node.word(&tv).await, if is_kept { "held" } else { "full" });
+        assert_eq!(node.stats().over_limit, u64::from(is_kept));
+        assert_eq!(node.stats().adopted_over_limit, u64::from(is_kept));
+        assert_eq!(node.stats().lost.refused, u64::from(!is_kept));
     }
-    assert_eq!(node.stats().lost.refused, 1);
-    assert_eq!(node.word(&claim("tv", 1)).await, "full");
 }
 
 #[tokio::test(start_paused = true)]

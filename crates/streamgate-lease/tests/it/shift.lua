@@ -18,7 +18,9 @@ for _, key in ipairs(keys) do
       local started, since, rest = string.match(all[n + 1], '^L(%d+),(%d+),(.*)$')
       local why, till, again = string.match(all[n + 1], '^T(%a),(%d+),(%d)$')
       local moved
-      if started then
+      if started == '0' then
+        moved = all[n + 1] -- only a trace of a login that was released
+      elseif started then
         if since ~= '0' then since = since - ms end
         rest = string.gsub(rest, '^(%d,/!)(%d+)', function(head, till)
           return string.format('%s%.0f', head, till - ms)

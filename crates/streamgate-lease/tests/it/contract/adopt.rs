@@ -17,10 +17,16 @@ promises! {
     a_class_that_was_taken_alone_is_adopted_too
     a_limit_of_zero_adopts_nobody
     of_two_over_the_limit_one_gets_the_place
+    what_was_lost_is_adopted_and_what_is_known_is_not
+    a_login_that_was_released_is_not_taken_for_lost
 }
 
 fn adopt(name: &str, limit: u32) -> Claim {
     Claim { adopt: true, ..claim(name, limit) }
+}
+
+fn lost(name: &str, limit: u32) -> Claim {
+    Claim { lost: true, ..claim(name, limit) }
 }
 
 /// `tv pc!`: the second is over the limit.
@@ -166,4 +172,33 @@ async fn of_two_over_the_limit_one_gets_the_place(world: World) {
     assert!(!world.play(&claim("pad", 1)).await.over_limit);
     assert!(world.play(&claim("pc", 1)).await.over_limit);
     assert_eq!(flags(&world).await, "pc! pad");
+}
+
+async fn what_was_lost_is_adopted_and_what_is_known_is_not(world: World) {
+    world.play(&claim("tv", 1)).await;
+    world.pass(MS * 10).await;
+    assert!(world.play(&lost("pc", 1)).await.over_limit);
+    assert_eq!(flags(&world).await, "tv pc!");
+    // Its time is up and the account is full: it is known, and has to wait like anybody else.
+    world.pass(TTL).await;
+    world.play(&claim("pad", 1)).await;
+    for known in ["tv", "pc"] {
+        assert_eq!(world.try_play(&lost(known, 1)).await, "full");
+    }
+    world.release("pad").await;
+    assert_eq!(world.try_play(&lost("pad", 1)).await, "released");
+    assert!(!world.play(&lost("tv", 1)).await.over_limit, "there is room");
+    assert_eq!(world.try_play(&lost("box", 0)).await, "full");
+}
+
+async fn a_login_that_was_released_is_not_taken_for_lost(world: World) {
+    let login = Claim { reusable: true, ..claim("login", 2) };
+    let keeper = Claim { lost: true, ..login.clone() };
+    world.play(&login).await;
+    world.release("login").await;
+    assert_eq!(world.try_play(&keeper).await, "full", "there is room, but it was stopped");
+    assert_eq!(world.live().await, "");
+    assert!(!world.terminate("login").await, "there is nothing to end");
+    assert!(world.play(&login).await.is_new, "its viewer may start it");
+    assert!(!world.play(&keeper).await.is_new);
 }

@@ -18,6 +18,10 @@ fn count(shot: &Shot, account: usize, class: Option<Class>, with_over: bool) -> 
     u32::try_from(of.filter(|live| with_over || !live.over_limit).count()).unwrap()
 }
 
+fn may_be_adopted(claim: &Claim) -> bool {
+    claim.adopt || claim.lost
+}
+
 /// Whoever is admitted is admitted within the limit of his claim, and within those of his classes.
 pub(super) fn i1_never_more_live_than_the_limit(claim: &Claim, key: Key, was: &Shot, is: &Shot) {
     let (mine, before) = (&is[&key], was.get(&key));
@@ -27,12 +31,12 @@ pub(super) fn i1_never_more_live_than_the_limit(claim: &Claim, key: Key, was: &S
     // An adoption counts those within the limit alone, and so does who finds a place among them.
     let live = |class, with_over| count(is, key.0, class, with_over);
     if before.is_none_or(|before| before.over_limit) {
-        let live = live(None, before.is_none() && !claim.adopt);
+        let live = live(None, before.is_none() && !may_be_adopted(claim));
         assert!(live <= claim.limit, "I1: {live} live, {claim:?}");
     }
     for of in claim.classes.iter() {
         let had_it = before.is_some_and(|before| before.classes.contains(&of.class));
-        let live = live(Some(of.class), !claim.adopt);
+        let live = live(Some(of.class), !may_be_adopted(claim));
         assert!(had_it || live <= of.limit, "I1: {live} live in {}, {claim:?}", of.class);
     }
 }
@@ -152,7 +156,7 @@ pub(super) fn i13_every_excess_is_adopted_and_flagged(
 ) {
     for (other, live) in is {
         let was_over = was.get(other).is_some_and(|live| live.over_limit);
-        let is_adopted = claim.adopt && *other == key;
+        let is_adopted = may_be_adopted(claim) && *other == key;
         assert!(!live.over_limit || was_over || is_adopted, "I13: {live:?}");
     }
 }
