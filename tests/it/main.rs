@@ -16,6 +16,7 @@ mod docs;
 mod drain;
 mod edge;
 mod identity;
+mod outage;
 mod revocation;
 mod session;
 mod shadow;

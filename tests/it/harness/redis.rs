@@ -1,6 +1,7 @@
 //! A real redis-server, a child of the test, gone with it.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -25,13 +26,32 @@ impl Redis {
 
     /// Starts one on a port that is known to be free.
     pub(crate) fn on(port: u16) -> Self {
+        Redis::with(port, &["--appendonly", "no"])
+    }
+
+    fn with(port: u16, words: &[&str]) -> Self {
         let child = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
+            .args(["--save", "", "--daemonize", "no"])
+            .args(words)
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is needed: apt-get install redis-server");
         Redis { child, port }
+    }
+
+    /// Starts one that writes all to its disk, in this folder; after `kill` it can be started there
+    /// again, on the port that it had.
+    pub(crate) async fn durable(folder: &Path, port: Option<u16>) -> Self {
+        for _ in 0..TRIES {
+            let port = port.unwrap_or_else(free_port);
+            let words = ["--appendonly", "yes", "--dir", folder.to_str().unwrap()];
+            let mut redis = Redis::with(port, &words);
+            if redis.answers().await {
+                return redis;
+            }
+        }
+        panic!("redis-server did not start");
     }
 
     async fn answers(&mut self) -> bool {
