@@ -39,6 +39,10 @@ bench NAME="":
 load *ARGS:
     cargo run --locked --release --package load -- {{ ARGS }}
 
+# Take Redis away from two gateways under load, in every way; docs/failure.md says what is promised.
+drill *ARGS:
+    cargo run --locked --release --package drill -- {{ ARGS }}
+
 # Replay one seed of the lease simulation.
 sim SEED:
     SIM_SEED={{ SEED }} cargo test --locked --package streamgate-lease --test it -- sim --nocapture

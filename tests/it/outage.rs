@@ -183,8 +183,7 @@ async fn a_long_answer_flows_on_without_the_store_as_the_policy_says() {
     let most = Duration::from_secs(13);
     let flowed = async |mode: &str| {
         let redis = Redis::start().await;
-        let gateway =
-            Gateway::start(&with_slow_answers(mode), &environment(Some(&redis)).await);
+        let gateway = Gateway::start(&with_slow_answers(mode), &environment(Some(&redis)).await);
         let ann = Login::of("ann", "tv");
         let request = gateway.get(SLOW).header(COOKIE, ann.cookie());
         let first = gateway.get(PATH).header(COOKIE, ann.cookie());

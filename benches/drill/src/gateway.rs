@@ -1,0 +1,114 @@
+//! Two gateways that are configured alike, and what they say of themselves.
+
+use load::bench::{Bench, Place, Process, free_address};
+use load::token::{AUDIENCE, ISSUER, SECRET};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Short, so that a drill is: what follows from it scales with it.
+pub(crate) const TTL: Duration = Duration::from_secs(12);
+/// What the gateway gives a store if nothing else is said.
+pub(crate) const COMMAND_MAX: Duration = Duration::from_millis(50);
+pub(crate) const CONNECT_MAX: Duration = Duration::from_millis(250);
+/// Streams of one account.
+pub(crate) const LIMIT: usize = 2;
+const SCRAPE_MAX: Duration = Duration::from_secs(2);
+
+/// A gateway of this run.
+pub(crate) struct Gateway {
+    _process: Process,
+    pub(crate) edge: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+/// What a gateway's metrics say, by the name of the family.
+pub(crate) type Figures = BTreeMap<String, f64>;
+
+/// What the gateways are to stand between.
+pub(crate) struct Wiring {
+    pub(crate) store: String,
+    pub(crate) origin: SocketAddr,
+    /// How long one too many plays on. None at all, where it is to be seen when the store's count
+    /// holds again.
+    pub(crate) grandfather: &'static str,
+}
+
+fn configuration(edge: SocketAddr, admin: SocketAddr, wiring: &Wiring) -> String {
+    let Wiring { store, origin, grandfather } = wiring;
+    let ttl = TTL.as_secs();
+    format!(
+        r#"listeners: [ {{ name: edge, address: "{edge}" }} ]
+admin: {{ address: "{admin}" }}
+workers: 2
+access_log: {{ to: off }}
+stores:
+  shared: {{ url: "{store}" }}
+sessions:
+  viewers:
+    issuer: {ISSUER}
+    audience: {AUDIENCE}
+    keys: [ {{ hs256: "{SECRET}" }} ]
+    remember: 100000
+concurrency:
+  standard:
+    store: shared
+    pepper: "a-pepper-for-the-drill-0123456789abcdef"
+    limit: {{ default: {LIMIT} }}
+    ttl: {ttl}s
+    when_store_fails: local
+    degraded: {{ grandfather: {grandfather} }}
+upstreams:
+  origin: {{ endpoints: ["{origin}"] }}
+routes:
+  - name: media
+    match: {{ path: "/media/{{*rest}}" }}
+    filters: [ {{ session: viewers }}, {{ concurrency: standard }} ]
+    upstream: origin
+"#
+    )
+}
+
+impl Gateway {
+    /// Starts one and waits until it listens.
+    pub(crate) fn start(
+        bench: Bench,
+        program: &Path,
+        folder: &Path,
+        wiring: &Wiring,
+    ) -> io::Result<Self> {
+        let (edge, admin) = (free_address()?, free_address()?);
+        let file = folder.join(format!("gateway-{}.yaml", edge.port()));
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(&file, configuration(edge, admin, wiring))?;
+        let words = ["run".to_owned(), "--config".to_owned(), file.display().to_string()];
+        let quiet = [("RUST_LOG", "off".to_owned())];
+        let process = bench.start(program, &words, &quiet, Place::Anywhere, edge)?;
+        Ok(Self { _process: process, edge, admin })
+    }
+}
+
+/// What the gateway with this admin port says now; families with labels are added up.
+pub(crate) async fn figures(admin: SocketAddr) -> io::Result<Figures> {
+    let asked = async {
+        let mut stream = TcpStream::connect(admin).await?;
+        let head = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        io::Result::Ok(text)
+    };
+    let text = timeout(SCRAPE_MAX, asked).await.map_err(io::Error::other)??;
+    let mut figures = Figures::new();
+    for line in text.lines().filter(|line| line.starts_with("streamgate_")) {
+        let (series, value) = line.rsplit_once(' ').unwrap_or((line, ""));
+        let name = series.split('{').next().unwrap_or(series);
+        *figures.entry(name.to_owned()).or_default() += value.parse::<f64>().unwrap_or(0.0);
+    }
+    Ok(figures)
+}

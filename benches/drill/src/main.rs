@@ -1,0 +1,80 @@
+//! `drill`: takes Redis away from two real gateways under load, in every way that a Redis goes, and
+//! says what viewers noticed. Ends with an error when a promise was broken.
+//!
+//! It judges promises, not speed; what a request costs is `benches/load`'s subject. What it said,
+//! and on what machine, is in docs/failure.md.
+
+mod crowd;
+mod fleet;
+mod gateway;
+mod node;
+mod plot;
+mod report;
+mod verdict;
+
+use clap::{Parser, ValueEnum};
+use fleet::Kind;
+use load::bench::{Bench, free_address};
+use std::error::Error;
+use std::path::PathBuf;
+
+/// What viewers notice while a store fails.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Only these kinds of store; by default all.
+    #[arg(long, value_enum)]
+    only: Vec<Kind>,
+    /// Accounts; each has one player at either gateway and so is full.
+    #[arg(long, default_value_t = 500)]
+    accounts: usize,
+    /// Third devices that try to start all the time.
+    #[arg(long, default_value_t = 100)]
+    thieves: usize,
+    /// A gateway that is built already, instead of this workspace's.
+    #[arg(long)]
+    gateway: Option<PathBuf>,
+}
+
+/// A folder of this run, gone with it.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A leftover folder of a few kilobytes in the temporary directory harms nobody.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    let program = match arguments.gateway {
+        Some(program) => program,
+        None => {
+            load::stage::build(&["streamgate"], &[])?;
+            load::stage::programs()?.join("streamgate")
+        }
+    };
+    let folder = Folder(std::env::temp_dir().join(format!("drill-{}", std::process::id())));
+    let origin = free_address()?;
+    std::thread::spawn(move || load::origin::run(origin));
+    let kinds = match arguments.only.as_slice() {
+        [] => Kind::value_variants().to_vec(),
+        some => some.to_vec(),
+    };
+    let scene = plot::Scene {
+        bench: Bench::find(false),
+        program,
+        folder: folder.0.clone(),
+        origin,
+        accounts: arguments.accounts,
+        thieves: arguments.thieves.min(arguments.accounts),
+    };
+    report::head(&scene);
+    let mut broken = Vec::new();
+    for kind in kinds {
+        broken.extend(plot::run(&scene, kind).await?);
+    }
+    report::end(&broken);
+    if broken.is_empty() { Ok(()) } else { Err("promises were broken".into()) }
+}
