@@ -1,5 +1,5 @@
-//! What viewers notice while Redis dies, hangs and comes back: two gateways under a steady load. The
-//! whole of it, with clusters and sentinels, is the drill: docs/failure.md.
+//! What viewers notice while Redis dies, hangs and comes back: two gateways under a steady load.
+//! The whole of it, with clusters and sentinels, is the drill: docs/failure.md.
 
 use crate::harness::{DEADLINE, Gateway, Login, Redis, STANDARD, environment, outcome, until};
 use crate::process::Directory;

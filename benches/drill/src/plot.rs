@@ -3,6 +3,7 @@
 use crate::crowd::{Crowd, Role};
 use crate::fleet::{Fleet, Kind, until};
 use crate::gateway::{Figures, Gateway, TTL, Wiring, figures};
+use crate::node::Node;
 use crate::report;
 use crate::verdict::{Act, Broken, HEALED_MAX, Watch};
 use load::bench::Bench;
@@ -109,30 +110,7 @@ async fn act(fleet: &Fleet, gateways: &[Gateway], trouble: Trouble) -> io::Resul
     let before = both(gateways).await?;
     let began = Instant::now();
     let happen = async {
-        match trouble {
-            Trouble::Nothing => sleep(CALM).await,
-            Trouble::Restart => {
-                victim.kill();
-                if fleet.kind == Kind::Forgetful {
-                    victim.forget()?;
-                }
-                sleep(DEAD_FOR).await;
-                victim.restart()?;
-            }
-            Trouble::Failover => victim.kill(),
-            Trouble::Hang => {
-                victim.signal("STOP")?;
-                sleep(HANGS_FOR).await;
-                victim.signal("CONT")?;
-            }
-            Trouble::ForgetScripts => {
-                victim.tell::<()>("SCRIPT FLUSH").await.map_err(io::Error::other)?;
-            }
-            Trouble::Cut => {
-                let cut = "CLIENT KILL TYPE normal SKIPME yes";
-                victim.tell::<usize>(cut).await.map_err(io::Error::other)?;
-            }
-        }
+        happen(fleet, victim, trouble).await?;
         is_done.store(true, Relaxed);
         io::Result::Ok(())
     };
@@ -175,6 +153,35 @@ async fn act(fleet: &Fleet, gateways: &[Gateway], trouble: Trouble) -> io::Resul
         victim.restart()?;
     }
     Ok(Act { began, back, ended: Instant::now(), before, seen, after, streams })
+}
+
+/// It happens to this server.
+async fn happen(fleet: &Fleet, victim: &Node, trouble: Trouble) -> io::Result<()> {
+    match trouble {
+        Trouble::Nothing => sleep(CALM).await,
+        Trouble::Restart => {
+            victim.kill();
+            if fleet.kind == Kind::Forgetful {
+                victim.forget()?;
+            }
+            sleep(DEAD_FOR).await;
+            victim.restart()?;
+        }
+        Trouble::Failover => victim.kill(),
+        Trouble::Hang => {
+            victim.signal("STOP")?;
+            sleep(HANGS_FOR).await;
+            victim.signal("CONT")?;
+        }
+        Trouble::ForgetScripts => {
+            victim.tell::<()>("SCRIPT FLUSH").await.map_err(io::Error::other)?;
+        }
+        Trouble::Cut => {
+            let cut = "CLIENT KILL TYPE normal SKIPME yes";
+            victim.tell::<usize>(cut).await.map_err(io::Error::other)?;
+        }
+    }
+    Ok(())
 }
 
 /// What both gateways say, added up.

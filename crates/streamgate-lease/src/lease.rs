@@ -72,8 +72,8 @@ pub struct Claim {
     /// A node started it, or let it go on, without the store. If there is no room for it by now, it
     /// goes on over the limit for [`Timing::grandfather`](crate::Timing::grandfather), flagged.
     pub adopt: bool,
-    /// The store had promised it for longer, and has it no more. If it knows nothing of it at all, it
-    /// has lost it, and adopts it. A reusable id that was released is not started again.
+    /// The store had promised it for longer, and has it no more. If it knows nothing of it at all,
+    /// it has lost it, and adopts it. A reusable id that was released is not started again.
     pub lost: bool,
 }
 

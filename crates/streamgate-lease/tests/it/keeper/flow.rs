@@ -1,5 +1,5 @@
-//! What flows to a player already, a long answer or a tunnel: it flows on while nobody knows that it
-//! has ended, whatever the store does.
+//! What flows to a player already, a long answer or a tunnel: it flows on while nobody knows that
+//! it has ended, whatever the store does.
 
 use super::{NEWS_MAX, Node, SECOND, pass};
 use crate::weather::Weather;
