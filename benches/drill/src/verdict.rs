@@ -119,7 +119,7 @@ impl Watch {
         check(interrupted.is_empty(), format!("holders were answered {interrupted:?}"));
         let most = CONNECT_MAX + COMMAND_MAX + self.origin_longest + SLACK;
         check(self.longest <= most, format!("an answer took {:?}", self.longest));
-        if kind == Kind::Forgetful && trouble == Trouble::Restart {
+        if kind == Kind::Forgetful {
             // It gives slots to whoever comes first, and adopts the others beyond the limit.
             return broken;
         }
