@@ -14,6 +14,8 @@ use tokio::sync::Semaphore;
 pub(crate) struct Weather {
     store: Mutex<Arc<dyn LeaseStore>>,
     is_down: AtomicBool,
+    /// One of its servers is: half of all accounts, those at the front of every roster.
+    is_half_down: AtomicBool,
     /// The store cannot read what it has about this one.
     poisoned: Mutex<Option<Holder>>,
     /// Answers of acquire are held up here, after the store has decided.
@@ -32,6 +34,7 @@ impl Weather {
         Arc::new(Self {
             store: Mutex::new(Arc::new(MemoryStore::new())),
             is_down: AtomicBool::new(false),
+            is_half_down: AtomicBool::new(false),
             poisoned: Mutex::new(None),
             gate: Semaphore::new(OPEN),
             calls: AtomicU64::default(),
@@ -43,6 +46,15 @@ impl Weather {
 
     pub(crate) fn turns(&self, is_down: bool) {
         self.is_down.store(is_down, Relaxed);
+    }
+
+    pub(crate) fn turns_by_half(&self, is_half_down: bool) {
+        self.is_half_down.store(is_half_down, Relaxed);
+    }
+
+    /// Whether the server of this account does not answer.
+    pub(crate) fn is_away(&self, holder: &Holder) -> bool {
+        self.is_half_down.load(Relaxed) && holder.bucket() % 256 < 128
     }
 
     pub(crate) fn poisons(&self, holder: Holder) {
@@ -84,6 +96,9 @@ impl Weather {
 impl LeaseStore for Weather {
     async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError> {
         let store = self.asked()?;
+        if self.is_away(&claim.holder) {
+            return Err(StoreError::Unavailable("it rains over there".into()));
+        }
         if *self.poisoned.lock().unwrap() == Some(claim.holder) {
             return Err(StoreError::Protocol("poison".into()));
         }
@@ -105,7 +120,17 @@ impl LeaseStore for Weather {
         self.renewals.fetch_add(slots.len() as u64, Relaxed);
         let keeps = slots.iter().filter(|slot| slot.keep_keys).count();
         self.keeps.fetch_add(keeps as u64, Relaxed);
-        store.renew(slots, timing).await
+        let mut renewed = store.renew(slots, timing).await;
+        for (slot, renewed) in slots.iter().zip(&mut renewed) {
+            if self.is_away(&slot.holder) {
+                *renewed = Err(StoreError::Unavailable("it rains over there".into()));
+            }
+        }
+        renewed
+    }
+
+    fn fails_as_one(&self) -> bool {
+        !self.is_half_down.load(Relaxed)
     }
 
     async fn release(

@@ -41,3 +41,26 @@ async fn after_an_outage_a_beat_renews_a_quarter_and_four_beats_all() {
     assert_eq!(node.stats().roster, STREAMS);
     assert_eq!(node.stats().lost.gone + node.stats().lost.refused, 0, "nobody was too late");
 }
+
+/// Those whose server is down are due at every beat and use up its share; but the next beat begins
+/// where the last one ended, so everybody else is renewed in time and never has to ask himself.
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_renewed_keeps_nobody_else_from_it() {
+    let node = Node::at(&Weather::fine());
+    let claims: Vec<_> =
+        (0..STREAMS / 2).map(|n| Claim::new(holder(&n.to_string()), id("tv"), 1)).collect();
+    for claim in &claims {
+        assert_eq!(node.word(claim).await, "new");
+    }
+    let asked = Weather::count(&node.weather.acquires);
+    node.weather.turns_by_half(true);
+    let is_there = |claim: &&Claim| !node.weather.is_away(&claim.holder);
+    assert!(claims.iter().filter(is_there).count() < claims.len() * 2 / 3);
+    for _ in 0..100 {
+        for claim in &claims {
+            node.word(claim).await;
+        }
+        pass(SECOND).await;
+    }
+    assert_eq!(Weather::count(&node.weather.acquires), asked, "nobody had to ask himself");
+}
