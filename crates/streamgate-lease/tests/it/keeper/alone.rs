@@ -96,3 +96,18 @@ async fn how_long_the_store_was_away_is_told() {
     assert_eq!(after.degraded_for, None);
     assert!(stats.degraded <= after.degraded && after.degraded < stats.degraded + NEWS_MAX);
 }
+
+/// A login that was stopped may have been started again elsewhere, so the store is asked; but if it
+/// cannot be asked, what this node knows holds.
+#[tokio::test(start_paused = true)]
+async fn without_the_store_a_login_that_was_stopped_here_stays_so() {
+    let node = Node::at(&Weather::fine());
+    let login = Claim { reusable: true, ..claim("login", 1) };
+    assert_eq!(node.word(&login).await, "new");
+    assert!(node.leases.terminate(&login.holder, &login.id).await.unwrap());
+    pass(SECOND * 5).await;
+    node.weather.turns(true);
+    assert_eq!(node.word(&login).await, "terminated");
+    let anew = Claim { anew: true, ..login };
+    assert_eq!(node.word(&anew).await, "provisional", "its viewer pressed play");
+}
