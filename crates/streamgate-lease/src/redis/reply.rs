@@ -72,8 +72,8 @@ pub(super) fn server_time(value: &Value) -> Option<u64> {
 }
 
 /// Which of a pipeline's renewals changed something: one reply for each name of the holder, three
-/// where the keys are kept, too. An error is one holder's trouble, and changed nothing; unless it says
-/// that another server has it, or that just now nobody can say.
+/// where the keys are kept, too. An error is one holder's trouble, and changed nothing; unless it
+/// says that another server has it, or that just now nobody can say.
 pub(super) fn moved<'a>(
     mut values: impl Iterator<Item = &'a Value>,
     slots: &[Slot],

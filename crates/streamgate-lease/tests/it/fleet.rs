@@ -18,8 +18,8 @@ const STARTS_MAX: usize = 5;
 /// Far more than a failover needs on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Whole fleets run one at a time: with several on two cores, what a test sees would be the wait for
-/// a core.
+/// Whole fleets run one at a time: with several on two cores, what a test sees would be the wait
+/// for a core.
 static TURN: Semaphore = Semaphore::const_new(1);
 
 /// Waits for one's turn to have a fleet.
