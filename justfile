@@ -43,6 +43,10 @@ load *ARGS:
 drill *ARGS:
     cargo run --locked --release --package drill -- {{ ARGS }}
 
+# Measure what leases cost (`redis`, `node`), or simulate an event of millions (`event`).
+scale *ARGS:
+    cargo run --locked --release --package scale -- {{ ARGS }}
+
 # Replay one seed of the lease simulation.
 sim SEED:
     SIM_SEED={{ SEED }} cargo test --locked --package streamgate-lease --test it -- sim --nocapture

@@ -46,10 +46,10 @@ pub(crate) fn measure(count: usize) -> Told<()> {
     println!("memory: {} B per lease", (resident_bytes()? - before) / count as u64);
     let is_over = Arc::new(Notify::new());
     let beats = housekeeping.spawn(keep(keeper, leases.clone(), Arc::clone(&is_over)));
-    let with = watch(&leases, &holders, WITH_KEEPER);
+    let with = watch(&leases, &holders, WITH_KEEPER)?;
     is_over.notify_one();
     let beats = housekeeping.block_on(beats)?;
-    let without = watch(&leases, &holders, WITHOUT_KEEPER);
+    let without = watch(&leases, &holders, WITHOUT_KEEPER)?;
     println!("a touch while the keeper works: {}", tell(&with));
     println!("a touch after it has stopped:   {}", tell(&without));
     let stats = leases.stats();
@@ -109,33 +109,62 @@ async fn keep(keeper: Keeper, leases: Leases, is_over: Arc<Notify>) -> Vec<Durat
     beats
 }
 
+/// How long touches took, by the clock.
+struct Watched {
+    /// Sorted.
+    took: Vec<Duration>,
+    /// Turns with a touch of more than a millisecond in which the thread gave up its core by
+    /// itself: it waited for a lock. In the others the core was taken from it.
+    waited: usize,
+    interrupted: usize,
+}
+
+/// What no touch should take.
+const LONG: Duration = Duration::from_millis(1);
+
 /// Touches all leases in turn and times each touch, by the clock and not by the processor: what a
 /// lock makes a request wait is in it, and so is whatever else the machine does.
-fn watch(leases: &Leases, holders: &[Holder], time: Duration) -> Vec<Duration> {
+fn watch(leases: &Leases, holders: &[Holder], time: Duration) -> Told<Watched> {
     let turns = time.as_millis() / TURN.as_millis();
     let touches = TOUCHES_PER_SECOND / (1000 / TURN.as_millis() as usize);
-    let mut took = Vec::with_capacity(turns as usize * touches);
+    let mut watched = Watched { took: Vec::new(), waited: 0, interrupted: 0 };
+    watched.took.reserve_exact(turns as usize * touches);
     let mut holders = holders.iter().cycle();
     let mut due = Instant::now();
     for _ in 0..turns {
+        let (before, first) = (core_given_up()?, watched.took.len());
         for holder in holders.by_ref().take(touches) {
             let at = Instant::now();
             let touched = leases.touch(holder, &id(), &[]);
-            took.push(at.elapsed());
+            watched.took.push(at.elapsed());
             assert!(touched.is_some(), "a lease that is touched all the time stays");
+        }
+        if watched.took[first..].iter().any(|took| LONG < *took) {
+            let has_waited = before < core_given_up()?;
+            watched.waited += usize::from(has_waited);
+            watched.interrupted += usize::from(!has_waited);
         }
         due += TURN;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
-    took.sort_unstable();
-    took
+    watched.took.sort_unstable();
+    Ok(watched)
 }
 
-fn tell(took: &[Duration]) -> String {
+/// How often this thread has waited for something.
+fn core_given_up() -> Told<u64> {
+    let status = std::fs::read_to_string("/proc/thread-self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    Ok(line.ok_or("status has no switches")?.trim().parse()?)
+}
+
+fn tell(watched: &Watched) -> String {
+    let Watched { took, waited, interrupted } = watched;
     let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
-    let over = took.iter().filter(|took| Duration::from_millis(1) < **took).count();
+    let over = took.iter().filter(|took| LONG < **took).count();
     format!(
-        "p50 {:.2} us, p99 {:.2} us, p99.99 {:.1} us, longest {:.0} us; {over} of {} above 1 ms",
+        "p50 {:.2} us, p99 {:.2} us, p99.99 {:.1} us, longest {:.0} us; {over} of {} above 1 ms, \
+         in {interrupted} turns in which the core was taken away and {waited} with a wait",
         at(0.5),
         at(0.99),
         at(0.9999),

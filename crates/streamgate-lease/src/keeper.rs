@@ -76,18 +76,24 @@ impl Keeper {
         let first = self.first_shard;
         let mut share = (self.node.roster.counts().0 / BEAT_SHARE).max(BATCH_SLOTS_MAX);
         let mut store_answers = true;
+        let mut due = Due::default();
         for shard in (first..shards).chain(0..first) {
             if !store_answers || share == 0 {
                 self.node.roster.sweep(shard);
                 continue;
             }
-            let due = self.node.roster.due(shard, share);
-            share -= due.len();
+            let found = self.node.roster.due(shard, share);
+            share -= found.len();
             if share == 0 {
                 self.first_shard = shard;
             }
-            store_answers = self.send(&due).await.is_ok();
+            due.extend(found);
+            if BATCH_SLOTS_MAX <= due.len() {
+                store_answers = self.send(&std::mem::take(&mut due)).await.is_ok();
+            }
         }
+        // What failed stays due by itself; there is nobody else to tell.
+        let _ = self.send(&due).await;
     }
 
     async fn send(&self, due: &Due) -> Result<(), StoreError> {

@@ -21,9 +21,10 @@ use std::time::Duration;
 pub use walk::Playing;
 pub(crate) use walk::{Due, Settled};
 
-/// Entries that one lock covers, up to a million in all; then the shards grow instead.
-const ENTRIES_PER_SHARD: usize = 4096;
-const SHARDS_MAX: usize = 256;
+/// Entries that one lock covers, up to a million in all; then the shards grow instead. The keeper
+/// holds a lock for as long as it takes to look at so many, and a request may have to wait for it.
+const ENTRIES_PER_SHARD: usize = 1024;
+const SHARDS_MAX: usize = 1024;
 /// How many entries are looked at to find one to let go of when a shard is full.
 const EVICTION_SAMPLE: usize = 16;
 /// Longer than any acquire takes.

@@ -216,6 +216,11 @@ impl Roster {
 }
 
 impl Due {
+    pub(crate) fn extend(&mut self, more: Due) {
+        self.slots.extend(more.slots);
+        self.claims.extend(more.claims);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.slots.len() + self.claims.len()
     }
