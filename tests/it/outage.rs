@@ -35,11 +35,15 @@ struct Load {
     tasks: JoinSet<()>,
 }
 
-fn yaml() -> String {
+/// Where a ttl must outlast an outage: what is left of it after a third, the outage, the breaker's
+/// rest and a deadline. A lease that has run out in Redis is anybody's, and rightly so.
+const TTL_LONG: Duration = Duration::from_secs(18);
+
+fn yaml(ttl: Duration) -> String {
     let patient = "timeouts: { connect: 5s, command: 5s }";
     let policy = format!(
         "limit: {{ default: 2 }}\n    ttl: {}s\n    degraded: {{ grandfather: 0s }}\n",
-        TTL.as_secs()
+        ttl.as_secs()
     );
     STANDARD
         .replace(patient, "timeouts: { connect: 2500ms, command: 500ms }")
@@ -53,7 +57,10 @@ async fn lasts(time: Duration) {
 impl Load {
     async fn start(redis: &Redis) -> Self {
         let variables = environment(Some(redis)).await;
-        let gateways = [Gateway::start(&yaml(), &variables), Gateway::start(&yaml(), &variables)];
+        let gateways = [
+            Gateway::start(&yaml(TTL_LONG), &variables),
+            Gateway::start(&yaml(TTL_LONG), &variables),
+        ];
         let mut load = Self { gateways, told: Arc::default(), tasks: JoinSet::new() };
         for n in 0..ACCOUNTS {
             for gateway in 0..2 {
@@ -172,7 +179,7 @@ fn with_slow_answers(mode: &str) -> String {
     upstream: stream
 "#;
     let mode = format!("    when_store_fails: {mode}\n    pepper:");
-    yaml().replace("    pepper:", &mode) + slow
+    yaml(TTL).replace("    pepper:", &mode) + slow
 }
 
 const SLOW: &str = "/faults/slow?bytes=60000000&chunk_bytes=1000&chunk_ms=100&chunked=true";
