@@ -1,7 +1,11 @@
-//! One small document over HTTP, fetched or sent: bounded in bytes and time, without surprises.
+//! One small document over HTTP, fetched or sent, or from a file: bounded, without surprises.
 //!
-//! For key sets and the admin port of another process. Not for traffic of viewers, which is
-//! proxied, and not for anything large.
+//! For key sets, certificates and the admin port of another process. Not for traffic of viewers,
+//! which is proxied, and not for anything large.
+
+mod file;
+
+pub use file::file;
 
 use bytes::{Bytes, BytesMut};
 use http::header;

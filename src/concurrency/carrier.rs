@@ -56,18 +56,14 @@ impl Carrier {
 
     /// What makes a browser keep `token`; `None`: it is not told by a field.
     pub(super) fn keep(&self, token: &str, lifetime_secs: u64) -> Option<HeaderValue> {
-        self.cookie(token, lifetime_secs)
+        let Carrier::Cookie { name, attributes } = self else { return None };
+        let field = format!("{name}={token}; Max-Age={lifetime_secs}{attributes}");
+        Some(HeaderValue::try_from(field).expect("a name, base64url and our own words"))
     }
 
     /// What makes a browser forget the token.
     pub(super) fn forget(&self) -> Option<HeaderValue> {
-        self.cookie("", 0)
-    }
-
-    fn cookie(&self, value: &str, max_age: u64) -> Option<HeaderValue> {
-        let Carrier::Cookie { name, attributes } = self else { return None };
-        let field = format!("{name}={value}; Max-Age={max_age}{attributes}");
-        Some(HeaderValue::try_from(field).expect("a name, base64url and our own words"))
+        self.keep("", 0)
     }
 }
 

@@ -4,6 +4,7 @@
 use super::Algorithm;
 use super::algorithm::Family;
 use super::key_set;
+use crate::fetch;
 use crate::problem::Problem;
 use crate::units::{FilePath, Secret, Text};
 use crate::yaml::At;
@@ -13,8 +14,6 @@ use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 /// The largest PEM file that is read, in bytes.
@@ -136,7 +135,7 @@ fn secret_bytes_min(algorithm: Algorithm) -> usize {
 /// Reads a public key from its file.
 pub(super) fn pem(config: &Pem, base_dir: &Path) -> Result<Key, Problem> {
     let path = base_dir.join(&config.file.0);
-    let text = read(&path, PEM_BYTES_MAX).map_err(|error| {
+    let text = fetch::file(&path, PEM_BYTES_MAX).map_err(|error| {
         let text = format!("the key file {} cannot be read: {error}", path.display());
         config.file.problem(text).help("paths are relative to the configuration file")
     })?;
@@ -169,16 +168,6 @@ fn public(algorithm: Algorithm, kid: Option<&str>, pem: &[u8]) -> Result<Key, &'
     };
     let material = material.map_err(|_| "it holds no public key for this algorithm")?;
     Key::new(algorithm, kid, material)
-}
-
-/// The whole file, unless it is larger than `bytes_max`.
-pub(super) fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 <= bytes_max {
-        true => Ok(bytes),
-        false => Err(io::Error::other(format!("it has more than {bytes_max} bytes"))),
-    }
 }
 
 fn check_rsa(material: &DecodingKey) -> Result<(), &'static str> {

@@ -11,7 +11,7 @@ pub use settings::Config;
 use super::desk::{Answer, Desk, Wait};
 use super::jwk::{self, Skipped};
 use super::key::{self, Key};
-use crate::fetch::{FetchError, Fetcher};
+use crate::fetch::{self, FetchError, Fetcher};
 use crate::problem::Problem;
 use crate::yaml::At;
 use arc_swap::ArcSwapOption;
@@ -141,7 +141,7 @@ impl KeySet {
         let (Source::File(path), Some(file)) = (&key_set.settings.source, &set.file) else {
             return Ok((key_set, Vec::new()));
         };
-        let document = key::read(path, DOCUMENT_BYTES_MAX as u64).map_err(|error| {
+        let document = fetch::file(path, DOCUMENT_BYTES_MAX as u64).map_err(|error| {
             let text = format!("the key set {} cannot be read: {error}", path.display());
             vec![file.problem(text).help("paths are relative to the configuration file")]
         })?;
@@ -317,7 +317,7 @@ impl Drop for Running<'_> {
 }
 
 async fn read_file(path: PathBuf) -> Result<Bytes, KeySetError> {
-    let read = move || key::read(&path, DOCUMENT_BYTES_MAX as u64);
+    let read = move || fetch::file(&path, DOCUMENT_BYTES_MAX as u64);
     match tokio::task::spawn_blocking(read).await {
         Ok(Ok(bytes)) => Ok(bytes.into()),
         Ok(Err(error)) => Err(KeySetError::File(error.to_string())),

@@ -3,13 +3,12 @@
 //! There is no setting that trusts anybody.
 
 use super::Url;
+use crate::fetch;
 use crate::problem::Problem;
 use crate::units::FilePath;
 use crate::yaml::At;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 use streamgate_lease::redis::Tls;
 
@@ -61,22 +60,13 @@ const KEY: &str = "PRIVATE KEY-----";
 
 fn pem(file: &At<FilePath>, what: &str, base_dir: &Path) -> Result<Vec<u8>, Problem> {
     let path = base_dir.join(&file.0);
-    let bytes = bytes(&path).map_err(|error| {
+    let bytes = fetch::file(&path, PEM_BYTES_MAX).map_err(|error| {
         let text = format!("{} cannot be read: {error}", path.display());
         file.problem(text).help("paths are relative to the configuration file")
     })?;
     if !String::from_utf8_lossy(&bytes).contains(what) {
         let text = format!("{} holds nothing that ends with `{what}`", file.value);
         return Err(file.problem(text).help("write a file in the PEM format"));
-    }
-    Ok(bytes)
-}
-
-fn bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(PEM_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if PEM_BYTES_MAX < bytes.len() as u64 {
-        return Err(io::Error::other(format!("it has more than {PEM_BYTES_MAX} bytes")));
     }
     Ok(bytes)
 }

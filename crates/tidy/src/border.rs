@@ -82,9 +82,10 @@ const BORDERS: &[Border] = &[
 
 const SPAWN: &str = "constructors start nothing; those who own the process own every task";
 /// `server` opens the access log; the others read what the configuration names.
-const FILED: &[&str] = &["cli", "server", "edge", "config", "session", "store", "fetch"];
+const FILED: &[&str] = &["cli", "server", "edge", "config", "fetch"];
 
-const FILES: &str = "files are opened where text becomes configuration or keys, and for the log";
+const FILES: &str =
+    "files are opened where text becomes configuration, by `fetch`, and for the log";
 const PRINT: &str = "the command line prints; all else is told through `observe`";
 
 const fn border(name: &'static str, rooms: &'static [&'static str], why: &'static str) -> Border {

@@ -1,7 +1,8 @@
 //! One connection to one server: shared, reconnecting, with a deadline on everything.
 //!
-//! It is opened by the first who asks, so a server that is down at start is no error. Nothing is
-//! retried: who asked is told at once, and a breaker keeps everybody else from waiting in vain.
+//! It is opened by the first who asks, so a server that is down at start is no error. What a server
+//! could not answer is not retried: who asked is told at once, and a breaker keeps everybody else
+//! from waiting in vain. Only a connection that turns out to be cut is opened again, once.
 //!
 //! The redis crate's own `ConnectionManager` is not used: while it reconnects, with retries and
 //! growing pauses, every caller waits for it. Nor is its cluster client: it retries inline (16

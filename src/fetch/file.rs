@@ -1,0 +1,15 @@
+//! One small document from a file that the configuration names.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// The whole file, unless it is larger than `bytes_max`.
+pub fn file(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 <= bytes_max {
+        true => Ok(bytes),
+        false => Err(io::Error::other(format!("it has more than {bytes_max} bytes"))),
+    }
+}
