@@ -71,10 +71,10 @@ impl Dial {
     pub(super) async fn connect(
         &self,
         until: Instant,
-    ) -> Result<MultiplexedConnection, StoreError> {
+    ) -> Result<(Client, MultiplexedConnection), StoreError> {
         match self {
-            Self::Server(client) => within(until, connection(client)).await,
-            Self::Sentinel(sentinel) => sentinel.master(until).await.map(|found| found.1),
+            Self::Server(client) => Ok((client.clone(), within(until, connection(client)).await?)),
+            Self::Sentinel(sentinel) => sentinel.master(until).await,
         }
     }
 
@@ -187,7 +187,8 @@ impl Sentinel {
     }
 }
 
-fn addr(client: &Client) -> String {
+/// Where a client connects to, to compare and not to show.
+pub(super) fn addr(client: &Client) -> String {
     client.get_connection_info().addr().to_string()
 }
 

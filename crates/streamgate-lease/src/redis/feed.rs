@@ -9,7 +9,8 @@
 //! became a replica hears the new master all the same, for as long as the two are in touch. That is
 //! why a failover may be noticed a little late, and why it must be noticed: the old master may
 //! keep the connection open and be in touch with nobody. So every two seconds it is asked whether
-//! this is still the place to listen, and leaving it counts as an interruption.
+//! this is still the place to listen, and leaving it counts as an interruption. What is learned
+//! there is also where to ask: nobody goes on writing to a master that has a successor.
 
 use super::links::Links;
 use super::trouble::said;
@@ -99,6 +100,7 @@ impl Feed {
         let deadline = self.links.deadlines.connect;
         let ((sink, stream), place) =
             timeout(deadline, dial).await.unwrap_or(Err(StoreError::Timeout))?;
+        self.links.stay_with(&place);
         self.line = Some(Line { sink, stream, place, checked_at: Instant::now() });
         self.pause = Duration::ZERO;
         self.told_of_interruption = false;
@@ -128,6 +130,7 @@ impl Line {
         if links.may_leave() && links.has_left(&self.place).await {
             return Err(StoreError::Unavailable("another server is to be listened to".to_owned()));
         }
+        links.stay_with(&self.place);
         self.checked_at = Instant::now();
         Ok(())
     }

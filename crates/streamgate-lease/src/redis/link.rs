@@ -10,13 +10,13 @@
 //! refreshes its map, and knows no breaker, so one dead shard would make everybody wait.
 
 use super::breaker::Breaker;
-use super::dial::Dial;
+use super::dial::{Dial, addr};
 use super::offset::ServerClock;
 use super::question::{Asking, Question};
 use super::trouble::{Reach, Trouble, outage};
 use crate::store::StoreError;
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{RedisError, RedisResult, Value};
+use ::redis::{Client, RedisError, RedisResult, Value};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +41,14 @@ pub(super) struct Link {
     /// What time it is there.
     pub(super) clock: ServerClock,
     breaker: Breaker,
-    connection: Mutex<Option<Arc<MultiplexedConnection>>>,
+    connection: Mutex<Option<Arc<Open>>>,
     dialling: tokio::sync::Mutex<()>,
+}
+
+/// A connection, and where it leads.
+struct Open {
+    connection: MultiplexedConnection,
+    place: Client,
 }
 
 impl Link {
@@ -101,9 +107,9 @@ impl Link {
         &self,
         question: &Question<'_>,
         asking: bool,
-        shared: &Arc<MultiplexedConnection>,
+        shared: &Arc<Open>,
     ) -> RedisResult<Result<Value, Trouble>> {
-        let mut connection = MultiplexedConnection::clone(shared);
+        let mut connection = shared.connection.clone();
         let began = Instant::now();
         let reply = async {
             match asking {
@@ -129,7 +135,7 @@ impl Link {
         })
     }
 
-    fn troubled(&self, error: &RedisError, shared: &Arc<MultiplexedConnection>) -> Trouble {
+    fn troubled(&self, error: &RedisError, shared: &Arc<Open>) -> Trouble {
         match Reach::of(error) {
             Reach::Question => self.breaker.answered(),
             Reach::Server => self.breaker.failed(),
@@ -142,7 +148,7 @@ impl Link {
     }
 
     /// The connection; whoever comes first opens it, and the others wait for him.
-    async fn connection(&self) -> Result<Arc<MultiplexedConnection>, StoreError> {
+    async fn connection(&self) -> Result<Arc<Open>, StoreError> {
         if let Some(connection) = self.connection.lock().clone() {
             return Ok(connection);
         }
@@ -157,8 +163,8 @@ impl Link {
             return Err(StoreError::Resting);
         }
         match self.dial.connect(began + self.deadlines.connect).await {
-            Ok(connection) => {
-                let connection = Arc::new(connection);
+            Ok((place, connection)) => {
+                let connection = Arc::new(Open { connection, place });
                 // It may be another server by now, with another clock.
                 self.clock.forget();
                 *self.connection.lock() = Some(connection.clone());
@@ -171,11 +177,19 @@ impl Link {
         }
     }
 
+    /// This is the master now. A connection to another server is let go of, however well it works:
+    /// a master that was deposed unheard takes writes until its sentinels reach it, and loses them.
+    pub(super) fn stay_with(&self, master: &Client) {
+        self.hang_up_if(|open| addr(&open.place) != addr(master));
+    }
+
     /// Lets go of this connection, unless somebody has already opened another one.
-    fn hang_up(&self, broken: &Arc<MultiplexedConnection>) {
-        let mut connection = self.connection.lock();
-        if connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, broken)) {
-            *connection = None;
+    fn hang_up(&self, broken: &Arc<Open>) {
+        self.hang_up_if(|open| Arc::ptr_eq(open, broken));
+    }
+
+    fn hang_up_if(&self, is_to_go: impl FnOnce(&Arc<Open>) -> bool) {
+        if self.connection.lock().take_if(|open| is_to_go(open)).is_some() {
             self.clock.forget();
         }
     }

@@ -239,6 +239,13 @@ impl Links {
         }
     }
 
+    /// One listens to this server, which is the master where there is one: it is to be asked, too.
+    pub(super) fn stay_with(&self, place: &Client) {
+        if let Servers::One(link) = &self.servers {
+            link.stay_with(place);
+        }
+    }
+
     /// Whether there is a place to leave for.
     pub(super) fn may_leave(&self) -> bool {
         self.address.shape != Shape::One

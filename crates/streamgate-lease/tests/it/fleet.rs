@@ -10,8 +10,11 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, interval};
 
-/// A server is taken for dead after this.
+/// A primary is taken for dead by its cluster after this.
 const DEAD_AFTER_MS: &str = "800";
+/// Likewise a master by its sentinels, which ping once a second: with less than that they take a
+/// new master for dead before they have asked it, and promote another one beside it.
+const SENTINEL_DEAD_AFTER_MS: &str = "2000";
 /// Somebody else may take a port between its choice and its use.
 const STARTS_MAX: usize = 5;
 
@@ -309,8 +312,8 @@ async fn sentinel(master: &str) -> Node {
     // A sentinel wants settings in a file that it can write to.
     let settings = format!(
         "sentinel monitor main 127.0.0.1 {master} 2\n\
-         sentinel down-after-milliseconds main {DEAD_AFTER_MS}\n\
-         sentinel failover-timeout main 3000\n\
+         sentinel down-after-milliseconds main {SENTINEL_DEAD_AFTER_MS}\n\
+         sentinel failover-timeout main 10000\n\
          sentinel parallel-syncs main 2\n"
     );
     let words = ["{dir}/settings", "--sentinel", "--port", "{port}", "--bind", "127.0.0.1"];

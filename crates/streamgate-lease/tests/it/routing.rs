@@ -1,6 +1,6 @@
 //! Which server is asked: slots that move, messages from anywhere, a master that is one no more.
 
-use crate::fleet::{Cluster, RANGES, Watched, until};
+use crate::fleet::{Cluster, Node, RANGES, Watched, until};
 use crate::load::DEADLINES;
 use crate::world::{claim, holder, id};
 use std::sync::Arc;
@@ -128,12 +128,14 @@ async fn messages_are_heard_from_every_node_and_after_the_loss_of_one() {
     assert_eq!(next().await, News::Message(b"again".to_vec()));
 }
 
-/// The old master hangs, so its connection stays open and silent.
+/// The old master hangs, so its connection stays open and silent; and when it goes on it takes
+/// writes until its sentinels reach it.
 #[tokio::test]
 async fn a_failover_behind_an_open_connection_is_noticed() {
     let watched = Watched::start().await;
     let links = links(&watched.url());
-    all_verbs_work(&RedisStore::new(links.clone())).await;
+    let store = RedisStore::new(links.clone());
+    all_verbs_work(&store).await;
     let mut feed = links.subscribe("sg:revoked");
     let mut next = async || timeout(NEWS_MAX, feed.next()).await.expect("there is news");
     assert_eq!(next().await, News::Listening);
@@ -141,11 +143,15 @@ async fn a_failover_behind_an_open_connection_is_noticed() {
     assert!(matches!(next().await, News::Interrupted(_)));
     assert_eq!(next().await, News::Listening);
     assert!(watched.has_another_than(&watched.servers[0]).await, "it is the new master's");
-    for server in &watched.servers[1..] {
-        if server.is_master().await {
-            server.ask::<i64>("PUBLISH sg:revoked new").await;
-        }
-    }
+    let old = &watched.servers[0];
+    let new = &watched.servers[if watched.servers[1].is_master().await { 1 } else { 2 }];
+    new.ask::<i64>("PUBLISH sg:revoked new").await;
     assert_eq!(next().await, News::Message(b"new".to_vec()));
-    watched.servers[0].signal("-CONT");
+    old.signal("-CONT");
+    let keys = async |node: &Node| node.ask::<usize>("DBSIZE").await;
+    let before = (keys(old).await, keys(new).await);
+    let claim = Claim::new(holder("somebody else"), id("a stream"), 1);
+    let answer = store.acquire(&claim, &Timing::default()).await;
+    assert!(matches!(answer, Ok(Answer::Held(_))), "{answer:?}");
+    assert_eq!((before.0, before.1 + 2), (keys(old).await, keys(new).await), "asked is the new");
 }
