@@ -9,8 +9,11 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// A server is taken for dead after this many milliseconds.
+/// A primary is taken for dead by its cluster after this many milliseconds.
 const DEAD_AFTER_MS: &str = "800";
+/// Likewise a master by its sentinels. They ping once a second: with less than that they take a
+/// new master for dead before they have asked it, and promote another one beside it.
+const SENTINEL_DEAD_AFTER_MS: &str = "2000";
 /// Far more than anything here takes by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 const SHARDS: usize = 3;
@@ -149,8 +152,8 @@ async fn watched(bench: Bench, folder: &Path) -> io::Result<(Vec<Node>, Vec<Node
     }
     let text = format!(
         "sentinel monitor main 127.0.0.1 {master} 2\n\
-         sentinel down-after-milliseconds main {DEAD_AFTER_MS}\n\
-         sentinel failover-timeout main 3000\nsentinel parallel-syncs main 2\n"
+         sentinel down-after-milliseconds main {SENTINEL_DEAD_AFTER_MS}\n\
+         sentinel failover-timeout main 10000\nsentinel parallel-syncs main 2\n"
     );
     let mut sentinels = Vec::new();
     for _ in 0..3 {

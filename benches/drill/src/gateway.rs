@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Short, so that a drill is: what follows from it scales with it.
-pub(crate) const TTL: Duration = Duration::from_secs(12);
+pub(crate) const TTL: Duration = Duration::from_secs(24);
 /// What the gateway gives a store if nothing else is said.
 pub(crate) const COMMAND_MAX: Duration = Duration::from_millis(50);
 pub(crate) const CONNECT_MAX: Duration = Duration::from_millis(250);

@@ -43,6 +43,8 @@ pub(crate) enum Trouble {
     Failover,
     /// `SIGSTOP` for three seconds.
     Hang,
+    /// `SIGSTOP` until another has taken over; then it goes on and does not know that yet.
+    Depose,
     /// `SCRIPT FLUSH`.
     ForgetScripts,
     /// `CLIENT KILL` of all connections.
@@ -56,17 +58,18 @@ impl Trouble {
             Trouble::Restart => "`kill -9`, started again after 2 s",
             Trouble::Failover => "`kill -9`, failover",
             Trouble::Hang => "`SIGSTOP` for 3 s",
+            Trouble::Depose => "`SIGSTOP`, failover, `SIGCONT`",
             Trouble::ForgetScripts => "`SCRIPT FLUSH`",
             Trouble::Cut => "`CLIENT KILL` of all",
         }
     }
 
     fn all_of(kind: Kind) -> &'static [Trouble] {
-        use Trouble::{Cut, Failover, ForgetScripts, Hang, Nothing, Restart};
+        use Trouble::{Cut, Depose, Failover, ForgetScripts, Hang, Nothing, Restart};
         match kind {
             Kind::Durable => &[Nothing, Restart, Hang, ForgetScripts, Cut],
             Kind::Forgetful => &[Nothing, Restart],
-            Kind::Sentinel | Kind::Cluster => &[Nothing, Failover, Hang],
+            Kind::Sentinel | Kind::Cluster => &[Nothing, Failover, Hang, Depose],
         }
     }
 }
@@ -171,6 +174,11 @@ async fn happen(fleet: &Fleet, victim: &Node, trouble: Trouble) -> io::Result<()
         Trouble::Hang => {
             victim.signal("STOP")?;
             sleep(HANGS_FOR).await;
+            victim.signal("CONT")?;
+        }
+        Trouble::Depose => {
+            victim.signal("STOP")?;
+            until("another takes over", async || fleet.is_well().await).await?;
             victim.signal("CONT")?;
         }
         Trouble::ForgetScripts => {
