@@ -1,10 +1,13 @@
 //! What this node knows of live leases: touched when, good until when, renewed when. Bounded.
 //!
 //! It is a cache of the truth, never the truth: what it forgets is asked of the store again. It
-//! asks no store itself and waits for nothing; every method takes one short lock.
+//! asks no store itself and waits for nothing; every method takes one short lock, which those who
+//! only give signs of life share.
 
 mod alone;
 mod entry;
+mod shard;
+mod shared;
 mod walk;
 
 use crate::clock::{Clock, millis};
@@ -14,19 +17,17 @@ use crate::store::Admitted;
 use crate::timing::Timing;
 use entry::{Entry, Standing};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use shard::{Shards, Writing};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 pub use walk::Playing;
 pub(crate) use walk::{Due, Settled};
 
-/// Entries that one lock covers, up to a million in all; then the shards grow instead. The keeper
-/// holds a lock for as long as it takes to look at so many, and a request may have to wait for it.
-const ENTRIES_PER_SHARD: usize = 1024;
-const SHARDS_MAX: usize = 1024;
-/// How many entries are looked at to find one to let go of when a shard is full.
-const EVICTION_SAMPLE: usize = 16;
+/// Entries that one lock covers, up to a million in all; then the shards grow instead. A new stream
+/// may have to wait until the keeper has looked at so many; one that plays does not.
+const ENTRIES_PER_SHARD: usize = 64;
+const SHARDS_MAX: usize = 16_384;
 /// Longer than any acquire takes.
 const RELEASE_NOTED: Duration = Duration::from_secs(2);
 /// An ending is remembered here no longer than this; the store remembers for longer.
@@ -39,18 +40,9 @@ pub(crate) struct Roster {
     starts_max: usize,
     /// Who starts a stream alone does so one at a time, so that the bound holds.
     starting: Mutex<()>,
-    entries_per_shard_max: usize,
-    shards: Box<[Mutex<Shard>]>,
+    entries_max: usize,
+    shards: Shards,
     evicted: AtomicU64,
-}
-
-type Entries = HashMap<Holder, Vec<Entry>, foldhash::fast::RandomState>;
-
-#[derive(Debug, Default)]
-struct Shard {
-    holders: Entries,
-    entries: usize,
-    provisional: usize,
 }
 
 impl Roster {
@@ -61,8 +53,8 @@ impl Roster {
             timing,
             starts_max,
             starting: Mutex::default(),
-            entries_per_shard_max: entries_max.div_ceil(shards),
-            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            entries_max,
+            shards: Shards::new(shards),
             evicted: AtomicU64::new(0),
         }
     }
@@ -76,7 +68,7 @@ impl Roster {
     /// is alive.
     pub(crate) fn touch(&self, holder: &Holder, id: &LeaseId, classes: &[Class]) -> Option<Lease> {
         let now = self.clock.now_ms();
-        let mut shard = self.shard(holder).lock();
+        let shard = self.shards.read(holder);
         let entry = shard.find(holder, id)?;
         if !entry.is_live(now) || !entry.covers(classes) {
             return None;
@@ -88,14 +80,14 @@ impl Roster {
     /// It goes on by this node's own word: the store has not been asked about it since.
     pub(crate) fn is_own_word(&self, holder: &Holder, id: &LeaseId) -> bool {
         let now = self.clock.now_ms();
-        let is_own_word = |entry: &mut Entry| entry.is_live(now) && entry.is_own_word();
-        self.shard(holder).lock().find(holder, id).is_some_and(is_own_word)
+        let is_own_word = |entry: &Entry| entry.is_live(now) && entry.is_own_word();
+        self.shards.read(holder).find(holder, id).is_some_and(is_own_word)
     }
 
     /// How it ended, if this node knows for sure that it has.
     pub(crate) fn ending(&self, holder: &Holder, id: &LeaseId) -> Option<Ending> {
         let now = self.clock.now_ms();
-        self.shard(holder).lock().find(holder, id).and_then(|entry| entry.ending_for_sure(now))
+        self.shards.read(holder).find(holder, id).and_then(|entry| entry.ending_for_sure(now))
     }
 
     /// Writes down what the store admitted. `asked_at` is from before it was asked.
@@ -110,21 +102,21 @@ impl Roster {
         in_spite: bool,
     ) -> Result<Lease, Ending> {
         let now = self.clock.now_ms();
-        let mut shard = self.shard(&claim.holder).lock();
+        let mut shard = self.shards.write(&claim.holder);
         for id in &admitted.replaced {
             shard.end(&claim.holder, id, Ending::Replaced, now, &self.timing);
         }
         for id in &admitted.idle {
             shard.remove(&claim.holder, id);
         }
-        let known = shard.find(&claim.holder, &claim.id);
+        let known = shard.find_mut(&claim.holder, &claim.id);
         let mut entry = Entry::held(claim, admitted, asked_at, &self.timing);
         if let Some(known) = known {
             if let Some(why) = known.ended_since(asked_at).filter(|_| !in_spite) {
                 return Err(why);
             }
             if known.standing == Standing::Held && !admitted.is_new {
-                entry.valid_until = entry.valid_until.max(known.valid_until);
+                entry.valid_until.raise(known.valid_until.get());
             }
             if entry.about.is_none() {
                 entry.about = known.about.take();
@@ -145,7 +137,7 @@ impl Roster {
     /// Remembers that it ended, for as long as the store said but not for long.
     pub(crate) fn end(&self, holder: &Holder, id: &LeaseId, why: Ending, lasts: Duration) {
         let now = self.clock.now_ms();
-        let mut shard = self.shard(holder).lock();
+        let mut shard = self.shards.write(holder);
         shard.alter(holder, id, |entry| entry.end(why, now, lasts.min(ENDING_KEPT_MAX)));
     }
 
@@ -153,7 +145,7 @@ impl Roster {
     /// that an acquire which is under way does not bring it back here.
     pub(crate) fn release(&self, holder: &Holder, id: &LeaseId) {
         let now = self.clock.now_ms();
-        let mut shard = self.shard(holder).lock();
+        let mut shard = self.shards.write(holder);
         shard.alter(holder, id, |entry| {
             let lasts = if entry.reusable { RELEASE_NOTED } else { ENDING_KEPT_MAX };
             entry.end(Ending::Released, now, lasts.min(self.timing.tombstone()));
@@ -163,7 +155,7 @@ impl Roster {
     /// Somebody stopped it. True if it was known here and live.
     pub(crate) fn terminate(&self, holder: &Holder, id: &LeaseId) -> bool {
         let now = self.clock.now_ms();
-        let mut shard = self.shard(holder).lock();
+        let mut shard = self.shards.write(holder);
         let was_live = shard.find(holder, id).is_some_and(|entry| entry.is_live(now));
         shard.end(holder, id, Ending::Terminated, now, &self.timing);
         was_live
@@ -174,23 +166,23 @@ impl Roster {
     /// the store never heard of.
     pub(crate) fn doubt(&self, holder: &Holder, id: &LeaseId) {
         let now = self.clock.now_ms();
-        if let Some(entry) = self.shard(holder).lock().find(holder, id)
+        if let Some(entry) = self.shards.write(holder).find(holder, id)
             && entry.standing == Standing::Held
         {
-            entry.valid_until = entry.valid_until.min(now);
-            entry.doubtful = true;
+            entry.valid_until.lower(now);
+            entry.doubtful.set(true);
             entry.ask_soon(now);
         }
     }
 
     /// Nothing is known of it any more; the store will be asked.
     pub(crate) fn forget(&self, holder: &Holder, id: &LeaseId) {
-        self.shard(holder).lock().remove(holder, id);
+        self.shards.write(holder).remove(holder, id);
     }
 
     pub(crate) fn declare(&self, holder: &Holder, id: &LeaseId, state: State) {
         let now = NonZeroU64::new(self.clock.now_ms()).or(NonZeroU64::new(1));
-        if let Some(entry) = self.shard(holder).lock().find(holder, id) {
+        if let Some(entry) = self.shards.write(holder).find_mut(holder, id) {
             entry.paused_since = match state {
                 State::Playing => None,
                 State::Paused => entry.paused_since.or(now),
@@ -200,120 +192,25 @@ impl Roster {
 
     /// Entries, those of them that are provisional, and how many had to go so far.
     pub(crate) fn counts(&self) -> (usize, usize, u64) {
-        let (mut entries, mut provisional) = (0, 0);
-        for shard in &self.shards {
-            let shard = shard.lock();
-            entries += shard.entries;
-            provisional += shard.provisional;
-        }
+        let (entries, provisional) = self.shards.counts();
         (entries, provisional, self.evicted.load(Relaxed))
     }
 
-    fn shard(&self, holder: &Holder) -> &Mutex<Shard> {
-        &self.shards[holder.spread() % self.shards.len()]
-    }
-
-    /// Puts an entry in the place of its namesake, or in a new place; makes one if need be.
-    fn put(&self, shard: &mut Shard, holder: &Holder, entry: Entry) {
-        shard.remove(holder, &entry.id);
-        if self.entries_per_shard_max <= shard.entries && shard.evict_one() {
+    /// Puts an entry in, and lets another go if there would be too many. There may be more by one
+    /// per shard, if one that was empty has nobody to let go.
+    fn put(&self, shard: &mut Writing<'_>, holder: &Holder, entry: Entry) {
+        let is_full = self.entries_max <= self.shards.counts().0;
+        if is_full && shard.find(holder, &entry.id).is_none() && shard.evict_one() {
             self.evicted.fetch_add(1, Relaxed);
         }
-        shard.entries += 1;
-        shard.provisional += usize::from(entry.standing == Standing::Provisional);
-        // Most holders have one stream: room for exactly one, where a vector would take four.
-        let place = shard.holders.entry(*holder).or_default();
-        place.reserve_exact(1);
-        place.push(entry);
-    }
-}
-
-impl Shard {
-    fn find(&mut self, holder: &Holder, id: &LeaseId) -> Option<&mut Entry> {
-        self.entries_of(holder)?.iter_mut().find(|entry| entry.id == *id)
-    }
-
-    fn entries_of(&mut self, holder: &Holder) -> Option<&mut Vec<Entry>> {
-        if let Some(other) = holder.other() {
-            self.rename(holder, &other);
-        }
-        self.holders.get_mut(holder)
-    }
-
-    /// While the pepper changes: what is known under the other name goes by the current one, and
-    /// the keeper learns that there is another. Two look-ups when nothing is to be done.
-    fn rename(&mut self, holder: &Holder, other: &Holder) {
-        let is_stale = |known: &Holder| known.other() != holder.other();
-        if self.holders.get_key_value(holder).is_some_and(|(known, _)| is_stale(known)) {
-            let entries = self.holders.remove(holder).unwrap_or_default();
-            self.holders.insert(*holder, entries);
-        }
-        let Some(found) = self.holders.remove(other) else {
-            return;
-        };
-        let here = self.holders.entry(*holder).or_default();
-        for entry in found {
-            if here.iter().any(|known| known.id == entry.id) {
-                self.entries -= 1;
-                self.provisional -= usize::from(entry.standing == Standing::Provisional);
-            } else {
-                here.push(entry);
-            }
-        }
-    }
-
-    /// Changes an entry and keeps the count of provisional ones true.
-    fn alter(&mut self, holder: &Holder, id: &LeaseId, change: impl FnOnce(&mut Entry)) {
-        let is_provisional = |entry: &Entry| entry.standing == Standing::Provisional;
-        let Some(entry) = self.find(holder, id) else {
-            return;
-        };
-        let before = usize::from(is_provisional(entry));
-        change(entry);
-        let after = usize::from(is_provisional(entry));
-        self.provisional = self.provisional + after - before;
-    }
-
-    fn end(&mut self, holder: &Holder, id: &LeaseId, why: Ending, now: u64, timing: &Timing) {
-        self.alter(holder, id, |entry| {
-            let lasts = timing.tombstone_of(entry.reusable).min(ENDING_KEPT_MAX);
-            entry.end(why, now, lasts);
-        });
-    }
-
-    fn remove(&mut self, holder: &Holder, id: &LeaseId) {
-        let Some(entries) = self.entries_of(holder) else {
-            return;
-        };
-        if let Some(at) = entries.iter().position(|entry| entry.id == *id) {
-            let entry = entries.swap_remove(at);
-            let is_empty = entries.is_empty();
-            self.entries -= 1;
-            self.provisional -= usize::from(entry.standing == Standing::Provisional);
-            if is_empty {
-                self.holders.remove(holder);
-            }
-        }
-    }
-
-    /// Lets go of the one that was silent the longest, among the first few.
-    fn evict_one(&mut self) -> bool {
-        let sample = self.holders.iter().take(EVICTION_SAMPLE);
-        let silent = sample
-            .flat_map(|(holder, entries)| entries.iter().map(move |entry| (holder, entry)))
-            .min_by_key(|(_, entry)| entry.touched_at)
-            .map(|(holder, entry)| (*holder, entry.id));
-        if let Some((holder, id)) = silent {
-            self.remove(&holder, &id);
-        }
-        silent.is_some()
+        shard.put(holder, entry);
     }
 }
 
 /// An entry outlives its validity by a ttl, so that a store that is down does not erase holders.
 fn is_spent(entry: &Entry, now: u64, timing: &Timing) -> bool {
     match entry.standing {
-        Standing::Held => entry.valid_until + millis(timing.ttl()) <= now,
-        Standing::Provisional | Standing::Ended(_) => entry.valid_until <= now,
+        Standing::Held => entry.valid_until.get() + millis(timing.ttl()) <= now,
+        Standing::Provisional | Standing::Ended(_) => entry.valid_until.get() <= now,
     }
 }

@@ -4,7 +4,8 @@
 //! only against what this node knows. It never waits; the keeper makes good for it later.
 
 use super::entry::{Entry, Standing};
-use super::{ENDING_KEPT_MAX, Roster, Shard};
+use super::shard::{Shard, Writing};
+use super::{ENDING_KEPT_MAX, Roster};
 use crate::admission::{Room, Seat, Want, Wants, make_room};
 use crate::clock::millis;
 use crate::holder::Holder;
@@ -24,7 +25,7 @@ impl Roster {
     pub(crate) fn goes_on(&self, holder: &Holder, id: &LeaseId, alone: Alone) -> bool {
         let now = self.clock.now_ms();
         let timing = &self.timing;
-        let mut shard = self.shard(holder).lock();
+        let shard = self.shards.write(holder);
         let Some(entry) = shard.find(holder, id) else {
             return false;
         };
@@ -40,16 +41,16 @@ impl Roster {
         if !may_be {
             return false;
         }
-        if entry.doubtful {
-            return now < entry.valid_until + millis(timing.ttl() / DOUBT_SHARE);
+        if entry.doubtful.get() {
+            return now < entry.valid_until.get() + millis(timing.ttl() / DOUBT_SHARE);
         }
-        let is_asked_about = entry.touched && entry.renew_at == entry.touched_at;
+        let is_asked_about = entry.touched.get() && entry.renew_at.get() == entry.touched_at.get();
         if is_asked_about {
             return true;
         }
         if timing.ttl() <= entry.silent_for(now) {
             entry.touch(now, timing);
-            entry.renew_at = now;
+            entry.renew_at.set(now);
         } else if alone == Alone::Endless {
             entry.extend_beyond_grace(now, timing);
         } else {
@@ -74,7 +75,7 @@ impl Roster {
     fn decide(&self, claim: &Claim, may_start: bool) -> Option<Grant> {
         let now = self.clock.now_ms();
         let timing = &self.timing;
-        let mut shard = self.shard(&claim.holder).lock();
+        let mut shard = self.shards.write(&claim.holder);
         let mut held = None;
         if let Some(entry) = shard.find(&claim.holder, &claim.id) {
             if let Some(why) = entry.ending(now)
@@ -105,7 +106,13 @@ impl Roster {
         })
     }
 
-    fn start_alone(&self, shard: &mut Shard, claim: &Claim, active: usize, now: u64) -> Lease {
+    fn start_alone(
+        &self,
+        shard: &mut Writing<'_>,
+        claim: &Claim,
+        active: usize,
+        now: u64,
+    ) -> Lease {
         let mut entry = Entry::provisional(claim, self.clock.unix_ms(), now, &self.timing);
         entry.active = u32::try_from(active).unwrap_or(u32::MAX);
         let lease = entry.lease(&claim.holder, now, true);
@@ -125,7 +132,7 @@ impl Shard {
                 entry.standing = Standing::Provisional;
                 entry.replaces = claim.replace == Replace::Oldest;
                 entry.extend(now, timing);
-                entry.touched = true;
+                entry.touched.set(true);
             }
         });
         let entry = self.find(&claim.holder, &claim.id).expect("nobody clears himself away");

@@ -1,17 +1,23 @@
 //! One line of the roster: what this node knows of one lease. Times are the node's milliseconds.
 //!
-//! No locks and no store here; what an entry may become is written down in its methods.
+//! No locks and no store here; what an entry may become is written down in its methods. Those that
+//! take `&self` may be called while others read it.
 
+use super::shared::{Flag, Moment};
 use crate::clock::millis;
 use crate::holder::Holder;
 use crate::lease::{About, Claim, Class, Classes, Ending, Lease, LeaseId, Live, Replace, State};
 use crate::store::Admitted;
 use crate::timing::Timing;
 use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 /// A player that was told to stop may ask again at once; the store is spared that much.
 const ENDING_SURE_MS: u64 = 2000;
+/// Every so many renewals the keys in the store are kept from fading, too. They live for 64 ttls,
+/// and so many renewals take 28 at most.
+const KEEP_KEYS_EVERY: u8 = 64;
 
 /// What is kept about a lease, 96 bytes and its labels and classes, if it has any.
 #[derive(Debug)]
@@ -20,27 +26,27 @@ pub(super) struct Entry {
     pub(super) standing: Standing,
     pub(super) reusable: bool,
     /// There was a sign of life that the store has not been told of.
-    pub(super) touched: bool,
+    pub(super) touched: Flag,
     /// The store had said so, but could not be asked when it went on.
-    pub(super) alone: bool,
+    pub(super) alone: Flag,
     /// The store said that it is one too many, and lets it go on for a while.
     pub(super) over_limit: bool,
     /// Somebody says that it was ended elsewhere; the store has not been asked since.
-    pub(super) doubtful: bool,
+    pub(super) doubtful: Flag,
     /// Whoever started it was to replace the oldest.
     pub(super) replaces: bool,
     /// Counts renewals, so that now and then one also keeps the labels from fading.
-    pub(super) renewals: u8,
+    renewals: AtomicU8,
     pub(super) limit: u32,
     pub(super) active: u32,
     /// Unix milliseconds of the store's clock.
     pub(super) started_at: u64,
     /// Until then the lease is known to be good, or the ending is remembered.
-    pub(super) valid_until: u64,
-    pub(super) renew_at: u64,
+    pub(super) valid_until: Moment,
+    pub(super) renew_at: Moment,
     /// When the store was last asked and said yes.
-    pub(super) confirmed_at: u64,
-    pub(super) touched_at: u64,
+    pub(super) confirmed_at: Moment,
+    pub(super) touched_at: Moment,
     pub(super) paused_since: Option<NonZeroU64>,
     pub(super) about: Option<Box<About>>,
     pub(super) classes: Option<Box<Classes>>,
@@ -63,9 +69,9 @@ impl Entry {
             limit: claim.limit,
             active: admitted.active,
             started_at: admitted.started_at,
-            valid_until: asked_at + millis(admitted.expires_in),
-            renew_at: asked_at + renew_after(&claim.id, asked_at, timing),
-            confirmed_at: asked_at,
+            valid_until: Moment::new(asked_at + millis(admitted.expires_in)),
+            renew_at: Moment::new(asked_at + renew_after(&claim.id, asked_at, timing)),
+            confirmed_at: Moment::new(asked_at),
             over_limit: admitted.over_limit,
             ..Self::blank(claim, Standing::Held, asked_at)
         }
@@ -77,8 +83,8 @@ impl Entry {
         Self {
             limit: claim.limit,
             started_at,
-            valid_until: now + millis(timing.ttl()),
-            renew_at: now + scatter(&claim.id, now) % spread,
+            valid_until: Moment::new(now + millis(timing.ttl())),
+            renew_at: Moment::new(now + scatter(&claim.id, now) % spread),
             ..Self::blank(claim, Standing::Provisional, now)
         }
     }
@@ -88,28 +94,32 @@ impl Entry {
             id: claim.id,
             standing,
             reusable: claim.reusable,
-            touched: standing == Standing::Provisional,
-            alone: false,
+            touched: Flag::new(standing == Standing::Provisional),
+            alone: Flag::new(false),
             over_limit: false,
-            doubtful: false,
+            doubtful: Flag::new(false),
             replaces: claim.replace == Replace::Oldest,
-            renewals: 0,
+            renewals: AtomicU8::new(0),
             limit: 0,
             active: 0,
             started_at: 0,
-            valid_until: now,
-            renew_at: now,
-            confirmed_at: 0,
-            touched_at: now,
+            valid_until: Moment::new(now),
+            renew_at: Moment::new(now),
+            confirmed_at: Moment::new(0),
+            touched_at: Moment::new(now),
             paused_since: None,
             about: (!claim.about.is_empty()).then(|| Box::new(claim.about.clone())),
             classes: (!claim.classes.is_empty()).then(|| Box::new(claim.classes.clone())),
         }
     }
 
+    pub(super) fn is_provisional(&self) -> bool {
+        self.standing == Standing::Provisional
+    }
+
     /// Good for a player to go on with, right now.
     pub(super) fn is_live(&self, now: u64) -> bool {
-        now < self.valid_until && !matches!(self.standing, Standing::Ended(_))
+        now < self.valid_until.get() && !matches!(self.standing, Standing::Ended(_))
     }
 
     /// It was admitted with all of these classes.
@@ -133,7 +143,7 @@ impl Entry {
     pub(super) fn ending(&self, now: u64) -> Option<Ending> {
         match self.standing {
             Standing::Ended(Ending::Released) if self.reusable => None,
-            Standing::Ended(why) if now < self.valid_until => Some(why),
+            Standing::Ended(why) if now < self.valid_until.get() => Some(why),
             _ => None,
         }
     }
@@ -141,42 +151,42 @@ impl Entry {
     /// How it ended, if the store need not be asked about it. A reusable id may have been started
     /// again through another node, so for that the answer is only good for a moment.
     pub(super) fn ending_for_sure(&self, now: u64) -> Option<Ending> {
-        let is_recent = now < self.touched_at + ENDING_SURE_MS;
+        let is_recent = now < self.touched_at.get() + ENDING_SURE_MS;
         self.ending(now).filter(|_| !self.reusable || is_recent)
     }
 
     /// It ended here at this moment or later, so an answer asked for at this moment may be older.
     pub(super) fn ended_since(&self, asked_at: u64) -> Option<Ending> {
         match self.standing {
-            Standing::Ended(why) if asked_at <= self.touched_at => Some(why),
+            Standing::Ended(why) if asked_at <= self.touched_at.get() => Some(why),
             _ => None,
         }
     }
 
     pub(super) fn end(&mut self, why: Ending, now: u64, lasts: Duration) {
         self.standing = Standing::Ended(why);
-        self.valid_until = now + millis(lasts);
-        self.touched_at = now;
-        self.touched = false;
+        self.valid_until.set(now + millis(lasts));
+        self.touched_at.set(now);
+        self.touched.set(false);
         self.about = None;
         self.classes = None;
     }
 
     /// A sign of life. One that this node vouches for lives on by it; any other is renewed by the
     /// keeper.
-    pub(super) fn touch(&mut self, now: u64, timing: &Timing) {
-        if self.touched_at < now {
-            self.touched = true;
-            self.touched_at = now;
+    pub(super) fn touch(&self, now: u64, timing: &Timing) {
+        if self.touched_at.get() < now {
+            self.touched_at.raise(now);
+            self.touched.set(true);
         }
         if self.standing == Standing::Provisional {
-            self.valid_until = self.valid_until.max(now + millis(timing.ttl()));
+            self.valid_until.raise(now + millis(timing.ttl()));
         }
     }
 
     /// How long its player has shown no sign of life.
     pub(super) fn silent_for(&self, now: u64) -> Duration {
-        Duration::from_millis(now.saturating_sub(self.touched_at))
+        Duration::from_millis(now.saturating_sub(self.touched_at.get()))
     }
 
     /// The keeper may claim a slot in its player's name. An acquire gives it a whole ttl from now,
@@ -188,13 +198,13 @@ impl Entry {
     /// Whether others must count it while the store is away: it is live, or it would go on at its
     /// next request, which is due within a ttl of its last.
     pub(super) fn is_seated(&self, now: u64, timing: &Timing) -> bool {
-        let is_expected = now < self.touched_at + millis(timing.ttl());
+        let is_expected = now < self.touched_at.get() + millis(timing.ttl());
         self.is_live(now) || (is_expected && self.is_in_grace(now, timing))
     }
 
     /// Certain of its slot without the store: it was confirmed within the grace.
     pub(super) fn is_in_grace(&self, now: u64, timing: &Timing) -> bool {
-        self.standing == Standing::Held && now < self.confirmed_at + millis(timing.grace())
+        self.standing == Standing::Held && now < self.confirmed_at.get() + millis(timing.grace())
     }
 
     /// A node on its own lets it go on: it is certain of its slot, or the slot is the node's word.
@@ -204,42 +214,54 @@ impl Entry {
     }
 
     /// Lives on without the store, one ttl at a time and never beyond the grace.
-    pub(super) fn extend(&mut self, now: u64, timing: &Timing) {
+    pub(super) fn extend(&self, now: u64, timing: &Timing) {
         if self.standing == Standing::Held {
-            let grace_ends = self.confirmed_at + millis(timing.grace());
-            self.valid_until = self.valid_until.max(grace_ends.min(now + millis(timing.ttl())));
-            self.alone = true;
+            let grace_ends = self.confirmed_at.get() + millis(timing.grace());
+            self.valid_until.raise(grace_ends.min(now + millis(timing.ttl())));
+            self.alone.set(true);
         }
         self.touch(now, timing);
     }
 
     /// Likewise for as long as it takes, whenever the store confirmed it last.
-    pub(super) fn extend_beyond_grace(&mut self, now: u64, timing: &Timing) {
+    pub(super) fn extend_beyond_grace(&self, now: u64, timing: &Timing) {
         self.extend(now, timing);
-        self.valid_until = self.valid_until.max(now + millis(timing.ttl()));
+        self.valid_until.raise(now + millis(timing.ttl()));
     }
 
     /// The keeper is to ask about it at its next beat.
-    pub(super) fn ask_soon(&mut self, now: u64) {
-        self.touched = true;
-        self.renew_at = self.renew_at.min(now);
+    pub(super) fn ask_soon(&self, now: u64) {
+        self.touched.set(true);
+        self.renew_at.lower(now);
     }
 
     /// It goes on by this node's own word, and the store should adopt it.
     pub(super) fn is_own_word(&self) -> bool {
-        self.standing == Standing::Provisional || (self.standing == Standing::Held && self.alone)
+        self.standing == Standing::Provisional
+            || (self.standing == Standing::Held && self.alone.get())
     }
 
     /// A renewal will do: the store has it, within the limit for all that this node knows.
     pub(super) fn is_plain(&self) -> bool {
-        !self.alone && !self.over_limit
+        !self.alone.get() && !self.over_limit
     }
 
     /// The keeper takes it along: the next renewal is a jittered third of a ttl away.
-    pub(super) fn take_along(&mut self, now: u64, timing: &Timing) {
-        self.touched = false;
-        self.renewals = self.renewals.wrapping_add(1);
-        self.renew_at = now + renew_after(&self.id, now, timing);
+    ///
+    /// Tells whether this time the keys in the store are to be kept from fading, too.
+    pub(super) fn take_along(&self, now: u64, timing: &Timing) -> bool {
+        self.touched.set(false);
+        self.renew_at.set(now + renew_after(&self.id, now, timing));
+        let renewals = self.renewals.fetch_add(1, Relaxed);
+        renewals % KEEP_KEYS_EVERY == KEEP_KEYS_EVERY - 1
+    }
+
+    /// The store said yes when it was asked then.
+    pub(super) fn confirm(&self, expires_in: Duration, asked_at: u64) {
+        self.valid_until.raise(asked_at + millis(expires_in));
+        self.confirmed_at.raise(asked_at);
+        self.alone.set(false);
+        self.doubtful.set(false);
     }
 
     pub(super) fn claim(&self, holder: &Holder) -> Claim {
@@ -270,8 +292,8 @@ impl Entry {
             limit: self.limit,
             active: self.active,
             started_at: self.started_at,
-            expires_in: Duration::from_millis(self.valid_until.saturating_sub(now)),
-            renew_in: Duration::from_millis(self.renew_at.saturating_sub(now)),
+            expires_in: Duration::from_millis(self.valid_until.get().saturating_sub(now)),
+            renew_in: Duration::from_millis(self.renew_at.get().saturating_sub(now)),
         }
     }
 
@@ -280,7 +302,7 @@ impl Entry {
             id: self.id,
             about: self.about.as_deref().cloned().unwrap_or_default(),
             started_at: self.started_at,
-            expires_in: Duration::from_millis(self.valid_until.saturating_sub(now)),
+            expires_in: Duration::from_millis(self.valid_until.get().saturating_sub(now)),
             state: if self.paused_since.is_some() { State::Paused } else { State::Playing },
             classes: self.class_names(),
             over_limit: self.over_limit,

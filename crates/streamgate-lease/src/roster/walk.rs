@@ -1,6 +1,8 @@
 //! The keeper's way through the roster: what is due, and what became of it.
 //!
-//! One shard at a time, under its lock, without ever waiting.
+//! One shard at a time, under a lock that it shares with the requests: they do not wait for it,
+//! even if its thread loses the processor half-way. What is spent is taken out under the lock
+//! alone.
 
 use super::entry::{Entry, Standing};
 use super::{Roster, is_spent};
@@ -9,10 +11,6 @@ use crate::holder::Holder;
 use crate::lease::{Claim, Ending, LeaseId};
 use crate::store::{Admitted, Slot};
 use std::time::Duration;
-
-/// Every so many renewals the keys in the store are kept from fading, too. They live for 64 ttls,
-/// and so many renewals take 28 at most.
-const KEEP_KEYS_EVERY: u8 = 64;
 
 /// What one shard has for the store.
 #[derive(Debug, Default)]
@@ -62,10 +60,11 @@ impl Roster {
         let now = self.clock.now_ms();
         let mut due = Due::default();
         self.walk(shard, now, |holder, entry| {
-            let is_due = entry.touched && entry.renew_at <= now && due.len() < max;
+            let is_due = entry.touched.get() && entry.renew_at.get() <= now && due.len() < max;
             if is_due && self.may_be_sent(entry, now) {
-                due.take(holder, entry, now);
-                entry.take_along(now, &self.timing);
+                // First, so that a sign of life from now on is one for the next renewal.
+                let keep_keys = entry.take_along(now, &self.timing);
+                due.take(holder, entry, now, keep_keys);
             }
         });
         due
@@ -84,44 +83,31 @@ impl Roster {
         self.walk(shard, self.clock.now_ms(), |_, _| {});
     }
 
-    fn walk(&self, shard: usize, now: u64, mut visit: impl FnMut(&Holder, &mut Entry)) {
-        let mut shard = self.shards[shard].lock();
-        if shard.entries == 0 {
-            return;
+    fn walk(&self, shard: usize, now: u64, mut visit: impl FnMut(&Holder, &Entry)) {
+        let mut some_are_spent = false;
+        for (holder, entry) in self.shards.read_at(shard).iter() {
+            match is_spent(entry, now, &self.timing) {
+                true => some_are_spent = true,
+                false => visit(holder, entry),
+            }
         }
-        let (mut entries_left, mut provisional_left) = (0, 0);
-        shard.holders.retain(|holder, entries| {
-            entries.retain_mut(|entry| {
-                if is_spent(entry, now, &self.timing) {
-                    return false;
-                }
-                entries_left += 1;
-                provisional_left += usize::from(entry.standing == Standing::Provisional);
-                visit(holder, entry);
-                true
-            });
-            !entries.is_empty()
-        });
-        shard.entries = entries_left;
-        shard.provisional = provisional_left;
+        if some_are_spent {
+            self.shards.write_at(shard).retain(|entry| !is_spent(entry, now, &self.timing));
+        }
     }
 
     /// The store moved its expiry; `asked_at` is from before it was asked.
     pub(crate) fn confirm(&self, slot: &Slot, expires_in: Duration, asked_at: u64) {
-        let mut shard = self.shard(&slot.holder).lock();
-        if let Some(entry) = shard.find(&slot.holder, &slot.id)
+        if let Some(entry) = self.shards.read(&slot.holder).find(&slot.holder, &slot.id)
             && entry.standing == Standing::Held
         {
-            entry.valid_until = entry.valid_until.max(asked_at + millis(expires_in));
-            entry.confirmed_at = entry.confirmed_at.max(asked_at);
-            entry.alone = false;
-            entry.doubtful = false;
+            entry.confirm(expires_in, asked_at);
         }
     }
 
     /// The store admitted what the keeper claimed, unless it ended here in the meantime.
     pub(crate) fn settle(&self, claim: &Claim, admitted: &Admitted, asked_at: u64) -> Settled {
-        let mut shard = self.shard(&claim.holder).lock();
+        let mut shard = self.shards.write(&claim.holder);
         let mut settled = Settled::Forgotten;
         shard.alter(&claim.holder, &claim.id, |entry| {
             if matches!(entry.standing, Standing::Ended(_)) {
@@ -131,10 +117,8 @@ impl Roster {
             entry.standing = Standing::Held;
             entry.started_at = admitted.started_at;
             entry.active = admitted.active;
-            entry.valid_until = asked_at + millis(admitted.expires_in);
-            entry.confirmed_at = asked_at;
-            entry.alone = false;
-            entry.doubtful = false;
+            entry.valid_until.set(asked_at + millis(admitted.expires_in));
+            entry.confirm(admitted.expires_in, asked_at);
             entry.over_limit = admitted.over_limit;
             settled = Settled::Kept;
         });
@@ -144,7 +128,7 @@ impl Roster {
     /// The store could not be asked: it stays due, and is tried again at the next beat.
     pub(crate) fn put_off(&self, holder: &Holder, id: &LeaseId) {
         let now = self.clock.now_ms();
-        if let Some(entry) = self.shard(holder).lock().find(holder, id) {
+        if let Some(entry) = self.shards.read(holder).find(holder, id) {
             entry.ask_soon(now);
         }
     }
@@ -157,11 +141,11 @@ impl Roster {
     /// must not start it again. Under a limit of 0 it is confirmed if it is still held, and never
     /// admitted. One that went on without the store is adopted.
     pub(crate) fn claim(&self, slot: &Slot) -> Option<Claim> {
-        let mut shard = self.shard(&slot.holder).lock();
+        let shard = self.shards.read(&slot.holder);
         let entry = shard.find(&slot.holder, &slot.id)?;
         let now = self.clock.now_ms();
-        let lost = !entry.alone && !entry.doubtful && entry.is_live(now);
-        let limit = if entry.reusable && !entry.alone && !lost { 0 } else { entry.limit };
+        let lost = !entry.alone.get() && !entry.doubtful.get() && entry.is_live(now);
+        let limit = if entry.reusable && !entry.alone.get() && !lost { 0 } else { entry.limit };
         let claim = Claim { limit, lost, ..entry.claim(&slot.holder) };
         let may_be = entry.standing == Standing::Held && entry.may_be_claimed(now, &self.timing);
         may_be.then_some(claim)
@@ -177,10 +161,9 @@ impl Roster {
     pub(crate) fn playing_counts(&self) -> (usize, usize) {
         let now = self.clock.now_ms();
         let (mut playing, mut over_limit) = (0, 0);
-        for shard in &self.shards {
-            let shard = shard.lock();
-            let entries = shard.holders.values().flatten();
-            for entry in entries.filter(|entry| entry.is_live(now)) {
+        for n in 0..self.shards.len() {
+            let shard = self.shards.read_at(n);
+            for (_, entry) in shard.iter().filter(|(_, entry)| entry.is_live(now)) {
                 playing += 1;
                 over_limit += usize::from(entry.over_limit);
             }
@@ -192,19 +175,15 @@ impl Roster {
     pub(crate) fn playing(&self, max: usize) -> Vec<Playing> {
         let now = self.clock.now_ms();
         let mut found = Vec::new();
-        for shard in &self.shards {
-            let shard = shard.lock();
-            let all = shard
-                .holders
-                .iter()
-                .flat_map(|(holder, entries)| entries.iter().map(move |entry| (holder, entry)));
-            let live = all.filter(|(_, entry)| entry.is_live(now));
+        for n in 0..self.shards.len() {
+            let shard = self.shards.read_at(n);
+            let live = shard.iter().filter(|(_, entry)| entry.is_live(now));
             found.extend(live.take(max - found.len()).map(|(holder, entry)| Playing {
                 holder: *holder,
                 id: entry.id,
                 started_at: entry.started_at,
                 touched_ago: entry.silent_for(now),
-                expires_in: Duration::from_millis(entry.valid_until.saturating_sub(now)),
+                expires_in: Duration::from_millis(entry.valid_until.get().saturating_sub(now)),
                 is_provisional: entry.standing == Standing::Provisional,
             }));
             if found.len() == max {
@@ -225,13 +204,13 @@ impl Due {
         self.slots.len() + self.claims.len()
     }
 
-    fn take(&mut self, holder: &Holder, entry: &Entry, now: u64) {
+    fn take(&mut self, holder: &Holder, entry: &Entry, now: u64, keep_keys: bool) {
         match entry.standing {
             Standing::Held if entry.is_plain() => self.slots.push(Slot {
                 holder: *holder,
                 id: entry.id,
                 silent_for: entry.silent_for(now),
-                keep_keys: entry.renewals % KEEP_KEYS_EVERY == KEEP_KEYS_EVERY - 1,
+                keep_keys,
             }),
             Standing::Held | Standing::Provisional => self.claims.push(entry.claim(holder)),
             Standing::Ended(_) => {}

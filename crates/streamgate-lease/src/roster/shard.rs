@@ -1,0 +1,281 @@
+//! The roster's shards: who has which entries, each shard under a lock of its own, and a tally of
+//! all.
+//!
+//! A lock is shared by those who look and give signs of life, however many; those who put in or
+//! take out have it alone. Whoever shares it does not even wait for one who is waiting to have it
+//! alone, so what the keeper looks at delays no request.
+
+use super::ENDING_KEPT_MAX;
+use super::entry::Entry;
+use crate::holder::Holder;
+use crate::lease::{Ending, LeaseId};
+use crate::timing::Timing;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// How many entries are looked at to find one to let go of.
+const EVICTION_SAMPLE: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Shards {
+    all: Box<[RwLock<Shard>]>,
+    entries: AtomicUsize,
+    provisional: AtomicUsize,
+}
+
+type Entries = HashMap<Holder, Vec<Entry>, foldhash::fast::RandomState>;
+
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    pub(super) holders: Entries,
+    entries: usize,
+    provisional: usize,
+}
+
+/// A shard that one has alone. What was put in or taken out is in the tally when it is let go.
+pub(super) struct Writing<'a> {
+    shard: RwLockWriteGuard<'a, Shard>,
+    shards: &'a Shards,
+    entries: usize,
+    provisional: usize,
+}
+
+impl Shards {
+    pub(super) fn new(count: usize) -> Self {
+        Self {
+            all: (0..count).map(|_| RwLock::default()).collect(),
+            entries: AtomicUsize::new(0),
+            provisional: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Entries, and those of them that are provisional.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.entries.load(Relaxed), self.provisional.load(Relaxed))
+    }
+
+    /// The holder's shard, to look and to give signs of life.
+    pub(super) fn read(&self, holder: &Holder) -> RwLockReadGuard<'_, Shard> {
+        let lock = &self.all[self.place(holder)];
+        let shard = lock.read_recursive();
+        if !shard.is_misnamed(holder) {
+            return shard;
+        }
+        drop(shard);
+        drop(self.write(holder));
+        lock.read_recursive()
+    }
+
+    /// The holder's shard, to put in and to take out.
+    pub(super) fn write(&self, holder: &Holder) -> Writing<'_> {
+        let mut shard = self.write_at(self.place(holder));
+        if let Some(other) = holder.other() {
+            shard.rename(holder, &other);
+        }
+        shard
+    }
+
+    pub(super) fn read_at(&self, n: usize) -> RwLockReadGuard<'_, Shard> {
+        self.all[n].read_recursive()
+    }
+
+    pub(super) fn write_at(&self, n: usize) -> Writing<'_> {
+        let shard = self.all[n].write();
+        let (entries, provisional) = (shard.entries, shard.provisional);
+        Writing { shard, shards: self, entries, provisional }
+    }
+
+    fn place(&self, holder: &Holder) -> usize {
+        holder.spread() % self.all.len()
+    }
+}
+
+impl Deref for Writing<'_> {
+    type Target = Shard;
+
+    fn deref(&self) -> &Shard {
+        &self.shard
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let enter = |tally: &AtomicUsize, before: usize, after: usize| {
+            if before != after {
+                // It wraps around and back: what is subtracted had been added.
+                tally.fetch_add(after.wrapping_sub(before), Relaxed);
+            }
+        };
+        enter(&self.shards.entries, self.entries, self.shard.entries);
+        enter(&self.shards.provisional, self.provisional, self.shard.provisional);
+    }
+}
+
+impl Shard {
+    pub(super) fn find(&self, holder: &Holder, id: &LeaseId) -> Option<&Entry> {
+        self.holders.get(holder)?.iter().find(|entry| entry.id == *id)
+    }
+
+    pub(super) fn find_mut(&mut self, holder: &Holder, id: &LeaseId) -> Option<&mut Entry> {
+        self.holders.get_mut(holder)?.iter_mut().find(|entry| entry.id == *id)
+    }
+
+    /// All entries, and whose they are.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Holder, &Entry)> {
+        self.holders.iter().flat_map(|(holder, all)| all.iter().map(move |entry| (holder, entry)))
+    }
+
+    /// Keeps those that are to stay.
+    pub(super) fn retain(&mut self, stays: impl Fn(&Entry) -> bool) {
+        let (mut entries, mut provisional) = (0, 0);
+        self.holders.retain(|_, all| {
+            all.retain(&stays);
+            entries += all.len();
+            provisional += all.iter().map(Entry::is_provisional).map(usize::from).sum::<usize>();
+            !all.is_empty()
+        });
+        (self.entries, self.provisional) = (entries, provisional);
+    }
+
+    /// Puts an entry in the place of its namesake, or in a new place.
+    pub(super) fn put(&mut self, holder: &Holder, entry: Entry) {
+        self.remove(holder, &entry.id);
+        self.entries += 1;
+        self.provisional += usize::from(entry.is_provisional());
+        // Most holders have one stream: room for exactly one, where a vector would take four.
+        let place = self.holders.entry(*holder).or_default();
+        place.reserve_exact(1);
+        place.push(entry);
+    }
+
+    /// Changes an entry and keeps the count of provisional ones true.
+    pub(super) fn alter(&mut self, holder: &Holder, id: &LeaseId, change: impl FnOnce(&mut Entry)) {
+        let Some(entry) = self.find_mut(holder, id) else {
+            return;
+        };
+        let before = usize::from(entry.is_provisional());
+        change(entry);
+        let after = usize::from(entry.is_provisional());
+        self.provisional = self.provisional + after - before;
+    }
+
+    pub(super) fn end(
+        &mut self,
+        holder: &Holder,
+        id: &LeaseId,
+        why: Ending,
+        now: u64,
+        timing: &Timing,
+    ) {
+        self.alter(holder, id, |entry| {
+            let lasts = timing.tombstone_of(entry.reusable).min(ENDING_KEPT_MAX);
+            entry.end(why, now, lasts);
+        });
+    }
+
+    pub(super) fn remove(&mut self, holder: &Holder, id: &LeaseId) {
+        let Some(entries) = self.holders.get_mut(holder) else {
+            return;
+        };
+        if let Some(at) = entries.iter().position(|entry| entry.id == *id) {
+            let entry = entries.swap_remove(at);
+            let is_empty = entries.is_empty();
+            self.entries -= 1;
+            self.provisional -= usize::from(entry.is_provisional());
+            if is_empty {
+                self.holders.remove(holder);
+            }
+        }
+    }
+
+    /// Lets go of the one that was silent the longest, among the first few. False: nobody is here.
+    pub(super) fn evict_one(&mut self) -> bool {
+        let few = self.holders.iter().take(EVICTION_SAMPLE);
+        let few = few.flat_map(|(holder, all)| all.iter().map(move |entry| (holder, entry)));
+        let silent = few.min_by_key(|(_, entry)| entry.touched_at.get());
+        let silent = silent.map(|(holder, entry)| (*holder, entry.id));
+        if let Some((holder, id)) = silent {
+            self.remove(&holder, &id);
+        }
+        silent.is_some()
+    }
+
+    /// While the pepper changes: something is here under the holder's other name, or without it.
+    fn is_misnamed(&self, holder: &Holder) -> bool {
+        holder
+            .other()
+            .is_some_and(|other| self.is_stale(holder) || self.holders.contains_key(&other))
+    }
+
+    fn is_stale(&self, holder: &Holder) -> bool {
+        let known = self.holders.get_key_value(holder);
+        known.is_some_and(|(known, _)| known.other() != holder.other())
+    }
+
+    /// What is known under the other name goes by the current one, and the keeper learns that there
+    /// is another. Two look-ups when nothing is to be done.
+    fn rename(&mut self, holder: &Holder, other: &Holder) {
+        if self.is_stale(holder) {
+            let entries = self.holders.remove(holder).unwrap_or_default();
+            self.holders.insert(*holder, entries);
+        }
+        let Some(found) = self.holders.remove(other) else {
+            return;
+        };
+        let here = self.holders.entry(*holder).or_default();
+        for entry in found {
+            if here.iter().any(|known| known.id == entry.id) {
+                self.entries -= 1;
+                self.provisional -= usize::from(entry.is_provisional());
+            } else {
+                here.push(entry);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::holder::Pepper;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    const WAIT_MAX: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_sign_of_life_waits_neither_for_the_keeper_nor_for_one_who_waits_for_it() {
+        let shards = Shards::new(1);
+        let holder = Holder::of(&Pepper::new([7; 32]).unwrap(), "alice");
+        thread::scope(|scope| {
+            let keeper = shards.read_at(0);
+            scope.spawn(|| drop(shards.write_at(0)));
+            // Somebody who waits to have it alone turns ordinary readers away.
+            while shards.all[0].try_read().is_some() {
+                thread::yield_now();
+            }
+            let (tell, told) = mpsc::channel();
+            let (shards, holder) = (&shards, &holder);
+            scope.spawn(move || {
+                drop(shards.read(holder));
+                let _ = tell.send(());
+            });
+            let is_in_time = told.recv_timeout(WAIT_MAX).is_ok();
+            drop(keeper);
+            assert!(is_in_time, "a request waited for the keeper");
+        });
+    }
+}
