@@ -24,7 +24,7 @@ fn an_id_is_never_ambiguous() {
 
 #[test]
 fn an_id_is_parsed_strictly() {
-    let good = LeaseId([0; 16]).to_string();
+    let good = LeaseId::from_bytes([0; 16]).to_string();
     assert_eq!(good, "AAAAAAAAAAAAAAAAAAAAAA");
     let bad = [
         "",

@@ -140,7 +140,7 @@ impl Shard {
     }
 
     fn seats_beside(&self, claim: &Claim, now: u64, timing: &Timing) -> Vec<Seat> {
-        let entries = self.holders.get(&claim.holder).into_iter().flatten();
+        let entries = self.entries_of(&claim.holder).iter();
         let others = entries.filter(|entry| entry.id != claim.id && entry.is_seated(now, timing));
         let seat = |entry: &Entry| Seat {
             id: entry.id,
@@ -153,7 +153,7 @@ impl Shard {
     }
 
     fn full(&self, claim: &Claim, want: Want, now: u64, timing: &Timing) -> Full {
-        let entries = self.holders.get(&claim.holder).into_iter().flatten();
+        let entries = self.entries_of(&claim.holder).iter();
         let seated = entries.filter(|entry| entry.is_seated(now, timing));
         let mut live: Vec<_> = seated.map(|entry| entry.live(now)).collect();
         live.sort_by(Live::by_age);

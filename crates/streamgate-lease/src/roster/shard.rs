@@ -29,7 +29,7 @@ type Entries = HashMap<Holder, Vec<Entry>, foldhash::fast::RandomState>;
 
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    pub(super) holders: Entries,
+    holders: Entries,
     entries: usize,
     provisional: usize,
 }
@@ -125,11 +125,19 @@ impl Drop for Writing<'_> {
 
 impl Shard {
     pub(super) fn find(&self, holder: &Holder, id: &LeaseId) -> Option<&Entry> {
-        self.holders.get(holder)?.iter().find(|entry| entry.id == *id)
+        self.entries_of(holder).iter().find(|entry| entry.id == *id)
     }
 
     pub(super) fn find_mut(&mut self, holder: &Holder, id: &LeaseId) -> Option<&mut Entry> {
         self.holders.get_mut(holder)?.iter_mut().find(|entry| entry.id == *id)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    pub(super) fn entries_of(&self, holder: &Holder) -> &[Entry] {
+        self.holders.get(holder).map_or(&[], Vec::as_slice)
     }
 
     /// All entries, and whose they are.

@@ -57,9 +57,8 @@ impl Roster {
 
     /// Drops what is spent in one shard, and takes along what is due, at most `max`.
     pub(crate) fn due(&self, shard: usize, max: usize) -> Due {
-        let now = self.clock.now_ms();
         let mut due = Due::default();
-        self.walk(shard, now, |holder, entry| {
+        self.walk(shard, |holder, entry, now| {
             let is_due = entry.touched.get() && entry.renew_at.get() <= now && due.len() < max;
             if is_due && self.may_be_sent(entry, now) {
                 // First, so that a sign of life from now on is one for the next renewal.
@@ -80,19 +79,25 @@ impl Roster {
 
     /// Drops what is spent in one shard; what is due stays due.
     pub(crate) fn sweep(&self, shard: usize) {
-        self.walk(shard, self.clock.now_ms(), |_, _| {});
+        self.walk(shard, |_, _, _| {});
     }
 
-    fn walk(&self, shard: usize, now: u64, mut visit: impl FnMut(&Holder, &Entry)) {
+    fn walk(&self, n: usize, mut visit: impl FnMut(&Holder, &Entry, u64)) {
+        let shard = self.shards.read_at(n);
+        if shard.is_empty() {
+            return;
+        }
+        let now = self.clock.now_ms();
         let mut some_are_spent = false;
-        for (holder, entry) in self.shards.read_at(shard).iter() {
+        for (holder, entry) in shard.iter() {
             match is_spent(entry, now, &self.timing) {
                 true => some_are_spent = true,
-                false => visit(holder, entry),
+                false => visit(holder, entry, now),
             }
         }
+        drop(shard);
         if some_are_spent {
-            self.shards.write_at(shard).retain(|entry| !is_spent(entry, now, &self.timing));
+            self.shards.write_at(n).retain(|entry| !is_spent(entry, now, &self.timing));
         }
     }
 
