@@ -163,7 +163,7 @@ fn without(fields: &HeaderMap, cookies: &[String]) -> Option<Bytes> {
     // A player seldom has another cookie than its session's.
     let mut all = fields.get_all(header::COOKIE).into_iter();
     if let (Some(only), None) = (all.next(), all.next())
-        && !only.as_bytes().contains(&b';')
+        && memchr::memchr(b';', only.as_bytes()).is_none()
     {
         return is_token(only.as_bytes().trim_ascii()).then(Bytes::new);
     }

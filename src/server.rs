@@ -21,6 +21,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::prelude::fast_timeout::set_fast_timeout_to_tokio_threshold;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::Fds;
 use pingora::server::configuration::ServerConf;
@@ -45,6 +46,11 @@ const HOUSE_ENDS_WITHIN: Duration = Duration::from_secs(1);
 /// Unused connections to upstreams that are kept, per worker. Pingora's 128 are few for an edge:
 /// below the number of requests under way, connections are closed and opened again all the time.
 const UPSTREAM_POOL_PER_WORKER: usize = 1_024;
+
+/// Pingora's own timers are for shorter waits than any of ours. They read the clock whether or not
+/// there is anything to wait for, and stay until they are due; tokio's cost nothing then, and go
+/// when the wait is over (`benches/README.md`).
+const PINGORA_TIMERS_MAX: Duration = Duration::ZERO;
 
 /// What is read ahead from a client's connection (`benches/README.md`).
 const CONNECTION_READ_BYTES: usize = 1_024;
@@ -84,6 +90,7 @@ pub struct Running {
 /// Starts the gateway that `loaded` describes. Returns once it answers.
 pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     fetch::install_crypto_provider();
+    set_fast_timeout_to_tokio_threshold(Some(PINGORA_TIMERS_MAX));
     let (metrics, shared) = (Metrics::new(), Arc::new(Shared::default()));
     let compiled = Gateway::compile(&loaded, &shared, &metrics);
     let (gateway, warnings) = compiled.map_err(StartError::Config)?;

@@ -5,7 +5,6 @@ use crate::clock;
 use crate::denial::{Code, Denial};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
-use std::fmt::Write;
 use streamgate_lease::{Claim, Ending, Full, Lease, LeaseId, Live, Replace};
 
 /// One playing stream as the API shows it; `current` marks the asker's own.
@@ -50,7 +49,7 @@ pub fn lease_field(lease: &Lease) -> HeaderValue {
     // Told with every media answer: one allocation, which the field then owns, and no formatter.
     let mut field = String::with_capacity(LEASE_FIELD_BYTES);
     field.push_str("id=\"");
-    write!(field, "{}", lease.id()).expect("a string takes all that is written");
+    lease.id().push_to(&mut field);
     for (name, number) in [
         ("\", expires=", lease.expires_in().as_secs()),
         (", renew=", lease.renew_in().as_secs()),
