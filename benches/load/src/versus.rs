@@ -12,6 +12,9 @@ use crate::{check, idle, report, wire};
 
 /// Accounts that play at the same time, each with one session.
 const ACCOUNTS: usize = 10_000;
+/// As many as there are connections: what is known of them is near. The difference to the many is
+/// what memory costs.
+const FEW: usize = 64;
 /// Connections that only wait.
 const WAITING: usize = 5_000;
 
@@ -54,6 +57,10 @@ const SCENARIOS: &[Scenario] = &[
         ..scenario("session", "session (HS256, remembered), 64 B", SESSION)
     },
     Scenario { accounts: ACCOUNTS, ..scenario("lease", "session and live lease, 64 B", LEASE) },
+    Scenario {
+        accounts: FEW,
+        ..scenario("lease-few", "session and live lease of 64 viewers, 64 B", LEASE)
+    },
     Scenario {
         accounts: ACCOUNTS,
         ..scenario("token", "session, stream token in the path and live lease, 64 B", TOKEN)
