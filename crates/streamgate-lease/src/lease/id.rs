@@ -67,7 +67,7 @@ impl LeaseId {
     /// The order in which Redis has ids, which compares their texts: where it decides who goes
     /// first among equals, all stores must agree.
     pub(crate) fn cmp_as_text(&self, other: &Self) -> Ordering {
-        if self == other { Ordering::Equal } else { self.to_string().cmp(&other.to_string()) }
+        self.encode(&mut [0; ID_CHARS]).cmp(other.encode(&mut [0; ID_CHARS]))
     }
 
     /// Uniform bits for jitter.

@@ -3,9 +3,9 @@
 //! Known holders go on for the grace. Newcomers are counted by the same rule as in the store, but
 //! only against what this node knows. It never waits; the keeper makes good for it later.
 
+use super::Roster;
 use super::entry::{Entry, Standing};
 use super::shard::{Shard, Writing};
-use super::{ENDING_KEPT_MAX, Roster};
 use crate::admission::{Room, Seat, Want, Wants, make_room};
 use crate::clock::millis;
 use crate::holder::Holder;
@@ -165,10 +165,7 @@ impl Shard {
             self.remove(&claim.holder, id);
         }
         for id in &room.replaced {
-            self.alter(&claim.holder, id, |entry| {
-                let lasts = timing.tombstone_of(entry.reusable).min(ENDING_KEPT_MAX);
-                entry.end(Ending::Replaced, now, lasts);
-            });
+            self.end(&claim.holder, id, Ending::Replaced, now, timing);
         }
     }
 }

@@ -179,7 +179,7 @@ impl Entry {
             self.touched_at.raise(now);
             self.touched.set(true);
         }
-        if self.standing == Standing::Provisional {
+        if self.is_provisional() {
             self.valid_until.raise(now + millis(timing.ttl()));
         }
     }
@@ -209,7 +209,7 @@ impl Entry {
 
     /// A node on its own lets it go on: it is certain of its slot, or the slot is the node's word.
     pub(super) fn goes_on_alone(&self, now: u64, timing: &Timing) -> bool {
-        let is_own_word = self.standing == Standing::Provisional && self.is_live(now);
+        let is_own_word = self.is_provisional() && self.is_live(now);
         self.is_in_grace(now, timing) || is_own_word
     }
 
@@ -237,8 +237,7 @@ impl Entry {
 
     /// It goes on by this node's own word, and the store should adopt it.
     pub(super) fn is_own_word(&self) -> bool {
-        self.standing == Standing::Provisional
-            || (self.standing == Standing::Held && self.alone.get())
+        self.is_provisional() || (self.standing == Standing::Held && self.alone.get())
     }
 
     /// A renewal will do: the store has it, within the limit for all that this node knows.
@@ -288,7 +287,7 @@ impl Entry {
             id: self.id,
             holder: *holder,
             is_new,
-            provisional: self.standing == Standing::Provisional,
+            provisional: self.is_provisional(),
             limit: self.limit,
             active: self.active,
             started_at: self.started_at,

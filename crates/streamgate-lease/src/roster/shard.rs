@@ -210,8 +210,7 @@ impl Shard {
 
     /// Lets go of the one that was silent the longest, among the first few. False: nobody is here.
     pub(super) fn evict_one(&mut self) -> bool {
-        let few = self.holders.iter().take(EVICTION_SAMPLE);
-        let few = few.flat_map(|(holder, all)| all.iter().map(move |entry| (holder, entry)));
+        let few = self.iter().take(EVICTION_SAMPLE);
         let silent = few.min_by_key(|(_, entry)| entry.touched_at.get());
         let silent = silent.map(|(holder, entry)| (*holder, entry.id));
         if let Some((holder, id)) = silent {

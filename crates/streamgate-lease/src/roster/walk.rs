@@ -189,7 +189,7 @@ impl Roster {
                 started_at: entry.started_at,
                 touched_ago: entry.silent_for(now),
                 expires_in: Duration::from_millis(entry.valid_until.get().saturating_sub(now)),
-                is_provisional: entry.standing == Standing::Provisional,
+                is_provisional: entry.is_provisional(),
             }));
             if found.len() == max {
                 break;
