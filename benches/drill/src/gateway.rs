@@ -1,7 +1,7 @@
 //! Two gateways that are configured alike, and what they say of themselves.
 
 use load::bench::{Bench, Place, Process, free_address};
-use load::token::{AUDIENCE, ISSUER, SECRET};
+use load::gateway::basics;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +18,7 @@ pub(crate) const COMMAND_MAX: Duration = Duration::from_millis(50);
 pub(crate) const CONNECT_MAX: Duration = Duration::from_millis(250);
 /// Streams of one account.
 pub(crate) const LIMIT: usize = 2;
+const WORKERS: usize = 2;
 const SCRAPE_MAX: Duration = Duration::from_secs(2);
 
 /// A gateway of this run.
@@ -42,20 +43,9 @@ pub(crate) struct Wiring {
 fn configuration(edge: SocketAddr, admin: SocketAddr, wiring: &Wiring) -> String {
     let Wiring { store, origin, grandfather } = wiring;
     let ttl = TTL.as_secs();
+    let basics = basics(edge, admin, WORKERS, store);
     format!(
-        r#"listeners: [ {{ name: edge, address: "{edge}" }} ]
-admin: {{ address: "{admin}" }}
-workers: 2
-access_log: {{ to: off }}
-stores:
-  shared: {{ url: "{store}" }}
-sessions:
-  viewers:
-    issuer: {ISSUER}
-    audience: {AUDIENCE}
-    keys: [ {{ hs256: "{SECRET}" }} ]
-    remember: 100000
-concurrency:
+        r#"{basics}concurrency:
   standard:
     store: shared
     pepper: "a-pepper-for-the-drill-0123456789abcdef"

@@ -11,11 +11,11 @@ use crate::token::{AUDIENCE, ISSUER, SECRET};
 /// Sessions of one account that may play at once.
 pub const LIMIT: usize = 3;
 
+/// What every gateway under test is configured with: where it listens, its store, its viewers.
+///
 /// More tokens are remembered than the bench has viewers. A cache that is asked for one token more
 /// than it holds, in turn, would be measured by its misses; that is an operator's number to choose.
-fn configuration(listen: SocketAddr, admin: SocketAddr, wiring: &Wiring) -> String {
-    let Wiring { origin, store, workers, is_older } = wiring;
-    let (policy, route) = if *is_older { ("", "") } else { (TOKEN_POLICY, TOKEN_ROUTE) };
+pub fn basics(listen: SocketAddr, admin: SocketAddr, workers: usize, store: &str) -> String {
     format!(
         r#"listeners:
   - {{ name: edge, address: "{listen}" }}
@@ -23,14 +23,23 @@ admin: {{ address: "{admin}" }}
 workers: {workers}
 access_log: {{ to: off }}
 stores:
-  shared: {{ url: "redis://{store}/" }}
+  shared: {{ url: "{store}" }}
 sessions:
   viewers:
     issuer: {ISSUER}
     audience: {AUDIENCE}
     keys: [ {{ hs256: "{SECRET}" }} ]
     remember: 100000
-concurrency:
+"#
+    )
+}
+
+fn configuration(listen: SocketAddr, admin: SocketAddr, wiring: &Wiring) -> String {
+    let Wiring { origin, store, workers, is_older } = wiring;
+    let (policy, route) = if *is_older { ("", "") } else { (TOKEN_POLICY, TOKEN_ROUTE) };
+    let basics = basics(listen, admin, *workers, &format!("redis://{store}/"));
+    format!(
+        r#"{basics}concurrency:
   standard:
     store: shared
     pepper: "a-pepper-for-the-bench-0123456789abcdef"
