@@ -19,7 +19,8 @@
 --
 -- Records: 'L<started>,<paused since or 0>,<reusable>,<about>' of a lease, live or expired, where
 --          '/4k,live/' before the about names its classes, if it has any, and '/!<until>/' or
---          '/!<until>,4k/' says that it is over the limit, and until when;
+--          '/!<until>,4k/' says that it is over the limit, and until when; 'L0,0,1,' is the trace
+--          of a reusable one that was released;
 --          'T<R|T|P>,<until>,<reusable>' of one that ended: released, terminated, replaced.
 local leases, records, id = KEYS[1], KEYS[2], ARGV[1]
 local ttl, limit, tombstone = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -75,7 +76,8 @@ end
 
 -- What the asker was promised for longer, and of which nothing is known here, was lost.
 local adopt = ARGV[13] == '1' or (is_lost and not record)
-local mine = read(record)
+-- The trace that a release leaves (see end.lua) says that nothing was lost, and nothing else.
+local mine = read(record ~= 'L0,0,1,' and record)
 local expiry = tonumber(redis.call('ZSCORE', leases, id) or 0)
 local is_new = expiry == 0
 local beside = redis.call('ZCARD', leases) - (is_new and 0 or 1)

@@ -46,6 +46,7 @@ promises! {
     a_reusable_victim_comes_back_at_once_when_its_viewer_presses_play
     pressing_play_lifts_no_tombstone_without_room
     what_an_id_stands_for_is_settled_when_it_first_plays
+    a_release_leaves_nothing_of_what_an_id_stood_for
     idle_ones_go_first_and_may_come_back
     a_pause_is_counted_from_its_first_declaration
     only_the_live_can_declare
@@ -325,6 +326,15 @@ async fn what_an_id_stands_for_is_settled_when_it_first_plays(world: World) {
     world.terminate("tv").await;
     world.pass(TTL * 2).await;
     assert_eq!(world.try_play(&session("tv", 1)).await, "terminated");
+}
+
+async fn a_release_leaves_nothing_of_what_an_id_stood_for(world: World) {
+    world.play(&session("tv", 1)).await;
+    world.release("tv").await;
+    world.play(&claim("tv", 1)).await;
+    world.terminate("tv").await;
+    world.pass(TTL * 2).await;
+    assert_eq!(world.try_play(&claim("tv", 1)).await, "terminated");
 }
 
 async fn idle_ones_go_first_and_may_come_back(world: World) {
