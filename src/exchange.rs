@@ -4,7 +4,7 @@
 
 use crate::concurrency::{Admission, Outcome, Rung};
 use crate::denial::Code;
-use crate::session::{Refused, Session};
+use crate::session::{Refused, Session, Viewer};
 use http::HeaderValue;
 use rand::RngExt;
 use std::net::SocketAddr;
@@ -76,9 +76,25 @@ pub enum Cause {
     Stream(Outcome, Account, Rung),
 }
 
-/// The hash behind which an account hides, as a header field's value.
-#[derive(Clone, Debug)]
-pub struct Account(pub HeaderValue);
+/// The hash behind which an account hides, as it is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Account([u8; 34]);
+
+impl Account {
+    /// The account of this viewer.
+    pub fn of(viewer: &Viewer) -> Self {
+        Account(*viewer.account_text())
+    }
+
+    /// The hash as the value of a header field.
+    pub fn field(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.0).expect("hexadecimal digits are visible ASCII")
+    }
+
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
+    }
+}
 
 /// All that is known of one request.
 #[derive(Debug)]

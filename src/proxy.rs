@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session as Downstream};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
@@ -110,6 +111,10 @@ impl ProxyHttp for Proxy {
 
     fn new_ctx(&self) -> Box<Ctx> {
         Box::new(Ctx::new(self.live.load_full()))
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {
+        // None: Pingora's default is a compression that is off, and asked four times per request.
     }
 
     async fn early_request_filter(

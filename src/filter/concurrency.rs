@@ -136,7 +136,7 @@ impl Filter for ConcurrencyFilter {
 
     fn upstream_request(&self, fields: &mut HeaderMap, known: &Exchange) {
         if let Some(account) = known.account() {
-            fields.insert(ACCOUNT_FIELD, account.0.clone());
+            fields.insert(ACCOUNT_FIELD, account.field());
         }
         let Some(lease) = known.lease() else { return };
         let viewer = known.session().map(|session| self.policy.viewer(session));
@@ -200,7 +200,7 @@ impl ConcurrencyFilter {
     }
 
     fn account(&self, session: &Session) -> Account {
-        Account(self.policy.viewer(session).account_field())
+        Account::of(&self.policy.viewer(session))
     }
 }
 

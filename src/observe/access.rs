@@ -6,6 +6,7 @@
 use super::Ended;
 use crate::clock;
 use crate::denial::Code;
+use crate::exchange::Account;
 use crate::metrics::Metrics;
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
@@ -121,7 +122,7 @@ fn line<'a>(ended: &'a Ended<'a>, duration: Duration) -> Line<'a> {
         response_bytes: ended.response_bytes,
         upstream: ended.upstream.map(|(name, _)| name),
         endpoint: ended.upstream.map(|(_, endpoint)| endpoint),
-        account: exchange.account().and_then(|account| account.0.to_str().ok()),
+        account: exchange.account().map(Account::as_str),
         lease: exchange.lease().map(|lease| lease.id().to_string()),
         decision: exchange.stream_outcome().map(|outcome| outcome.name()),
         rung: exchange.rung().map(|rung| rung.name()),

@@ -155,7 +155,7 @@ impl Call {
         let rung = stream.id.rung;
         let admitted = self.policy.admit(&self.session, stream).await;
         admitted.map_err(|Refusal { denial, outcome }| {
-            let account = Account(self.policy.viewer(&self.session).account_field());
+            let account = Account::of(&self.policy.viewer(&self.session));
             Halt::Deny(conflict(denial), Cause::Stream(outcome, account, rung))
         })
     }

@@ -25,13 +25,8 @@ impl Viewer {
     }
 
     /// What the holder prints as, without the printing.
-    pub fn account_text(&self) -> &[u8] {
+    pub fn account_text(&self) -> &[u8; 34] {
         &self.account
-    }
-
-    /// The holder as a header field's value.
-    pub fn account_field(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.account).expect("hexadecimal digits")
     }
 
     /// The session's own stream as a header field's value.

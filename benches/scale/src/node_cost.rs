@@ -21,6 +21,8 @@ const WITH_KEEPER: Duration = Duration::from_secs(65);
 const WITHOUT_KEEPER: Duration = Duration::from_secs(15);
 /// Requests per second, in turn over all leases: each is heard of before it is due.
 const TOUCHES_PER_SECOND: usize = 100_000;
+/// As many touches as there are to one who has a lock alone: far more than really start.
+const TOUCHES_PER_START: usize = 10;
 /// A turn of the touching thread; it sleeps for the rest of it.
 const TURN: Duration = Duration::from_millis(10);
 
@@ -50,8 +52,10 @@ pub(crate) fn measure(count: usize) -> Told<()> {
     is_over.notify_one();
     let beats = housekeeping.block_on(beats)?;
     let without = watch(&leases, &holders, WITHOUT_KEEPER)?;
-    println!("a touch while the keeper works: {}", tell(&with));
-    println!("a touch after it has stopped:   {}", tell(&without));
+    println!("a touch while the keeper works: {}", tell(with.touches));
+    println!("a touch after it has stopped:   {}", tell(without.touches));
+    println!("a start while the keeper works: {}", tell(with.alone));
+    println!("a start after it has stopped:   {}", tell(without.alone));
     let stats = leases.stats();
     let longest = beats.iter().max().copied().unwrap_or_default();
     let mean = beats.iter().sum::<Duration>() / u32::try_from(beats.len().max(1))?;
@@ -109,46 +113,71 @@ async fn keep(keeper: Keeper, leases: Leases, is_over: Arc<Notify>) -> Vec<Durat
     beats
 }
 
-/// How long touches took, by the clock.
-struct Watched {
-    /// Sorted.
+/// How long something took, by the clock.
+#[derive(Default)]
+struct Timed {
+    /// Sorted when it is told.
     took: Vec<Duration>,
-    /// Turns with a touch of more than a millisecond in which the thread gave up its core by
-    /// itself: it waited for a lock. In the others the core was taken from it.
+    /// Turns with one of more than a millisecond in which the thread gave up its core by itself: it
+    /// waited for a lock. In the others the core was taken from it.
     waited: usize,
     interrupted: usize,
 }
 
-/// What no touch should take.
+/// What a playing stream's request does, and a new one's.
+#[derive(Default)]
+struct Watched {
+    touches: Timed,
+    /// To have a shard's lock alone, as whoever is admitted does.
+    alone: Timed,
+}
+
+/// What neither should take.
 const LONG: Duration = Duration::from_millis(1);
 
 /// Touches all leases in turn and times each touch, by the clock and not by the processor: what a
-/// lock makes a request wait is in it, and so is whatever else the machine does.
+/// lock makes a request wait is in it, and so is whatever else the machine does. Every tenth is
+/// followed by one who has the lock alone: a doubt about a stream that is not there does nothing
+/// else.
 fn watch(leases: &Leases, holders: &[Holder], time: Duration) -> Told<Watched> {
     let turns = time.as_millis() / TURN.as_millis();
     let touches = TOUCHES_PER_SECOND / (1000 / TURN.as_millis() as usize);
-    let mut watched = Watched { took: Vec::new(), waited: 0, interrupted: 0 };
-    watched.took.reserve_exact(turns as usize * touches);
+    let mut watched = Watched::default();
+    watched.touches.took.reserve_exact(turns as usize * touches);
+    watched.alone.took.reserve_exact(turns as usize * touches / TOUCHES_PER_START);
+    let nobody = LeaseId::of("nobody", None);
     let mut holders = holders.iter().cycle();
     let mut due = Instant::now();
     for _ in 0..turns {
-        let (before, first) = (core_given_up()?, watched.took.len());
-        for holder in holders.by_ref().take(touches) {
-            let at = Instant::now();
+        let these: Vec<_> = holders.by_ref().take(touches).collect();
+        watched.touches.turn(&these, |holder| {
             let touched = leases.touch(holder, &id(), &[]);
-            watched.took.push(at.elapsed());
             assert!(touched.is_some(), "a lease that is touched all the time stays");
-        }
-        if watched.took[first..].iter().any(|took| LONG < *took) {
-            let has_waited = before < core_given_up()?;
-            watched.waited += usize::from(has_waited);
-            watched.interrupted += usize::from(!has_waited);
-        }
+        })?;
+        let few: Vec<_> = these.iter().step_by(TOUCHES_PER_START).copied().collect();
+        watched.alone.turn(&few, |holder| leases.doubt(holder, &nobody))?;
         due += TURN;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
-    watched.took.sort_unstable();
     Ok(watched)
+}
+
+impl Timed {
+    /// Does it for each of these, and times each.
+    fn turn(&mut self, holders: &[&Holder], act: impl Fn(&Holder)) -> Told<()> {
+        let (before, first) = (core_given_up()?, self.took.len());
+        for holder in holders {
+            let at = Instant::now();
+            act(holder);
+            self.took.push(at.elapsed());
+        }
+        if self.took[first..].iter().any(|took| LONG < *took) {
+            let has_waited = before < core_given_up()?;
+            self.waited += usize::from(has_waited);
+            self.interrupted += usize::from(!has_waited);
+        }
+        Ok(())
+    }
 }
 
 /// How often this thread has waited for something.
@@ -158,8 +187,9 @@ fn core_given_up() -> Told<u64> {
     Ok(line.ok_or("status has no switches")?.trim().parse()?)
 }
 
-fn tell(watched: &Watched) -> String {
-    let Watched { took, waited, interrupted } = watched;
+fn tell(timed: Timed) -> String {
+    let Timed { mut took, waited, interrupted } = timed;
+    took.sort_unstable();
     let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
     let over = took.iter().filter(|took| LONG < **took).count();
     format!(
