@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::redis::RedisStore;
 use streamgate_lease::{Bounds, Claim, Holder, Keeper, LeaseId, Leases, Pepper, Timing};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -48,14 +49,17 @@ pub(crate) fn measure(count: usize) -> Told<()> {
     println!("memory: {} B per lease", (resident_bytes()? - before) / count as u64);
     let is_over = Arc::new(Notify::new());
     let beats = housekeeping.spawn(keep(keeper, leases.clone(), Arc::clone(&is_over)));
-    let with = watch(&leases, &holders, WITH_KEEPER)?;
+    let questions = housekeeping.handle();
+    let with = watch(&leases, &holders, WITH_KEEPER, questions)?;
     is_over.notify_one();
     let beats = housekeeping.block_on(beats)?;
-    let without = watch(&leases, &holders, WITHOUT_KEEPER)?;
+    let without = watch(&leases, &holders, WITHOUT_KEEPER, questions)?;
     println!("a touch while the keeper works: {}", tell(with.touches));
     println!("a touch after it has stopped:   {}", tell(without.touches));
     println!("a start while the keeper works: {}", tell(with.alone));
     println!("a start after it has stopped:   {}", tell(without.alone));
+    println!("a question to the store while the keeper works: {}", tell(with.asked));
+    println!("a question to the store after it has stopped:   {}", tell(without.asked));
     let stats = leases.stats();
     let longest = beats.iter().max().copied().unwrap_or_default();
     let mean = beats.iter().sum::<Duration>() / u32::try_from(beats.len().max(1))?;
@@ -130,6 +134,8 @@ struct Watched {
     touches: Timed,
     /// To have a shard's lock alone, as whoever is admitted does.
     alone: Timed,
+    /// A question to the store over the connection that the keeper uses, once a turn.
+    asked: Timed,
 }
 
 /// What neither should take.
@@ -138,8 +144,8 @@ const LONG: Duration = Duration::from_millis(1);
 /// Touches all leases in turn and times each touch, by the clock and not by the processor: what a
 /// lock makes a request wait is in it, and so is whatever else the machine does. Every tenth is
 /// followed by one who has the lock alone: a doubt about a stream that is not there does nothing
-/// else.
-fn watch(leases: &Leases, holders: &[Holder], time: Duration) -> Told<Watched> {
+/// else. Once a turn somebody asks the store.
+fn watch(leases: &Leases, holders: &[Holder], time: Duration, store: &Handle) -> Told<Watched> {
     let turns = time.as_millis() / TURN.as_millis();
     let touches = TOUCHES_PER_SECOND / (1000 / TURN.as_millis() as usize);
     let mut watched = Watched::default();
@@ -156,6 +162,10 @@ fn watch(leases: &Leases, holders: &[Holder], time: Duration) -> Told<Watched> {
         })?;
         let few: Vec<_> = these.iter().step_by(TOUCHES_PER_START).copied().collect();
         watched.alone.turn(&few, |holder| leases.doubt(holder, &nobody))?;
+        watched.asked.turn(&few[..1], |holder| {
+            let listed = store.block_on(leases.list(holder));
+            assert!(listed.is_ok(), "the store answers all the time");
+        })?;
         due += TURN;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }

@@ -27,6 +27,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 /// Renewals in one pipeline.
 const BATCH_SLOTS_MAX: usize = 256;
+/// Shards that are looked at in one go: a thousand entries of a million. Whatever else runs on the
+/// keeper's thread, as connections to the store do, then has its turn.
+const SHARDS_AT_ONCE: usize = 16;
 /// Beats per ttl: a renewal is late by at most a thirtieth of a ttl.
 const BEATS_PER_TTL: u32 = 30;
 /// One beat asks for at most this share of the roster. In quiet times a tenth of it is due; after
@@ -77,7 +80,10 @@ impl Keeper {
         let mut share = (self.node.roster.counts().0 / BEAT_SHARE).max(BATCH_SLOTS_MAX);
         let mut store_answers = true;
         let mut due = Due::default();
-        for shard in (first..shards).chain(0..first) {
+        for (n, shard) in (first..shards).chain(0..first).enumerate() {
+            if n % SHARDS_AT_ONCE == SHARDS_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
             if !store_answers || share == 0 {
                 self.node.roster.sweep(shard);
                 continue;

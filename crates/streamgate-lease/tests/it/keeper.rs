@@ -535,3 +535,14 @@ async fn the_keeper_stops_when_told_and_starts_nothing_by_itself() {
     drop(node._stop);
     node.keeper.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_keeper_shares_its_thread_however_much_it_has_to_look_at() {
+    let node = Node::bounded(&Weather::fine(), 1_000_000);
+    let mut turns = 0;
+    while node.stats().beats == 0 {
+        tokio::task::yield_now().await;
+        turns += 1;
+    }
+    assert!(1000 < turns, "somebody else had {turns} turns during a beat over 16,384 shards");
+}
