@@ -1,7 +1,7 @@
 //! What leases cost a Redis: processor time per acquire and renewal, bytes per account.
 //!
 //! Acquires are sent as requests send them, each by itself, many at once; renewals as the keeper
-//! does, 256 in a pipeline.
+//! does, 128 in a pipeline.
 
 use crate::server::Server;
 use std::error::Error;
@@ -14,7 +14,7 @@ use streamgate_lease::{About, Claim, Holder, LeaseId, LeaseStore, Pepper, Slot, 
 /// Requests that ask at the same time.
 const ASKERS: usize = 64;
 /// The keeper's batch.
-const BATCH: usize = 256;
+const BATCH: usize = 128;
 /// Streams of one account, at most.
 const STREAMS: usize = 3;
 
@@ -49,7 +49,7 @@ async fn table(accounts: usize) -> Told<()> {
     let cpu = acquire_all(&server, &store, &holders, STREAMS).await?;
     row("acquire refused, three listed", cpu, accounts, "");
     let cpu = renew_all(&server, &store, &holders).await?;
-    row("renewal, 256 in a pipeline", cpu, accounts, "");
+    row("renewal, 128 in a pipeline", cpu, accounts, "");
     Ok(())
 }
 

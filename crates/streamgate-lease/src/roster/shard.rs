@@ -11,7 +11,6 @@ use crate::holder::Holder;
 use crate::lease::{Ending, LeaseId};
 use crate::timing::Timing;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -21,21 +20,12 @@ const EVICTION_SAMPLE: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Shards {
-    all: Box<[Line]>,
+    all: Box<[RwLock<Shard>]>,
     entries: AtomicUsize,
     provisional: AtomicUsize,
 }
 
-/// Most holders have one stream, which lies in the table itself: a look-up has one place less to
-/// fetch from memory.
-type Entries = HashMap<Holder, SmallVec<[Entry; 1]>, foldhash::fast::RandomState>;
-
-/// A shard and its lock, in one line of memory.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Line(RwLock<Shard>);
-
-const _: () = assert!(size_of::<Line>() == 64, "a shard has outgrown its line");
+type Entries = HashMap<Holder, Vec<Entry>, foldhash::fast::RandomState>;
 
 #[derive(Debug, Default)]
 pub(super) struct Shard {
@@ -55,7 +45,7 @@ pub(super) struct Writing<'a> {
 impl Shards {
     pub(super) fn new(count: usize) -> Self {
         Self {
-            all: (0..count).map(|_| Line::default()).collect(),
+            all: (0..count).map(|_| RwLock::default()).collect(),
             entries: AtomicUsize::new(0),
             provisional: AtomicUsize::new(0),
         }
@@ -72,7 +62,7 @@ impl Shards {
 
     /// The holder's shard, to look and to give signs of life.
     pub(super) fn read(&self, holder: &Holder) -> RwLockReadGuard<'_, Shard> {
-        let lock = &self.all[self.place(holder)].0;
+        let lock = &self.all[self.place(holder)];
         let shard = lock.read_recursive();
         if !shard.is_misnamed(holder) {
             return shard;
@@ -92,11 +82,11 @@ impl Shards {
     }
 
     pub(super) fn read_at(&self, n: usize) -> RwLockReadGuard<'_, Shard> {
-        self.all[n].0.read_recursive()
+        self.all[n].read_recursive()
     }
 
     pub(super) fn write_at(&self, n: usize) -> Writing<'_> {
-        let shard = self.all[n].0.write();
+        let shard = self.all[n].write();
         let (entries, provisional) = (shard.entries, shard.provisional);
         Writing { shard, shards: self, entries, provisional }
     }
@@ -147,7 +137,7 @@ impl Shard {
     }
 
     pub(super) fn entries_of(&self, holder: &Holder) -> &[Entry] {
-        self.holders.get(holder).map_or(&[], SmallVec::as_slice)
+        self.holders.get(holder).map_or(&[], Vec::as_slice)
     }
 
     /// All entries, and whose they are.
@@ -159,7 +149,7 @@ impl Shard {
     pub(super) fn retain(&mut self, stays: impl Fn(&Entry) -> bool) {
         let (mut entries, mut provisional) = (0, 0);
         self.holders.retain(|_, all| {
-            all.retain(|entry| stays(entry));
+            all.retain(&stays);
             entries += all.len();
             provisional += all.iter().map(Entry::is_provisional).map(usize::from).sum::<usize>();
             !all.is_empty()
@@ -172,8 +162,8 @@ impl Shard {
         self.remove(holder, &entry.id);
         self.entries += 1;
         self.provisional += usize::from(entry.is_provisional());
+        // Most holders have one stream: room for exactly one, where a vector would take four.
         let place = self.holders.entry(*holder).or_default();
-        // Holders seldom have many: room for exactly one more.
         place.reserve_exact(1);
         place.push(entry);
     }
@@ -281,7 +271,7 @@ mod tests {
             let keeper = shards.read_at(0);
             scope.spawn(|| drop(shards.write_at(0)));
             // Somebody who waits to have it alone turns ordinary readers away.
-            while shards.all[0].0.try_read().is_some() {
+            while shards.all[0].try_read().is_some() {
                 thread::yield_now();
             }
             let (tell, told) = mpsc::channel();
