@@ -25,8 +25,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// Renewals in one pipeline. Redis answers nobody else meanwhile: at 3 us each, for less than half a
-/// millisecond.
+/// Renewals in one pipeline. Redis answers nobody else meanwhile: at 3 us each, for less than half
+/// a millisecond.
 const BATCH_SLOTS_MAX: usize = 128;
 /// Shards that are looked at in one go: a thousand entries of a million. Whatever else runs on the
 /// keeper's thread, as connections to the store do, then has its turn.
