@@ -186,6 +186,9 @@ impl Leases {
     }
 
     /// What this node did so far and has now.
+    ///
+    /// It looks at every entry to count what plays, tens of milliseconds for a million: call it
+    /// where nobody waits for the thread.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (entries, provisional, evicted) = self.0.roster.counts();
