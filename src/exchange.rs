@@ -4,7 +4,7 @@
 
 use crate::concurrency::{Admission, Outcome, Rung};
 use crate::denial::Code;
-use crate::session::{Refused, Session, Viewer};
+use crate::session::{AccountText, Refused, Session, Viewer};
 use http::HeaderValue;
 use rand::RngExt;
 use std::net::SocketAddr;
@@ -78,7 +78,7 @@ pub enum Cause {
 
 /// The hash behind which an account hides, as it is told.
 #[derive(Clone, Copy, Debug)]
-pub struct Account([u8; 34]);
+pub struct Account(AccountText);
 
 impl Account {
     /// The account of this viewer.

@@ -27,7 +27,7 @@ pub use key_set::{KeySet, Refresh};
 pub use life::Revocation;
 pub use refused::Refused;
 pub use verifier::Verifier;
-pub use viewer::{Disguise, Viewer};
+pub use viewer::{AccountText, Disguise, Viewer};
 
 use crate::problem::{Place, Problem};
 use crate::units::{Count, Secret, Text, Time};

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 use streamgate_lease::{Holder, LeaseId, Pepper};
 
+/// A holder as it prints.
+pub type AccountText = [u8; 34];
+
 /// Who watches, without saying who it is. Texts lie in it, not behind it: a gateway has many
 /// viewers, and each place that a request must look up in memory costs more than copying a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +16,7 @@ pub struct Viewer {
     pub holder: Holder,
     /// The stream that the session itself is, for players that send no id of a playback.
     pub own_stream: LeaseId,
-    account: [u8; 34],
+    account: AccountText,
     own: [u8; 22],
 }
 
@@ -25,7 +28,7 @@ impl Viewer {
     }
 
     /// What the holder prints as, without the printing.
-    pub fn account_text(&self) -> &[u8; 34] {
+    pub fn account_text(&self) -> &AccountText {
         &self.account
     }
 

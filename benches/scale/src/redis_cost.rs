@@ -1,7 +1,7 @@
 //! What leases cost a Redis: processor time per acquire and renewal, bytes per account.
 //!
 //! Acquires are sent as requests send them, each by itself, many at once; renewals as the keeper
-//! does, 128 in a pipeline.
+//! does, in pipelines.
 
 use crate::server::Server;
 use std::error::Error;
@@ -49,7 +49,7 @@ async fn table(accounts: usize) -> Told<()> {
     let cpu = acquire_all(&server, &store, &holders, STREAMS).await?;
     row("acquire refused, three listed", cpu, accounts, "");
     let cpu = renew_all(&server, &store, &holders).await?;
-    row("renewal, 128 in a pipeline", cpu, accounts, "");
+    row(&format!("renewal, {BATCH} in a pipeline"), cpu, accounts, "");
     Ok(())
 }
 

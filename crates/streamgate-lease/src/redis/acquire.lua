@@ -76,8 +76,7 @@ end
 
 -- What the asker was promised for longer, and of which nothing is known here, was lost.
 local adopt = ARGV[13] == '1' or (is_lost and not record)
--- The trace that a release leaves (see end.lua) says that nothing was lost, and nothing else.
-local mine = read(record ~= 'L0,0,1,' and record)
+local mine = read(record ~= released and record)
 local expiry = tonumber(redis.call('ZSCORE', leases, id) or 0)
 local is_new = expiry == 0
 local beside = redis.call('ZCARD', leases) - (is_new and 0 or 1)

@@ -15,7 +15,6 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local record = redis.call('HGET', records, id)
 if record and string.sub(record, 1, 1) == 'T' then return 0 end
 local seated = redis.call('ZREM', leases, id)
-local released = 'L0,0,1,'
 if (not record or record == released) and seated == 0 then return 0 end
 
 -- Without its record nobody knows what the id stands for; it is told for one ttl to be safe.

@@ -9,6 +9,9 @@
 --        of it does; else O(what lies there).
 -- Keeps  no expiry moves back, no TTL is shortened; what has ended under either name has ended.
 
+-- The trace of a reusable lease that was released: it says that it was not lost, and nothing else.
+local released = 'L0,0,1,'
+
 -- Publishes under all names of a holder that one of its leases was ended.
 local function tell(names, id)
   for name in string.gmatch(names, '%S+') do
