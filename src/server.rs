@@ -31,14 +31,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Runtime;
+use task::{Aside, House};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::info;
 use worker::{Job, Workers};
-
-/// Threads for what is not on a request's path: the keepers, health checks, the admin port.
-const HOUSEKEEPING_THREADS: usize = 1;
 
 /// How long that may take to end; someone may be connected to the admin port.
 const HOUSE_ENDS_WITHIN: Duration = Duration::from_secs(1);
@@ -83,7 +80,7 @@ pub struct Running {
     in_flight: InFlight,
     workers: Workers,
     tasks: Vec<JoinHandle<()>>,
-    housekeeping: Runtime,
+    aside: Aside,
     log: Option<(Stopper, std::thread::JoinHandle<()>)>,
 }
 
@@ -123,7 +120,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     let jobs = jobs.collect::<io::Result<Vec<Job>>>();
     let threads = |error| StartError::Io("the workers".to_owned(), error);
     let workers = jobs.and_then(Workers::start).map_err(threads)?;
-    let housekeeping = task::runtime(HOUSEKEEPING_THREADS).map_err(threads)?;
+    let aside = Aside::start().map_err(threads)?;
     let in_flight = door.in_flight;
     let admin_state = Arc::new(Admin::new(
         &loaded.config,
@@ -133,7 +130,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
         in_flight.clone(),
     ));
     let (end, ended) = watch::channel(false);
-    let mut house = task::House::new(&housekeeping, ended, observe);
+    let mut house = House::new(&aside, ended, observe);
     house.keep(&shared, &live.load(), &admin_state);
     house.serve_admin(admin_socket, admin::router(Arc::clone(&admin_state)));
     let tasks = house.tasks();
@@ -154,7 +151,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
         in_flight,
         workers,
         tasks,
-        housekeeping,
+        aside,
         log,
     })
 }
@@ -162,7 +159,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
 impl Running {
     /// Waits until the process is asked to end: SIGTERM or Ctrl-C.
     pub fn wait_for_signal(&self) -> io::Result<()> {
-        task::wait(&self.housekeeping, async {
+        self.aside.wait(async {
             use tokio::signal::unix::{SignalKind, signal};
             let mut terminate = signal(SignalKind::terminate())?;
             tokio::select! {
@@ -183,15 +180,15 @@ impl Running {
         let none = async {
             let _ = tokio::time::timeout(drain, self.in_flight.none()).await;
         };
-        task::wait(&self.housekeeping, none);
+        self.aside.wait(none);
         self.workers.end();
         // Until here leases are kept and the admin port tells what goes on.
         let _ = self.end.send(true);
         let ended = async {
             let _ = tokio::time::timeout(HOUSE_ENDS_WITHIN, join_all(self.tasks)).await;
         };
-        task::wait(&self.housekeeping, ended);
-        self.housekeeping.shutdown_timeout(Duration::from_secs(1));
+        self.aside.wait(ended);
+        self.aside.end();
         if let Some((stopper, thread)) = self.log {
             stopper.stop();
             // A panic of the log's thread was already told by itself.

@@ -109,7 +109,7 @@ fn playing(admin: &Admin) -> Response {
             })
         });
         let playing: Vec<Value> = playing.collect();
-        json!({ "policy": &*policy.name, "total": leases.stats().playing, "streams": playing })
+        json!({ "policy": &*policy.name, "total": leases.census().playing, "streams": playing })
     });
     shown(StatusCode::OK, &rows.collect::<Vec<Value>>())
 }
@@ -150,7 +150,8 @@ impl Admin {
             metrics.show_sessions(&activity.store.name, &activity.store.figures());
         }
         for policy in &gateway.policies {
-            metrics.show_leases(&policy.name, &policy.leases().stats());
+            let leases = policy.leases();
+            metrics.show_leases(&policy.name, &leases.stats(), leases.census());
         }
         for verifier in &gateway.verifiers {
             for key_set in verifier.key_sets() {

@@ -4,7 +4,7 @@ use super::All;
 use crate::session::key_set::Figures;
 use crate::store;
 use prometheus::IntCounter;
-use streamgate_lease::Stats;
+use streamgate_lease::{Census, Stats};
 
 /// Brings a counter up to a total that is kept elsewhere and only grows.
 fn catch_up(counter: &IntCounter, total: u64) {
@@ -13,12 +13,12 @@ fn catch_up(counter: &IntCounter, total: u64) {
 
 impl All {
     /// What a policy's leases have been through.
-    pub fn show_leases(&self, policy: &str, stats: &Stats) {
+    pub fn show_leases(&self, policy: &str, stats: &Stats, census: Census) {
         let label = &[policy];
-        self.stream_leases.with_label_values(label).set(stats.playing as i64);
+        self.stream_leases.with_label_values(label).set(census.playing as i64);
         self.stream_leases_provisional.with_label_values(label).set(stats.provisional as i64);
         self.stream_beat_duration.with_label_values(label).set(stats.last_beat.as_secs_f64());
-        self.lease_over_limit.with_label_values(label).set(stats.over_limit as i64);
+        self.lease_over_limit.with_label_values(label).set(census.over_limit as i64);
         let degraded_for = stats.degraded_for.unwrap_or_default().as_secs_f64();
         self.lease_degraded_for.with_label_values(label).set(degraded_for);
         self.lease_degraded.with_label_values(label).set(stats.degraded.as_secs_f64());

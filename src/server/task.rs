@@ -12,36 +12,55 @@ use axum::Router;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// A runtime for what is not on a request's path.
-pub(super) fn runtime(threads: usize) -> io::Result<Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(threads).thread_name("housekeeping").enable_all().build()
+/// How long a thread may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+
+/// The threads for what is not on a request's path.
+pub(super) struct Aside {
+    /// Health checks, the admin port, key sets, what stores publish.
+    housekeeping: Runtime,
+    /// The keepers: nothing waits behind a beat.
+    keeping: Runtime,
 }
 
-/// Waits on `runtime` for `future`, from outside of it.
-pub(super) fn wait<T>(runtime: &Runtime, future: impl Future<Output = T>) -> T {
-    runtime.block_on(future)
+impl Aside {
+    pub(super) fn start() -> io::Result<Self> {
+        let thread = |name| {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(1).thread_name(name).enable_all().build()
+        };
+        Ok(Aside { housekeeping: thread("housekeeping")?, keeping: thread("keeping")? })
+    }
+
+    /// Waits for `future`, from outside of these threads.
+    pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.housekeeping.block_on(future)
+    }
+
+    /// Ends them, whatever they do.
+    pub(super) fn end(self) {
+        for runtime in [self.housekeeping, self.keeping] {
+            runtime.shutdown_timeout(ENDS_WITHIN);
+        }
+    }
 }
 
 /// Starts what runs beside requests.
 pub(super) struct House<'a> {
-    runtime: &'a Runtime,
+    aside: &'a Aside,
     stopped: watch::Receiver<bool>,
     observe: Observe,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl<'a> House<'a> {
-    pub(super) fn new(
-        runtime: &'a Runtime,
-        stopped: watch::Receiver<bool>,
-        observe: Observe,
-    ) -> Self {
-        House { runtime, stopped, observe, tasks: Vec::new() }
+    pub(super) fn new(aside: &'a Aside, stopped: watch::Receiver<bool>, observe: Observe) -> Self {
+        House { aside, stopped, observe, tasks: Vec::new() }
     }
 
     /// What was started; it ends by itself once it is told to stop.
@@ -50,7 +69,7 @@ impl<'a> House<'a> {
     }
 
     fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.push(self.runtime.spawn(task));
+        self.tasks.push(self.aside.housekeeping.spawn(task));
     }
 
     /// Resolves when the gateway stops.
@@ -65,7 +84,7 @@ impl<'a> House<'a> {
     /// Keeps leases alive, answers true, endpoints known and key sets fresh.
     pub(super) fn keep(&mut self, shared: &Shared, gateway: &Gateway, admin: &Arc<Admin>) {
         for (_, keeper) in shared.take_keepers() {
-            self.spawn(keeper.run(self.stop()));
+            self.tasks.push(self.aside.keeping.spawn(keeper.run(self.stop())));
         }
         for store in shared.open_stores() {
             if let Some(runner) = store.runner() {

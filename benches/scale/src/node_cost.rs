@@ -8,8 +8,10 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::redis::RedisStore;
-use streamgate_lease::{Bounds, Claim, Holder, Keeper, LeaseId, Leases, Pepper, Timing};
-use tokio::runtime::Handle;
+use streamgate_lease::{
+    Bounds, Claim, Holder, Keeper, LeaseId, LeaseStore, Leases, Pepper, Timing,
+};
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -31,10 +33,10 @@ type Told<T> = Result<T, Box<dyn Error>>;
 
 /// Measures and prints.
 pub(crate) fn measure(count: usize) -> Told<()> {
-    // One thread for the keeper and the connection to Redis, as in the gateway.
-    let housekeeping =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let server = housekeeping.block_on(Server::start())?;
+    // A thread for the keeper and one for questions to Redis, as in the gateway.
+    let (keeping, housekeeping) = (thread()?, thread()?);
+    let server = housekeeping.block_on(Server::start("kept"))?;
+    let idle = housekeeping.block_on(Server::start("idle"))?;
     let store = Arc::new(RedisStore::new(Arc::clone(&server.links)));
     let bounds = Bounds { roster_entries_max: 2 * count, ..Bounds::default() };
     let (leases, keeper) = Leases::bounded(store, Timing::default(), bounds);
@@ -48,18 +50,24 @@ pub(crate) fn measure(count: usize) -> Told<()> {
     println!("{filled} leases acquired in {:.0} s", began.elapsed().as_secs_f64());
     println!("memory: {} B per lease", (resident_bytes()? - before) / count as u64);
     let is_over = Arc::new(Notify::new());
-    let beats = housekeeping.spawn(keep(keeper, leases.clone(), Arc::clone(&is_over)));
-    let questions = housekeeping.handle();
-    let with = watch(&leases, &holders, WITH_KEEPER, questions)?;
+    let beats = keeping.spawn(keep(keeper, leases.clone(), Arc::clone(&is_over)));
+    let stores = Stores {
+        runtime: housekeeping.handle().clone(),
+        kept: leases.clone(),
+        idle: RedisStore::new(Arc::clone(&idle.links)),
+    };
+    let with = watch(&leases, &holders, WITH_KEEPER, &stores)?;
     is_over.notify_one();
     let beats = housekeeping.block_on(beats)?;
-    let without = watch(&leases, &holders, WITHOUT_KEEPER, questions)?;
+    let without = watch(&leases, &holders, WITHOUT_KEEPER, &stores)?;
     println!("a touch while the keeper works: {}", tell(with.touches));
     println!("a touch after it has stopped:   {}", tell(without.touches));
     println!("a start while the keeper works: {}", tell(with.alone));
     println!("a start after it has stopped:   {}", tell(without.alone));
     println!("a question to the store while the keeper works: {}", tell(with.asked));
+    println!("a question to an idle store meanwhile: {}", tell(with.asked_idle));
     println!("a question to the store after it has stopped:   {}", tell(without.asked));
+    println!("a question to an idle store then: {}", tell(without.asked_idle));
     let stats = leases.stats();
     let longest = beats.iter().max().copied().unwrap_or_default();
     let mean = beats.iter().sum::<Duration>() / u32::try_from(beats.len().max(1))?;
@@ -73,6 +81,10 @@ pub(crate) fn measure(count: usize) -> Told<()> {
     );
     drop(server);
     Ok(())
+}
+
+fn thread() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
 async fn fill(leases: &Leases, holders: &Arc<[Holder]>) -> Told<()> {
@@ -103,11 +115,7 @@ async fn keep(keeper: Keeper, leases: Leases, is_over: Arc<Notify>) -> Vec<Durat
         let mut known = 0;
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let leases = leases.clone();
-            // It counts what plays, and this thread has the connection to Redis.
-            let Ok(stats) = tokio::task::spawn_blocking(move || leases.stats()).await else {
-                return;
-            };
+            let stats = leases.stats();
             if known < stats.beats {
                 known = stats.beats;
                 beats.push(stats.last_beat);
@@ -138,8 +146,29 @@ struct Watched {
     touches: Timed,
     /// To have a shard's lock alone, as whoever is admitted does.
     alone: Timed,
-    /// A question to the store over the connection that the keeper uses, once a turn.
+    /// A question to the store as whoever starts puts it, once a turn.
     asked: Timed,
+    /// The same to a Redis that nobody else asks anything: what the two cores make it wait.
+    asked_idle: Timed,
+}
+
+/// Where a new stream's question goes.
+struct Stores {
+    runtime: Handle,
+    kept: Leases,
+    idle: RedisStore,
+}
+
+impl Stores {
+    fn ask(&self, is_idle: bool, holder: &Holder) {
+        let listed = self.runtime.block_on(async {
+            match is_idle {
+                true => self.idle.list(holder).await,
+                false => self.kept.list(holder).await,
+            }
+        });
+        assert!(listed.is_ok(), "the store answers all the time");
+    }
 }
 
 /// What neither should take.
@@ -149,7 +178,7 @@ const LONG: Duration = Duration::from_millis(1);
 /// lock makes a request wait is in it, and so is whatever else the machine does. Every tenth is
 /// followed by one who has the lock alone: a doubt about a stream that is not there does nothing
 /// else. Once a turn somebody asks the store.
-fn watch(leases: &Leases, holders: &[Holder], time: Duration, store: &Handle) -> Told<Watched> {
+fn watch(leases: &Leases, holders: &[Holder], time: Duration, stores: &Stores) -> Told<Watched> {
     let turns = time.as_millis() / TURN.as_millis();
     let touches = TOUCHES_PER_SECOND / (1000 / TURN.as_millis() as usize);
     let mut watched = Watched::default();
@@ -158,7 +187,7 @@ fn watch(leases: &Leases, holders: &[Holder], time: Duration, store: &Handle) ->
     let nobody = LeaseId::of("nobody", None);
     let mut holders = holders.iter().cycle();
     let mut due = Instant::now();
-    for _ in 0..turns {
+    for turn in 0..turns {
         let these: Vec<_> = holders.by_ref().take(touches).collect();
         watched.touches.turn(&these, |holder| {
             let touched = leases.touch(holder, &id(), &[]);
@@ -166,10 +195,11 @@ fn watch(leases: &Leases, holders: &[Holder], time: Duration, store: &Handle) ->
         })?;
         let few: Vec<_> = these.iter().step_by(TOUCHES_PER_START).copied().collect();
         watched.alone.turn(&few, |holder| leases.doubt(holder, &nobody))?;
-        watched.asked.turn(&few[..1], |holder| {
-            let listed = store.block_on(leases.list(holder));
-            assert!(listed.is_ok(), "the store answers all the time");
-        })?;
+        // In turn, because the first finds the other threads asleep.
+        for is_idle in [turn % 2 == 0, turn % 2 == 1] {
+            let asked = if is_idle { &mut watched.asked_idle } else { &mut watched.asked };
+            asked.turn(&few[..1], |holder| stores.ask(is_idle, holder))?;
+        }
         due += TURN;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }

@@ -26,9 +26,9 @@ pub(crate) struct Reading {
 }
 
 impl Server {
-    /// Starts one that keeps nothing on disk. It must be installed.
-    pub(crate) async fn start() -> Result<Self, Box<dyn Error>> {
-        let folder = std::env::temp_dir().join(format!("sg-scale-{}", std::process::id()));
+    /// Starts one of this name that keeps nothing on disk. It must be installed.
+    pub(crate) async fn start(name: &str) -> Result<Self, Box<dyn Error>> {
+        let folder = std::env::temp_dir().join(format!("sg-scale-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let socket = folder.join("redis.sock");
         let child = Command::new("redis-server")

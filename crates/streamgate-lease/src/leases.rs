@@ -6,7 +6,7 @@
 use crate::holder::Holder;
 use crate::keeper::Keeper;
 use crate::lease::{Claim, Class, Ending, Grant, Lease, LeaseId, Live, State};
-use crate::roster::{Playing, Roster};
+use crate::roster::{Census, Playing, Roster};
 use crate::stats::{Counters, Outage, Stats, count};
 use crate::store::{Answer, LeaseStore, StoreError};
 use crate::timing::Timing;
@@ -186,24 +186,27 @@ impl Leases {
     }
 
     /// What this node did so far and has now.
-    ///
-    /// It looks at every entry to count what plays, tens of milliseconds for a million: call it
-    /// where nobody waits for the thread.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (entries, provisional, evicted) = self.0.roster.counts();
-        let (playing, over_limit) = self.0.roster.playing_counts();
         let (degraded_for, degraded) = self.0.outage.read();
         Stats {
             roster: entries as u64,
-            playing: playing as u64,
-            over_limit: over_limit as u64,
             degraded_for,
             degraded,
             provisional: provisional as u64,
             evicted,
             ..self.0.counters.read()
         }
+    }
+
+    /// How many streams play on this node now.
+    ///
+    /// Each entry is looked at, a million in tens of milliseconds: call it where nobody waits for
+    /// the thread.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        self.0.roster.census()
     }
 
     /// Some of the streams that play on this node, at most `max`, in no order.

@@ -23,6 +23,7 @@ mod slot;
 mod place;
 mod batch;
 mod link;
+mod lane;
 mod question;
 mod trouble;
 mod breaker;
@@ -39,7 +40,7 @@ use crate::holder::Holder;
 use crate::lease::{Claim, LeaseId, Live, REPLACE_MAX, Replace, State};
 use crate::store::{Answer, LeaseStore, Slot, StoreError};
 use crate::timing::Timing;
-use ::redis::{Pipeline, Script, ScriptInvocation, Value, cmd, pipe};
+use ::redis::{Pipeline, Script, ScriptInvocation, Value, pipe};
 use async_trait::async_trait;
 use batch::{Batch, scatter};
 use link::Link;
@@ -98,29 +99,29 @@ impl RedisStore {
             .arg(millis(timing.ttl()))
             .arg(millis(timing.tombstone()))
             .arg(notice::names(holder));
-        reply::flag(&self.ask(holder, &invocation).await?.0)
+        reply::flag(&self.ask(holder, &invocation).await?)
     }
 
-    /// Asks the server that has the holder's keys; and tells which one answered.
+    /// Asks the server that has the holder's keys.
     async fn ask(
         &self,
         holder: &Holder,
         invocation: &ScriptInvocation<'_>,
-    ) -> Result<(Value, Arc<Link>), StoreError> {
+    ) -> Result<Value, StoreError> {
         self.links.ask(hash_slot(holder), &Question::Script(invocation)).await
     }
 }
 
 /// A server's clock; asks for the time if it was not heard of lately.
 async fn server_clock(link: &Link) -> Result<offset::Reading, Trouble> {
-    if let Some(reading) = link.clock.read() {
+    if let Some(reading) = link.clock().read() {
         return Ok(reading);
     }
     let sent = Instant::now();
-    let time = link.ask(&Question::Command(&cmd("TIME")), false).await?;
-    link.clock.learn(reply::server_time(&time), sent);
+    let time = link.ask(&Question::Pipeline(pipe().cmd("TIME")), false).await?;
+    link.clock().learn(reply::array(&time)?.first().and_then(reply::server_time), sent);
     // A round trip too long to learn from: better no renewal than one with a wrong time.
-    link.clock.read().ok_or(StoreError::Timeout.into())
+    link.clock().read().ok_or(StoreError::Timeout.into())
 }
 
 /// A holder's two keys, leases and records, and the two of its other name if it has one.
@@ -222,6 +223,9 @@ struct Claims<'a> {
 impl Batch for Renewals<'_> {
     type Answer = Option<Duration>;
 
+    /// At 3 us each.
+    const PIPELINE_MAX: usize = 32;
+
     fn slots(&self) -> Vec<u16> {
         self.slots.iter().map(|slot| hash_slot(&slot.holder)).collect()
     }
@@ -244,7 +248,7 @@ impl Batch for Renewals<'_> {
         let sent = Instant::now();
         let values = link.ask(&Question::Pipeline(&pipeline), asking).await?;
         let mut values = reply::array(&values)?.iter();
-        link.clock.learn(values.next().and_then(reply::server_time), sent);
+        link.clock().learn(values.next().and_then(reply::server_time), sent);
         let believed = |slot: &Slot| life(slot).saturating_sub(clock.doubt());
         let moved = reply::moved(values, &slots, link.host());
         let renewed = slots.iter().zip(moved);
@@ -255,6 +259,9 @@ impl Batch for Renewals<'_> {
 #[async_trait]
 impl Batch for Claims<'_> {
     type Answer = Answer;
+
+    /// At 30 us each.
+    const PIPELINE_MAX: usize = 8;
 
     fn slots(&self) -> Vec<u16> {
         self.claims.iter().map(|claim| hash_slot(&claim.holder)).collect()
@@ -290,10 +297,7 @@ impl LeaseStore for RedisStore {
     async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError> {
         let mut invocation = about(&claim.holder, &self.acquire);
         invocation.arg(acquire_words(claim, timing));
-        let sent = Instant::now();
-        let (reply, link) = self.ask(&claim.holder, &invocation).await?;
-        link.clock.learn(reply::time_of(&reply), sent);
-        reply::answer(&reply, &claim.id)
+        reply::answer(&self.ask(&claim.holder, &invocation).await?, &claim.id)
     }
 
     async fn acquire_all(
@@ -326,7 +330,7 @@ impl LeaseStore for RedisStore {
     }
 
     async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {
-        reply::listed(&self.ask(holder, &about(holder, &self.list)).await?.0)
+        reply::listed(&self.ask(holder, &about(holder, &self.list)).await?)
     }
 
     async fn terminate(
@@ -346,6 +350,6 @@ impl LeaseStore for RedisStore {
     ) -> Result<bool, StoreError> {
         let mut invocation = about(holder, &self.declare);
         invocation.arg(id.to_string()).arg(u8::from(state == State::Paused));
-        reply::flag(&self.ask(holder, &invocation).await?.0)
+        reply::flag(&self.ask(holder, &invocation).await?)
     }
 }

@@ -21,7 +21,7 @@ use shard::{Shards, Writing};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-pub use walk::Playing;
+pub use walk::{Census, Playing};
 pub(crate) use walk::{Due, Settled};
 
 /// Entries that one lock covers, up to a million in all; then the shards grow instead. A new stream

@@ -25,12 +25,8 @@ pub struct Lost {
 pub struct Stats {
     /// Gauge: entries in the roster, ended ones that are still remembered included.
     pub roster: u64,
-    /// Gauge: streams that play on this node.
-    pub playing: u64,
     /// Gauge: streams admitted by this node alone that the store has not heard of yet.
     pub provisional: u64,
-    /// Gauge: streams over the limit, adopted after the store was away, that play on.
-    pub over_limit: u64,
     /// Gauge: for how long the store has not answered. None while it does.
     pub degraded_for: Option<Duration>,
     /// How long the store has not answered, since start and in all.

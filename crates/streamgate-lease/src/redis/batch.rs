@@ -10,12 +10,20 @@ use crate::store::StoreError;
 use ::redis::{Cmd, Value, pipe};
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, timeout_at};
+
+/// Pipelines on their way to one server: while one is answered there, the next comes near.
+const PIPELINES_AT_ONCE: usize = 2;
 
 /// Questions of one kind.
 #[async_trait]
 pub(super) trait Batch: Sync {
     type Answer: Send;
+
+    /// So many in one pipeline. The server answers nobody else meanwhile, which is to be less than
+    /// half a millisecond.
+    const PIPELINE_MAX: usize;
 
     /// The hash slot of each.
     fn slots(&self) -> Vec<u16>;
@@ -63,23 +71,24 @@ async fn put<B: Batch>(
     answers: &mut [Result<B::Answer, Trouble>],
 ) {
     let ask = async |part: Part| {
-        let asked = batch.put(&part.link, &part.which, part.asking);
-        let said = timeout_at(until, asked).await.unwrap_or(Err(StoreError::Timeout.into()));
-        (part.which, said)
-    };
-    for (which, said) in join_all(parts.into_iter().map(ask)).await {
-        match said {
-            Ok(said) => {
-                for (at, answer) in which.into_iter().zip(said) {
-                    answers[at] = answer;
-                }
-            }
-            Err(trouble) => {
-                for at in which {
-                    answers[at] = Err(trouble.clone());
+        let mut said = Vec::with_capacity(part.which.len());
+        let put = |few| timeout_at(until, batch.put(&part.link, few, part.asking));
+        let puts: Vec<_> = part.which.chunks(B::PIPELINE_MAX).map(put).collect();
+        let mut under_way = stream::iter(puts).buffered(PIPELINES_AT_ONCE);
+        while let Some(answers) = under_way.next().await {
+            let rest = part.which[said.len()..].iter().copied();
+            match answers.unwrap_or(Err(StoreError::Timeout.into())) {
+                Ok(answers) => said.extend(rest.zip(answers)),
+                Err(trouble) => {
+                    said.extend(rest.map(|at| (at, Err(trouble.clone()))));
+                    break;
                 }
             }
         }
+        said
+    };
+    for (at, answer) in join_all(parts.into_iter().map(ask)).await.into_iter().flatten() {
+        answers[at] = answer;
     }
 }
 
@@ -100,6 +109,8 @@ struct Commands<'a>(&'a [(String, Cmd)]);
 #[async_trait]
 impl Batch for Commands<'_> {
     type Answer = Value;
+
+    const PIPELINE_MAX: usize = 32;
 
     fn slots(&self) -> Vec<u16> {
         self.0.iter().map(|(key, _)| slot::of(key)).collect()

@@ -1,23 +1,25 @@
-//! One connection to one server: shared, reconnecting, with a deadline on everything.
+//! One server and the connections to it: shared, reconnecting, with a deadline on everything.
 //!
-//! It is opened by the first who asks, so a server that is down at start is no error. What a server
-//! could not answer is not retried: who asked is told at once, and a breaker keeps everybody else
-//! from waiting in vain. Only a connection that turns out to be cut is opened again, once.
+//! There are two: one for what somebody waits for, one for the pipelines of a keeper. A viewer who
+//! starts then does not stand behind renewals, and they are packed and unpacked by the thread that
+//! opened theirs, which is the keeper's.
+//!
+//! Each is opened by the first who asks, so a server that is down at start is no error. What a
+//! server could not answer is not retried: who asked is told at once, and a breaker keeps everybody
+//! else from waiting in vain. Only a connection that turns out to be cut is opened again, once.
 //!
 //! The redis crate's own `ConnectionManager` is not used: while it reconnects, with retries and
 //! growing pauses, every caller waits for it. Nor is its cluster client: it retries inline (16
 //! times unless told otherwise), keeps what it was asked in a queue without a bound while it
 //! refreshes its map, and knows no breaker, so one dead shard would make everybody wait.
 
-use super::breaker::Breaker;
 use super::dial::{Dial, addr};
+use super::lane::{Lane, Open};
 use super::offset::ServerClock;
 use super::question::{Asking, Question};
 use super::trouble::{Reach, Trouble, outage};
 use crate::store::StoreError;
-use ::redis::aio::MultiplexedConnection;
 use ::redis::{Client, RedisError, RedisResult, Value};
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -32,23 +34,16 @@ pub struct Deadlines {
     pub connect: Duration,
 }
 
-/// One server and the connection to it. Shared by whoever asks it anything.
+/// One server and the connections to it. Shared by whoever asks it anything.
 pub(super) struct Link {
     pub(super) dial: Dial,
     /// What it was asked as, for answers that leave their own host out.
     host: String,
     deadlines: Deadlines,
-    /// What time it is there.
-    pub(super) clock: ServerClock,
-    breaker: Breaker,
-    connection: Mutex<Option<Arc<Open>>>,
-    dialling: tokio::sync::Mutex<()>,
-}
-
-/// A connection, and where it leads.
-struct Open {
-    connection: MultiplexedConnection,
-    place: Client,
+    /// For one question at a time, that somebody waits for.
+    singly: Lane,
+    /// For many at once, that nobody waits for.
+    in_bulk: Lane,
 }
 
 impl Link {
@@ -58,10 +53,8 @@ impl Link {
             dial,
             host: host.to_owned(),
             deadlines,
-            clock: ServerClock::default(),
-            breaker: Breaker::default(),
-            connection: Mutex::new(None),
-            dialling: tokio::sync::Mutex::new(()),
+            singly: Lane::default(),
+            in_bulk: Lane::default(),
         }
     }
 
@@ -70,9 +63,14 @@ impl Link {
         &self.host
     }
 
+    /// What time it is there, as pipelines have heard it.
+    pub(super) fn clock(&self) -> &ServerClock {
+        &self.in_bulk.clock
+    }
+
     /// It failed a moment ago, so it would not be asked now.
     pub(super) fn is_resting(&self) -> bool {
-        self.breaker.is_resting()
+        self.singly.breaker.is_resting() || self.in_bulk.breaker.is_resting()
     }
 
     /// Puts one question, within the deadlines; `asking` if the slot is only on its way there.
@@ -84,21 +82,25 @@ impl Link {
         question: &Question<'_>,
         asking: bool,
     ) -> Result<Value, Trouble> {
-        if !self.breaker.lets_through() {
+        let lane = match question {
+            Question::Command(_) | Question::Script(_) => &self.singly,
+            Question::Pipeline(_) => &self.in_bulk,
+        };
+        if !lane.breaker.lets_through() {
             return Err(StoreError::Resting.into());
         }
-        let kept = self.connection().await?;
-        match self.put(question, asking, &kept).await {
+        let kept = self.connection(lane).await?;
+        match self.put(question, asking, lane, &kept).await {
             Ok(answer) => answer,
             // Cut, perhaps long ago, which says nothing of the server yet: a new connection tells,
             // and asking again is safe.
             Err(error) if error.is_connection_dropped() => {
-                self.hang_up(&kept);
-                let anew = self.connection().await?;
-                let answer = self.put(question, asking, &anew).await;
-                answer.unwrap_or_else(|error| Err(self.troubled(&error, &anew)))
+                lane.hang_up(&kept);
+                let anew = self.connection(lane).await?;
+                let answer = self.put(question, asking, lane, &anew).await;
+                answer.unwrap_or_else(|error| Err(self.troubled(&error, lane, &anew)))
             }
-            Err(error) => Err(self.troubled(&error, &kept)),
+            Err(error) => Err(self.troubled(&error, lane, &kept)),
         }
     }
 
@@ -107,6 +109,7 @@ impl Link {
         &self,
         question: &Question<'_>,
         asking: bool,
+        lane: &Lane,
         shared: &Arc<Open>,
     ) -> RedisResult<Result<Value, Trouble>> {
         let mut connection = shared.connection.clone();
@@ -118,79 +121,68 @@ impl Link {
             }
         };
         let Ok(reply) = timeout(self.deadlines.command, reply).await else {
-            self.clock.forget();
+            lane.clock.forget();
             // It may be the network that swallows everything: the next one dials afresh.
-            if self.breaker.timed_out(began) {
-                self.hang_up(shared);
+            if lane.breaker.timed_out(began) {
+                lane.hang_up(shared);
             }
             return Ok(Err(StoreError::Timeout.into()));
         };
         let reply = reply?;
         Ok(match some_outage(&reply) {
-            Some(error) => Err(self.troubled(&error, shared)),
+            Some(error) => Err(self.troubled(&error, lane, shared)),
             None => {
-                self.breaker.answered();
+                lane.breaker.answered();
                 Ok(reply)
             }
         })
     }
 
-    fn troubled(&self, error: &RedisError, shared: &Arc<Open>) -> Trouble {
+    fn troubled(&self, error: &RedisError, lane: &Lane, shared: &Arc<Open>) -> Trouble {
         match Reach::of(error) {
-            Reach::Question => self.breaker.answered(),
-            Reach::Server => self.breaker.failed(),
+            Reach::Question => lane.breaker.answered(),
+            Reach::Server => lane.breaker.failed(),
             Reach::Connection => {
-                self.breaker.failed();
-                self.hang_up(shared);
+                lane.breaker.failed();
+                lane.hang_up(shared);
             }
         }
         Trouble::of(error, &self.host)
     }
 
     /// The connection; whoever comes first opens it, and the others wait for him.
-    async fn connection(&self) -> Result<Arc<Open>, StoreError> {
-        if let Some(connection) = self.connection.lock().clone() {
-            return Ok(connection);
+    async fn connection(&self, lane: &Lane) -> Result<Arc<Open>, StoreError> {
+        if let Some(open) = lane.open() {
+            return Ok(open);
         }
         let began = Instant::now();
-        let Ok(_dialling) = timeout(self.deadlines.connect, self.dialling.lock()).await else {
+        let Ok(_dialling) = timeout(self.deadlines.connect, lane.dialling.lock()).await else {
             return Err(StoreError::Timeout);
         };
-        if let Some(connection) = self.connection.lock().clone() {
-            return Ok(connection);
+        if let Some(open) = lane.open() {
+            return Ok(open);
         }
-        if self.breaker.failed_since(began) {
+        if lane.breaker.failed_since(began) {
             return Err(StoreError::Resting);
         }
         match self.dial.connect(began + self.deadlines.connect).await {
             Ok((place, connection)) => {
-                let connection = Arc::new(Open { connection, place });
-                // It may be another server by now, with another clock.
-                self.clock.forget();
-                *self.connection.lock() = Some(connection.clone());
-                Ok(connection)
+                self.stay_with(&place);
+                Ok(lane.keep(Open { connection, place }))
             }
             Err(error) => {
-                self.breaker.failed();
+                lane.breaker.failed();
                 Err(error)
             }
         }
     }
 
-    /// This is the master now. A connection to another server is let go of, however well it works:
-    /// a master that was deposed unheard takes writes until its sentinels reach it, and loses them.
+    /// This is the master now, for both ways. A connection to another server is let go of, however
+    /// well it works: a master that was deposed unheard takes writes until its sentinels reach it,
+    /// and loses them.
     pub(super) fn stay_with(&self, master: &Client) {
-        self.hang_up_if(|open| addr(&open.place) != addr(master));
-    }
-
-    /// Lets go of this connection, unless somebody has already opened another one.
-    fn hang_up(&self, broken: &Arc<Open>) {
-        self.hang_up_if(|open| Arc::ptr_eq(open, broken));
-    }
-
-    fn hang_up_if(&self, is_to_go: impl FnOnce(&Arc<Open>) -> bool) {
-        if self.connection.lock().take_if(|open| is_to_go(open)).is_some() {
-            self.clock.forget();
+        for lane in [&self.singly, &self.in_bulk] {
+            lane.hang_up_if(|open| addr(&open.place) != addr(master));
         }
     }
 }

@@ -92,7 +92,7 @@ impl Links {
         key: &str,
         command: &Cmd,
     ) -> Result<T, StoreError> {
-        let (reply, _) = self.ask(slot::of(key), &Question::Command(command)).await?;
+        let reply = self.ask(slot::of(key), &Question::Command(command)).await?;
         ::redis::from_redis_value(reply)
             .map_err(|_| StoreError::Protocol("an answer of another kind".to_owned()))
     }
@@ -117,7 +117,7 @@ impl Links {
         key: &str,
         script: &ScriptInvocation<'_>,
     ) -> Result<Value, StoreError> {
-        self.ask(slot::of(key), &Question::Script(script)).await.map(|(reply, _)| reply)
+        self.ask(slot::of(key), &Question::Script(script)).await
     }
 
     /// What is published on a channel, from when somebody first asks for it.
@@ -136,12 +136,12 @@ impl Links {
         Instant::now() + self.deadlines.connect + self.deadlines.command
     }
 
-    /// Asks the server that has a slot; and tells which one answered.
+    /// Asks the server that has a slot.
     pub(super) async fn ask(
         &self,
         slot: u16,
         question: &Question<'_>,
-    ) -> Result<(Value, Arc<Link>), StoreError> {
+    ) -> Result<Value, StoreError> {
         let until = self.until();
         timeout_at(until, self.ask_until(slot, question, until))
             .await
@@ -153,19 +153,18 @@ impl Links {
         slot: u16,
         question: &Question<'_>,
         until: Instant,
-    ) -> Result<(Value, Arc<Link>), StoreError> {
+    ) -> Result<Value, StoreError> {
         let link = match &self.servers {
             Servers::One(link) => Some(link.clone()),
             Servers::Cluster(cluster) => cluster.owners(&[slot], until).await.pop().flatten(),
         };
         let link = link.ok_or_else(nobody)?;
         let trouble = match link.ask(question, false).await {
-            Ok(reply) => return Ok((reply, link)),
+            Ok(reply) => return Ok(reply),
             Err(trouble) => trouble,
         };
         let (link, asking) = self.elsewhere(slot, trouble, until).await?;
-        let reply = link.ask(question, asking).await.map_err(Trouble::into_error)?;
-        Ok((reply, link))
+        link.ask(question, asking).await.map_err(Trouble::into_error)
     }
 
     /// Where to ask instead, once.

@@ -58,11 +58,6 @@ pub(super) fn flag(value: &Value) -> Result<bool, StoreError> {
     Ok(int(value)? == 1)
 }
 
-/// The server's time in an acquire's answer, in unix milliseconds.
-pub(super) fn time_of(value: &Value) -> Option<u64> {
-    array(value).ok()?.get(1).and_then(|now| int(now).ok())
-}
-
 /// The answer to `TIME`, in unix milliseconds.
 pub(super) fn server_time(value: &Value) -> Option<u64> {
     match array(value).ok()? {

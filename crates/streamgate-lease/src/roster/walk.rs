@@ -32,6 +32,15 @@ pub(crate) enum Settled {
     Forgotten,
 }
 
+/// What plays on a node, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Streams that play.
+    pub playing: u64,
+    /// Those of them over the limit, adopted after the store was away.
+    pub over_limit: u64,
+}
+
 /// A stream on this node, for an operator's page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Playing {
@@ -161,19 +170,18 @@ impl Roster {
         self.end(&claim.holder, &claim.id, why, lasts);
     }
 
-    /// How many streams play on this node, and how many of them are over the limit. Walks the
-    /// roster, a shard at a time.
-    pub(crate) fn playing_counts(&self) -> (usize, usize) {
+    /// Counts what plays, a shard at a time.
+    pub(crate) fn census(&self) -> Census {
         let now = self.clock.now_ms();
-        let (mut playing, mut over_limit) = (0, 0);
+        let mut census = Census::default();
         for n in 0..self.shards.len() {
             let shard = self.shards.read_at(n);
             for (_, entry) in shard.iter().filter(|(_, entry)| entry.is_live(now)) {
-                playing += 1;
-                over_limit += usize::from(entry.over_limit);
+                census.playing += 1;
+                census.over_limit += u64::from(entry.over_limit);
             }
         }
-        (playing, over_limit)
+        census
     }
 
     /// Some of the streams that are live here, at most `max`.

@@ -239,7 +239,7 @@ async fn a_holder_whom_the_store_lost_is_not_thrown_out_by_who_came_first() {
         }
         let is_kept = !grandfather.is_zero();
         assert_eq!(node.word(&tv).await, if is_kept { "held" } else { "full" });
-        assert_eq!(node.stats().over_limit, u64::from(is_kept));
+        assert_eq!(node.leases.census().over_limit, u64::from(is_kept));
         assert_eq!(node.stats().adopted_over_limit, u64::from(is_kept));
         assert_eq!(node.stats().lost.refused, u64::from(!is_kept));
     }

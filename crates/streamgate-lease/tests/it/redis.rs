@@ -181,6 +181,38 @@ async fn a_renewal_is_never_later_than_the_server_would_have_said() {
     }
 }
 
+/// So nobody who starts a stream stands behind them: neither on the way, nor at the server.
+#[tokio::test]
+async fn renewals_go_a_way_of_their_own_in_small_pipelines() {
+    let server = Server::start().await;
+    let store = RedisStore::new(server.patient_link());
+    let pepper = Pepper::new([7; 32]).unwrap();
+    let mut slots = Vec::new();
+    for n in 0..256 {
+        let claim = Claim::new(Holder::of(&pepper, &n.to_string()), id("tv"), 1);
+        store.acquire(&claim, &Timing::default()).await.unwrap();
+        let (holder, id) = (claim.holder, claim.id);
+        slots.push(Slot { holder, id, silent_for: Duration::ZERO, keep_keys: false });
+    }
+    server.tick().await;
+    let () = ask(&server, &["CONFIG", "RESETSTAT"]).await;
+    let renewed = store.renew(&slots, &Timing::default()).await;
+    assert!(renewed.iter().all(|renewed| matches!(renewed, Ok(Some(_)))), "all are renewed");
+    let stats: String = ask(&server, &["INFO", "commandstats"]).await;
+    let calls = |name: &str| -> u32 {
+        let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{name}:")));
+        let calls = line.and_then(|line| line.strip_prefix("calls=")?.split(',').next());
+        calls.map_or(0, |calls| calls.parse().unwrap())
+    };
+    assert_eq!(calls("zadd"), 256);
+    // Each begins with the server's time, for which the first two may ask before.
+    let pipelines = calls("time");
+    assert!((8..=10).contains(&pipelines), "{pipelines} pipelines of at most 32");
+    let clients: String = ask(&server, &["CLIENT", "LIST"]).await;
+    let last = |name: &str| clients.lines().filter(|line| line.contains(name)).count();
+    assert_eq!((last(" cmd=evalsha "), last(" cmd=zadd ")), (1, 1), "{clients}");
+}
+
 fn hurried(server: &Server) -> (Arc<Links>, RedisStore) {
     let link = server.link();
     (link.clone(), RedisStore::new(link))

@@ -45,7 +45,7 @@ async fn an_excess_is_adopted_flagged_and_settled_in_its_time() {
         }
     };
     play(NEWS_MAX).await;
-    let over = || one.stats().over_limit + other.stats().over_limit;
+    let over = || one.leases.census().over_limit + other.leases.census().over_limit;
     assert_eq!((one.live().await, over()), (2, 1), "nobody is thrown out");
     assert_eq!(one.stats().adopted_over_limit + other.stats().adopted_over_limit, 1);
     assert_eq!(one.word(&claim("pad", 1)).await, "full");
@@ -74,7 +74,7 @@ async fn a_holder_who_went_on_alone_is_adopted() {
         other.plays(&claim("pc", 1), SECOND).await;
         assert!(matches!(one.request(&claim("tv", 1)).await, Grant::Held(_)));
         one.plays(&claim("tv", 1), NEWS_MAX).await;
-        assert_eq!(one.stats().over_limit + other.stats().over_limit, 1);
+        assert_eq!(one.leases.census().over_limit + other.leases.census().over_limit, 1);
     }
 }
 

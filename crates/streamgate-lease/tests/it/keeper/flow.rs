@@ -127,6 +127,6 @@ async fn one_that_was_silent_for_too_long_has_its_place_or_ends() {
         pass(EVERY).await;
         assert_eq!(goes_on(&node, "tv", Alone::Grace), !is_taken, "{reusable} {is_taken}");
         pass(EVERY).await;
-        assert_eq!((node.live().await, node.stats().over_limit), (1, 0));
+        assert_eq!((node.live().await, node.leases.census().over_limit), (1, 0));
     }
 }

@@ -74,9 +74,9 @@ impl Finale<'_> {
 
     async fn l3_nothing_is_left_of_the_outage(&self) {
         for gateway in &self.fleet.gateways {
-            let stats = gateway.leases.stats();
-            assert_eq!(stats.provisional, 0, "L3: all are registered or refused");
-            assert_eq!(stats.over_limit, 0, "L3: all are within the limit");
+            let leases = &gateway.leases;
+            assert_eq!(leases.stats().provisional, 0, "L3: all are registered or refused");
+            assert_eq!(leases.census().over_limit, 0, "L3: all are within the limit");
         }
         let live = self.watched.shot().await;
         assert!(live.values().all(|live| !live.over_limit), "L3: {live:?}");
