@@ -40,12 +40,14 @@ impl Redis {
         Redis { child, port }
     }
 
-    /// Starts one that writes all to its disk, in this folder; after `kill` it can be started there
-    /// again, on the port that it had.
+    /// Starts one that writes all to a file in this folder; after `kill` it can be started there
+    /// again, on the port that it had. What was written outlives the process without being on the
+    /// disk yet, and a disk that is busy with other things makes it wait for nothing.
     pub(crate) async fn durable(folder: &Path, port: Option<u16>) -> Self {
         for _ in 0..TRIES {
             let port = port.unwrap_or_else(free_port);
-            let words = ["--appendonly", "yes", "--dir", folder.to_str().unwrap()];
+            let words = ["--appendonly", "yes", "--appendfsync", "no", "--dir"];
+            let words = [&words[..], &[folder.to_str().unwrap()]].concat();
             let mut redis = Redis::with(port, &words);
             if redis.answers().await {
                 return redis;
