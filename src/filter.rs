@@ -167,8 +167,8 @@ pub trait Filter: Send + Sync {
         Ok(())
     }
 
-    /// What the client is told beside the upstream's answer.
-    fn response(&self, _head: &mut ResponseHeader, _known: &Exchange) {}
+    /// What the client, who `asked` with these fields, is told beside the upstream's answer.
+    fn response(&self, _asked: &HeaderMap, _head: &mut ResponseHeader, _known: &Exchange) {}
 }
 
 /// What filters are built from: the parts of the file that they name.
@@ -254,9 +254,9 @@ impl Chain {
     }
 
     /// In reverse order: what decided last speaks first.
-    pub fn response(&self, head: &mut ResponseHeader, known: &Exchange) {
+    pub fn response(&self, asked: &HeaderMap, head: &mut ResponseHeader, known: &Exchange) {
         for (_, filter) in self.0.iter().rev() {
-            filter.response(head, known);
+            filter.response(asked, head, known);
         }
     }
 }

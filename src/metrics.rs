@@ -50,6 +50,7 @@ pub struct All {
     pub jwks_last_success: IntGaugeVec,
     pub sessions_unasked: IntCounter,
     pub session_extensions: IntCounterVec,
+    pub session_reissues: IntCounterVec,
     pub session_revocations: IntCounterVec,
 
     pub stream_decisions: IntCounterVec,
@@ -170,6 +171,11 @@ impl Metrics {
                 "session_extensions_total",
                 "Uses of sessions to tell a store: `written`, `failed` or `dropped`, without room.",
                 &["store", "result"],
+            ),
+            session_reissues: f.counters(
+                "session_reissues_total",
+                "Younger tokens that were given to browsers for theirs.",
+                &["provider"],
             ),
             session_revocations: f.counters(
                 "session_revocations_total",

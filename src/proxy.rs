@@ -245,11 +245,12 @@ impl ProxyHttp for Proxy {
         head: &mut ResponseHeader,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        forward::back(head, downstream.req_header().version);
-        patience::end_if_stopping(downstream);
+        let asked = downstream.req_header();
+        forward::back(head, asked.version);
         if let Some(route) = &ctx.route {
-            route.chain.response(head, &ctx.exchange);
+            route.chain.response(&asked.headers, head, &ctx.exchange);
         }
+        patience::end_if_stopping(downstream);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ mod memory;
 pub mod mint;
 mod pulse;
 mod refused;
+pub mod reissue;
 mod token;
 mod verifier;
 mod viewer;
@@ -26,6 +27,7 @@ pub use jwk::Skipped;
 pub use key_set::{KeySet, Refresh};
 pub use life::Revocation;
 pub use refused::Refused;
+pub use reissue::Reissue;
 pub use verifier::Verifier;
 pub use viewer::{AccountText, Disguise, Viewer};
 
@@ -71,6 +73,10 @@ pub struct Config {
     /// token is refreshed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absolute: Option<At<Time>>,
+    /// Gives browsers a younger token when theirs is past half its life. Left out, only the auth
+    /// service signs tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reissue: Option<At<reissue::Config>>,
     /// At least 32 bytes. With it all sessions of an account can be ended at once; the account is
     /// hashed with it (HMAC-SHA-256) before it reaches the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,6 +135,7 @@ impl Config {
             problems.push(self.remember.problem(text).help("each takes about 2 KiB"));
         }
         problems.extend(life::problems(self));
+        problems.extend(reissue::problems(self));
         problems
     }
 
@@ -169,6 +176,17 @@ fn is_name(text: &str) -> bool {
     http::HeaderName::from_bytes(text.as_bytes()).is_ok()
 }
 
+/// Requests that come at once, and clients that keep no cookie, cost one signature in this time. An
+/// answer that is lost costs as long.
+const REISSUE_EVERY_SECS: u64 = 10;
+
+/// What a token says of time, in seconds since 1970.
+struct Dates {
+    began_at: Option<u64>,
+    expires_at: u64,
+    half_life_at: Option<u64>,
+}
+
 /// A proven login.
 #[derive(Clone, PartialEq)]
 pub struct Session {
@@ -177,8 +195,11 @@ pub struct Session {
     claims: Box<[(Box<str>, Value)]>,
     began_at: Option<u64>,
     expires_at: u64,
+    /// When half of the token's own life was over; `None` when it does not say when that began.
+    half_life_at: Option<u64>,
     viewer: viewer::Memo,
     pulse: pulse::Pulse,
+    renewal: pulse::Pulse,
 }
 
 impl Session {
@@ -187,10 +208,10 @@ impl Session {
         account: Box<str>,
         id: Box<str>,
         claims: Box<[(Box<str>, Value)]>,
-        (began_at, expires_at): (Option<u64>, u64),
+        Dates { began_at, expires_at, half_life_at }: Dates,
     ) -> Self {
-        let (viewer, pulse) = Default::default();
-        Session { account, id, claims, began_at, expires_at, viewer, pulse }
+        let (viewer, pulse, renewal) = Default::default();
+        Session { account, id, claims, began_at, expires_at, half_life_at, viewer, pulse, renewal }
     }
 
     /// Who is logged in: `sub`. 1 to 256 bytes without control characters. Never for logs.
@@ -228,6 +249,13 @@ impl Session {
     /// `exp`, in seconds since 1970, or what `absolute` leaves of it.
     pub fn expires_at(&self) -> u64 {
         self.expires_at
+    }
+
+    /// Whether a younger token should be given out: its own is past half its life, and for some
+    /// seconds no other answer has brought one.
+    pub fn is_reissue_due(&self, now: u64) -> bool {
+        self.half_life_at.is_some_and(|half| half <= now)
+            && self.renewal.beats(now, REISSUE_EVERY_SECS)
     }
 
     /// Notes what its store was heard to say of it beside requests.

@@ -1,6 +1,10 @@
 //! Values that are written as text: times, addresses, secrets. Each parses, prints and describes
 //! itself to editors; nothing here knows what it will be used for.
 
+mod same_site;
+
+pub use same_site::SameSite;
+
 use crate::yaml::{Scalar, scalars};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};

@@ -154,6 +154,9 @@ impl Admin {
             metrics.show_leases(&policy.name, &leases.stats(), leases.census());
         }
         for verifier in &gateway.verifiers {
+            if let Some(reissue) = verifier.reissue() {
+                metrics.show_reissues(verifier.name(), reissue.made());
+            }
             for key_set in verifier.key_sets() {
                 let now = crate::clock::unix_seconds();
                 metrics.show_key_set(key_set.name(), &key_set.figures(), now);

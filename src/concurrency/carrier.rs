@@ -1,6 +1,6 @@
 //! How a stream token travels: before the path, or in a cookie. What is in it is not known here.
 
-use super::identity::{Carry, Cookie, SameSite, Settings};
+use super::identity::{Carry, Cookie, Settings};
 use crate::denial::Reply;
 use crate::request::{PATH_TOKEN_PREFIX, Request};
 use http::{HeaderValue, StatusCode, header};
@@ -30,11 +30,7 @@ impl Carrier {
                 let default = Cookie::default();
                 let cookie = settings.cookie.as_ref().map_or(&default, |cookie| &cookie.value);
                 let mut attributes = "; Path=/; HttpOnly".to_owned();
-                attributes += match cookie.same_site {
-                    SameSite::Strict => "; SameSite=Strict",
-                    SameSite::Lax => "; SameSite=Lax",
-                    SameSite::None => "; SameSite=None",
-                };
+                attributes += cookie.same_site.attribute();
                 if cookie.secure {
                     attributes += "; Secure";
                 }
@@ -99,6 +95,7 @@ pub(super) fn redirect(token: &str, request: &Request<'_>) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::SameSite;
 
     fn request<R>(uri: &str, cookies: &[&str], ask: impl FnOnce(&Request<'_>) -> R) -> R {
         let mut head = http::Request::get(uri);

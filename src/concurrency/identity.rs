@@ -2,7 +2,7 @@
 //! strongest rung first.
 
 use crate::problem::Problem;
-use crate::units::{Secret, Text, Time};
+use crate::units::{SameSite, Secret, Text, Time};
 use crate::yaml::At;
 use http::HeaderName;
 use schemars::JsonSchema;
@@ -65,16 +65,6 @@ pub struct Cookie {
     /// One for each site that embeds the player (CHIPS).
     #[serde(default)]
     pub partitioned: bool,
-}
-
-/// Which requests from other sites bring the cookie along.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SameSite {
-    Strict,
-    #[default]
-    Lax,
-    None,
 }
 
 impl Default for Cookie {

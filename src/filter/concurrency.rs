@@ -155,7 +155,7 @@ impl Filter for ConcurrencyFilter {
         }
     }
 
-    fn response(&self, head: &mut ResponseHeader, known: &Exchange) {
+    fn response(&self, _: &HeaderMap, head: &mut ResponseHeader, known: &Exchange) {
         let Some(lease) = known.lease() else { return };
         let _ = head.insert_header(ANSWER_FIELD, lease_field(lease));
         if !known.is_newborn {

@@ -3,15 +3,17 @@
 //! How a token is verified is the room `session`'s knowledge.
 
 use super::{Decision, Fact, Filter, Halt, Parts, Sessions, Stance};
+use crate::clock;
 use crate::denial::{Code, Denial};
 use crate::exchange::{Cause, Exchange, Finding};
 use crate::problem::Problem;
-use crate::request::Request;
+use crate::request::{Request, cookies};
 use crate::session::{Refused, WhenStoreFails};
 use crate::units::Text;
 use crate::yaml::At;
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use pingora::http::ResponseHeader;
 
 /// The name of an entry of `sessions`.
 pub(super) type Config = At<Text>;
@@ -87,6 +89,27 @@ impl Filter for SessionFilter {
         match activity.may_go_on(session) {
             true => Ok(()),
             false => Err(Code::SessionEnded.into()),
+        }
+    }
+
+    fn response(&self, asked: &HeaderMap, head: &mut ResponseHeader, known: &Exchange) {
+        let (Some(reissue), Some(session)) = (self.sessions.verifier.reissue(), known.session())
+        else {
+            return;
+        };
+        let now = clock::unix_seconds();
+        // One of which a logout may not have been seen is not carried on.
+        if known.is_session_unasked || reissue.is_settled_in(&head.headers) {
+            return;
+        }
+        // An app that sends the token itself has no use for a cookie, which would soon differ.
+        let Some(token) = cookies(asked, &self.sessions.config.cookie.0).next() else { return };
+        if session.is_reissue_due(now)
+            && let Some(field) = reissue.field(token, session, now)
+        {
+            let _ = head.append_header(header::SET_COOKIE, field);
+            // A cache must not give one viewer's login to the next.
+            let _ = head.insert_header(header::CACHE_CONTROL, "no-store");
         }
     }
 

@@ -50,6 +50,11 @@ impl All {
         }
     }
 
+    /// How many younger tokens were given out for sessions of one kind.
+    pub fn show_reissues(&self, provider: &str, made: u64) {
+        catch_up(&self.session_reissues.with_label_values(&[provider]), made);
+    }
+
     /// What a key set has been through.
     pub fn show_key_set(&self, provider: &str, figures: &Figures, now_secs: u64) {
         let fetches = |result| self.jwks_fetches.with_label_values(&[provider, result]);

@@ -1,6 +1,6 @@
 //! Signed claims → a session. Asked only after the signature was found to be good.
 
-use super::{Refused, Session};
+use super::{Dates, Refused, Session};
 use serde_json::{Map, Value};
 
 /// How far the clocks of the issuer and this host may be apart, in seconds.
@@ -38,6 +38,7 @@ impl Rules {
         let expires_at = date(&claims, "exp")?.ok_or(Refused::Claims("`exp` is missing"))?;
         let not_before = date(&claims, "nbf")?.unwrap_or(0);
         let began_at = began_at(&claims)?;
+        let half_life_at = date(&claims, "iat")?.map(|iat| iat.midpoint(expires_at));
         let expires_at = match self.absolute_secs.zip(began_at) {
             Some((absolute, began)) => expires_at.min(began.saturating_add(absolute)),
             None => expires_at,
@@ -59,7 +60,8 @@ impl Rules {
             .kept
             .iter()
             .filter_map(|name| claims.remove(&**name).map(|value| (name.clone(), value)));
-        Ok(Session::new(account, id, kept.collect(), (began_at, expires_at)))
+        let dates = Dates { began_at, expires_at, half_life_at };
+        Ok(Session::new(account, id, kept.collect(), dates))
     }
 
     fn check_origin(&self, claims: &Map<String, Value>) -> Result<(), Refused> {
@@ -94,7 +96,10 @@ fn began_at(claims: &Map<String, Value>) -> Result<Option<u64>, Refused> {
 }
 
 /// A NumericDate (RFC 7519 §2): seconds since 1970, a fraction cut off.
-fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, Refused> {
+pub(super) fn date(
+    claims: &Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<u64>, Refused> {
     let seconds = match claims.get(name) {
         None => return Ok(None),
         Some(Value::Number(number)) => match number.as_u64() {

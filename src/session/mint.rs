@@ -1,6 +1,5 @@
-//! Signing tokens for development: what `streamgate token` prints.
-//!
-//! The gateway itself never signs a session; the auth service does.
+//! Signing tokens: what `streamgate token` prints for development, and younger tokens for a login
+//! (see `reissue`). A login itself is the auth service's to sign.
 
 use super::algorithm::{Algorithm, Family};
 use super::{Config, key};
@@ -83,8 +82,22 @@ impl Signer {
 
     /// The token that says `claims`.
     pub fn sign(&self, claims: &Claims) -> Result<String, MintError> {
+        self.sign_as(self.kid.as_deref(), claims)
+    }
+
+    /// Likewise, with a key that verifiers know as `kid`.
+    pub(super) fn sign_as(
+        &self,
+        kid: Option<&str>,
+        claims: &impl Serialize,
+    ) -> Result<String, MintError> {
         let mut header = Header::new(self.algorithm.jose());
-        header.kid.clone_from(&self.kid);
+        header.kid = kid.map(str::to_owned);
         Ok(jsonwebtoken::encode(&header, claims, &self.key)?)
+    }
+
+    /// Whether this is how it signs.
+    pub(super) fn signs_as(&self, algorithm: Algorithm) -> bool {
+        self.algorithm == algorithm
     }
 }

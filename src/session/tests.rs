@@ -6,5 +6,6 @@ mod fixture;
 mod hostile;
 mod issuer;
 mod remembered;
+mod reissue;
 mod rotation;
 mod signed;

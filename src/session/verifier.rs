@@ -8,6 +8,7 @@ use super::header;
 use super::key::{self, Key};
 use super::key_set::KeySet;
 use super::memory::Memory;
+use super::reissue::Reissue;
 use super::token::Token;
 use super::{Config, Refused, Session};
 use crate::clock;
@@ -30,6 +31,7 @@ pub struct Verifier {
     keys: Box<[Key]>,
     sets: Box<[Arc<KeySet>]>,
     rules: Rules,
+    reissue: Option<Reissue>,
     memory: Memory,
     headers: Vec<(String, HeaderName)>,
     warnings: Vec<Problem>,
@@ -78,6 +80,7 @@ impl Verifier {
             keys: keys.into(),
             sets: sets.into(),
             rules: config.rules(claims),
+            reissue: Reissue::compile(config),
             memory: Memory::new(config.remember.0 as usize),
             headers,
             warnings,
@@ -96,6 +99,11 @@ impl Verifier {
     /// The claims that upstreams get, each with the header that brings it.
     pub fn claims_to_headers(&self) -> &[(String, HeaderName)] {
         &self.headers
+    }
+
+    /// What signs younger tokens, if the gateway does.
+    pub fn reissue(&self) -> Option<&Reissue> {
+        self.reissue.as_ref()
     }
 
     /// Takes over the key sets of the verifier that this one replaces, where they are the same:

@@ -183,6 +183,11 @@ impl Login {
 
     /// A token that expires so many seconds from now; negative: ago.
     pub(crate) fn token_for(&self, seconds: i64) -> String {
+        self.token_from(0, seconds)
+    }
+
+    /// A token that was issued so many seconds from now, and expires so many.
+    pub(crate) fn token_from(&self, issued: i64, expires: i64) -> String {
         let secret = Scalar::read(SECRET).unwrap();
         let signer = Signer::secret(Algorithm::Hs256, &secret).unwrap();
         let now = streamgate::clock::unix_seconds();
@@ -191,8 +196,8 @@ impl Login {
             sid: Some(self.session.clone()),
             iss: Some("streamgate-auth".to_owned()),
             aud: Some("streamgate".to_owned()),
-            iat: now,
-            exp: now.saturating_add_signed(seconds),
+            iat: now.saturating_add_signed(issued),
+            exp: now.saturating_add_signed(expires),
             extra: self.claims.iter().cloned().collect(),
         };
         signer.sign(&claims).unwrap()

@@ -17,6 +17,7 @@ mod drain;
 mod edge;
 mod identity;
 mod outage;
+mod reissue;
 mod revocation;
 mod session;
 mod shadow;

@@ -62,6 +62,13 @@ fn each_mistake_is_told_with_its_place() {
         (3, 25),
         "meaning",
     );
+    check(&format!("{good}reissue: {{}}"), (2, 10), "at most");
+    let bounded = format!("{good}absolute: 1h\n");
+    check(&format!("{bounded}active_in: s\nreissue: {{}}"), (4, 10), "first token");
+    check(&format!("{bounded}reissue: {{ path: a }}"), (3, 18), "path");
+    check(&format!("{bounded}reissue: {{ path: \"/;\" }}"), (3, 18), "path");
+    check(&format!("{bounded}reissue: {{ domain: a..b }}"), (3, 20), "domain");
+    check(&format!("{bounded}reissue: {{ same_site: none, secure: false }}"), (3, 10), "browsers");
     check(&format!("{good}claims_to_headers: {{ p: X-Streamgate-Account }}"), (2, 25), "meaning");
     check(&format!("{good}claims_to_headers: {{ p: X_Plan }}"), (2, 25), "`_`");
     check(&format!("{good}claims_to_headers: {{ p: \"X Plan\" }}"), (2, 25), "cannot be");
@@ -142,7 +149,7 @@ fn the_page_tells_the_truth() {
     let page = include_str!("../../../docs/filters/session.md");
     let blocks = page.split("```yaml\n# fragment of: sessions\n").skip(1);
     let blocks: Vec<&str> = blocks.map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 5);
     let env = ["SESSION_SECRET", "SESSION_SECRET_BEFORE", "ACCOUNT_PEPPER"];
     let env = env.into_iter().fold(Environment::default(), |env, name| env.with(name, SECRET));
     for block in blocks {

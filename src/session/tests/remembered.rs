@@ -2,7 +2,7 @@
 
 use super::fixture::*;
 use crate::session::memory::Memory;
-use crate::session::{Algorithm, Refused, Session};
+use crate::session::{Algorithm, Dates, Refused, Session};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -40,7 +40,8 @@ async fn what_was_refused_is_not_remembered() {
 }
 
 fn session(expires_at: u64) -> Arc<Session> {
-    Arc::new(Session::new("a".into(), "s".into(), Box::default(), (None, expires_at)))
+    let dates = Dates { began_at: None, expires_at, half_life_at: None };
+    Arc::new(Session::new("a".into(), "s".into(), Box::default(), dates))
 }
 
 #[test]
