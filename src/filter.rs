@@ -20,7 +20,7 @@ use crate::session::Verifier;
 use crate::store::Activity;
 use crate::yaml::{At, Named};
 use async_trait::async_trait;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, header};
 use pingora::http::ResponseHeader;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -259,6 +259,13 @@ impl Chain {
             filter.response(asked, head, known);
         }
     }
+}
+
+/// Has an answer bring a cookie. No cache may keep it then, or it gave one viewer's stream or login
+/// to the next.
+fn set_cookie(head: &mut ResponseHeader, cookie: HeaderValue) {
+    let _ = head.append_header(header::SET_COOKIE, cookie);
+    let _ = head.insert_header(header::CACHE_CONTROL, "no-store");
 }
 
 fn missing(

@@ -251,11 +251,15 @@ impl Session {
         self.expires_at
     }
 
+    /// Whether half of its token's life is over.
+    pub fn is_past_half_life(&self, now: u64) -> bool {
+        self.half_life_at.is_some_and(|half| half <= now)
+    }
+
     /// Whether a younger token should be given out: its own is past half its life, and for some
     /// seconds no other answer has brought one.
     pub fn is_reissue_due(&self, now: u64) -> bool {
-        self.half_life_at.is_some_and(|half| half <= now)
-            && self.renewal.beats(now, REISSUE_EVERY_SECS)
+        self.is_past_half_life(now) && self.renewal.beats(now, REISSUE_EVERY_SECS)
     }
 
     /// Notes what its store was heard to say of it beside requests.

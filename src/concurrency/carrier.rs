@@ -29,11 +29,7 @@ impl Carrier {
             Carry::Cookie => {
                 let default = Cookie::default();
                 let cookie = settings.cookie.as_ref().map_or(&default, |cookie| &cookie.value);
-                let mut attributes = "; Path=/; HttpOnly".to_owned();
-                attributes += cookie.same_site.attribute();
-                if cookie.secure {
-                    attributes += "; Secure";
-                }
+                let mut attributes = cookie.same_site.attributes("/", cookie.secure);
                 if cookie.partitioned {
                     attributes += "; Partitioned";
                 }

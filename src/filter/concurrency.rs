@@ -2,7 +2,7 @@
 //!
 //! How many may play, and what holds when the store is gone, is the room `concurrency`'s knowledge.
 
-use super::{Decision, Fact, Filter, Halt, Parts, Stance};
+use super::{Decision, Fact, Filter, Halt, Parts, Stance, set_cookie};
 use crate::concurrency::{
     Admission, Birth, Identity, Policy, REPLACE_PARAM, Rung, Stream, lease_field,
 };
@@ -14,7 +14,7 @@ use crate::session::Session;
 use crate::units::Text;
 use crate::yaml::{At, Brief};
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -163,9 +163,7 @@ impl Filter for ConcurrencyFilter {
         }
         let cookie = known.session().and_then(|s| self.policy.cookie(s, &lease.id()));
         if let Some(cookie) = cookie {
-            let _ = head.append_header(header::SET_COOKIE, cookie);
-            // A cache must not give one viewer's stream to the next.
-            let _ = head.insert_header(header::CACHE_CONTROL, "no-store");
+            set_cookie(head, cookie);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! How a token is verified is the room `session`'s knowledge.
 
-use super::{Decision, Fact, Filter, Halt, Parts, Sessions, Stance};
+use super::{Decision, Fact, Filter, Halt, Parts, Sessions, Stance, set_cookie};
 use crate::clock;
 use crate::denial::{Code, Denial};
 use crate::exchange::{Cause, Exchange, Finding};
@@ -98,6 +98,10 @@ impl Filter for SessionFilter {
             return;
         };
         let now = clock::unix_seconds();
+        // Most are young, and nothing more is looked at for them.
+        if !session.is_past_half_life(now) {
+            return;
+        }
         // One of which a logout may not have been seen is not carried on.
         if known.is_session_unasked || reissue.is_settled_in(&head.headers) {
             return;
@@ -107,9 +111,7 @@ impl Filter for SessionFilter {
         if session.is_reissue_due(now)
             && let Some(field) = reissue.field(token, session, now)
         {
-            let _ = head.append_header(header::SET_COOKIE, field);
-            // A cache must not give one viewer's login to the next.
-            let _ = head.insert_header(header::CACHE_CONTROL, "no-store");
+            set_cookie(head, field);
         }
     }
 

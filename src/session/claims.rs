@@ -37,8 +37,9 @@ impl Rules {
     ) -> Result<Session, Refused> {
         let expires_at = date(&claims, "exp")?.ok_or(Refused::Claims("`exp` is missing"))?;
         let not_before = date(&claims, "nbf")?.unwrap_or(0);
-        let began_at = began_at(&claims)?;
-        let half_life_at = date(&claims, "iat")?.map(|iat| iat.midpoint(expires_at));
+        let issued = date(&claims, "iat")?;
+        let began_at = began_at(&claims, issued);
+        let half_life_at = issued.map(|issued| issued.midpoint(expires_at));
         let expires_at = match self.absolute_secs.zip(began_at) {
             Some((absolute, began)) => expires_at.min(began.saturating_add(absolute)),
             None => expires_at,
@@ -86,12 +87,11 @@ impl Rules {
 /// When the login was. A token that is refreshed gets a new `iat` and keeps its `auth_time` (OpenID
 /// Connect Core, 2), so the earlier of both counts. An `auth_time` that is no date says nothing of
 /// the login: then nothing is known of it.
-fn began_at(claims: &Map<String, Value>) -> Result<Option<u64>, Refused> {
-    let issued = date(claims, "iat")?;
+fn began_at(claims: &Map<String, Value>, issued: Option<u64>) -> Option<u64> {
     match date(claims, "auth_time") {
-        Ok(Some(login)) => Ok(Some(issued.map_or(login, |issued| issued.min(login)))),
-        Ok(None) => Ok(issued),
-        Err(_) => Ok(None),
+        Ok(Some(login)) => Some(issued.map_or(login, |issued| issued.min(login))),
+        Ok(None) => issued,
+        Err(_) => None,
     }
 }
 

@@ -6,7 +6,6 @@
 //! as they did before.
 
 use super::claims::date;
-use super::key;
 use super::mint::Signer;
 use super::token::Token;
 use super::{Config as Sessions, Session};
@@ -65,11 +64,7 @@ impl Reissue {
     /// As the file has it; `None` when no token is to be signed, or a problem was told.
     pub(super) fn compile(sessions: &Sessions) -> Option<Self> {
         let config = sessions.reissue.as_ref()?;
-        let mut attributes = format!("; Path={}; HttpOnly", config.path.0);
-        attributes += config.same_site.attribute();
-        if config.secure {
-            attributes += "; Secure";
-        }
+        let mut attributes = config.same_site.attributes(&config.path.0, config.secure);
         if let Some(domain) = &config.domain {
             attributes += "; Domain=";
             attributes += &domain.0;
@@ -139,9 +134,7 @@ impl Reissue {
 pub(super) fn problems(sessions: &Sessions) -> Vec<Problem> {
     let Some(reissue) = &sessions.reissue else { return Vec::new() };
     let mut problems = Vec::new();
-    let is_public =
-        |key: &At<key::Config>| matches!(key.value, key::Config::Pem(_) | key::Config::Jwks(_));
-    if sessions.keys.iter().all(is_public) {
+    if Signer::of(sessions).is_none() {
         let text = "`reissue` needs a secret to sign with, and these keys can only verify";
         let help = "leave it out: with key pairs the auth service refreshes its tokens itself";
         problems.push(reissue.problem(text).help(help));

@@ -14,12 +14,15 @@ pub enum SameSite {
 }
 
 impl SameSite {
-    /// How a `Set-Cookie` field says it.
-    pub fn attribute(self) -> &'static str {
-        match self {
-            SameSite::Strict => "; SameSite=Strict",
-            SameSite::Lax => "; SameSite=Lax",
-            SameSite::None => "; SameSite=None",
-        }
+    /// What stands in a `Set-Cookie` field behind the value and the age of a cookie of ours, which
+    /// no script can read.
+    pub fn attributes(self, path: &str, secure: bool) -> String {
+        let same_site = match self {
+            SameSite::Strict => "Strict",
+            SameSite::Lax => "Lax",
+            SameSite::None => "None",
+        };
+        let secure = if secure { "; Secure" } else { "" };
+        format!("; Path={path}; HttpOnly; SameSite={same_site}{secure}")
     }
 }

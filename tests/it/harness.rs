@@ -69,6 +69,13 @@ routes:
     upstream: stream
 "#;
 
+/// `STANDARD` with further lines in its sessions.
+pub(crate) fn with_sessions(lines: &[&str]) -> String {
+    let issuer = "    issuer: streamgate-auth\n";
+    let lines: String = lines.iter().map(|line| format!("    {line}\n")).collect();
+    STANDARD.replace(issuer, &format!("{issuer}{lines}"))
+}
+
 /// Serves the stream service with its faults; it ends with the test.
 pub(crate) async fn stream_service() -> SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,6 +1,6 @@
 //! Younger tokens for logins that play on: who gets one, what it says, and what it does not change.
 
-use crate::harness::{Gateway, Login, Redis, STANDARD, environment, outcome, until};
+use crate::harness::{Gateway, Login, Redis, environment, outcome, until, with_sessions};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Response;
@@ -11,14 +11,8 @@ const PATH: &str = "/live/final/master.m3u8";
 const MADE: &str = "streamgate_session_reissues_total{provider=\"viewers\"}";
 const HOUR: u64 = 3_600;
 
-/// `STANDARD`, with these settings of its sessions.
-fn yaml(settings: &str) -> String {
-    let lines = format!("    issuer: streamgate-auth\n    {settings}\n");
-    STANDARD.replace("    issuer: streamgate-auth\n", &lines)
-}
-
-async fn start(settings: &str) -> Gateway {
-    Gateway::start(&yaml(settings), &environment(None).await)
+async fn start(settings: &[&str]) -> Gateway {
+    Gateway::start(&with_sessions(settings), &environment(None).await)
 }
 
 async fn play(gateway: &Gateway, token: &str) -> Response {
@@ -48,7 +42,7 @@ fn claims(token: &str) -> Value {
 #[tokio::test]
 async fn past_half_its_life_a_login_gets_a_younger_token_and_plays_the_same_stream() {
     let gateway =
-        start("reissue: { same_site: strict, domain: example.com }\n    absolute: 24h").await;
+        start(&["reissue: { same_site: strict, domain: example.com }", "absolute: 24h"]).await;
     let old = Login::of("ann", "s").with("plan", "gold").token_from(-2_000, 1_600);
     let answer = play(&gateway, &old).await;
     assert_eq!(answer.headers()[CACHE_CONTROL], "no-store", "no cache keeps a login");
@@ -72,7 +66,7 @@ async fn past_half_its_life_a_login_gets_a_younger_token_and_plays_the_same_stre
 
 #[tokio::test]
 async fn nobody_else_gets_one() {
-    let gateway = start("reissue: {}\n    absolute: 24h").await;
+    let gateway = start(&["reissue: {}", "absolute: 24h"]).await;
     let login = Login::of("ann", "s");
     let past = login.token_from(-2_000, 1_600);
     let app = gateway.get(PATH).header(AUTHORIZATION, format!("Bearer {past}")).send().await;
@@ -87,7 +81,7 @@ async fn nobody_else_gets_one() {
 
 #[tokio::test]
 async fn a_login_counts_no_longer_than_it_may() {
-    let gateway = start("reissue: {}\n    absolute: 2h").await;
+    let gateway = start(&["reissue: {}", "absolute: 2h"]).await;
     let now = streamgate::clock::unix_seconds();
     let login = |ago: u64| Login::of("ann", "s").with("auth_time", now - ago);
     let (token, _) = younger(&play(&gateway, &login(5_000).token_from(-2_000, 1_600)).await)
@@ -100,8 +94,8 @@ async fn a_login_counts_no_longer_than_it_may() {
 #[tokio::test]
 async fn one_whose_logout_may_be_unseen_gets_none() {
     let redis = Redis::start().await;
-    let settings = "reissue: {}\n    absolute: 24h\n    idle: 1h\n    active_in: shared";
-    let gateway = Gateway::start(&yaml(settings), &environment(Some(&redis)).await);
+    let yaml = with_sessions(&["reissue: {}", "absolute: 24h", "idle: 1h", "active_in: shared"]);
+    let gateway = Gateway::start(&yaml, &environment(Some(&redis)).await);
     let _: () = redis.ask(&["SET", "sg:session:s", "1", "EX", "1600"]).await.unwrap();
     let known = Login::of("ann", "s").token_from(-2_000, 1_600);
     let (token, _) = younger(&play(&gateway, &known).await).expect("a younger token");

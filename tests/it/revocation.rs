@@ -1,7 +1,7 @@
 //! Ending sessions from outside: one or all of an account, at every gateway, by the admin port and
 //! by the command line.
 
-use crate::harness::{DEADLINE, Gateway, Login, Redis, STANDARD, environment, outcome, until};
+use crate::harness::{DEADLINE, Gateway, Login, Redis, environment, outcome, until, with_sessions};
 use crate::process::{Directory, Process};
 use reqwest::Method;
 use reqwest::header::COOKIE;
@@ -20,13 +20,11 @@ const WITHIN: Duration = Duration::from_secs(1);
 
 /// `STANDARD` with sessions that can be ended, and a route whose answers flow for as long as asked.
 fn yaml() -> String {
-    let sessions = "    issuer: streamgate-auth\n    active_in: shared\n    absolute: 24h\n    \
-                    revocation_pepper: \"${ACCOUNT_PEPPER}\"\n";
+    let pepper = "revocation_pepper: \"${ACCOUNT_PEPPER}\"";
     let slow = "routes:\n  - name: slow\n    match: { path: \"/faults/slow\" }\n    \
                 filters: [ { session: viewers } ]\n    upstream: stream\n";
     let admin = format!("admin: {{ address: \"127.0.0.1:0\", token: \"{TOKEN}\" }}");
-    STANDARD
-        .replace("    issuer: streamgate-auth\n", sessions)
+    with_sessions(&["active_in: shared", "absolute: 24h", pepper])
         .replace("routes:\n", slow)
         .replace("admin: { address: \"127.0.0.1:0\" }", &admin)
 }

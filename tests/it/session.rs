@@ -1,16 +1,13 @@
 //! Who is let in: tokens of every kind, where they are found, and sessions that have ended.
 
-use crate::harness::{Gateway, Login, Redis, STANDARD, environment, outcome, until};
+use crate::harness::{Gateway, Login, Redis, environment, outcome, until, with_sessions};
 use reqwest::header::{AUTHORIZATION, COOKIE};
 
 const PATH: &str = "/live/final/master.m3u8";
 
 /// `STANDARD`, with sessions that must be active in the store.
 fn active() -> String {
-    STANDARD.replace(
-        "    issuer: streamgate-auth\n",
-        "    issuer: streamgate-auth\n    active_in: shared\n",
-    )
+    with_sessions(&["active_in: shared"])
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Sessions that live as long as they are used: what is written to the store, and how seldom.
 
-use crate::harness::{Gateway, Login, Redis, STANDARD, environment, outcome, until};
+use crate::harness::{Gateway, Login, Redis, environment, outcome, until, with_sessions};
 use reqwest::header::COOKIE;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -9,10 +9,9 @@ const PATH: &str = "/live/final/master.m3u8";
 
 /// `STANDARD`, with sessions that end when nobody uses them for so long.
 fn idle(time: &str) -> String {
-    let lines = format!("    issuer: streamgate-auth\n    active_in: shared\n    idle: {time}\n");
+    let yaml = with_sessions(&["active_in: shared", &format!("idle: {time}")]);
     // Without leases, whose renewals move expiries, too.
-    let yaml = STANDARD.replace(", { concurrency: standard } ]", " ]");
-    yaml.replace("    issuer: streamgate-auth\n", &lines)
+    yaml.replace(", { concurrency: standard } ]", " ]")
 }
 
 async fn start(redis: &Redis, time: &str) -> Gateway {

@@ -63,6 +63,8 @@ fn each_mistake_is_told_with_its_place() {
         "meaning",
     );
     check(&format!("{good}reissue: {{}}"), (2, 10), "at most");
+    let public = "keys: [ { jwks: { url: \"https://h/\" } } ]\nabsolute: 1h\nreissue: {}";
+    check(public, (3, 10), "only verify");
     let bounded = format!("{good}absolute: 1h\n");
     check(&format!("{bounded}active_in: s\nreissue: {{}}"), (4, 10), "first token");
     check(&format!("{bounded}reissue: {{ path: a }}"), (3, 18), "path");

@@ -75,15 +75,17 @@ async fn put<B: Batch>(
         let put = |few| timeout_at(until, batch.put(&part.link, few, part.asking));
         let puts: Vec<_> = part.which.chunks(B::PIPELINE_MAX).map(put).collect();
         let mut under_way = stream::iter(puts).buffered(PIPELINES_AT_ONCE);
+        let mut rest = part.which.as_slice();
         while let Some(answers) = under_way.next().await {
-            let rest = part.which[said.len()..].iter().copied();
+            let (few, later) = rest.split_at(rest.len().min(B::PIPELINE_MAX));
             match answers.unwrap_or(Err(StoreError::Timeout.into())) {
-                Ok(answers) => said.extend(rest.zip(answers)),
+                Ok(answers) => said.extend(few.iter().copied().zip(answers)),
                 Err(trouble) => {
-                    said.extend(rest.map(|at| (at, Err(trouble.clone()))));
+                    said.extend(rest.iter().map(|at| (*at, Err(trouble.clone()))));
                     break;
                 }
             }
+            rest = later;
         }
         said
     };
@@ -93,11 +95,11 @@ async fn put<B: Batch>(
 }
 
 impl Links {
-    /// Sends many commands, each about the key beside it, in one pipeline per server. Answers stand
-    /// in their order; one server's failure is that of its commands alone.
+    /// Sends many commands, each about the key beside it, in small pipelines. Answers stand in
+    /// their order; one server's failure is that of its commands alone.
     ///
     /// # Errors
-    /// [`StoreError`] of each, within the deadlines of one command.
+    /// [`StoreError`] of each, within the deadlines.
     pub async fn query_all(&self, commands: &[(String, Cmd)]) -> Vec<Result<Value, StoreError>> {
         scatter(self, &Commands(commands)).await
     }
