@@ -182,7 +182,7 @@ impl Policy {
     /// Lets a stream of these classes pass that is known here and fresh, and notes that it was
     /// heard of. A look-up.
     pub fn touch(&self, session: &Session, id: &LeaseId, classes: &[Class]) -> Option<Admission> {
-        let lease = self.leases.touch(&self.viewer(session).holder, id, classes)?;
+        let lease = self.leases.touch_by(&self.viewer(session).bookmark, id, classes)?;
         Some(Admission::Held(lease, Outcome::Renewed))
     }
 
@@ -199,7 +199,7 @@ impl Policy {
     /// Lets a stream pass when it holds a slot or there is room for it: one round trip to the
     /// store, unless it is known here.
     pub async fn admit(&self, session: &Session, stream: Stream<'_>) -> Result<Admission, Refusal> {
-        let holder = self.viewer(session).holder;
+        let holder = *self.viewer(session).holder();
         let is_plain = matches!(stream.replace, Replace::Nobody) && !stream.anew;
         if is_plain && let Some(admission) = self.touch(session, &stream.id.lease, stream.classes) {
             return Ok(admission);
@@ -281,7 +281,7 @@ impl Policy {
 
     /// What the account plays now.
     pub async fn list(&self, session: &Session) -> Result<Vec<Live>, StoreError> {
-        self.leases.list(&self.viewer(session).holder).await
+        self.leases.list(self.viewer(session).holder()).await
     }
 
     /// Notes what a player declares of its stream; `false` when the stream is not live.
@@ -291,17 +291,17 @@ impl Policy {
         id: &LeaseId,
         state: State,
     ) -> Result<bool, StoreError> {
-        self.leases.state(&self.viewer(session).holder, id, state).await
+        self.leases.state(self.viewer(session).holder(), id, state).await
     }
 
     /// Gives a stream's slot back.
     pub async fn release(&self, session: &Session, id: &LeaseId) -> Result<(), StoreError> {
-        self.leases.release(&self.viewer(session).holder, id).await
+        self.leases.release(self.viewer(session).holder(), id).await
     }
 
     /// Ends another stream of the account; `false` when it plays none with this code.
     pub async fn terminate(&self, session: &Session, code: &LeaseId) -> Result<bool, StoreError> {
-        self.leases.terminate(&self.viewer(session).holder, code).await
+        self.leases.terminate(self.viewer(session).holder(), code).await
     }
 
     /// The leases themselves, for the admin page and the metrics.

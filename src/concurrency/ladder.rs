@@ -131,7 +131,7 @@ impl Tokens {
         let now = clock::unix_seconds();
         let mut opened = self.signet.open(text, bearer(viewer, session), now);
         // While a pepper is being changed, what another gateway sealed may bear the other name.
-        if let (Err(Unsealed::Invalid), Some(other)) = (opened, viewer.holder.other()) {
+        if let (Err(Unsealed::Invalid), Some(other)) = (opened, viewer.holder().other()) {
             let account = other.to_string();
             let bearer = Bearer { account: account.as_bytes(), session: session.id() };
             opened = self.signet.open(text, bearer, now);

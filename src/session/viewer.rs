@@ -3,17 +3,17 @@
 use http::HeaderValue;
 use std::borrow::Cow;
 use std::sync::OnceLock;
-use streamgate_lease::{Holder, LeaseId, Pepper};
+use streamgate_lease::{Bookmark, Holder, LeaseId, Pepper};
 
 /// A holder as it prints.
 pub type AccountText = [u8; 34];
 
 /// Who watches, without saying who it is. Texts lie in it, not behind it: a gateway has many
 /// viewers, and each place that a request must look up in memory costs more than copying a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Viewer {
-    /// Whose slots they are.
-    pub holder: Holder,
+    /// Whose slots they are, and where the gateway keeps one of its leases.
+    pub bookmark: Bookmark,
     /// The stream that the session itself is, for players that send no id of a playback.
     pub own_stream: LeaseId,
     account: AccountText,
@@ -24,7 +24,13 @@ impl Viewer {
     fn new(pepper: &Pepper, account: &str, session: &str) -> Self {
         let holder = Holder::of(pepper, account);
         let own_stream = LeaseId::of(session, None);
-        Viewer { holder, own_stream, account: text(&holder), own: text(&own_stream) }
+        let (account, own) = (text(&holder), text(&own_stream));
+        Viewer { bookmark: Bookmark::new(holder), own_stream, account, own }
+    }
+
+    /// Whose slots they are.
+    pub fn holder(&self) -> &Holder {
+        self.bookmark.holder()
     }
 
     /// What the holder prints as, without the printing.

@@ -6,7 +6,7 @@
 use crate::holder::Holder;
 use crate::keeper::Keeper;
 use crate::lease::{Claim, Class, Ending, Grant, Lease, LeaseId, Live, State};
-use crate::roster::{Census, Playing, Roster};
+use crate::roster::{Bookmark, Census, Playing, Roster};
 use crate::stats::{Counters, Outage, Stats, count};
 use crate::store::{Answer, LeaseStore, StoreError};
 use crate::timing::Timing;
@@ -80,6 +80,12 @@ impl Leases {
     #[must_use]
     pub fn touch(&self, holder: &Holder, id: &LeaseId, classes: &[Class]) -> Option<Lease> {
         self.0.roster.touch(holder, id, classes)
+    }
+
+    /// The same for a holder that the caller remembers: what was found once is not looked up again.
+    #[must_use]
+    pub fn touch_by(&self, bookmark: &Bookmark, id: &LeaseId, classes: &[Class]) -> Option<Lease> {
+        self.0.roster.touch_by(bookmark, id, classes)
     }
 
     /// Whether what flows to a player already, a long answer or a tunnel, may flow on; and it shows

@@ -98,7 +98,7 @@ pub use lease::{
     LeaseIdInvalid, Live, Replace, State, TooManyClasses,
 };
 pub use leases::{Alone, Bounds, Leases, StartsExhausted};
-pub use roster::{Census, Playing};
+pub use roster::{Bookmark, Census, Playing};
 pub use stats::{Lost, Stats};
 pub use store::{Admitted, Answer, LeaseStore, Slot, StoreError};
 pub use timing::{Timing, TimingOutOfRange};

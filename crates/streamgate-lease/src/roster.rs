@@ -2,9 +2,10 @@
 //!
 //! It is a cache of the truth, never the truth: what it forgets is asked of the store again. It
 //! asks no store itself and waits for nothing; every method takes one short lock, which those who
-//! only give signs of life share.
+//! only give signs of life share, or do without.
 
 mod alone;
+mod bookmark;
 mod entry;
 mod shard;
 mod shared;
@@ -15,6 +16,8 @@ use crate::holder::Holder;
 use crate::lease::{Claim, Class, Ending, Lease, LeaseId, State};
 use crate::store::Admitted;
 use crate::timing::Timing;
+pub use bookmark::Bookmark;
+use bookmark::Listed;
 use entry::{Entry, Standing};
 use parking_lot::Mutex;
 use shard::{Shards, Writing};
@@ -35,6 +38,8 @@ const ENDING_KEPT_MAX: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 pub(crate) struct Roster {
+    /// Of its own in this process: what a bookmark found here is no other's.
+    number: u64,
     clock: Clock,
     timing: Timing,
     starts_max: usize,
@@ -48,7 +53,9 @@ pub(crate) struct Roster {
 impl Roster {
     pub(crate) fn new(timing: Timing, entries_max: usize, starts_max: usize) -> Self {
         let shards = entries_max.div_ceil(ENTRIES_PER_SHARD).next_power_of_two().min(SHARDS_MAX);
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
+            number: NEXT.fetch_add(1, Relaxed),
             clock: Clock::new(),
             timing,
             starts_max,
@@ -67,9 +74,30 @@ impl Roster {
     /// The lease, if it is known here, good and of these classes; and it is noted that its player
     /// is alive.
     pub(crate) fn touch(&self, holder: &Holder, id: &LeaseId, classes: &[Class]) -> Option<Lease> {
-        let now = self.clock.now_ms();
+        let shard = self.shards.read(holder);
+        self.touched(holder, shard.find(holder, id)?, classes)
+    }
+
+    /// The same without a look-up, if the bookmark points to it. A change of the entry that goes on
+    /// at this moment comes after it.
+    pub(crate) fn touch_by(
+        &self,
+        bookmark: &Bookmark,
+        id: &LeaseId,
+        classes: &[Class],
+    ) -> Option<Lease> {
+        let holder = bookmark.holder();
+        if let Some(entry) = bookmark.follow(self.number, id) {
+            return self.touched(holder, &entry, classes);
+        }
         let shard = self.shards.read(holder);
         let entry = shard.find(holder, id)?;
+        bookmark.point(self.number, entry);
+        self.touched(holder, entry, classes)
+    }
+
+    fn touched(&self, holder: &Holder, entry: &Entry, classes: &[Class]) -> Option<Lease> {
+        let now = self.clock.now_ms();
         if !entry.is_live(now) || !entry.covers(classes) {
             return None;
         }
@@ -80,7 +108,7 @@ impl Roster {
     /// It goes on by this node's own word: the store has not been asked about it since.
     pub(crate) fn is_own_word(&self, holder: &Holder, id: &LeaseId) -> bool {
         let now = self.clock.now_ms();
-        let is_own_word = |entry: &Entry| entry.is_live(now) && entry.is_own_word();
+        let is_own_word = |entry: &Listed| entry.is_live(now) && entry.is_own_word();
         self.shards.read(holder).find(holder, id).is_some_and(is_own_word)
     }
 
@@ -109,7 +137,7 @@ impl Roster {
         for id in &admitted.idle {
             shard.remove(&claim.holder, id);
         }
-        let known = shard.find_mut(&claim.holder, &claim.id);
+        let known = shard.find(&claim.holder, &claim.id);
         let mut entry = Entry::held(claim, admitted, asked_at, &self.timing);
         if let Some(known) = known {
             if let Some(why) = known.ended_since(asked_at).filter(|_| !in_spite) {
@@ -119,10 +147,10 @@ impl Roster {
                 entry.valid_until.raise(known.valid_until.get());
             }
             if entry.about.is_none() {
-                entry.about = known.about.take();
+                entry.about = known.about.clone();
             }
             if !admitted.is_new
-                && let Some(classes) = known.classes.take()
+                && let Some(classes) = known.classes.as_deref().cloned()
             {
                 let younger = entry.classes.take().unwrap_or_default();
                 entry.classes = Some(Box::new(classes.joined(&younger)));

@@ -4,6 +4,7 @@
 //! only against what this node knows. It never waits; the keeper makes good for it later.
 
 use super::Roster;
+use super::bookmark::Listed;
 use super::entry::{Entry, Standing};
 use super::shard::{Shard, Writing};
 use crate::admission::{Room, Seat, Want, Wants, make_room};
@@ -142,7 +143,7 @@ impl Shard {
     fn seats_beside(&self, claim: &Claim, now: u64, timing: &Timing) -> Vec<Seat> {
         let entries = self.entries_of(&claim.holder).iter();
         let others = entries.filter(|entry| entry.id != claim.id && entry.is_seated(now, timing));
-        let seat = |entry: &Entry| Seat {
+        let seat = |entry: &Listed| Seat {
             id: entry.id,
             started_at: entry.started_at,
             paused_since: entry.paused_since.map(u64::from),

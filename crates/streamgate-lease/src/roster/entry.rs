@@ -3,14 +3,13 @@
 //! No locks and no store here; what an entry may become is written down in its methods. Those that
 //! take `&self` may be called while others read it.
 
-use super::shared::{Flag, Moment};
+use super::shared::{Flag, Moment, Tally};
 use crate::clock::millis;
 use crate::holder::Holder;
 use crate::lease::{About, Claim, Class, Classes, Ending, Lease, LeaseId, Live, Replace, State};
 use crate::store::Admitted;
 use crate::timing::Timing;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 /// A player that was told to stop may ask again at once; the store is spared that much.
@@ -19,8 +18,8 @@ const ENDING_SURE_MS: u64 = 2000;
 /// and so many renewals take 28 at most.
 const KEEP_KEYS_EVERY: u8 = 64;
 
-/// What is kept about a lease, 96 bytes and its labels and classes, if it has any.
-#[derive(Debug)]
+/// What is kept about a lease, 104 bytes and its labels and classes, if it has any.
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) id: LeaseId,
     pub(super) standing: Standing,
@@ -35,8 +34,10 @@ pub(super) struct Entry {
     pub(super) doubtful: Flag,
     /// Whoever started it was to replace the oldest.
     pub(super) replaces: bool,
+    /// The roster has let go of it, or has a younger one of that name.
+    pub(super) is_gone: Flag,
     /// Counts renewals, so that now and then one also keeps the labels from fading.
-    renewals: AtomicU8,
+    renewals: Tally,
     pub(super) limit: u32,
     pub(super) active: u32,
     /// Unix milliseconds of the store's clock.
@@ -99,7 +100,8 @@ impl Entry {
             over_limit: false,
             doubtful: Flag::new(false),
             replaces: claim.replace == Replace::Oldest,
-            renewals: AtomicU8::new(0),
+            is_gone: Flag::new(false),
+            renewals: Tally::default(),
             limit: 0,
             active: 0,
             started_at: 0,
@@ -251,8 +253,7 @@ impl Entry {
     pub(super) fn take_along(&self, now: u64, timing: &Timing) -> bool {
         self.touched.set(false);
         self.renew_at.set(now + renew_after(&self.id, now, timing));
-        let renewals = self.renewals.fetch_add(1, Relaxed);
-        renewals % KEEP_KEYS_EVERY == KEEP_KEYS_EVERY - 1
+        self.renewals.count() % KEEP_KEYS_EVERY == KEEP_KEYS_EVERY - 1
     }
 
     /// The store said yes when it was asked then.

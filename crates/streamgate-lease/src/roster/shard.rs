@@ -6,11 +6,13 @@
 //! alone, so what the keeper looks at delays no request.
 
 use super::ENDING_KEPT_MAX;
+use super::bookmark::Listed;
 use super::entry::Entry;
 use crate::holder::Holder;
 use crate::lease::{Ending, LeaseId};
 use crate::timing::Timing;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -25,7 +27,9 @@ pub(super) struct Shards {
     provisional: AtomicUsize,
 }
 
-type Entries = HashMap<Holder, Vec<Entry>, foldhash::fast::RandomState>;
+/// Most holders have one stream.
+type OfHolder = SmallVec<[Listed; 2]>;
+type Entries = HashMap<Holder, OfHolder, foldhash::fast::RandomState>;
 
 #[derive(Debug, Default)]
 pub(super) struct Shard {
@@ -124,34 +128,38 @@ impl Drop for Writing<'_> {
 }
 
 impl Shard {
-    pub(super) fn find(&self, holder: &Holder, id: &LeaseId) -> Option<&Entry> {
+    pub(super) fn find(&self, holder: &Holder, id: &LeaseId) -> Option<&Listed> {
         self.entries_of(holder).iter().find(|entry| entry.id == *id)
     }
 
+    /// The entry, to be changed.
     pub(super) fn find_mut(&mut self, holder: &Holder, id: &LeaseId) -> Option<&mut Entry> {
-        self.holders.get_mut(holder)?.iter_mut().find(|entry| entry.id == *id)
+        let mut entries = self.holders.get_mut(holder)?.iter_mut();
+        entries.find(|entry| entry.id == *id).map(Listed::for_change)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries == 0
     }
 
-    pub(super) fn entries_of(&self, holder: &Holder) -> &[Entry] {
-        self.holders.get(holder).map_or(&[], Vec::as_slice)
+    pub(super) fn entries_of(&self, holder: &Holder) -> &[Listed] {
+        self.holders.get(holder).map_or(&[], SmallVec::as_slice)
     }
 
     /// All entries, and whose they are.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Holder, &Entry)> {
-        self.holders.iter().flat_map(|(holder, all)| all.iter().map(move |entry| (holder, entry)))
+        self.holders
+            .iter()
+            .flat_map(|(holder, all)| all.iter().map(move |entry| (holder, &**entry)))
     }
 
     /// Keeps those that are to stay.
     pub(super) fn retain(&mut self, stays: impl Fn(&Entry) -> bool) {
         let (mut entries, mut provisional) = (0, 0);
         self.holders.retain(|_, all| {
-            all.retain(&stays);
+            all.retain(|entry| stays(entry));
             entries += all.len();
-            provisional += all.iter().map(Entry::is_provisional).map(usize::from).sum::<usize>();
+            provisional += all.iter().filter(|entry| entry.is_provisional()).count();
             !all.is_empty()
         });
         (self.entries, self.provisional) = (entries, provisional);
@@ -162,10 +170,7 @@ impl Shard {
         self.remove(holder, &entry.id);
         self.entries += 1;
         self.provisional += usize::from(entry.is_provisional());
-        // Most holders have one stream: room for exactly one, where a vector would take four.
-        let place = self.holders.entry(*holder).or_default();
-        place.reserve_exact(1);
-        place.push(entry);
+        self.holders.entry(*holder).or_default().push(Listed::new(entry));
     }
 
     /// Changes an entry and keeps the count of provisional ones true.

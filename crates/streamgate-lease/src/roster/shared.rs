@@ -4,7 +4,7 @@
 //! Each of these is true by itself and none vouches for another, hence `Relaxed`; what has to
 //! change together changes under the lock alone.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 /// A moment in the node's milliseconds.
 #[derive(Debug)]
@@ -13,6 +13,28 @@ pub(super) struct Moment(AtomicU64);
 /// Yes or no.
 #[derive(Debug)]
 pub(super) struct Flag(AtomicBool);
+
+/// How often something happened; wraps around.
+#[derive(Debug, Default)]
+pub(super) struct Tally(AtomicU8);
+
+impl Clone for Moment {
+    fn clone(&self) -> Self {
+        Self::new(self.get())
+    }
+}
+
+impl Clone for Flag {
+    fn clone(&self) -> Self {
+        Self::new(self.get())
+    }
+}
+
+impl Clone for Tally {
+    fn clone(&self) -> Self {
+        Self(AtomicU8::new(self.0.load(Relaxed)))
+    }
+}
 
 impl Moment {
     pub(super) const fn new(at: u64) -> Self {
@@ -56,5 +78,12 @@ impl Flag {
         if self.get() != is_so {
             self.0.store(is_so, Relaxed);
         }
+    }
+}
+
+impl Tally {
+    /// One more; tells how many there were before.
+    pub(super) fn count(&self) -> u8 {
+        self.0.fetch_add(1, Relaxed)
     }
 }

@@ -8,9 +8,12 @@ mod recovery;
 
 use crate::weather::Weather;
 use crate::world::{MS, TTL, claim, holder, id, these};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use streamgate_lease::{Bounds, Claim, Ending, Grant, Leases, Replace, State, Stats, Timing};
+use streamgate_lease::{
+    Bookmark, Bounds, Claim, Ending, Grant, Holder, Leases, Replace, State, Stats, Timing,
+};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{advance, sleep};
@@ -23,6 +26,7 @@ const NEWS_MAX: Duration = Duration::from_secs(27);
 struct Node {
     weather: Arc<Weather>,
     leases: Leases,
+    bookmarks: Mutex<HashMap<Holder, Arc<Bookmark>>>,
     _stop: oneshot::Sender<()>,
     keeper: JoinHandle<()>,
 }
@@ -43,19 +47,29 @@ impl Node {
         let keeper = tokio::spawn(keeper.run(async {
             let _ = stopped.await;
         }));
-        Self { weather: weather.clone(), leases, _stop: stop, keeper }
+        Self { weather: weather.clone(), leases, bookmarks: Mutex::default(), _stop: stop, keeper }
     }
 
     /// What a media request does under the policy `local`.
     async fn request(&self, claim: &Claim) -> Grant {
         let classes: Vec<_> = claim.classes.iter().map(|of| of.class).collect();
-        if let Some(lease) = self.leases.touch(&claim.holder, &claim.id, &classes) {
+        let found = self.leases.touch_by(&self.bookmark(claim), &claim.id, &classes);
+        let looked_up = self.leases.touch(&claim.holder, &claim.id, &classes);
+        assert_eq!(found, looked_up, "a bookmark finds what is there, and nothing else");
+        if let Some(lease) = found {
             return Grant::Held(lease);
         }
         match self.leases.hold(claim).await {
             Ok(grant) => grant,
             Err(_) => self.leases.hold_locally(claim).unwrap(),
         }
+    }
+
+    /// What the gateway remembers of this holder.
+    fn bookmark(&self, claim: &Claim) -> Arc<Bookmark> {
+        let mut bookmarks = self.bookmarks.lock().unwrap();
+        let known = bookmarks.entry(claim.holder);
+        known.or_insert_with(|| Arc::new(Bookmark::new(claim.holder))).clone()
     }
 
     async fn word(&self, claim: &Claim) -> String {

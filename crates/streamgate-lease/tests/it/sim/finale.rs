@@ -40,7 +40,7 @@ impl Finale<'_> {
         let holder = holder(gateway.pepper_step, account);
         let claim = Claim::new(holder, id(name), self.policy.limit(account));
         self.watched.seen.lock().unwrap().sign_of_life((account, claim.id));
-        gateway.leases.hold(&claim).await.unwrap()
+        gateway.hold(&claim).await.unwrap()
     }
 
     async fn l1_what_nobody_plays_is_free(&mut self) {

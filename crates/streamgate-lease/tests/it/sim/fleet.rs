@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use streamgate_lease::{Bounds, Leases};
+use streamgate_lease::{Bookmark, Bounds, Claim, Grant, Holder, Leases, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -19,6 +19,9 @@ const GATEWAYS: usize = 3;
 /// Few enough to be reached.
 const STARTS_MAX: usize = 4;
 
+/// By the step of the pepper, too: a holder has another other name then.
+type Bookmarks = HashMap<(usize, Holder), Arc<Bookmark>>;
+
 /// What a viewer's request has of a gateway; it stays if the gateway crashes meanwhile.
 #[derive(Clone)]
 pub(super) struct Gateway {
@@ -26,6 +29,23 @@ pub(super) struct Gateway {
     pub(super) bounds: Bounds,
     pub(super) confirmed: Arc<Mutex<HashMap<Key, Instant>>>,
     pub(super) pepper_step: usize,
+    /// What it remembers of viewers between their requests.
+    bookmarks: Arc<Mutex<Bookmarks>>,
+}
+
+impl Gateway {
+    /// A media request: by what is remembered of its viewer, else by a look-up, else by the store.
+    pub(super) async fn hold(&self, claim: &Claim) -> Result<Grant, StoreError> {
+        let key = (self.pepper_step, claim.holder);
+        let fresh = || Arc::new(Bookmark::new(claim.holder));
+        let bookmark = self.bookmarks.lock().unwrap().entry(key).or_insert_with(fresh).clone();
+        let classes: Vec<_> = claim.classes.iter().map(|of| of.class).collect();
+        let touch = || self.leases.touch_by(&bookmark, &claim.id, &classes);
+        match (!claim.anew).then(touch).flatten() {
+            Some(lease) => Ok(Grant::Held(lease)),
+            None => self.leases.hold(claim).await,
+        }
+    }
 }
 
 pub(super) struct Fleet {
@@ -67,7 +87,8 @@ impl Fleet {
         let (leases, keeper) = Leases::bounded(Arc::new(handle), timing, self.bounds);
         let mut stopped = self.stop.subscribe();
         let keeper = tokio::spawn(keeper.run(async move { drop(stopped.changed().await) }));
-        (Gateway { leases, bounds: self.bounds, confirmed, pepper_step }, keeper)
+        let (bounds, bookmarks) = (self.bounds, Arc::default());
+        (Gateway { leases, bounds, confirmed, pepper_step, bookmarks }, keeper)
     }
 
     pub(super) fn any(&self, rng: &mut SmallRng) -> Gateway {

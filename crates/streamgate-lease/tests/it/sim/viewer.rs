@@ -32,7 +32,7 @@ async fn request(watched: &Watched, gateway: &Gateway, claim: &Claim) {
     let key = (account(&claim.holder), claim.id);
     let was_ended = watched.seen.lock().unwrap().ended.contains_key(&key);
     watched.seen.lock().unwrap().sign_of_life(key);
-    match gateway.leases.hold(claim).await {
+    match gateway.hold(claim).await {
         Ok(Grant::Held(lease)) => {
             let is_fresh = lease.is_new() && !lease.is_provisional();
             let still_ended = watched.seen.lock().unwrap().ended.contains_key(&key);
