@@ -9,7 +9,7 @@ use http::HeaderValue;
 use rand::RngExt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use streamgate_lease::Lease;
+use streamgate_lease::{Lease, LeaseText};
 use tokio::time::Instant;
 
 /// 128 random bits in hexadecimal: names one request in answers, logs and upstreams.
@@ -60,6 +60,8 @@ pub enum Finding {
 pub struct Playing {
     pub account: Account,
     pub admission: Admission,
+    /// What the lease's id prints as.
+    pub lease_text: LeaseText,
     pub rung: Rung,
     /// It began with this request: the client does not know its token yet.
     pub is_newborn: bool,
@@ -106,7 +108,7 @@ pub struct Exchange {
     /// The session passed by its signature alone.
     pub is_session_unasked: bool,
     account: Option<Account>,
-    lease: Option<Lease>,
+    lease: Option<(Lease, LeaseText)>,
     stream_outcome: Option<Outcome>,
     rung: Option<Rung>,
     /// The stream's token goes out with the answer.
@@ -151,7 +153,7 @@ impl Exchange {
                 self.is_newborn = playing.is_newborn;
                 match playing.admission {
                     Admission::Held(lease, outcome) => {
-                        self.lease = Some(lease);
+                        self.lease = Some((lease, playing.lease_text));
                         self.stream_outcome = Some(outcome);
                     }
                     Admission::Uncounted => {
@@ -181,6 +183,11 @@ impl Exchange {
     }
 
     pub fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref().map(|(lease, _)| lease)
+    }
+
+    /// The lease, and its id as it is told upstream and to the client.
+    pub fn lease_told(&self) -> Option<&(Lease, LeaseText)> {
         self.lease.as_ref()
     }
 

@@ -21,7 +21,6 @@ use crate::service::streams::Call;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session as Downstream};
@@ -52,10 +51,10 @@ impl Proxy {
     async fn judge(
         &self,
         written: &RequestHeader,
-        raw: Option<&[u8]>,
+        raw: impl FnOnce() -> Bytes,
         ctx: &mut Ctx,
     ) -> Result<Onward, Halt> {
-        head::check(written, raw)?;
+        let announced_bytes = head::check(written, raw)?;
         let parts = written.as_ref();
         let mut request = Request::read(parts)?;
         let gateway = Arc::clone(&ctx.gateway);
@@ -65,7 +64,7 @@ impl Proxy {
         ctx.understood(&request, written);
         let (route, captures) = gateway.table.find(&request)?;
         ctx.enter(route);
-        if ctx.announced_body(parts) > route.body_bytes_max {
+        if announced_bytes > route.body_bytes_max {
             return Err(Code::BodyTooLarge.into());
         }
         route.chain.decide(&request, &mut ctx.exchange).await?;
@@ -134,9 +133,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> Result<bool> {
         let head = downstream.req_header();
-        let is_chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
-        let raw = is_chunked.then(|| downstream.to_h1_raw());
-        let judged = self.judge(head, raw.as_deref(), ctx).await;
+        let judged = self.judge(head, || downstream.to_h1_raw(), ctx).await;
         self.observe.decided(ctx.route_metrics(), ctx.exchange.began.elapsed());
         let halt = match judged {
             Ok(Onward::Upstream) => return Ok(false),

@@ -8,6 +8,7 @@ mod algorithm;
 mod claims;
 mod desk;
 mod header;
+mod id;
 mod json;
 mod jwk;
 pub mod key;
@@ -191,7 +192,7 @@ struct Dates {
 #[derive(Clone, PartialEq)]
 pub struct Session {
     account: Box<str>,
-    id: Box<str>,
+    id: id::Id,
     claims: Box<[(Box<str>, Value)]>,
     began_at: Option<u64>,
     expires_at: u64,
@@ -206,10 +207,11 @@ impl Session {
     /// Only verification makes one.
     fn new(
         account: Box<str>,
-        id: Box<str>,
+        id: &str,
         claims: Box<[(Box<str>, Value)]>,
         Dates { began_at, expires_at, half_life_at }: Dates,
     ) -> Self {
+        let id = id::Id::new(id);
         let (viewer, pulse, renewal) = Default::default();
         Session { account, id, claims, began_at, expires_at, half_life_at, viewer, pulse, renewal }
     }
@@ -222,12 +224,12 @@ impl Session {
     /// Which login this is: `sid`, else `jti`, else a digest of what was signed. 1 to 128 bytes
     /// without control characters.
     pub fn id(&self) -> &str {
-        &self.id
+        self.id.as_str()
     }
 
     /// The id as the value of a header field; `None` when no field can hold it.
     pub fn id_field(&self) -> Option<HeaderValue> {
-        HeaderValue::from_str(&self.id).ok()
+        HeaderValue::from_str(self.id()).ok()
     }
 
     /// What the token says about `name`, if that claim was asked for when compiling.
@@ -237,7 +239,7 @@ impl Session {
 
     /// The session as a policy with this disguise sees it.
     pub fn viewer(&self, disguise: &Disguise) -> Cow<'_, Viewer> {
-        self.viewer.viewer(disguise, &self.account, &self.id)
+        self.viewer.viewer(disguise, |pepper| Viewer::new(pepper, &self.account, self.id()))
     }
 
     /// When the login was, in seconds since 1970: `auth_time` or `iat`, whichever is earlier.

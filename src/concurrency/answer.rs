@@ -5,7 +5,7 @@ use crate::clock;
 use crate::denial::{Code, Denial};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
-use streamgate_lease::{Claim, Ending, Full, Lease, LeaseId, Live, Replace};
+use streamgate_lease::{Claim, Ending, Full, Lease, LeaseId, LeaseText, Live, Replace};
 
 /// One playing stream as the API shows it; `current` marks the asker's own.
 pub fn listed(live: &Live, current: Option<&LeaseId>) -> Value {
@@ -44,20 +44,20 @@ pub fn lease_json(lease: &Lease) -> Value {
 /// Room for the longest field.
 const LEASE_FIELD_BYTES: usize = 96;
 
-/// A held lease as the value of the header field `Streamgate-Lease`.
-pub fn lease_field(lease: &Lease) -> HeaderValue {
+/// A held lease as the value of the header field `Streamgate-Lease`; `text` is its id's.
+pub fn lease_field(lease: &Lease, text: &LeaseText) -> HeaderValue {
     // Told with every media answer: one allocation, which the field then owns, and no formatter.
-    let mut field = String::with_capacity(LEASE_FIELD_BYTES);
-    field.push_str("id=\"");
-    lease.id().push_to(&mut field);
+    let mut field = Vec::with_capacity(LEASE_FIELD_BYTES);
+    field.extend_from_slice(b"id=\"");
+    field.extend_from_slice(text);
     for (name, number) in [
         ("\", expires=", lease.expires_in().as_secs()),
         (", renew=", lease.renew_in().as_secs()),
         (", limit=", lease.limit().into()),
         (", active=", lease.active().into()),
     ] {
-        field.push_str(name);
-        field.push_str(itoa::Buffer::new().format(number));
+        field.extend_from_slice(name.as_bytes());
+        field.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     }
     HeaderValue::try_from(field).expect("digits and base64url are visible ASCII")
 }

@@ -2,8 +2,9 @@
 //! before any route is asked (RFC 9110, RFC 9112; smuggling, cache poisoning, header spoofing).
 
 use crate::denial::{Code, Denial};
+use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
 
 /// The request's method, in bytes; the longest that is registered has 17.
@@ -24,33 +25,77 @@ const FIELDS_MAX: usize = 100;
 /// The name of a host, in bytes (RFC 1035 §2.3.4).
 const HOST_BYTES_MAX: usize = 255;
 
-/// Refuses a head that is not sound. `raw` is the head as it came, where it is at hand: Pingora
-/// drops a `Content-Length` that stands beside `Transfer-Encoding` before anyone can see it.
-pub fn check(head: &RequestHeader, raw: Option<&[u8]>) -> Result<(), Denial> {
+/// What decides whether a head is sound, found in one look at all its fields.
+#[derive(Default)]
+struct Found<'a> {
+    fields_bytes: usize,
+    largest_field_bytes: usize,
+    has_underscore: bool,
+    host: Only<'a>,
+    length: Only<'a>,
+    coding: Only<'a>,
+}
+
+/// The value of a field that may be there once.
+#[derive(Clone, Copy, Default)]
+enum Only<'a> {
+    #[default]
+    None,
+    One(&'a [u8]),
+    Several,
+}
+
+/// Refuses a head that is not sound; tells how many bytes of body a sound one announces, 0 for a
+/// chunked one. `raw` is the head as it came: Pingora drops a `Content-Length` that stands beside
+/// `Transfer-Encoding` before anyone can see it.
+pub fn check(head: &RequestHeader, raw: impl FnOnce() -> Bytes) -> Result<u64, Denial> {
     let (target, head) = (head.raw_path(), head.as_ref());
-    sizes(head, target)?;
+    let found = Found::among(&head.headers);
+    sizes(head, target, &found)?;
     method(head)?;
     form(target)?;
-    host(head)?;
-    names(&head.headers)?;
-    framing(head, raw)
+    host(head, found.host)?;
+    names(&found)?;
+    framing(head.version, &found, raw)
+}
+
+impl<'a> Found<'a> {
+    fn among(fields: &'a HeaderMap) -> Self {
+        let mut found = Found::default();
+        for (name, value) in fields {
+            let text = name.as_str();
+            let bytes = text.len() + value.len();
+            found.fields_bytes += bytes;
+            found.largest_field_bytes = found.largest_field_bytes.max(bytes);
+            match text {
+                "host" => found.host.add(value),
+                "content-length" => found.length.add(value),
+                "transfer-encoding" => found.coding.add(value),
+                _ => found.has_underscore |= text.as_bytes().contains(&b'_'),
+            }
+        }
+        found
+    }
+}
+
+impl<'a> Only<'a> {
+    fn add(&mut self, value: &'a HeaderValue) {
+        *self = match self {
+            Only::None => Only::One(value.as_bytes()),
+            Only::One(_) | Only::Several => Only::Several,
+        };
+    }
 }
 
 fn malformed(why: &'static str) -> Denial {
     Denial::from(Code::RequestMalformed).because(why)
 }
 
-fn sizes(head: &Parts, target: &[u8]) -> Result<(), Denial> {
-    let (mut sum, mut largest) = (0, 0);
-    for (name, value) in &head.headers {
-        let field = name.as_str().len() + value.len();
-        sum += field;
-        largest = largest.max(field);
-    }
+fn sizes(head: &Parts, target: &[u8], found: &Found<'_>) -> Result<(), Denial> {
     let is_small = head.method.as_str().len() <= METHOD_BYTES_MAX
         && target.len() <= TARGET_BYTES_MAX
-        && largest <= FIELD_BYTES_MAX
-        && sum <= FIELDS_BYTES_MAX
+        && found.largest_field_bytes <= FIELD_BYTES_MAX
+        && found.fields_bytes <= FIELDS_BYTES_MAX
         && head.headers.len() <= FIELDS_MAX;
     match is_small {
         true => Ok(()),
@@ -79,20 +124,16 @@ fn form(target: &[u8]) -> Result<(), Denial> {
 }
 
 /// Exactly one host, valid, and none beside it (RFC 9112 §3.2).
-fn host(head: &Parts) -> Result<(), Denial> {
-    let mut fields = head.headers.get_all(header::HOST).into_iter();
-    let field = fields.next();
-    if fields.next().is_some() {
-        return Err(malformed("more than one Host"));
-    }
+fn host(head: &Parts, field: Only<'_>) -> Result<(), Denial> {
     let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
-    match (authority, field.map(HeaderValue::as_bytes)) {
+    match (authority, field) {
+        (_, Only::Several) => Err(malformed("more than one Host")),
         (Some(authority), _) if !is_host(authority) => Err(malformed("an invalid authority")),
         (Some(_), _) => Ok(()),
-        (None, Some(host)) if is_host(host) => Ok(()),
-        (None, Some(_)) => Err(malformed("an invalid Host")),
+        (None, Only::One(host)) if is_host(host) => Ok(()),
+        (None, Only::One(_)) => Err(malformed("an invalid Host")),
         // HTTP/1.0 knew no Host; a gateway that routes by it can't do without.
-        (None, None) => Err(malformed("no Host")),
+        (None, Only::None) => Err(malformed("no Host")),
     }
 }
 
@@ -115,34 +156,54 @@ fn is_host(host: &[u8]) -> bool {
 
 /// A name with `_` reads like one with `-` to many upstreams, so a client could spell a field that
 /// only the gateway may set.
-fn names(headers: &HeaderMap) -> Result<(), Denial> {
-    match headers.keys().any(|name| name.as_str().as_bytes().contains(&b'_')) {
+fn names(found: &Found<'_>) -> Result<(), Denial> {
+    match found.has_underscore {
         true => Err(malformed("a header field's name contains `_`")),
         false => Ok(()),
     }
 }
 
+/// How many bytes of body a head announces, if it is clear where that ends.
+pub fn announced(head: &Parts) -> Option<u64> {
+    framing(head.version, &Found::among(&head.headers), Bytes::new).ok()
+}
+
 /// One way to tell where the body ends (RFC 9112 §6).
-pub fn framing(head: &Parts, raw: Option<&[u8]>) -> Result<(), Denial> {
-    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).into_iter();
-    if let Some(length) = lengths.next() {
-        let is_number = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
-        if lengths.next().is_some() || !is_number {
+fn framing(
+    version: Version,
+    found: &Found<'_>,
+    raw: impl FnOnce() -> Bytes,
+) -> Result<u64, Denial> {
+    let announced = match found.length {
+        Only::None => 0,
+        Only::One(length) if !length.is_empty() && length.iter().all(u8::is_ascii_digit) => {
+            number(length)
+        }
+        Only::One(_) | Only::Several => {
             return Err(malformed("more than one Content-Length, or one that is not a number"));
         }
+    };
+    match found.coding {
+        Only::None => Ok(announced),
+        Only::One(coding) if coding.eq_ignore_ascii_case(b"chunked") => {
+            if version < Version::HTTP_11 {
+                return Err(malformed("Transfer-Encoding in HTTP/1.0"));
+            }
+            if has_content_length(&raw()) {
+                return Err(malformed("both Content-Length and Transfer-Encoding"));
+            }
+            Ok(announced)
+        }
+        Only::One(_) | Only::Several => {
+            Err(malformed("a Transfer-Encoding other than one `chunked`"))
+        }
     }
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).into_iter();
-    let Some(coding) = codings.next() else { return Ok(()) };
-    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return Err(malformed("a Transfer-Encoding other than one `chunked`"));
-    }
-    if head.version < Version::HTTP_11 {
-        return Err(malformed("Transfer-Encoding in HTTP/1.0"));
-    }
-    if raw.is_some_and(has_content_length) {
-        return Err(malformed("both Content-Length and Transfer-Encoding"));
-    }
-    Ok(())
+}
+
+/// A number of digits only; one that no `u64` holds is as large as any.
+fn number(digits: &[u8]) -> u64 {
+    let digits = digits.iter().map(|digit| u64::from(digit - b'0'));
+    digits.fold(0, |number: u64, digit| number.saturating_mul(10).saturating_add(digit))
 }
 
 fn has_content_length(raw: &[u8]) -> bool {
@@ -157,8 +218,8 @@ mod tests {
 
     fn code(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> &'static str {
         let head = build(http::Request::builder().uri("/a")).body(()).expect("a request");
-        match check(&RequestHeader::from(head.into_parts().0), None) {
-            Ok(()) => "ok",
+        match check(&RequestHeader::from(head.into_parts().0), Bytes::new) {
+            Ok(_) => "ok",
             Err(denial) => denial.code().name(),
         }
     }
@@ -206,6 +267,19 @@ mod tests {
         assert_eq!(code(old), "request_malformed");
         assert!(has_content_length(b"GET / HTTP/1.1\r\nContent-Length: 3\r\n"));
         assert!(!has_content_length(b"GET / HTTP/1.1\r\nX: content-length\r\n"));
+    }
+
+    #[test]
+    fn the_announced_body() {
+        let announced = |name: &'static str, value: &'static str| {
+            let head = http::Request::builder().header("host", "a").header(name, value).body(());
+            super::announced(&head.expect("a request").into_parts().0)
+        };
+        assert_eq!(announced("accept", "*/*"), Some(0));
+        assert_eq!(announced("content-length", "0060"), Some(60));
+        assert_eq!(announced("content-length", "99999999999999999999999"), Some(u64::MAX));
+        assert_eq!(announced("transfer-encoding", "chunked"), Some(0));
+        assert_eq!(announced("content-length", "6a"), None);
     }
 
     #[test]

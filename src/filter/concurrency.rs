@@ -4,7 +4,7 @@
 
 use super::{Decision, Fact, Filter, Halt, Parts, Stance, set_cookie};
 use crate::concurrency::{
-    Admission, Birth, Identity, Policy, REPLACE_PARAM, Rung, Stream, lease_field,
+    Admission, Birth, Identity, Policy, REPLACE_PARAM, Stream, StreamId, lease_field,
 };
 use crate::denial::{Code, Denial};
 use crate::exchange::{Account, Cause, Exchange, Finding, Playing};
@@ -106,7 +106,7 @@ impl Filter for ConcurrencyFilter {
             Err(denial) => return Some(Err(denial.into())),
         };
         let admission = self.policy.touch(session, &id.lease, &self.classes)?;
-        Some(Ok(Finding::Stream(self.playing(session, admission, id.rung, false))))
+        Some(Ok(Finding::Stream(self.playing(session, admission, id, false))))
     }
 
     async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision {
@@ -126,7 +126,7 @@ impl Filter for ConcurrencyFilter {
         let admission = self.policy.admit(session, stream).await.map_err(|no| {
             Halt::Deny(no.denial, Cause::Stream(no.outcome, self.account(session), id.rung))
         })?;
-        let found = Finding::Stream(self.playing(session, admission, id.rung, is_newborn));
+        let found = Finding::Stream(self.playing(session, admission, id, is_newborn));
         let begun = is_newborn.then(|| self.policy.begin(request, session, &id.lease)).flatten();
         match begun {
             Some(reply) => Err(Halt::Settled(reply, Box::new(found))),
@@ -138,13 +138,9 @@ impl Filter for ConcurrencyFilter {
         if let Some(account) = known.account() {
             fields.insert(ACCOUNT_FIELD, account.field());
         }
-        let Some(lease) = known.lease() else { return };
-        let viewer = known.session().map(|session| self.policy.viewer(session));
-        let field = match viewer.filter(|viewer| viewer.own_stream == lease.id()) {
-            Some(viewer) => viewer.own_field(),
-            None => HeaderValue::try_from(lease.id().to_string()).expect("base64url"),
-        };
-        fields.insert(LEASE_FIELD, field);
+        if let Some((_, text)) = known.lease_told() {
+            fields.insert(LEASE_FIELD, HeaderValue::from_bytes(text).expect("base64url"));
+        }
     }
 
     fn during(&self, known: &Exchange) -> Result<(), Denial> {
@@ -156,8 +152,8 @@ impl Filter for ConcurrencyFilter {
     }
 
     fn response(&self, _: &HeaderMap, head: &mut ResponseHeader, known: &Exchange) {
-        let Some(lease) = known.lease() else { return };
-        let _ = head.insert_header(ANSWER_FIELD, lease_field(lease));
+        let Some((lease, text)) = known.lease_told() else { return };
+        let _ = head.insert_header(ANSWER_FIELD, lease_field(lease, text));
         if !known.is_newborn {
             return;
         }
@@ -191,10 +187,12 @@ impl ConcurrencyFilter {
         &self,
         session: &Session,
         admission: Admission,
-        rung: Rung,
+        id: StreamId,
         is_newborn: bool,
     ) -> Playing {
-        Playing { account: self.account(session), admission, rung, is_newborn }
+        let viewer = self.policy.viewer(session);
+        let (account, lease_text) = (Account::of(&viewer), viewer.text_of(&id.lease));
+        Playing { account, admission, lease_text, rung: id.rung, is_newborn }
     }
 
     fn account(&self, session: &Session) -> Account {

@@ -10,10 +10,11 @@ use crate::observe::Ended;
 use crate::request::Request;
 use crate::upstream::Upstream;
 use bytes::Bytes;
-use http::{header, request::Parts};
+use http::header;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session as Downstream;
 use pingora::upstreams::peer::HttpPeer;
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ pub struct Ctx {
     /// The normalised path with the query, where it is not what the client wrote.
     target: Option<String>,
     /// Endpoints tried, the current one last.
-    tried: Vec<usize>,
+    tried: SmallVec<[usize; TRIES_MAX]>,
     asked_upstream: Option<Instant>,
     asked_during: Option<Instant>,
     request_bytes: u64,
@@ -61,7 +62,7 @@ impl Ctx {
             fault: None,
             is_read: false,
             target: None,
-            tried: Vec::new(),
+            tried: SmallVec::new(),
             asked_upstream: None,
             asked_during: None,
             request_bytes: 0,
@@ -90,14 +91,6 @@ impl Ctx {
     /// What goes upstream in place of the client's target.
     pub(super) fn target(&self) -> Option<&str> {
         self.target.as_deref()
-    }
-
-    /// How many bytes of body the head announces; a chunked body is counted as it comes.
-    pub(super) fn announced_body(&self, parts: &Parts) -> u64 {
-        let length = parts.headers.get(header::CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok());
-        // The head was found sound: what is no `u64` has too many digits.
-        length.map_or(0, |length| length.parse().unwrap_or(u64::MAX))
     }
 
     pub(super) fn route_metrics(&self) -> &RouteMetrics {

@@ -1,7 +1,7 @@
 //! Reading a small body and sending an answer of our own, without losing the client's connection.
 
 use crate::denial::{Code, Denial, Reply};
-use crate::edge::head::framing;
+use crate::edge::head;
 use http::{StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::prelude::timeout;
@@ -80,13 +80,10 @@ async fn write(downstream: &mut Downstream, reply: Reply) -> Result<()> {
 }
 
 fn is_worth_draining(downstream: &Downstream) -> bool {
-    let head = downstream.req_header().as_ref();
-    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    // A chunked body has no announced end; it is read as far as the limit.
-    let length = length.map_or(Some(0), |length| length.parse::<u64>().ok());
-    length.is_some_and(|length| length <= DRAIN_BYTES_MAX)
-        && !head.headers.contains_key(header::EXPECT)
-        && framing(head, None).is_ok()
+    let parts = downstream.req_header().as_ref();
+    // A chunked body announces nothing; it is read as far as the limit.
+    head::announced(parts).is_some_and(|bytes| bytes <= DRAIN_BYTES_MAX)
+        && !parts.headers.contains_key(header::EXPECT)
 }
 
 /// The whole body of a request for the gateway itself, at most `max` bytes.

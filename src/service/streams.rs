@@ -226,7 +226,7 @@ fn playback(segment: &str) -> Result<String, Denial> {
 
 fn held(status: StatusCode, lease: &Lease, shown: &Value) -> Reply {
     let mut reply = Reply::new(status).json("application/json", shown);
-    reply.headers.push((LEASE_FIELD, lease_field(lease)));
+    reply.headers.push((LEASE_FIELD, lease_field(lease, &lease.id().text())));
     reply
 }
 

@@ -62,7 +62,7 @@ impl Rules {
             .iter()
             .filter_map(|name| claims.remove(&**name).map(|value| (name.clone(), value)));
         let dates = Dates { began_at, expires_at, half_life_at };
-        Ok(Session::new(account, id, kept.collect(), dates))
+        Ok(Session::new(account, &id, kept.collect(), dates))
     }
 
     fn check_origin(&self, claims: &Map<String, Value>) -> Result<(), Refused> {

@@ -1,9 +1,8 @@
 //! A session as a concurrency policy sees it: the account hidden behind a hash, computed once.
 
-use http::HeaderValue;
 use std::borrow::Cow;
 use std::sync::OnceLock;
-use streamgate_lease::{Bookmark, Holder, LeaseId, Pepper};
+use streamgate_lease::{Bookmark, Holder, LeaseId, LeaseText, Pepper};
 
 /// A holder as it prints.
 pub type AccountText = [u8; 34];
@@ -17,14 +16,16 @@ pub struct Viewer {
     /// The stream that the session itself is, for players that send no id of a playback.
     pub own_stream: LeaseId,
     account: AccountText,
-    own: [u8; 22],
+    own: LeaseText,
 }
 
 impl Viewer {
-    fn new(pepper: &Pepper, account: &str, session: &str) -> Self {
+    pub(super) fn new(pepper: &Pepper, account: &str, session: &str) -> Self {
         let holder = Holder::of(pepper, account);
         let own_stream = LeaseId::of(session, None);
-        let (account, own) = (text(&holder), text(&own_stream));
+        let account = holder.to_string().into_bytes();
+        let account = account.try_into().expect("a holder's text has a fixed length");
+        let own = own_stream.text();
         Viewer { bookmark: Bookmark::new(holder), own_stream, account, own }
     }
 
@@ -38,15 +39,10 @@ impl Viewer {
         &self.account
     }
 
-    /// The session's own stream as a header field's value.
-    pub fn own_field(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.own).expect("base64url")
+    /// What the id of one of its streams prints as, which is at hand for the session's own.
+    pub fn text_of(&self, stream: &LeaseId) -> LeaseText {
+        if *stream == self.own_stream { self.own } else { stream.text() }
     }
-}
-
-/// What `shown` prints, which always has this length.
-fn text<const BYTES: usize>(shown: &impl std::fmt::Display) -> [u8; BYTES] {
-    shown.to_string().into_bytes().try_into().expect("the text has a fixed length")
 }
 
 /// A pepper with a number of its own, so that what was computed with it can be recognised.
@@ -69,10 +65,14 @@ impl Disguise {
 pub(super) struct Memo(OnceLock<(u64, Viewer)>);
 
 impl Memo {
-    pub(super) fn viewer(&self, disguise: &Disguise, account: &str, id: &str) -> Cow<'_, Viewer> {
-        let compute = || Viewer::new(&disguise.pepper, account, id);
-        let (number, viewer) = self.0.get_or_init(|| (disguise.number, compute()));
-        if *number == disguise.number { Cow::Borrowed(viewer) } else { Cow::Owned(compute()) }
+    pub(super) fn viewer(
+        &self,
+        disguise: &Disguise,
+        new: impl Fn(&Pepper) -> Viewer,
+    ) -> Cow<'_, Viewer> {
+        let compute = || (disguise.number, new(&disguise.pepper));
+        let (number, viewer) = self.0.get_or_init(compute);
+        if *number == disguise.number { Cow::Borrowed(viewer) } else { Cow::Owned(compute().1) }
     }
 }
 

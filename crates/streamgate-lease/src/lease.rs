@@ -8,7 +8,7 @@ mod id;
 
 use crate::holder::Holder;
 pub use class::{Class, ClassInvalid, ClassLimit, Classes, TooManyClasses};
-pub use id::{LeaseId, LeaseIdInvalid};
+pub use id::{LeaseId, LeaseIdInvalid, LeaseText};
 use std::{cmp::Ordering, time::Duration};
 
 /// The most ids that one claim may ask to replace.

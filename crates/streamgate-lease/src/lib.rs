@@ -95,7 +95,7 @@ pub use holder::{Holder, Pepper, PepperTooShort};
 pub use keeper::Keeper;
 pub use lease::{
     About, Claim, Class, ClassInvalid, ClassLimit, Classes, Ending, Full, Grant, Lease, LeaseId,
-    LeaseIdInvalid, Live, Replace, State, TooManyClasses,
+    LeaseIdInvalid, LeaseText, Live, Replace, State, TooManyClasses,
 };
 pub use leases::{Alone, Bounds, Leases, StartsExhausted};
 pub use roster::{Bookmark, Census, Playing};

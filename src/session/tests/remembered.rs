@@ -41,7 +41,7 @@ async fn what_was_refused_is_not_remembered() {
 
 fn session(expires_at: u64) -> Arc<Session> {
     let dates = Dates { began_at: None, expires_at, half_life_at: None };
-    Arc::new(Session::new("a".into(), "s".into(), Box::default(), dates))
+    Arc::new(Session::new("a".into(), "s", Box::default(), dates))
 }
 
 #[test]

@@ -8,6 +8,9 @@ use std::{cmp::Ordering, fmt, str::FromStr};
 /// 16 bytes in base64.
 const ID_CHARS: usize = 22;
 
+/// A [`LeaseId`] as it prints: unpadded base64url.
+pub type LeaseText = [u8; ID_CHARS];
+
 /// Names one slot of one holder; also the opaque code by which a viewer picks a stream to stop.
 ///
 /// `Display` gives 22 characters of unpadded base64url, and `FromStr` takes exactly those.
@@ -52,22 +55,19 @@ impl LeaseId {
         &self.0
     }
 
-    /// Appends what it prints as, without a formatter.
-    pub fn push_to(&self, text: &mut String) {
-        text.push_str(self.encode(&mut [0; ID_CHARS]));
-    }
-
-    fn encode<'a>(&self, text: &'a mut [u8; ID_CHARS]) -> &'a str {
-        let length = URL_SAFE_NO_PAD
-            .encode_slice(self.0, text)
-            .expect("16 bytes are 22 characters of base64");
-        std::str::from_utf8(&text[..length]).expect("base64 is ASCII")
+    /// What it prints as, without a formatter.
+    #[must_use]
+    pub fn text(&self) -> LeaseText {
+        let mut text = [0; ID_CHARS];
+        let length = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text);
+        assert_eq!(length, Ok(ID_CHARS), "16 bytes are 22 characters of base64");
+        text
     }
 
     /// The order in which Redis has ids, which compares their texts: where it decides who goes
     /// first among equals, all stores must agree.
     pub(crate) fn cmp_as_text(&self, other: &Self) -> Ordering {
-        self.encode(&mut [0; ID_CHARS]).cmp(other.encode(&mut [0; ID_CHARS]))
+        self.text().cmp(&other.text())
     }
 
     /// Uniform bits for jitter.
@@ -78,7 +78,7 @@ impl LeaseId {
 
 impl fmt::Display for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.encode(&mut [0; ID_CHARS]))
+        f.write_str(std::str::from_utf8(&self.text()).expect("base64 is ASCII"))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Where a lease was found, so that the next sign of life need not look for it.
 //!
-//! Who follows a bookmark takes no lock of the roster. So an entry that somebody may be looking at is
-//! never changed but replaced, and one that the roster lets go of says so itself: that nobody holds
-//! it any more would not do, as another one who has just followed the bookmark holds it, too.
+//! Who follows a bookmark takes no lock of the roster. So an entry that somebody may be looking at
+//! is never changed but replaced, and one that the roster lets go of says so itself: that nobody
+//! holds it any more would not do, as another one who has just followed the bookmark holds it, too.
 
 use super::entry::Entry;
 use crate::holder::Holder;
