@@ -133,7 +133,7 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let mut stream: Stream = Box::new(Wire::new(stream));
+        let mut wire = Box::new(Wire::new(stream));
         let mut kept: Option<HttpPersistentSettings> = None;
         let mut stopping = shutdown.clone();
         // Registered once per connection, not once per request.
@@ -144,21 +144,22 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
         // A connection that was opened for nothing is closed sooner than one that was of use.
         let mut deadline = Deadline::new(Instant::now() + self.listener.head_timeout);
         loop {
-            let mut first = [0];
-            tokio::select! {
-                biased;
-                peeked = stream.try_peek(&mut first) => peeked.ok()?,
-                () = &mut is_over => return None,
-                () = poll_fn(|task| deadline.poll(task)) => return None,
-            };
-            let mut session = ServerSession::new_http1(stream);
+            poll_fn(|task| match wire.poll_begun(task) {
+                Poll::Ready(begun) => Poll::Ready(begun.ok()),
+                _ if is_over.as_mut().poll(task).is_ready() => Poll::Ready(None),
+                _ => deadline.poll(task).map(|()| None),
+            })
+            .await?;
+            let mut session = ServerSession::new_http1(wire);
             match kept {
                 Some(kept) => kept.apply_to_session(&mut session),
                 None => session.set_keepalive_reuses_remaining(Some(REQUESTS_MAX)),
             }
             // Pingora takes this for the time until the head begins, which is over.
             session.set_keepalive(Some(self.listener.idle_timeout.as_secs().max(1)));
+            let stream;
             (stream, kept) = self.exchange(session, shutdown, &mut deadline).await?.consume();
+            wire = stream.into_any().downcast().expect("Pingora gives back what it was given");
             deadline.set(Instant::now() + self.listener.idle_timeout);
         }
     }

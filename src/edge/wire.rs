@@ -1,5 +1,6 @@
-//! A client's connection, as Pingora holds it, with one thing changed: what Pingora says by itself
-//! of a head that it can't read or won't take is said in the gateway's own words.
+//! A client's connection, as Pingora holds it, with two things changed. Its next request can be
+//! waited for without holding more than the connection; and what Pingora says by itself of a head
+//! that it can't read or won't take is said in the gateway's own words.
 //!
 //! Pingora answers such heads with a bare 400 or 405 before any of its phases, and closes. Whatever
 //! it writes before the edge was told of a head is that answer. Everything else passes as it is.
@@ -26,13 +27,26 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub(super) struct Wire {
     inner: Stream,
+    /// The first byte of a request, while nobody reads the rest.
+    first: Option<u8>,
     /// What is said in place of Pingora's answer, as far as it is not sent yet.
     refusal: Option<Bytes>,
 }
 
 impl Wire {
     pub(super) fn new(inner: Stream) -> Self {
-        Wire { inner, refusal: None }
+        Wire { inner, first: None, refusal: None }
+    }
+
+    /// Ready when a request begins; an error when the connection ends instead.
+    pub(super) fn poll_begun(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.first.is_none() {
+            let mut byte = [0];
+            let mut buffer = ReadBuf::new(&mut byte);
+            ready!(Pin::new(&mut self.inner).poll_read(task, &mut buffer))?;
+            self.first = buffer.filled().first().copied();
+        }
+        Poll::Ready(self.first.map(|_| ()).ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
     }
 
     /// Sends our words for Pingora's, which are taken as written.
@@ -87,7 +101,17 @@ impl AsyncRead for Wire {
         task: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(task, buffer)
+        let Some(first) = self.first else {
+            return Pin::new(&mut self.inner).poll_read(task, buffer);
+        };
+        if buffer.remaining() > 0 {
+            buffer.put_slice(&[first]);
+            self.first = None;
+            // With what else is there, or Pingora would parse the head twice. A connection that
+            // broke meanwhile says so at the next read, too.
+            let _ = Pin::new(&mut self.inner).poll_read(task, buffer);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -134,12 +158,8 @@ impl Shutdown for Wire {
     }
 }
 
-#[async_trait]
-impl Peek for Wire {
-    async fn try_peek(&mut self, bytes: &mut [u8]) -> io::Result<bool> {
-        self.inner.try_peek(bytes).await
-    }
-}
+/// Only Pingora's own wait for a request would ask for it.
+impl Peek for Wire {}
 
 impl UniqueID for Wire {
     fn id(&self) -> UniqueIDType {
@@ -192,5 +212,43 @@ impl GetSocketDigest for Wire {
 
     fn set_socket_digest(&mut self, digest: SocketDigest) {
         self.inner.set_socket_digest(digest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn connected() -> (TcpStream, Wire) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let stream = pingora::protocols::l4::stream::Stream::from(accepted.expect("a client").0);
+        (client.expect("connected"), Wire::new(Box::new(stream)))
+    }
+
+    #[tokio::test]
+    async fn the_byte_that_was_waited_for_is_read_with_the_rest() {
+        let (mut client, mut wire) = connected().await;
+        for said in ["GET / HTTP/1.1\r\n", "x"] {
+            client.write_all(said.as_bytes()).await.expect("sent");
+            poll_fn(|task| wire.poll_begun(task)).await.expect("it began");
+            poll_fn(|task| wire.poll_begun(task)).await.expect("it is not waited for again");
+            let mut none = [0; 0];
+            assert_eq!(wire.read(&mut none).await.expect("no room"), 0);
+            let mut read = [0; 64];
+            let length = wire.read(&mut read).await.expect("read");
+            assert_eq!(&read[..length], said.as_bytes());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_begins_nothing() {
+        let (client, mut wire) = connected().await;
+        drop(client);
+        assert!(poll_fn(|task| wire.poll_begun(task)).await.is_err());
     }
 }
