@@ -5,7 +5,9 @@ use divan::Bencher;
 use std::sync::Arc;
 use streamgate_lease::memory::MemoryStore;
 use streamgate_lease::redis::{Links, RedisStore};
-use streamgate_lease::{Claim, Grant, Holder, LeaseId, LeaseStore, Leases, Pepper, Timing};
+use streamgate_lease::{
+    Bookmark, Claim, Grant, Holder, LeaseId, LeaseStore, Leases, Pepper, Timing,
+};
 
 fn holder(number: usize) -> Holder {
     let pepper = Pepper::new("a-pepper-for-the-bench-0123456789abcdef").expect("long enough");
@@ -20,15 +22,35 @@ fn claim(number: usize) -> Claim {
     Claim::new(holder(number), LeaseId::of("a-session", None), 3)
 }
 
-/// A request of a stream that plays, among ten thousand others.
-#[divan::bench]
-fn touch(bencher: Bencher<'_, '_>) {
+/// Streams that play, each of another account.
+fn ten_thousand() -> (Leases, Vec<Claim>) {
     let leases = leases(Arc::new(MemoryStore::new()));
-    for number in 0..10_000 {
-        assert!(matches!(now(leases.hold(&claim(number))), Ok(Grant::Held(_))), "room");
+    let claims: Vec<_> = (0..10_000).map(claim).collect();
+    for claim in &claims {
+        assert!(matches!(now(leases.hold(claim)), Ok(Grant::Held(_))), "room");
     }
-    let claim = claim(4711);
-    bencher.bench_local(|| leases.touch(&claim.holder, &claim.id, &[]).is_some());
+    (leases, claims)
+}
+
+/// A media request, of ten thousand viewers in turn: their sessions remember where the lease is.
+#[divan::bench]
+fn touch_by_bookmark(bencher: Bencher<'_, '_>) {
+    let (leases, claims) = ten_thousand();
+    let sessions: Vec<_> = claims.iter().map(|of| (Bookmark::new(of.holder), of.id)).collect();
+    let mut sessions = sessions.iter().cycle();
+    bencher.bench_local(|| {
+        sessions.next().is_some_and(|(mark, id)| leases.touch_by(mark, id, &[]).is_some())
+    });
+}
+
+/// The first of a session, likewise.
+#[divan::bench]
+fn touch_by_look_up(bencher: Bencher<'_, '_>) {
+    let (leases, claims) = ten_thousand();
+    let mut claims = claims.iter().cycle();
+    bencher.bench_local(|| {
+        claims.next().is_some_and(|claim| leases.touch(&claim.holder, &claim.id, &[]).is_some())
+    });
 }
 
 /// A new stream of a new account, decided in this process.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::redis::RedisStore;
 use streamgate_lease::{
-    Bounds, Claim, Holder, Keeper, LeaseId, LeaseStore, Leases, Pepper, Timing,
+    Bookmark, Bounds, Claim, Holder, Keeper, LeaseId, LeaseStore, Leases, Pepper, Timing,
 };
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
@@ -49,6 +49,8 @@ pub(crate) fn measure(count: usize) -> Told<()> {
     let filled = leases.stats().roster;
     println!("{filled} leases acquired in {:.0} s", began.elapsed().as_secs_f64());
     println!("memory: {} B per lease", (resident_bytes()? - before) / count as u64);
+    // As a gateway remembers them: the first touch of each looks up, all others know where.
+    let sessions: Vec<_> = holders.iter().map(|holder| Bookmark::new(*holder)).collect();
     let is_over = Arc::new(Notify::new());
     let beats = keeping.spawn(keep(keeper, leases.clone(), Arc::clone(&is_over)));
     let stores = Stores {
@@ -56,10 +58,10 @@ pub(crate) fn measure(count: usize) -> Told<()> {
         kept: leases.clone(),
         idle: RedisStore::new(Arc::clone(&idle.links)),
     };
-    let with = watch(&leases, &holders, WITH_KEEPER, &stores)?;
+    let with = watch(&leases, &sessions, WITH_KEEPER, &stores)?;
     is_over.notify_one();
     let beats = housekeeping.block_on(beats)?;
-    let without = watch(&leases, &holders, WITHOUT_KEEPER, &stores)?;
+    let without = watch(&leases, &sessions, WITHOUT_KEEPER, &stores)?;
     println!("a touch while the keeper works: {}", tell(with.touches));
     println!("a touch after it has stopped:   {}", tell(without.touches));
     println!("a start while the keeper works: {}", tell(with.alone));
@@ -140,7 +142,7 @@ struct Timed {
     interrupted: usize,
 }
 
-/// What a playing stream's request does, and a new one's.
+/// What a playing stream's request does, by what its session remembers, and a new one's.
 #[derive(Default)]
 struct Watched {
     touches: Timed,
@@ -178,22 +180,22 @@ const LONG: Duration = Duration::from_millis(1);
 /// lock makes a request wait is in it, and so is whatever else the machine does. Every tenth is
 /// followed by one who has the lock alone: a doubt about a stream that is not there does nothing
 /// else. Once a turn somebody asks the store.
-fn watch(leases: &Leases, holders: &[Holder], time: Duration, stores: &Stores) -> Told<Watched> {
+fn watch(leases: &Leases, sessions: &[Bookmark], time: Duration, stores: &Stores) -> Told<Watched> {
     let turns = time.as_millis() / TURN.as_millis();
     let touches = TOUCHES_PER_SECOND / (1000 / TURN.as_millis() as usize);
     let mut watched = Watched::default();
     watched.touches.took.reserve_exact(turns as usize * touches);
     watched.alone.took.reserve_exact(turns as usize * touches / TOUCHES_PER_START);
     let nobody = LeaseId::of("nobody", None);
-    let mut holders = holders.iter().cycle();
+    let mut sessions = sessions.iter().cycle();
     let mut due = Instant::now();
     for turn in 0..turns {
-        let these: Vec<_> = holders.by_ref().take(touches).collect();
-        watched.touches.turn(&these, |holder| {
-            let touched = leases.touch(holder, &id(), &[]);
+        let these: Vec<_> = sessions.by_ref().take(touches).collect();
+        watched.touches.turn(&these, |session| {
+            let touched = leases.touch_by(session, &id(), &[]);
             assert!(touched.is_some(), "a lease that is touched all the time stays");
         })?;
-        let few: Vec<_> = these.iter().step_by(TOUCHES_PER_START).copied().collect();
+        let few: Vec<_> = these.iter().step_by(TOUCHES_PER_START).map(|of| of.holder()).collect();
         watched.alone.turn(&few, |holder| leases.doubt(holder, &nobody))?;
         // In turn, because the first finds the other threads asleep.
         for is_idle in [turn % 2 == 0, turn % 2 == 1] {
@@ -208,11 +210,11 @@ fn watch(leases: &Leases, holders: &[Holder], time: Duration, stores: &Stores) -
 
 impl Timed {
     /// Does it for each of these, and times each.
-    fn turn(&mut self, holders: &[&Holder], act: impl Fn(&Holder)) -> Told<()> {
+    fn turn<T>(&mut self, these: &[&T], act: impl Fn(&T)) -> Told<()> {
         let (before, first) = (core_given_up()?, self.took.len());
-        for holder in holders {
+        for one in these {
             let at = Instant::now();
-            act(holder);
+            act(one);
             self.took.push(at.elapsed());
         }
         if self.took[first..].iter().any(|took| LONG < *took) {
