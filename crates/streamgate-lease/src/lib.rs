@@ -13,6 +13,7 @@
 //! | [`Grant`] | the answer: a lease, no room and who is there, or that the id has ended |
 //! | [`Lease`] | the proof of a live slot; only this crate makes one |
 //! | [`Leases`] | what a gateway asks; a known and fresh lease costs one lookup |
+//! | [`Bookmark`] | a holder, and where this node keeps a lease of its |
 //! | [`Keeper`] | renews what was touched, in batches, off the request's path |
 //! | [`LeaseStore`] | where the truth is: [`memory`] or Redis |
 //!

@@ -92,8 +92,9 @@ impl Roster {
         }
         let shard = self.shards.read(holder);
         let entry = shard.find(holder, id)?;
+        let lease = self.touched(holder, entry, classes)?;
         bookmark.point(self.number, entry);
-        self.touched(holder, entry, classes)
+        Some(lease)
     }
 
     fn touched(&self, holder: &Holder, entry: &Entry, classes: &[Class]) -> Option<Lease> {

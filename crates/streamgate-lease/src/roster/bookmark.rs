@@ -160,6 +160,11 @@ mod tests {
         roster.forget(&tv.holder, &tv.id);
         assert!(!points_to(&tv) && !touches(&roster, &bookmark, &tv));
         assert!(touches(&roster, &bookmark, &pc) && points_to(&pc));
+        // What has ended is remembered by the roster for long, and by no bookmark.
+        roster.release(&pc.holder, &pc.id);
+        assert!(!touches(&roster, &bookmark, &pc));
+        admit(&roster, &tv);
+        assert!(touches(&roster, &bookmark, &tv) && points_to(&tv));
     }
 
     #[test]
