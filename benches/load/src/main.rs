@@ -14,11 +14,12 @@ use load::{report, tuning, versus};
 /// What a request through the gateway costs, beside a bare Pingora proxy in the same run.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// How often everybody's turn comes.
-    #[arg(long, default_value_t = 7, global = true)]
+    /// How often everybody's turn comes: often, and a busy neighbour is in few of the rounds.
+    #[arg(long, default_value_t = 25, global = true)]
     rounds: usize,
-    /// Milliseconds that count of each turn.
-    #[arg(long, default_value_t = 500, global = true)]
+    /// Milliseconds that count of each turn. The kernel takes 50 ms of each second from programs at
+    /// a real-time priority, from whoever runs just then: longer turns are hit more often.
+    #[arg(long, default_value_t = 200, global = true)]
     slice_ms: u64,
     /// Only these scenarios (or families of settings); by default all.
     #[arg(long, global = true)]
