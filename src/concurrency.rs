@@ -180,7 +180,7 @@ impl Policy {
     }
 
     /// Lets a stream of these classes pass that is known here and fresh, and notes that it was
-    /// heard of. A look-up.
+    /// heard of. A look-up at most: its session remembers where it was found.
     pub fn touch(&self, session: &Session, id: &LeaseId, classes: &[Class]) -> Option<Admission> {
         let lease = self.leases.touch_by(&self.viewer(session).bookmark, id, classes)?;
         Some(Admission::Held(lease, Outcome::Renewed))

@@ -1,5 +1,5 @@
-//! `Leases`: what a gateway asks. A known and fresh lease costs one lookup; all else one round
-//! trip to the store.
+//! `Leases`: what a gateway asks. A known and fresh lease costs one look-up at most; all else one
+//! round trip to the store.
 //!
 //! It starts nothing and owns no task; the [`Keeper`] that it is made with does the renewing.
 
@@ -76,13 +76,14 @@ impl Leases {
     /// The lease, if this node knows it to be live and to hold these classes; and its player
     /// showed a sign of life.
     ///
-    /// For every media request: one short lock, no allocation, no store.
+    /// One look-up under a short lock, no allocation, no store.
     #[must_use]
     pub fn touch(&self, holder: &Holder, id: &LeaseId, classes: &[Class]) -> Option<Lease> {
         self.0.roster.touch(holder, id, classes)
     }
 
     /// The same for a holder that the caller remembers: what was found once is not looked up again.
+    /// For every media request.
     #[must_use]
     pub fn touch_by(&self, bookmark: &Bookmark, id: &LeaseId, classes: &[Class]) -> Option<Lease> {
         self.0.roster.touch_by(bookmark, id, classes)

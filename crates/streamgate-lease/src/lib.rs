@@ -12,7 +12,7 @@
 //! | [`Class`] | a kind of stream with a limit of its own, as 4K, beside the limit of all |
 //! | [`Grant`] | the answer: a lease, no room and who is there, or that the id has ended |
 //! | [`Lease`] | the proof of a live slot; only this crate makes one |
-//! | [`Leases`] | what a gateway asks; a known and fresh lease costs one lookup |
+//! | [`Leases`] | what a gateway asks; a known and fresh lease costs one look-up at most |
 //! | [`Bookmark`] | a holder, and where this node keeps a lease of its |
 //! | [`Keeper`] | renews what was touched, in batches, off the request's path |
 //! | [`LeaseStore`] | where the truth is: [`memory`] or Redis |

@@ -47,18 +47,24 @@ impl Bookmark {
     pub(super) fn follow(&self, roster: u64, id: &LeaseId) -> Option<Arc<Entry>> {
         // While somebody moves it, a look-up is quicker than waiting.
         let place = self.place.try_read()?;
-        let entry = (place.roster == roster).then(|| place.entry.upgrade()).flatten();
-        entry.filter(|entry| entry.id == *id && !entry.is_gone.get())
+        place.entry().filter(|entry| place.roster == roster && entry.id == *id)
     }
 
     /// Points to an entry, unless it points to one already: streams of one login that take turns
     /// would only push each other out.
     pub(super) fn point(&self, roster: u64, entry: &Listed) {
         if let Some(mut place) = self.place.try_write()
-            && place.entry.upgrade().is_none_or(|known| known.is_gone.get())
+            && place.entry().is_none()
         {
             *place = Place { roster, entry: Arc::downgrade(&entry.0) };
         }
+    }
+}
+
+impl Place {
+    /// What it points to, if that is still there.
+    fn entry(&self) -> Option<Arc<Entry>> {
+        self.entry.upgrade().filter(|entry| !entry.is_gone.get())
     }
 }
 
