@@ -11,7 +11,7 @@ pub mod server;
 pub mod admin;
 pub mod proxy;
 pub mod edge;
-pub mod service;
+pub mod streams;
 pub mod forward;
 
 // Plan: what a file compiles to, the file itself, the filters in it.

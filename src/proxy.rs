@@ -17,7 +17,7 @@ use crate::forward;
 use crate::gateway::{End, Gateway};
 use crate::observe::Observe;
 use crate::request::Request;
-use crate::service::streams::Call;
+use crate::streams::Call;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;

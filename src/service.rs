@@ -1,3 +1,0 @@
-//! What the gateway answers itself on a route.
-
-pub mod streams;
