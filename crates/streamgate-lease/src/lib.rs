@@ -78,19 +78,20 @@
 
 #![warn(missing_docs)]
 
-mod admission;
-mod clock;
-mod holder;
-mod keeper;
-mod lease;
+// From roof to ground: a room imports only rooms below it.
 mod leases;
+mod keeper;
+mod roster;
 pub mod memory;
 #[cfg(feature = "redis")]
 pub mod redis;
-mod roster;
-mod stats;
 mod store;
+mod admission;
+mod stats;
+mod lease;
+mod holder;
 mod timing;
+mod clock;
 
 pub use holder::{Holder, Pepper, PepperTooShort};
 pub use keeper::Keeper;

@@ -15,6 +15,36 @@ pub struct Exception {
 
 pub const EXCEPTIONS: &[Exception] = &[
     Exception {
+        rule: "circle",
+        file: "src/session/jwk.rs",
+        about: "session::jwk → session::key → session::key_set → session::jwk",
+        reason: "whoever gives the sources of keys a file of their own removes this entry",
+    },
+    Exception {
+        rule: "circle",
+        file: "src/store/activity.rs",
+        about: "store::activity → store::errand → store::activity",
+        reason: "whoever makes `activity` a room removes this entry, and the circle with it",
+    },
+    Exception {
+        rule: "circle",
+        file: "crates/streamgate-lease/src/redis/feed.rs",
+        about: "redis::feed → redis::links → redis::feed",
+        reason: "whoever lets the caller make the subscription removes this entry",
+    },
+    Exception {
+        rule: "floor",
+        file: "crates/streamgate-lease/src/keeper.rs",
+        about: "`keeper` imports `leases`",
+        reason: "whoever gives `Node` a file of its own removes this entry",
+    },
+    Exception {
+        rule: "floor",
+        file: "crates/streamgate-lease/src/roster/alone.rs",
+        about: "`roster` imports `leases`",
+        reason: "whoever declares `Alone` below the roster removes this entry",
+    },
+    Exception {
         rule: "script",
         file: "crates/tidy/src/script.rs",
         about: "Lua in a Rust string",

@@ -10,6 +10,8 @@ pub mod exception;
 
 /// Which rooms may touch which crates.
 pub mod border;
+/// Files of a room import each other in one direction.
+pub mod circle;
 /// Rooms import only rooms below them.
 pub mod floor;
 /// Upstreams and libraries that must not know the gateway; files that nobody declares.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use tidy::exception::{EXCEPTIONS, inexcusable, stale};
 use tidy::finding::Finding;
 use tidy::tree::Tree;
-use tidy::{border, floor, island, name, paper, proof, roster, script, size, word};
+use tidy::{border, circle, floor, island, name, paper, proof, roster, script, size, word};
 
 static TREE: LazyLock<Tree> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -35,6 +35,7 @@ rules! {
     denials_are_documented => roster::denials,
     every_file_has_a_head => name::heads,
     every_module_is_declared => island::orphans,
+    files_are_in_no_circle => circle::files,
     files_are_named_by_a_noun => name::files,
     files_fit => size::files,
     filters_are_complete => roster::filters,
