@@ -5,8 +5,8 @@
 mod chain;
 #[path = "micro/lease.rs"]
 mod lease;
-#[path = "micro/plant.rs"]
-mod plant;
+#[path = "micro/fixture.rs"]
+mod fixture;
 #[path = "micro/route.rs"]
 mod route;
 #[path = "micro/stream.rs"]

@@ -1,6 +1,6 @@
 //! The whole judgement of a media request: head, route, session, lease.
 
-use crate::plant::{SECRET, gateway, head, now, token};
+use crate::fixture::{SECRET, gateway, head, now, token};
 use divan::Bencher;
 use streamgate::exchange::Exchange;
 use streamgate::gateway::Gateway;

@@ -1,6 +1,6 @@
 //! A lease: touched while it lives, and acquired from a store.
 
-use crate::plant::{Redis, now};
+use crate::fixture::{Redis, now};
 use divan::Bencher;
 use std::sync::Arc;
 use streamgate_lease::memory::MemoryStore;

@@ -1,6 +1,6 @@
 //! Finding the route: ten, a thousand, ten thousand of them.
 
-use crate::plant::{gateway, head};
+use crate::fixture::{gateway, head};
 use divan::Bencher;
 use std::fmt::Write;
 use streamgate::request::Request;

@@ -1,6 +1,6 @@
 //! A stream token: signed when a stream begins, verified with each of its requests.
 
-use crate::plant::SECRET;
+use crate::fixture::SECRET;
 use divan::Bencher;
 use streamgate::concurrency::{Bearer, Signet};
 use streamgate_lease::LeaseId;

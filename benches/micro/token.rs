@@ -1,6 +1,6 @@
 //! A session token: seen for the first time, and known.
 
-use crate::plant::{SECRET, gateway, now, pem, token};
+use crate::fixture::{SECRET, gateway, now, pem, token};
 use divan::Bencher;
 use std::sync::Arc;
 use streamgate::session::{Algorithm, Verifier};

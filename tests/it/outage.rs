@@ -13,7 +13,7 @@ use tokio::time::{Instant, interval_at};
 
 const PATH: &str = "/live/final/master.m3u8";
 const ACCOUNTS: usize = 50;
-const THIEVES: usize = 20;
+const THIRD_DEVICES: usize = 20;
 const TTL: Duration = Duration::from_secs(6);
 const SECOND: Duration = Duration::from_secs(1);
 /// Ten times the defaults each, because tests run side by side on few cores.
@@ -23,16 +23,16 @@ const SLACK: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Holder,
-    Thief,
+    ThirdDevice,
 }
 
 /// Who asked, when, how long it took, and what was answered.
 type Sample = (Role, Instant, Duration, u16);
 
-/// Two gateways, accounts that are full, and third devices that knock.
+/// Two gateways, accounts that are full, and third devices that try to start.
 struct Load {
     gateways: [Gateway; 2],
-    told: Arc<Mutex<Vec<Sample>>>,
+    samples: Arc<Mutex<Vec<Sample>>>,
     tasks: JoinSet<()>,
 }
 
@@ -62,10 +62,10 @@ impl Load {
             Gateway::start(&yaml(TTL_LONG), &variables),
             Gateway::start(&yaml(TTL_LONG), &variables),
         ];
-        let mut load = Self { gateways, told: Arc::default(), tasks: JoinSet::new() };
+        let mut load = Self { gateways, samples: Arc::default(), tasks: JoinSet::new() };
         for n in 0..ACCOUNTS {
             for gateway in 0..2 {
-                load.send_in(Role::Holder, n, gateway);
+                load.spawn(Role::Holder, n, gateway);
             }
         }
         until("all accounts are full", || async {
@@ -77,15 +77,16 @@ impl Load {
             streams == 2 * ACCOUNTS
         })
         .await;
-        (0..THIEVES).for_each(|n| load.send_in(Role::Thief, n, n % 2));
+        (0..THIRD_DEVICES).for_each(|n| load.spawn(Role::ThirdDevice, n, n % 2));
         load
     }
 
-    fn send_in(&mut self, role: Role, n: usize, gateway: usize) {
-        let device = if role == Role::Thief { "thief".to_owned() } else { gateway.to_string() };
+    fn spawn(&mut self, role: Role, n: usize, gateway: usize) {
+        let device =
+            if role == Role::ThirdDevice { "third".to_owned() } else { gateway.to_string() };
         let login = Login::of(&format!("account {n}"), &format!("{n} {device}"));
         let request = self.gateways[gateway].get(PATH).header(COOKIE, login.cookie());
-        let (told, first) = (self.told.clone(), SECOND.mul_f64(n as f64 / ACCOUNTS as f64));
+        let (samples, first) = (self.samples.clone(), SECOND.mul_f64(n as f64 / ACCOUNTS as f64));
         self.tasks.spawn(async move {
             let mut pace = interval_at(Instant::now() + first, SECOND);
             loop {
@@ -93,14 +94,14 @@ impl Load {
                 let began = Instant::now();
                 let answer = request.try_clone().unwrap().send().await;
                 let status = answer.map_or(0, |answer| answer.status().as_u16());
-                told.lock().unwrap().push((role, began, began.elapsed(), status));
+                samples.lock().unwrap().push((role, began, began.elapsed(), status));
             }
         });
     }
 
     fn of(&self, role: Role, since: Instant) -> Vec<Sample> {
-        let told = self.told.lock().unwrap();
-        told.iter().filter(|sample| sample.0 == role && since <= sample.1).copied().collect()
+        let samples = self.samples.lock().unwrap();
+        samples.iter().filter(|sample| sample.0 == role && since <= sample.1).copied().collect()
     }
 
     /// How long the store has not answered, as each gateway saw it.
@@ -112,11 +113,11 @@ impl Load {
     /// While all is well: as many third devices are let in as should be.
     async fn is_healthy(&self) {
         let (since, before) = (Instant::now(), self.degraded().await);
-        until("third devices have knocked", || async {
-            THIEVES < self.of(Role::Thief, since).len()
+        until("third devices have tried", || async {
+            THIRD_DEVICES < self.of(Role::ThirdDevice, since).len()
         })
         .await;
-        let answers = self.of(Role::Thief, since).into_iter().map(|sample| sample.3);
+        let answers = self.of(Role::ThirdDevice, since).into_iter().map(|sample| sample.3);
         let others: Vec<_> = answers.filter(|status| *status != 409).collect();
         let after = self.degraded().await;
         assert!(others.is_empty(), "not 409: {others:?}; degraded: {before:?}, then {after:?}");
@@ -126,8 +127,8 @@ impl Load {
     async fn heals(&self) -> Duration {
         let back = Instant::now();
         until("third devices are refused again", || async {
-            let knocked = self.of(Role::Thief, Instant::now() - SECOND * 2);
-            THIEVES < knocked.len() && knocked.iter().all(|sample| sample.3 == 409)
+            let tried = self.of(Role::ThirdDevice, Instant::now() - SECOND * 2);
+            THIRD_DEVICES < tried.len() && tried.iter().all(|sample| sample.3 == 409)
         })
         .await;
         back.elapsed().saturating_sub(SECOND * 2)
@@ -159,7 +160,7 @@ async fn a_redis_that_dies_and_one_that_hangs_interrupt_nobody() {
     let interrupted: Vec<_> = holders.iter().filter(|sample| sample.3 != 200).collect();
     assert!(interrupted.is_empty(), "{} of {}", interrupted.len(), holders.len());
     assert!(ACCOUNTS * 2 * 8 < holders.len(), "there was no load: {}", holders.len());
-    let all = [holders, load.of(Role::Thief, began)].concat();
+    let all = [holders, load.of(Role::ThirdDevice, began)].concat();
     let longest = all.iter().map(|sample| sample.2).max().unwrap();
     assert!(longest < DEADLINES + SLACK, "somebody waited for {longest:?}");
     println!("killed: healed {killed:?} later; hung: {hung:?}; longest answer {longest:?}");

@@ -15,7 +15,7 @@ const DEAD_AFTER_MS: &str = "800";
 /// new master for dead before they have asked it, and promote another one beside it.
 const SENTINEL_DEAD_AFTER_MS: &str = "2000";
 /// Far more than anything here takes by itself.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 const SHARDS: usize = 3;
 const RANGES: [(u16, u16); SHARDS] = [(0, 5460), (5461, 10922), (10923, 16383)];
 const DURABLE: [&str; 4] = ["--save", "", "--appendonly", "yes"];
@@ -44,7 +44,7 @@ pub(crate) struct Fleet {
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) -> io::Result<()> {
     let began = Instant::now();
     while !is_so().await {
-        if PATIENCE < began.elapsed() {
+        if WAIT_MAX < began.elapsed() {
             return Err(io::Error::other(format!("never came true: {what}")));
         }
         sleep(Duration::from_millis(20)).await;
@@ -57,7 +57,7 @@ impl Fleet {
         let (nodes, sentinels) = match kind {
             Kind::Durable => (vec![Node::start(bench, folder, &DURABLE)?], Vec::new()),
             Kind::Forgetful => (vec![Node::start(bench, folder, &FORGETFUL)?], Vec::new()),
-            Kind::Sentinel => watched(bench, folder).await?,
+            Kind::Sentinel => sentinels_of(bench, folder).await?,
             Kind::Cluster => (cluster(bench, folder).await?, Vec::new()),
         };
         Ok(Self { kind, nodes, sentinels })
@@ -139,7 +139,7 @@ impl Fleet {
     }
 }
 
-async fn watched(bench: Bench, folder: &Path) -> io::Result<(Vec<Node>, Vec<Node>)> {
+async fn sentinels_of(bench: Bench, folder: &Path) -> io::Result<(Vec<Node>, Vec<Node>)> {
     let prompt = ["--repl-diskless-sync-delay", "0"];
     let mut nodes = vec![Node::start(bench, folder, &[&FORGETFUL[..], &prompt].concat())?];
     let master = nodes[0].address.port().to_string();
@@ -173,10 +173,10 @@ async fn cluster(bench: Bench, folder: &Path) -> io::Result<Vec<Node>> {
     let mut nodes = Vec::new();
     for _ in 0..2 * SHARDS {
         let words = ["--cluster-enabled", "yes", "--cluster-port", "{bus}"];
-        let moods = ["--cluster-node-timeout", DEAD_AFTER_MS];
+        let timeouts = ["--cluster-node-timeout", DEAD_AFTER_MS];
         let part = ["--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0"];
         let always = ["--cluster-replica-validity-factor", "0"];
-        let all = [&FORGETFUL[..], &words, &moods, &part, &always].concat();
+        let all = [&FORGETFUL[..], &words, &timeouts, &part, &always].concat();
         nodes.push(Node::start(bench, folder, &all)?);
     }
     let tell = async |node: &Node, words: String| node.tell::<()>(&words).await;

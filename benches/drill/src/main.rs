@@ -4,12 +4,13 @@
 //! It judges promises, not speed; what a request costs is `benches/load`'s subject. What it said,
 //! and on what machine, is in docs/failure.md.
 
-mod crowd;
+mod clients;
+mod fault;
 mod fleet;
 mod gateway;
 mod node;
-mod plot;
 mod report;
+mod scenario;
 mod verdict;
 
 use clap::{Parser, ValueEnum};
@@ -29,7 +30,7 @@ struct Arguments {
     accounts: usize,
     /// Third devices that try to start all the time.
     #[arg(long, default_value_t = 100)]
-    thieves: usize,
+    third_devices: usize,
     /// A gateway that is built already, instead of this workspace's.
     #[arg(long)]
     gateway: Option<PathBuf>,
@@ -51,8 +52,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let program = match arguments.gateway {
         Some(program) => program,
         None => {
-            load::stage::build(&["streamgate"], &[])?;
-            load::stage::programs()?.join("streamgate")
+            load::environment::build(&["streamgate"], &[])?;
+            load::environment::programs()?.join("streamgate")
         }
     };
     let folder = Folder(std::env::temp_dir().join(format!("drill-{}", std::process::id())));
@@ -62,18 +63,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
         [] => Kind::value_variants().to_vec(),
         some => some.to_vec(),
     };
-    let scene = plot::Scene {
+    let setup = scenario::Setup {
         bench: Bench::find(false),
         program,
         folder: folder.0.clone(),
         origin,
         accounts: arguments.accounts,
-        thieves: arguments.thieves.min(arguments.accounts),
+        third_devices: arguments.third_devices.min(arguments.accounts),
     };
-    report::head(&scene);
+    report::head(&setup);
     let mut broken = Vec::new();
     for kind in kinds {
-        broken.extend(plot::run(&scene, kind).await?);
+        broken.extend(scenario::run(&setup, kind).await?);
     }
     report::end(&broken);
     if broken.is_empty() { Ok(()) } else { Err("promises were broken".into()) }

@@ -1,9 +1,10 @@
 //! What is printed: Markdown, ready for docs/failure.md.
 
+use crate::fault::Fault;
 use crate::fleet::Kind;
 use crate::gateway::TTL;
-use crate::plot::{Scene, Trouble};
-use crate::verdict::{Broken, Watch};
+use crate::scenario::Setup;
+use crate::verdict::{Broken, Summary};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ const COLUMNS: [&str; 13] = [
 ];
 
 /// On what, and the head of the table.
-pub(crate) fn head(scene: &Scene) {
+pub(crate) fn head(setup: &Setup) {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
@@ -35,15 +36,15 @@ pub(crate) fn head(scene: &Scene) {
         "{model}, {cores} cores, load before {}; 2 gateways, {} accounts with 2 players each, {} \
          third devices, a request a second each; ttl {ttl} s.\n",
         load.split(' ').next().unwrap_or_default(),
-        scene.accounts,
-        scene.thieves,
+        setup.accounts,
+        setup.third_devices,
     );
     println!("| {} |", COLUMNS.join(" | "));
     println!("|{}", "---|".repeat(COLUMNS.len()));
 }
 
-/// One act.
-pub(crate) fn row(kind: Kind, trouble: Trouble, row: &Watch) {
+/// One fault.
+pub(crate) fn row(kind: Kind, fault: Fault, row: &Summary) {
     let store = match kind {
         Kind::Durable => "one, AOF",
         Kind::Forgetful => "one, no disk",
@@ -56,7 +57,7 @@ pub(crate) fn row(kind: Kind, trouble: Trouble, row: &Watch) {
     };
     let cells = [
         store.to_owned(),
-        trouble.words().to_owned(),
+        fault.words().to_owned(),
         seconds(row.away),
         counts(&row.answers),
         if row.interrupted.is_empty() { "0".to_owned() } else { counts(&row.interrupted) },

@@ -1,9 +1,9 @@
-//! What the samples of one act come to, and whether it is what was promised.
+//! What clients noticed of one fault, and whether it is what docs/failure.md promises.
 
-use crate::crowd::{Role, Sample};
+use crate::clients::{Role, Sample};
+use crate::fault::Fault;
 use crate::fleet::Kind;
 use crate::gateway::{COMMAND_MAX, CONNECT_MAX, Figures, LIMIT, TTL};
-use crate::plot::Trouble;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ pub(crate) const HEALED_MAX: Duration =
 const SLACK: Duration = Duration::from_millis(100);
 
 /// What happened, when, and what was seen.
-pub(crate) struct Act {
+pub(crate) struct Observation {
     pub(crate) began: Instant,
     /// The store answers everybody again.
     pub(crate) back: Instant,
@@ -31,7 +31,7 @@ pub(crate) struct Act {
 
 /// One line of the report.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct Summary {
     pub(crate) away: Duration,
     pub(crate) answers: BTreeMap<u16, usize>,
     /// Holders that were answered otherwise than with what they asked for, and how.
@@ -61,17 +61,18 @@ pub(crate) struct Watch {
 /// What was promised and did not hold.
 pub(crate) struct Broken(pub(crate) String);
 
-impl Watch {
-    pub(crate) fn of(act: &Act, samples: &[Sample], accounts: usize) -> Self {
+impl Summary {
+    pub(crate) fn of(run: &Observation, samples: &[Sample], accounts: usize) -> Self {
         let players = || samples.iter().filter(|sample| sample.role != Role::Probe);
         let mut answers = BTreeMap::new();
         players().for_each(|sample| *answers.entry(sample.status).or_default() += 1);
         let mut interrupted = BTreeMap::new();
         let holders = players().filter(|sample| sample.role == Role::Holder && !sample.is_yes());
         holders.for_each(|sample| *interrupted.entry(sample.status).or_default() += 1);
-        let is_trouble = act.began < act.back;
-        let healthy_from = if is_trouble { act.back + HEALED_MAX } else { act.began };
-        let served = || players().filter(|sample| sample.role == Role::Thief && sample.is_yes());
+        let is_fault = run.began < run.back;
+        let healthy_from = if is_fault { run.back + HEALED_MAX } else { run.began };
+        let served =
+            || players().filter(|sample| sample.role == Role::ThirdDevice && sample.is_yes());
         let who = |late: bool| -> usize {
             let of = served().filter(|sample| (healthy_from <= sample.at) == late);
             of.map(|sample| sample.account).collect::<BTreeSet<_>>().len()
@@ -79,40 +80,40 @@ impl Watch {
         let provisional =
             |figures: &Figures| figure(figures, "streamgate_stream_leases_provisional");
         let started = |of: &Figures| figure(of, "streamgate_lease_provisional_starts_total");
-        let mut in_time = act.seen.iter().rev().filter(|(at, _)| *at < healthy_from);
-        let before_late = in_time.next().map_or(&act.before, |(_, seen)| seen);
-        let alone = act.seen.iter().filter(|(_, figures)| 0.0 < provisional(figures));
+        let mut in_time = run.seen.iter().rev().filter(|(at, _)| *at < healthy_from);
+        let before_late = in_time.next().map_or(&run.before, |(_, seen)| seen);
+        let alone = run.seen.iter().filter(|(_, figures)| 0.0 < provisional(figures));
         let last_alone = alone.map(|(at, _)| *at).max();
-        let last = served().map(|sample| sample.at).max().max(last_alone).unwrap_or(act.began);
+        let last = served().map(|sample| sample.at).max().max(last_alone).unwrap_or(run.began);
         let longest = |of: &mut dyn Iterator<Item = &Sample>| {
             of.map(|sample| sample.took).max().unwrap_or_default()
         };
         let degraded = "streamgate_lease_degraded_seconds";
         Self {
-            away: act.back - act.began,
+            away: run.back - run.began,
             interrupted,
             let_in: who(false),
             let_in_healthy: who(true),
-            alone_late: started(&act.after) - started(before_late),
-            healed: last.saturating_duration_since(act.back),
+            alone_late: started(&run.after) - started(before_late),
+            healed: last.saturating_duration_since(run.back),
             longest: longest(&mut players()),
             waited: players().filter(|sample| COMMAND_MAX < sample.took).count(),
             origin_longest: longest(&mut samples.iter().filter(|s| s.role == Role::Probe)),
-            provisional: act.seen.iter().map(|(_, seen)| provisional(seen)).fold(0.0, f64::max),
-            degraded_s: figure(&act.after, degraded) - figure(&act.before, degraded),
-            over: act.streams.iter().filter(|count| LIMIT < **count).count(),
-            streams: act.streams.iter().sum(),
+            provisional: run.seen.iter().map(|(_, seen)| provisional(seen)).fold(0.0, f64::max),
+            degraded_s: figure(&run.after, degraded) - figure(&run.before, degraded),
+            over: run.streams.iter().filter(|count| LIMIT < **count).count(),
+            streams: run.streams.iter().sum(),
             expected: accounts * LIMIT,
             answers,
         }
     }
 
     /// Every promise that did not hold.
-    pub(crate) fn broken(&self, kind: Kind, trouble: Trouble) -> Vec<Broken> {
+    pub(crate) fn broken(&self, kind: Kind, fault: Fault) -> Vec<Broken> {
         let mut broken = Vec::new();
         let mut check = |holds: bool, what: String| {
             if !holds {
-                broken.push(Broken(format!("{kind:?}, {}: {what}", trouble.words())));
+                broken.push(Broken(format!("{kind:?}, {}: {what}", fault.words())));
             }
         };
         let interrupted = &self.interrupted;
@@ -125,7 +126,7 @@ impl Watch {
         }
         let (late, alone) = (self.let_in_healthy, self.alone_late);
         let is_disturbed = 0.0 < alone;
-        check(late as f64 <= alone, format!("{late} thieves were let in by a healthy store"));
+        check(late as f64 <= alone, format!("{late} third devices were let in by a healthy store"));
         let is_healed = is_disturbed || self.healed <= HEALED_MAX;
         check(is_healed, format!("healed only after {:?}", self.healed));
         check(self.over == 0, format!("{} accounts have too many streams", self.over));

@@ -20,8 +20,8 @@ const READY_MAX: Duration = Duration::from_secs(20);
 pub enum Place {
     /// The core of the contender alone.
     Contender,
-    /// The core of generator, origin and store.
-    World,
+    /// The core of everything else: generator, origin and store.
+    Rest,
     /// Wherever the scheduler puts it.
     Anywhere,
 }
@@ -66,7 +66,7 @@ impl Bench {
     }
 
     /// Moves this process, which is the generator, to its core and priority.
-    pub fn take_seat(self, place: Place) -> io::Result<()> {
+    pub fn pin(self, place: Place) -> io::Result<()> {
         if let Some(core) = core(place) {
             let mut set = CpuSet::new();
             set.set(core)?;
@@ -126,7 +126,7 @@ impl Process {
 fn core(place: Place) -> Option<usize> {
     match place {
         Place::Contender => Some(0),
-        Place::World => Some(1),
+        Place::Rest => Some(1),
         Place::Anywhere => None,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::bench::Process;
 use crate::generator::Plan;
-use crate::slice::{self, Cast, Slice, median};
+use crate::slice::{self, Measured, Slice, median};
 use crate::store::Store;
 
 /// A load, whoever has to bear it.
@@ -104,7 +104,7 @@ pub fn run(
             let index = if round % 2 == 0 { turn } else { contenders.len() - 1 - turn };
             let contender = &contenders[index];
             let plan = plan(load, contender, effort, round as u64);
-            let slice = slice::run(plan, Cast { contender: contender.process, ours, store })?;
+            let slice = slice::run(plan, Measured { contender: contender.process, ours, store })?;
             scores[index].slices.push(slice);
         }
     }

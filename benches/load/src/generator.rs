@@ -9,9 +9,9 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::arrivals::Arrivals;
 use crate::clock::nanos;
-use crate::link::{Link, Progress};
-use crate::pace::Arrivals;
+use crate::connection::{Connection, Progress};
 
 const EVENTS_PER_POLL: usize = 256;
 /// Reads of a response; a 1 MiB body takes few of them.
@@ -66,7 +66,7 @@ pub enum Mark {
 struct Run<'a, F> {
     plan: Plan<'a>,
     poll: Poll,
-    links: Vec<Link>,
+    connections: Vec<Connection>,
     idle: Vec<usize>,
     cursor: usize,
     begin: u64,
@@ -90,8 +90,8 @@ fn ns(span: Duration) -> u64 {
 impl<'a, F: FnMut(Mark)> Run<'a, F> {
     fn new(plan: Plan<'a>, mark: F) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let open = |index| Link::open(plan.target, poll.registry(), Token(index));
-        let links = (0..plan.connections).map(open).collect::<io::Result<Vec<_>>>()?;
+        let open = |index| Connection::open(plan.target, poll.registry(), Token(index));
+        let connections = (0..plan.connections).map(open).collect::<io::Result<Vec<_>>>()?;
         let start = nanos();
         let arrivals = plan.rate.map(|rate| Arrivals::new(rate, plan.seed, start)).transpose()?;
         if let Some(arrivals) = &arrivals {
@@ -102,8 +102,8 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
         Ok(Self {
             plan,
             poll,
-            idle: (0..links.len()).collect(),
-            links,
+            idle: (0..connections.len()).collect(),
+            connections,
             cursor: 0,
             begin,
             end: begin + ns(plan.measure),
@@ -151,7 +151,7 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
     /// An open loop is over when every arrival has its answer, or will never have it.
     fn is_drained(&mut self, now: u64) -> bool {
         let waiting = self.arrivals.as_ref().map_or(0, Arrivals::waiting);
-        let unanswered = waiting + self.links.len() - self.idle.len();
+        let unanswered = waiting + self.connections.len() - self.idle.len();
         if unanswered > 0 && now < self.end + ns(DRAIN) {
             return false;
         }
@@ -186,7 +186,7 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
     fn ask(&mut self, index: usize, due: u64) -> io::Result<()> {
         let request = self.cursor % self.plan.requests.len();
         self.cursor += 1;
-        if self.links[index].ask(self.plan.requests, request, due).is_err() {
+        if self.connections[index].ask(self.plan.requests, request, due).is_err() {
             self.count_failure(due);
             self.replace(index)?;
         }
@@ -194,9 +194,9 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
     }
 
     fn progress(&mut self, index: usize) -> io::Result<()> {
-        let link = &mut self.links[index];
-        let (due, was_asking) = (link.due, link.is_asking());
-        match link.progress(self.plan.requests, &mut self.buffer) {
+        let connection = &mut self.connections[index];
+        let (due, was_asking) = (connection.due, connection.is_asking());
+        match connection.progress(self.plan.requests, &mut self.buffer) {
             Ok(Progress::Waiting) => {}
             Ok(Progress::Answered { status, reusable }) => {
                 self.count(status, due);
@@ -211,17 +211,17 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
                 self.replace(index)?;
             }
             // An idle connection that the proxy closed is made again, without a word.
-            Err(_) => self.links[index] = self.open(index)?,
+            Err(_) => self.connections[index] = self.open(index)?,
         }
         Ok(())
     }
 
-    fn open(&self, index: usize) -> io::Result<Link> {
-        Link::open(self.plan.target, self.poll.registry(), Token(index))
+    fn open(&self, index: usize) -> io::Result<Connection> {
+        Connection::open(self.plan.target, self.poll.registry(), Token(index))
     }
 
     fn replace(&mut self, index: usize) -> io::Result<()> {
-        self.links[index] = self.open(index)?;
+        self.connections[index] = self.open(index)?;
         // At the far end, so that the next turn takes another one first.
         self.idle.insert(0, index);
         Ok(())

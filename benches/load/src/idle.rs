@@ -2,10 +2,10 @@
 
 use std::io;
 
-use crate::account::{Spent, memory_kib};
 use crate::bench::Process;
 use crate::client::Client;
 use crate::clock::nanos;
+use crate::cpu_time::{Spent, memory_kib};
 
 /// What waiting connections cost.
 #[derive(Clone, Copy, Debug)]

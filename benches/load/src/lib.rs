@@ -1,6 +1,6 @@
 //! The parts of the load bench. Not a library for anyone else: the rooms of one program.
 
-pub mod account;
+pub mod cpu_time;
 pub mod bench;
 pub mod check;
 pub mod client;
@@ -9,13 +9,13 @@ pub mod contest;
 pub mod gateway;
 pub mod generator;
 pub mod idle;
-pub mod link;
+pub mod connection;
 pub mod origin;
-pub mod pace;
+pub mod arrivals;
 pub mod report;
 pub mod settings;
 pub mod slice;
-pub mod stage;
+pub mod environment;
 pub mod store;
 pub mod token;
 pub mod tuning;

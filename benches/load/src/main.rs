@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use load::bench::{Bench, Place};
 use load::contest::Effort;
-use load::stage::{self, Stage};
+use load::environment::{self, Environment};
 use load::{report, tuning, versus};
 
 /// What a request through the gateway costs, beside a bare Pingora proxy in the same run.
@@ -56,28 +56,28 @@ fn main() -> io::Result<()> {
         build(&arguments)?;
     }
     let bench = Bench::find(!arguments.polite);
-    bench.take_seat(Place::World)?;
+    bench.pin(Place::Rest)?;
     report::place(bench.real_time);
     let effort = Effort {
         rounds: arguments.rounds,
         measure: Duration::from_millis(arguments.slice_ms),
         warm: Duration::from_millis(arguments.slice_ms / 5),
     };
-    let stage = Stage::set(bench)?;
+    let environment = Environment::start(bench)?;
     if let Some(Task::Settings { body }) = &arguments.task {
-        return tuning::run(&stage, effort, &arguments.only, body);
+        return tuning::run(&environment, effort, &arguments.only, body);
     }
-    let own = || stage::programs().map(|folder| folder.join("streamgate"));
+    let own = || environment::programs().map(|folder| folder.join("streamgate"));
     let gateway = arguments.gateway.map_or_else(own, Ok)?;
     let programs = versus::Programs { gateway, before: arguments.before };
-    versus::run(&stage, &programs, effort, &arguments.only)
+    versus::run(&environment, &programs, effort, &arguments.only)
 }
 
 fn build(arguments: &Arguments) -> io::Result<()> {
     if arguments.task.is_some() {
-        return stage::build(&["load", "floor"], &["floor/allocators"]);
+        return environment::build(&["load", "floor"], &["floor/allocators"]);
     }
-    stage::build(&["load", "floor"], &[])?;
+    environment::build(&["load", "floor"], &[])?;
     // Apart, so that the floor's features stay its own.
-    if arguments.gateway.is_none() { stage::build(&["streamgate"], &[]) } else { Ok(()) }
+    if arguments.gateway.is_none() { environment::build(&["streamgate"], &[]) } else { Ok(()) }
 }

@@ -24,7 +24,7 @@ pub fn byte_at(index: usize) -> u8 {
     u8::try_from(index % 251).expect("a remainder of 251 fits in a byte")
 }
 
-struct Link {
+struct Connection {
     stream: TcpStream,
     request: Vec<u8>,
     answer: Cow<'static, [u8]>,
@@ -70,7 +70,7 @@ impl Shelf {
     }
 }
 
-impl Link {
+impl Connection {
     fn new(stream: TcpStream) -> Self {
         Self { stream, request: Vec::new(), answer: Cow::Borrowed(&[]), sent: 0 }
     }
@@ -123,7 +123,7 @@ pub fn run(listen: SocketAddr) -> io::Result<()> {
     let mut listener = TcpListener::bind(listen)?;
     poll.registry().register(&mut listener, ACCEPT, Interest::READABLE)?;
     let mut events = Events::with_capacity(EVENTS_PER_POLL);
-    let mut links: Vec<Option<Link>> = Vec::new();
+    let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut free = Vec::new();
     let mut scratch = vec![0; 16 * 1024];
     loop {
@@ -133,15 +133,15 @@ pub fn run(listen: SocketAddr) -> io::Result<()> {
         }
         for event in &events {
             if event.token() == ACCEPT {
-                accept(&listener, &poll, &mut links, &mut free)?;
+                accept(&listener, &poll, &mut connections, &mut free)?;
                 continue;
             }
             let index = event.token().0;
-            let Some(link) = links.get_mut(index).and_then(Option::as_mut) else {
+            let Some(connection) = connections.get_mut(index).and_then(Option::as_mut) else {
                 continue;
             };
-            if link.progress(&shelf, &mut scratch).is_err() {
-                links[index] = None;
+            if connection.progress(&shelf, &mut scratch).is_err() {
+                connections[index] = None;
                 free.push(index);
             }
         }
@@ -151,7 +151,7 @@ pub fn run(listen: SocketAddr) -> io::Result<()> {
 fn accept(
     listener: &TcpListener,
     poll: &Poll,
-    links: &mut Vec<Option<Link>>,
+    connections: &mut Vec<Option<Connection>>,
     free: &mut Vec<usize>,
 ) -> io::Result<()> {
     loop {
@@ -161,12 +161,12 @@ fn accept(
             Err(error) => return Err(error),
         };
         stream.set_nodelay(true)?;
-        let index = free.pop().unwrap_or(links.len());
+        let index = free.pop().unwrap_or(connections.len());
         let both = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(index), both)?;
-        if index == links.len() {
-            links.push(None);
+        if index == connections.len() {
+            connections.push(None);
         }
-        links[index] = Some(Link::new(stream));
+        connections[index] = Some(Connection::new(stream));
     }
 }

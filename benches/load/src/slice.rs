@@ -3,9 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use crate::account::{Machine, Spent};
 use crate::bench::Process;
 use crate::clock::nanos;
+use crate::cpu_time::{Machine, Spent};
 use crate::generator::{self, Mark, Outcome, Plan};
 use crate::store::{Commands, Store, calls_between};
 
@@ -32,7 +32,7 @@ pub struct Slice {
 
 /// Every process of this bench, to tell our own use of the machine from others'.
 #[derive(Clone, Copy, Debug)]
-pub struct Cast<'a> {
+pub struct Measured<'a> {
     /// The one that is measured.
     pub contender: &'a Process,
     /// All of them: origin, store, and contenders that have nothing to do now.
@@ -49,7 +49,7 @@ struct Reading {
     commands: Commands,
 }
 
-impl Cast<'_> {
+impl Measured<'_> {
     fn read(&self) -> io::Result<Reading> {
         let contender = Spent::of(self.contender.id())?;
         let own = Spent::of(std::process::id())?;
@@ -62,13 +62,13 @@ impl Cast<'_> {
     }
 }
 
-/// Runs `plan` against the contender of `cast`.
-pub fn run(plan: Plan<'_>, cast: Cast<'_>) -> io::Result<Slice> {
+/// Runs `plan` against the contender of `measured`.
+pub fn run(plan: Plan<'_>, measured: Measured<'_>) -> io::Result<Slice> {
     let mut begin = None;
     let mut end = None;
     let outcome = generator::run(plan, |mark| match mark {
-        Mark::Begin => begin = Some(cast.read()),
-        Mark::End => end = Some(cast.read()),
+        Mark::Begin => begin = Some(measured.read()),
+        Mark::End => end = Some(measured.read()),
     })?;
     let missing = || io::Error::other("the slice ended before it began");
     let begin = begin.ok_or_else(missing)??;

@@ -25,7 +25,7 @@ impl Store {
         let words = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
         let words = words.map(ToOwned::to_owned);
         let program = Path::new("redis-server");
-        let process = bench.start(program, &words, &[], Place::World, address)?;
+        let process = bench.start(program, &words, &[], Place::Rest, address)?;
         Ok(Self { process })
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::bench::Process;
 use crate::client::Client;
 use crate::contest::{self, Contender, Effort, Load};
-use crate::stage::Stage;
+use crate::environment::Environment;
 use crate::token::{cookie, good};
 use crate::{check, idle, report, wire};
 
@@ -94,12 +94,17 @@ const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Runs the scenarios named in `only`, or all; then waiting connections.
-pub fn run(stage: &Stage, programs: &Programs, effort: Effort, only: &[String]) -> io::Result<()> {
+pub fn run(
+    environment: &Environment,
+    programs: &Programs,
+    effort: Effort,
+    only: &[String],
+) -> io::Result<()> {
     let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
-    let alone = stage.gateway(&programs.gateway, 1)?;
+    let alone = environment.gateway(&programs.gateway, 1)?;
     check::bodies(alone.address)?.verdict("the gateway")?;
     check::sessions(alone.address)?.verdict("the gateway")?;
-    check::leases(alone.address, &stage.store)?.verdict("the gateway")?;
+    check::leases(alone.address, &environment.store)?.verdict("the gateway")?;
     eprintln!("checks passed");
     drop(alone);
     for workers in [1, 2] {
@@ -108,21 +113,21 @@ pub fn run(stage: &Stage, programs: &Programs, effort: Effort, only: &[String]) 
         if scenarios.is_empty() {
             continue;
         }
-        let mut running = vec![("floor", stage.floor("floor", &[], workers)?)];
-        running.push(("streamgate", stage.gateway(&programs.gateway, workers)?));
+        let mut running = vec![("floor", environment.floor("floor", &[], workers)?)];
+        running.push(("streamgate", environment.gateway(&programs.gateway, workers)?));
         if let Some(before) = &programs.before {
-            running.push(("before", stage.older_gateway(before, workers)?));
+            running.push(("before", environment.older_gateway(before, workers)?));
         }
         check::bodies(running[0].1.address)?.verdict("the floor")?;
         for scenario in scenarios {
-            play(stage, scenario, &running, effort)?;
+            play(environment, scenario, &running, effort)?;
         }
     }
-    if wanted("waiting") { waiting(stage, &programs.gateway) } else { Ok(()) }
+    if wanted("waiting") { waiting(environment, &programs.gateway) } else { Ok(()) }
 }
 
 fn play(
-    stage: &Stage,
+    environment: &Environment,
     scenario: &Scenario,
     running: &[(&str, Process)],
     effort: Effort,
@@ -146,8 +151,8 @@ fn play(
         rate: scenario.rate,
     };
     let processes: Vec<_> = running.iter().map(|(_, process)| process).collect();
-    let cast = stage.cast(&processes);
-    let scores = contest::run(&load, &contenders, &cast, Some(&stage.store), effort)?;
+    let ours = environment.process_ids(&processes);
+    let scores = contest::run(&load, &contenders, &ours, Some(&environment.store), effort)?;
     match scenario.rate {
         None => report::costs(&load, &scores),
         Some(_) => report::latencies(&load, &scores),
@@ -197,9 +202,9 @@ fn meet(contender: &Contender<'_>) -> io::Result<()> {
     Ok(())
 }
 
-fn waiting(stage: &Stage, gateway: &Path) -> io::Result<()> {
-    let floor = stage.floor("floor", &[], 1)?;
-    let gateway = stage.gateway(gateway, 1)?;
+fn waiting(environment: &Environment, gateway: &Path) -> io::Result<()> {
+    let floor = environment.floor("floor", &[], 1)?;
+    let gateway = environment.gateway(gateway, 1)?;
     let weigh = |name, process| Ok((name, idle::weigh(process, WAITING, "/plain/64b")?));
     let weighed: Vec<_> = [weigh("floor", &floor), weigh("streamgate", &gateway)]
         .into_iter()

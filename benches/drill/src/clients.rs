@@ -1,5 +1,5 @@
-//! Those who play: two players of every account, one at either gateway, and thieves: third devices
-//! that try to start all the time. Each asks once a second on a connection of its own.
+//! The clients: two players of every account, one at either gateway, and third devices: one too
+//! many, they try to start all the time. Each asks once a second on a connection of its own.
 
 use crate::gateway::Gateway;
 use load::{token, wire};
@@ -23,7 +23,7 @@ pub(crate) enum Role {
     /// Plays with right.
     Holder,
     /// One too many.
-    Thief,
+    ThirdDevice,
     /// Asks the origin itself.
     Probe,
 }
@@ -40,9 +40,9 @@ pub(crate) struct Sample {
     pub(crate) account: usize,
 }
 
-/// All of them; they go when this does.
+/// All clients. Their tasks end when this is dropped.
 #[derive(Default)]
-pub(crate) struct Crowd {
+pub(crate) struct Clients {
     samples: Arc<Mutex<Vec<Sample>>>,
     tasks: JoinSet<()>,
 }
@@ -61,24 +61,24 @@ impl Sample {
     }
 }
 
-impl Crowd {
+impl Clients {
     /// Every account gets a player at either gateway.
-    pub(crate) fn seat(&mut self, gateways: &[Gateway], accounts: usize) {
+    pub(crate) fn start_holders(&mut self, gateways: &[Gateway], accounts: usize) {
         for n in 0..accounts {
             for (at, gateway) in gateways.iter().enumerate() {
                 let player = Player::of(gateway, n, &format!("device-{at}"), Role::Holder);
-                self.send_in(player, PACE, PACE.mul_f64(n as f64 / accounts as f64));
+                self.spawn(player, PACE, PACE.mul_f64(n as f64 / accounts as f64));
             }
         }
     }
 
     /// So many accounts get a third device, at one of the gateways.
-    pub(crate) fn let_loose(&mut self, gateways: &[Gateway], thieves: usize) {
-        for n in 0..thieves {
+    pub(crate) fn start_third_devices(&mut self, gateways: &[Gateway], third_devices: usize) {
+        for n in 0..third_devices {
             // Every other pair, so that either gateway meets both kinds of identity.
             let gateway = &gateways[n / 2 % gateways.len()];
-            let player = Player::of(gateway, n, "device-thief", Role::Thief);
-            self.send_in(player, PACE, PACE.mul_f64(n as f64 / thieves as f64));
+            let player = Player::of(gateway, n, "device-third", Role::ThirdDevice);
+            self.spawn(player, PACE, PACE.mul_f64(n as f64 / third_devices as f64));
         }
     }
 
@@ -87,10 +87,10 @@ impl Crowd {
         let request = wire::get(origin, "/media/64b", "");
         let role = Role::Probe;
         let probe = Player { target: origin, request, role, account: 0, connection: None };
-        self.send_in(probe, PROBE_PACE, Duration::ZERO);
+        self.spawn(probe, PROBE_PACE, Duration::ZERO);
     }
 
-    fn send_in(&mut self, mut player: Player, pace: Duration, after: Duration) {
+    fn spawn(&mut self, mut player: Player, pace: Duration, after: Duration) {
         let samples = self.samples.clone();
         self.tasks.spawn(async move {
             let mut ticks = interval_at(Instant::now() + after, pace);

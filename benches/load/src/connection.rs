@@ -19,7 +19,7 @@ pub enum Progress {
 
 /// A connection, and the request on it.
 #[derive(Debug)]
-pub struct Link {
+pub struct Connection {
     stream: TcpStream,
     /// Index of the request being asked; `None` while idle.
     asking: Option<usize>,
@@ -32,7 +32,7 @@ pub struct Link {
     pub due: u64,
 }
 
-impl Link {
+impl Connection {
     /// A connection that is being made.
     pub fn open(target: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
         let mut stream = TcpStream::connect(target)?;

@@ -1,4 +1,4 @@
-//! What every contest stands on: the programs, an origin, a store, a folder for configurations.
+//! The environment of every contest: the programs, an origin, a store, a folder for configurations.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,9 +9,9 @@ use crate::bench::{Bench, Place, Process, free_address};
 use crate::gateway::{self, Wiring};
 use crate::store::Store;
 
-/// The stage; everything on it ends with it.
+/// The environment of a run. Its processes end with it.
 #[derive(Debug)]
-pub struct Stage {
+pub struct Environment {
     bench: Bench,
     programs: PathBuf,
     folder: PathBuf,
@@ -45,15 +45,15 @@ pub fn build(packages: &[&str], features: &[&str]) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other("the build failed")) }
 }
 
-impl Stage {
+impl Environment {
     /// Starts origin and store.
-    pub fn set(bench: Bench) -> io::Result<Self> {
+    pub fn start(bench: Bench) -> io::Result<Self> {
         let programs = programs()?;
         let folder = std::env::temp_dir().join(format!("load-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let address = free_address()?;
         let program = programs.join("origin");
-        let origin = bench.start(&program, &[address.to_string()], &[], Place::World, address)?;
+        let origin = bench.start(&program, &[address.to_string()], &[], Place::Rest, address)?;
         let store = Store::start(bench)?;
         Ok(Self { bench, programs, folder, origin, store })
     }
@@ -83,15 +83,15 @@ impl Stage {
         gateway::start(self.bench, program, &self.folder, &wiring, place(workers))
     }
 
-    /// All processes on the stage, `contenders` included.
+    /// The process ids of origin, store and `contenders`.
     #[must_use]
-    pub fn cast(&self, contenders: &[&Process]) -> Vec<u32> {
+    pub fn process_ids(&self, contenders: &[&Process]) -> Vec<u32> {
         let own = [self.origin.id(), self.store.process.id()];
         own.into_iter().chain(contenders.iter().map(|process| process.id())).collect()
     }
 }
 
-impl Drop for Stage {
+impl Drop for Environment {
     fn drop(&mut self) {
         // A leftover folder of a few kilobytes in the temporary directory harms nobody.
         let _ = std::fs::remove_dir_all(&self.folder);
