@@ -14,6 +14,8 @@ pub mod border;
 pub mod circle;
 /// Rooms import only rooms below them.
 pub mod floor;
+/// Public types named by words that the glossary or the field knows.
+pub mod glossary;
 /// Upstreams and libraries that must not know the gateway; files that nobody declares.
 pub mod island;
 /// Names that say what things are.
