@@ -9,10 +9,9 @@ mod revoke;
 
 use crate::config::Config;
 use crate::edge::InFlight;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Shared};
 use crate::metrics::Metrics;
 use crate::observe::Observe;
-use crate::shared::Shared;
 use crate::units::Secret;
 use arc_swap::ArcSwap;
 use axum::Router;

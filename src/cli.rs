@@ -8,11 +8,10 @@ mod token;
 use crate::config::{self, Loaded};
 use crate::denial;
 use crate::fetch::{Fetcher, Link};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Shared};
 use crate::metrics::{self, Metrics};
 use crate::problem::Report;
 use crate::server::{self, StartError};
-use crate::shared::Shared;
 use crate::yaml::Environment;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -197,7 +196,7 @@ fn check(cli: &Cli) -> Result<(), Failure> {
 
 fn routes(cli: &Cli, format: Format) -> Result<(), Failure> {
     let (gateway, _) = compile(&load(cli)?)?;
-    let rows = gateway.described();
+    let rows = gateway.route_summaries();
     match format {
         Format::Json => print(&pretty(&rows.iter().map(|row| row.as_json()).collect())),
         Format::Markdown => {

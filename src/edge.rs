@@ -33,7 +33,7 @@ use wire::Wire;
 /// How many requests one connection may carry; closing now and then gives its memory back.
 const REQUESTS_MAX: u32 = 1_000;
 
-/// One listener's name and patience.
+/// One listener's name and timeouts.
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// Its place in the file.

@@ -3,14 +3,16 @@
 //! Compiling touches no network and starts nothing, so a configuration can be checked anywhere.
 //! After it, nothing asks whether the configuration is valid.
 
-mod carried;
 mod compile;
-mod described;
-mod entrance;
+mod listener_checks;
 mod name;
+mod route_summary;
+mod shared;
+mod stream_token_checks;
 mod unused;
 
-pub use described::Described;
+pub use route_summary::RouteSummary;
+pub use shared::Shared;
 
 use crate::concurrency::Policy;
 use crate::config::Loaded;
@@ -19,12 +21,11 @@ use crate::metrics::{Metrics, RouteMetrics};
 use crate::problem::Report;
 use crate::route::{Table, Target};
 use crate::session::Verifier;
-use crate::shared::Shared;
 use crate::store::Activity;
 use crate::upstream::Upstream;
 use std::sync::Arc;
 
-/// A configuration that runs.
+/// A configuration that runs. Further methods: `route_summary.rs` (routes for people to read).
 #[derive(Debug)]
 pub struct Gateway {
     pub table: Table<Arc<Route>>,

@@ -3,29 +3,28 @@
 //! The rooms, from roof to ground. **A room may import only rooms that stand below it**: the order
 //! of these lines is the law, and `crates/tidy` reads it.
 
-// Entrance: the command line; the process, its threads and tasks.
+// Entrance: the command line; the process, its threads and tasks; the admin port.
 pub mod cli;
 pub mod server;
-
-// Motion: what moves while a request is answered.
 pub mod admin;
+
+// Motion: what happens to a request, from its first byte to its last.
 pub mod proxy;
-pub mod edge;
-pub mod streams;
 pub mod forward;
+pub mod streams;
 
 // Plan: what a file compiles to, the file itself, the filters in it.
 pub mod gateway;
 pub mod config;
+pub mod edge;
 pub mod filter;
 
-// Voice: what is told, and of what.
+// Voice: what is reported, and of what.
 pub mod observe;
 pub mod exchange;
 pub mod metrics;
 
 // Parts: what routes and filters are made of.
-pub mod shared;
 pub mod concurrency;
 pub mod upstream;
 pub mod store;

@@ -5,8 +5,8 @@
 
 mod context;
 mod fault;
-mod patience;
 mod respond;
+mod timeouts;
 
 pub use context::Ctx;
 
@@ -123,7 +123,7 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         edge::head_was_read();
         ctx.exchange.client = downstream.client_addr().and_then(|a| a.as_inet().copied());
-        patience::begin(downstream, &self.listener);
+        timeouts::begin(downstream, &self.listener);
         Ok(())
     }
 
@@ -156,7 +156,7 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::ConnectError, "no endpoint is left");
         };
         if downstream.is_upgrade_req() {
-            peer.options.read_timeout = Some(patience::TUNNEL_IDLE);
+            peer.options.read_timeout = Some(timeouts::TUNNEL_IDLE);
         }
         Ok(peer)
     }
@@ -232,7 +232,7 @@ impl ProxyHttp for Proxy {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
         }
         ctx.is_tunnel = true;
-        patience::begin_tunnel(downstream);
+        timeouts::begin_tunnel(downstream);
         Ok(())
     }
 
@@ -247,7 +247,7 @@ impl ProxyHttp for Proxy {
         if let Some(route) = &ctx.route {
             route.chain.response(&asked.headers, head, &ctx.exchange);
         }
-        patience::end_if_stopping(downstream);
+        timeouts::end_if_stopping(downstream);
         Ok(())
     }
 

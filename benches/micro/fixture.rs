@@ -9,11 +9,10 @@ use std::task::{Context, Poll, Waker};
 
 use http::request::Parts;
 use streamgate::config;
-use streamgate::gateway::Gateway;
+use streamgate::gateway::{Gateway, Shared};
 use streamgate::metrics::Metrics;
 use streamgate::session::Algorithm;
 use streamgate::session::mint::{Claims, Signer};
-use streamgate::shared::Shared;
 use streamgate::units::Secret;
 use streamgate::yaml::{Environment, Scalar};
 

@@ -68,7 +68,7 @@ pub(super) async fn config(State(admin): State<Arc<Admin>>) -> Response {
 /// Every route, the more specific first.
 pub(super) async fn routes(State(admin): State<Arc<Admin>>) -> Response {
     let gateway = admin.live.load();
-    let rows: Value = gateway.described().iter().map(|row| row.as_json()).collect();
+    let rows: Value = gateway.route_summaries().iter().map(|row| row.as_json()).collect();
     shown(StatusCode::OK, &rows)
 }
 

@@ -1,13 +1,13 @@
 //! From names to things: every part of the file compiled, every problem kept.
 
-use super::{End, Gateway, Route, UNMATCHED, carried, entrance, name, unused};
+use super::{End, Gateway, Route, Shared, UNMATCHED};
+use super::{listener_checks, name, stream_token_checks, unused};
 use crate::config::{self, Config, Loaded, Service};
 use crate::filter::{Chain, Fact, Parts, Sessions};
 use crate::metrics::Metrics;
 use crate::problem::{Level, Problem};
 use crate::route::{self, Candidate, Table};
 use crate::session::{self, Verifier};
-use crate::shared::Shared;
 use crate::store::{Activity, Store};
 use crate::upstream::Upstream;
 use crate::yaml::{At, Named};
@@ -21,7 +21,7 @@ pub(super) fn gateway(
 ) -> (Gateway, Vec<Problem>) {
     let config = &loaded.config;
     let mut problems = name::check_all(config);
-    problems.extend(entrance::problems(config));
+    problems.extend(listener_checks::problems(config));
     let stores = shared.stores(&config.stores, loaded.base_dir(), &mut problems);
     let mut parts = Parts { sessions: Named::new("session"), policies: Named::new("policy") };
     for (name, entry) in config.sessions.iter() {
@@ -34,7 +34,7 @@ pub(super) fn gateway(
         parts.policies.enter(name, compiled, &mut problems);
     }
     problems.extend(name::same_counts(config));
-    problems.extend(carried::problems(config));
+    problems.extend(stream_token_checks::problems(config));
     let mut upstreams = Named::new("upstream");
     for (name, entry) in config.upstreams.iter() {
         upstreams.enter(name, Upstream::compile(name, entry).map(Arc::new), &mut problems);
@@ -42,7 +42,7 @@ pub(super) fn gateway(
     let routes = Routes { parts: &parts, upstreams: &upstreams, metrics };
     let table = Table::new(routes.compile(config, &mut problems));
     if problems.iter().all(|problem| problem.level == Level::Warning) {
-        problems.extend(carried::warnings(config));
+        problems.extend(stream_token_checks::warnings(config));
         // Beside a misspelled name, a hint that nothing names the entry would only distract.
         problems.extend(unused::problems(config));
     }
@@ -52,9 +52,9 @@ pub(super) fn gateway(
         policies: parts.policies.values().cloned().collect(),
         verifiers: parts.sessions.values().map(|sessions| sessions.verifier.clone()).collect(),
         activities: parts.sessions.values().filter_map(|s| s.active_in.clone()).collect(),
-        token_cookies: carried::token_cookies(config),
-        stream_cookies: carried::stream_cookies(config),
-        takes_path_tokens: carried::in_path(config),
+        token_cookies: stream_token_checks::token_cookies(config),
+        stream_cookies: stream_token_checks::stream_cookies(config),
+        takes_path_tokens: stream_token_checks::in_path(config),
         unmatched: Arc::new(metrics.route(UNMATCHED, None)),
     };
     (gateway, problems)

@@ -2,10 +2,9 @@
 
 use crate::admin::Admin;
 use crate::concurrency::Policy;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Shared};
 use crate::observe::Observe;
 use crate::session::KeySet;
-use crate::shared::Shared;
 use crate::store::{Endings, Revocations};
 use crate::upstream::Probe;
 use axum::Router;

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use streamgate::config;
 use streamgate::denial;
-use streamgate::gateway::Gateway;
+use streamgate::gateway::{Gateway, Shared};
 use streamgate::metrics::{self, Metrics};
-use streamgate::shared::Shared;
 use streamgate::yaml::Environment;
 
 fn root() -> &'static Path {

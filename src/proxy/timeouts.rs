@@ -1,17 +1,18 @@
-//! How long Pingora waits for one client: told anew for every request, because Pingora forgets it.
+//! The timeouts towards one client. They are set anew for each request, because Pingora forgets
+//! them when a connection is used again.
 
 use crate::edge::Listener;
 use http::header;
 use pingora::proxy::Session as Downstream;
 use std::time::Duration;
 
-/// How long the rest of a body is waited for that its upstream did not want.
+/// How long the gateway reads on when an upstream has answered and the body has not ended.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a tunnel (WebSocket) may be silent.
 pub(super) const TUNNEL_IDLE: Duration = Duration::from_secs(300);
 
-/// A request began.
+/// Sets them when a request begins.
 pub(super) fn begin(downstream: &mut Downstream, listener: &Listener) {
     // Off already: the client wants to close, the gateway stops, or the framing is doubtful.
     if downstream.get_keepalive().is_some() {
@@ -27,14 +28,14 @@ pub(super) fn begin(downstream: &mut Downstream, listener: &Listener) {
     }
 }
 
-/// An answer begins: while the gateway stops, it is the last on its connection.
+/// Called when an answer begins: while the gateway stops, it is the last on its connection.
 pub(super) fn end_if_stopping(downstream: &mut Downstream) {
     if downstream.is_process_shutting_down() {
         downstream.set_keepalive(None);
     }
 }
 
-/// The upstream made a tunnel of it.
+/// Called when the upstream has switched protocols: a tunnel may be silent for longer.
 pub(super) fn begin_tunnel(downstream: &mut Downstream) {
     downstream.set_read_timeout(Some(TUNNEL_IDLE));
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// One route in words.
 #[derive(Debug)]
-pub struct Described {
+pub struct RouteSummary {
     name: String,
     line: u32,
     hosts: Vec<String>,
@@ -18,16 +18,16 @@ pub struct Described {
 
 impl Gateway {
     /// Every route, the more specific first, as requests meet them.
-    pub fn described(&self) -> Vec<Described> {
+    pub fn route_summaries(&self) -> Vec<RouteSummary> {
         let mut all: Vec<_> = self.table.iter().collect();
         all.sort_by(|(a, _), (b, _)| a.cmp_precedence(b));
-        all.into_iter().map(|(candidate, route)| Described::new(candidate, route)).collect()
+        all.into_iter().map(|(candidate, route)| RouteSummary::new(candidate, route)).collect()
     }
 }
 
-impl Described {
+impl RouteSummary {
     fn new(candidate: &Candidate, route: &Route) -> Self {
-        Described {
+        RouteSummary {
             name: candidate.name.clone(),
             line: candidate.place.line,
             hosts: candidate.hosts.iter().map(ToString::to_string).collect(),
