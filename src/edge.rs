@@ -3,11 +3,9 @@
 //! Pingora bounds a single read, not a whole head, and waits for the next request inside the future
 //! of a whole exchange, some 20 KiB per silent client. Here a connection waits with its socket and
 //! nothing else; when the first byte is there, the head has a deadline. What a sound head is, is in
-//! `edge/head.rs`. No routing and no policy.
+//! `request/head.rs`. No routing and no policy.
 
-pub mod bind;
 mod deadline;
-pub mod head;
 mod in_flight;
 mod wire;
 

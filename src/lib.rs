@@ -10,7 +10,6 @@ pub mod admin;
 
 // Motion: what happens to a request, from its first byte to its last.
 pub mod proxy;
-pub mod forward;
 pub mod streams;
 
 // Plan: what a file compiles to, the file itself, the filters in it.

@@ -5,18 +5,18 @@
 
 mod context;
 mod fault;
+mod forward;
 mod respond;
 mod timeouts;
 
 pub use context::Ctx;
 
 use crate::denial::{Code, Denial, Reply};
-use crate::edge::{self, Listener, head};
+use crate::edge::{self, Listener};
 use crate::filter::Halt;
-use crate::forward;
 use crate::gateway::{End, Gateway};
 use crate::observe::Observe;
-use crate::request::Request;
+use crate::request::{Request, head};
 use crate::streams::Call;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -54,8 +54,8 @@ impl Proxy {
         raw: impl FnOnce() -> Bytes,
         ctx: &mut Ctx,
     ) -> Result<Onward, Halt> {
-        let announced_bytes = head::check(written, raw)?;
         let parts = written.as_ref();
+        let announced_bytes = head::check(parts, written.raw_path(), raw)?;
         let mut request = Request::read(parts)?;
         let gateway = Arc::clone(&ctx.gateway);
         if gateway.takes_path_tokens {

@@ -3,6 +3,7 @@
 //! It borrows from the request's head and changes nothing, so the same routes and filters can judge
 //! a request that was never sent. What is matched here is what goes upstream: no second reading.
 
+pub mod head;
 mod path;
 
 pub use path::normalise;
@@ -46,7 +47,7 @@ impl std::fmt::Debug for PathToken<'_> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads a head whose framing and host were already found to be sound (`edge::head`).
+    /// Reads a head whose framing and host were already found to be sound ([`head`]).
     pub fn read(head: &'a Parts) -> Result<Self, Denial> {
         let path = normalise(head.uri.path())
             .map_err(|why| Denial::from(Code::RequestMalformed).because(why))?;

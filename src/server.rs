@@ -3,12 +3,12 @@
 //! The only room that spawns. Pingora's own `Server` is not used: it would take the signals and the
 //! process for itself, and one process could not hold two gateways.
 
+mod bind;
 mod task;
 mod worker;
 
 use crate::admin::{self, Admin};
 use crate::config::{Loaded, LogTarget};
-use crate::edge::bind::{self, Taken};
 use crate::edge::{Edge, InFlight, Listener};
 use crate::fetch;
 use crate::gateway::{Gateway, Shared};
@@ -17,6 +17,7 @@ use crate::observe::{AccessLog, Observe, Stopper};
 use crate::problem::Report;
 use crate::proxy::Proxy;
 use arc_swap::ArcSwap;
+use bind::Taken;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};

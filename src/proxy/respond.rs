@@ -1,7 +1,7 @@
 //! Reading a small body and sending an answer of our own, without losing the client's connection.
 
 use crate::denial::{Code, Denial, Reply};
-use crate::edge::head;
+use crate::request::head;
 use http::{StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::prelude::timeout;

@@ -82,7 +82,7 @@ const BORDERS: &[Border] = &[
 
 const SPAWN: &str = "constructors start nothing; those who own the process own every task";
 /// `server` opens the access log; the others read what the configuration names.
-const FILED: &[&str] = &["cli", "server", "edge", "config", "fetch"];
+const FILED: &[&str] = &["cli", "server", "config", "fetch"];
 
 const FILES: &str =
     "files are opened where text becomes configuration, by `fetch`, and for the log";

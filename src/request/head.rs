@@ -5,7 +5,6 @@ use crate::denial::{Code, Denial};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version};
-use pingora::http::RequestHeader;
 
 /// The request's method, in bytes; the longest that is registered has 17.
 const METHOD_BYTES_MAX: usize = 32;
@@ -45,11 +44,13 @@ enum Only<'a> {
     Several,
 }
 
-/// Refuses a head that is not sound; tells how many bytes of body a sound one announces, 0 for a
-/// chunked one. `raw` is the head as it came: Pingora drops a `Content-Length` that stands beside
-/// `Transfer-Encoding` before anyone can see it.
-pub fn check(head: &RequestHeader, raw: impl FnOnce() -> Bytes) -> Result<u64, Denial> {
-    let (target, head) = (head.raw_path(), head.as_ref());
+/// Refuses a head that is not sound. Returns how many bytes of body a sound head announces: 0 for
+/// a chunked body.
+///
+/// `target` is the request's target as the client wrote it, because a URI may not hold all of its
+/// bytes. `raw` gives the whole head as the client wrote it: Pingora drops a `Content-Length` that
+/// stands beside `Transfer-Encoding` before anyone can see it.
+pub fn check(head: &Parts, target: &[u8], raw: impl FnOnce() -> Bytes) -> Result<u64, Denial> {
     let found = Found::among(&head.headers);
     sizes(head, target, &found)?;
     method(head)?;
@@ -218,7 +219,9 @@ mod tests {
 
     fn code(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> &'static str {
         let head = build(http::Request::builder().uri("/a")).body(()).expect("a request");
-        match check(&RequestHeader::from(head.into_parts().0), Bytes::new) {
+        let head = head.into_parts().0;
+        let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+        match check(&head, target.as_bytes(), Bytes::new) {
             Ok(_) => "ok",
             Err(denial) => denial.code().name(),
         }
