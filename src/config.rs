@@ -1,14 +1,16 @@
 //! The root of `gateway.yaml`: what may stand there, and how it is read.
 //!
-//! Each room keeps the shape of its own part. What the parts mean together is `gateway`'s business.
+//! Each room declares the configuration of its own part; `gateway` checks what the parts mean
+//! together. Two parts are declared here because their rooms stand above this one: [`Admin`], whose
+//! room serves the running gateway, and [`Route`], which names filters, an upstream and a policy.
 
+use crate::observe::access;
 use crate::problem::{Problem, Report};
-use crate::units::{Address, FilePath, Secret, Size, Text, Time, Workers};
+use crate::units::{Address, Secret, Size, Text, Workers};
 use crate::yaml::{self, At, Entries, Environment};
-use crate::{concurrency, filter, route, session, store, upstream};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Deserializer, Serialize};
-use std::borrow::Cow;
+use crate::{concurrency, edge, filter, route, session, store, upstream};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +19,7 @@ use std::path::{Path, PathBuf};
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where clients connect.
-    pub listeners: At<Vec<At<Listener>>>,
+    pub listeners: At<Vec<At<edge::Config>>>,
     /// Where operators look: health, metrics, what is playing.
     #[serde(default)]
     pub admin: Admin,
@@ -26,7 +28,7 @@ pub struct Config {
     pub workers: Workers,
     /// One JSON line per request.
     #[serde(default)]
-    pub access_log: AccessLog,
+    pub access_log: access::Config,
     /// Where sessions and leases are remembered.
     #[serde(default)]
     pub stores: Entries<store::Config>,
@@ -41,44 +43,6 @@ pub struct Config {
     pub upstreams: Entries<upstream::Config>,
     /// Which request goes where.
     pub routes: At<Vec<At<Route>>>,
-}
-
-/// One address where clients connect.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Listener {
-    /// Names it in logs and metrics.
-    pub name: At<Text>,
-    pub address: At<Address>,
-    /// How long the head of a request may take.
-    #[serde(default = "head_timeout")]
-    pub head_timeout: Time,
-    /// How long a connection is kept open between two requests.
-    #[serde(default = "idle_timeout")]
-    pub idle_timeout: Time,
-    /// How long a client may pause while it sends a body, and how long the body may take in all,
-    /// plus a second for every KiB of it.
-    #[serde(default = "body_timeout")]
-    pub body_timeout: Time,
-    /// How long a client may take no bytes of an answer.
-    #[serde(default = "write_timeout")]
-    pub write_timeout: Time,
-}
-
-fn head_timeout() -> Time {
-    Time::secs(15)
-}
-
-fn idle_timeout() -> Time {
-    Time::secs(75)
-}
-
-fn body_timeout() -> Time {
-    Time::secs(30)
-}
-
-fn write_timeout() -> Time {
-    Time::secs(60)
 }
 
 /// The admin port.
@@ -100,67 +64,6 @@ impl Default for Admin {
 
 fn admin_address() -> At<Address> {
     At::unwritten(Address(([127, 0, 0, 1], 9901).into()))
-}
-
-/// A place for log lines. `access_log: off` is short for `access_log: { to: off }`.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct AccessLog {
-    pub to: LogTarget,
-}
-
-/// A place for log lines.
-#[derive(Clone, Debug, Default, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogTarget {
-    #[default]
-    Stdout,
-    /// Appended to; created when it is not there.
-    File(FilePath),
-    Off,
-}
-
-/// The same as it may be written: the target alone, or behind `to`.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum WrittenLog {
-    Stdout,
-    Off,
-    /// Appended to; created when it is not there.
-    File(FilePath),
-    /// The same, written out.
-    To(WrittenTarget),
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum WrittenTarget {
-    Stdout,
-    Off,
-    /// Appended to; created when it is not there.
-    File(FilePath),
-}
-
-impl<'de> Deserialize<'de> for AccessLog {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let to = match WrittenLog::deserialize(deserializer)? {
-            WrittenLog::Stdout | WrittenLog::To(WrittenTarget::Stdout) => LogTarget::Stdout,
-            WrittenLog::Off | WrittenLog::To(WrittenTarget::Off) => LogTarget::Off,
-            WrittenLog::File(path) | WrittenLog::To(WrittenTarget::File(path)) => {
-                LogTarget::File(path)
-            }
-        };
-        Ok(AccessLog { to })
-    }
-}
-
-impl JsonSchema for AccessLog {
-    fn schema_name() -> Cow<'static, str> {
-        "AccessLog".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        WrittenLog::json_schema(generator)
-    }
 }
 
 /// One route: which requests, through which filters, to what end.

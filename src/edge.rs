@@ -5,11 +5,15 @@
 //! nothing else; when the first byte is there, the head has a deadline. What a sound head is, is in
 //! `request/head.rs`. No routing and no policy.
 
-mod deadline;
+mod config;
+mod listener;
 mod in_flight;
 mod wire;
+mod deadline;
 
+pub use config::Config;
 pub use in_flight::InFlight;
+pub use listener::Listener;
 
 use crate::denial::Code;
 use crate::observe::Observe;
@@ -24,38 +28,11 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
-use std::time::Duration;
 use tokio::time::Instant;
 use wire::Wire;
 
 /// How many requests one connection may carry; closing now and then gives its memory back.
 const REQUESTS_MAX: u32 = 1_000;
-
-/// One listener's name and timeouts.
-#[derive(Clone, Debug)]
-pub struct Listener {
-    /// Its place in the file.
-    pub number: usize,
-    pub name: Arc<str>,
-    /// How long the head of a request may take.
-    pub head_timeout: Duration,
-    /// How long a connection is kept open between two requests.
-    pub idle_timeout: Duration,
-    /// How long a client may pause while it sends a body.
-    pub body_timeout: Duration,
-    /// How long a client may take no bytes of an answer.
-    pub write_timeout: Duration,
-}
-
-/// A body that comes more slowly than this, in bytes per second, is not waited for.
-const BODY_RATE_MIN: u64 = 1_024;
-
-impl Listener {
-    /// Whether so many bytes of a body should have taken less time.
-    pub fn is_late(&self, body_bytes: u64, took: Duration) -> bool {
-        took > self.body_timeout + Duration::from_secs(body_bytes / BODY_RATE_MIN)
-    }
-}
 
 /// How far the exchange has got that is being polled on this thread.
 #[derive(Clone, Copy)]
@@ -164,27 +141,5 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
 
     async fn cleanup(&self) {
         self.proxy.http_cleanup().await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_body_has_its_time_and_a_second_for_every_kib() {
-        let secs = Duration::from_secs;
-        let listener = Listener {
-            number: 0,
-            name: "edge".into(),
-            head_timeout: secs(15),
-            idle_timeout: secs(75),
-            body_timeout: secs(30),
-            write_timeout: secs(60),
-        };
-        assert!(!listener.is_late(1, secs(30)));
-        assert!(listener.is_late(1, secs(31)), "a byte now and then does not keep it open");
-        assert!(!listener.is_late(100 * 1_024, secs(130)));
-        assert!(listener.is_late(100 * 1_024, secs(131)));
     }
 }

@@ -12,7 +12,7 @@ pub mod admin;
 pub mod proxy;
 pub mod streams;
 
-// Plan: what a file compiles to, the file itself, the filters in it.
+// Plan: what a file compiles to, the file itself, what its listeners and filters do.
 pub mod gateway;
 pub mod config;
 pub mod edge;

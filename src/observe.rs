@@ -1,7 +1,7 @@
 //! What is told when something happens: the only place where a metric and a log line are written
 //! together, so that they cannot disagree.
 
-mod access;
+pub mod access;
 
 pub use access::{AccessLog, Stopper, Writer};
 

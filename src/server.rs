@@ -8,12 +8,12 @@ mod task;
 mod worker;
 
 use crate::admin::{self, Admin};
-use crate::config::{Loaded, LogTarget};
+use crate::config::Loaded;
 use crate::edge::{Edge, InFlight, Listener};
 use crate::fetch;
 use crate::gateway::{Gateway, Shared};
 use crate::metrics::Metrics;
-use crate::observe::{AccessLog, Observe, Stopper};
+use crate::observe::{AccessLog, Observe, Stopper, access};
 use crate::problem::Report;
 use crate::proxy::Proxy;
 use arc_swap::ArcSwap;
@@ -93,15 +93,9 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     let (gateway, warnings) = compiled.map_err(StartError::Config)?;
     let config = &loaded.config;
     let bound = config.listeners.iter().enumerate().map(|(number, written)| {
-        let listener = Listener {
-            number,
-            name: written.name.0.as_str().into(),
-            head_timeout: written.head_timeout.0,
-            idle_timeout: written.idle_timeout.0,
-            body_timeout: written.body_timeout.0,
-            write_timeout: written.write_timeout.0,
-        };
-        bind::bind(&listener.name, written.address.0).map(|socket| (Arc::new(listener), socket))
+        let listener = written.compile(number);
+        let socket = bind::bind(&listener.name, listener.address)?;
+        Ok((Arc::new(listener), socket))
     });
     let bound: Vec<(Arc<Listener>, TcpListener)> = bound.collect::<Result<_, Taken>>()?;
     let admin_socket = bind::bind("admin", config.admin.address.0)?;
@@ -259,11 +253,11 @@ fn fds(address: SocketAddr, socket: TcpListener) -> Arc<Mutex<Fds>> {
 type LogThread = Option<(Stopper, std::thread::JoinHandle<()>)>;
 
 /// Opens the access log and starts the thread that writes it.
-fn open_log(target: &LogTarget) -> Result<(AccessLog, LogThread), StartError> {
+fn open_log(target: &access::Target) -> Result<(AccessLog, LogThread), StartError> {
     let mut out: Box<dyn io::Write + Send> = match target {
-        LogTarget::Off => return Ok((AccessLog::default(), None)),
-        LogTarget::Stdout => Box::new(io::stdout()),
-        LogTarget::File(path) => {
+        access::Target::Off => return Ok((AccessLog::default(), None)),
+        access::Target::Stdout => Box::new(io::stdout()),
+        access::Target::File(path) => {
             let file = std::fs::OpenOptions::new().append(true).create(true).open(&path.0);
             let told = |error| StartError::Io(format!("the access log {path}"), error);
             Box::new(file.map_err(told)?)

@@ -3,6 +3,10 @@
 //! A request appends its line to one buffer under a short lock; nobody waits for the disk. When the
 //! reader is too slow, lines are dropped and counted.
 
+mod config;
+
+pub use config::{Config, Target};
+
 use super::Ended;
 use crate::clock;
 use crate::denial::Code;

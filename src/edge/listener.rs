@@ -1,0 +1,58 @@
+//! One listener as it runs. It knows the limits of a connection, not the sockets: `server` binds
+//! the address and accepts.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One listener: its name, its address and its timeouts.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its place in the file.
+    pub number: usize,
+    /// Names it in logs and metrics.
+    pub name: Arc<str>,
+    /// Where it is bound.
+    pub address: SocketAddr,
+    /// How long the head of a request may take.
+    pub head_timeout: Duration,
+    /// How long a connection is kept open between two requests.
+    pub idle_timeout: Duration,
+    /// How long a client may pause while it sends a body.
+    pub body_timeout: Duration,
+    /// How long a client may take no bytes of an answer.
+    pub write_timeout: Duration,
+}
+
+/// A body that comes more slowly than this, in bytes per second, is not waited for.
+const BODY_RATE_MIN: u64 = 1_024;
+
+impl Listener {
+    /// Whether so many bytes of a body should have taken less time.
+    pub fn is_late(&self, body_bytes: u64, took: Duration) -> bool {
+        took > self.body_timeout + Duration::from_secs(body_bytes / BODY_RATE_MIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_has_its_time_and_a_second_for_every_kib() {
+        let secs = Duration::from_secs;
+        let listener = Listener {
+            number: 0,
+            name: "edge".into(),
+            address: ([127, 0, 0, 1], 0).into(),
+            head_timeout: secs(15),
+            idle_timeout: secs(75),
+            body_timeout: secs(30),
+            write_timeout: secs(60),
+        };
+        assert!(!listener.is_late(1, secs(30)));
+        assert!(listener.is_late(1, secs(31)), "a byte now and then does not keep it open");
+        assert!(!listener.is_late(100 * 1_024, secs(130)));
+        assert!(listener.is_late(100 * 1_024, secs(131)));
+    }
+}
