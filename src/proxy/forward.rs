@@ -39,7 +39,7 @@ const FIELDS_ADDED: usize = 8;
 /// Pingora keeps the spelling of every name in a second map, and each change then costs a thousand
 /// instructions or more. Names mean the same in any case (RFC 9110 §5.1): the spelling is let go.
 /// The target must be one that the URI holds as it is, which a normalised path is.
-pub fn edit(head: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap)) {
+pub(super) fn edit(head: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap)) {
     let blank = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts = Parts::from(std::mem::replace(head, blank));
     parts.headers.reserve(FIELDS_ADDED);
@@ -49,7 +49,7 @@ pub fn edit(head: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap)) {
 
 /// Removes what a client may not claim, and sets what the gateway knows. This runs after Pingora
 /// has removed the fields that `Connection` names, so a client can't have ours removed.
-pub fn prepare(fields: &mut HeaderMap, exchange: &Exchange) {
+pub(super) fn prepare(fields: &mut HeaderMap, exchange: &Exchange) {
     let forged = fields.keys().filter(|name| is_reserved(name.as_str())).cloned();
     for name in forged.collect::<Vec<HeaderName>>() {
         fields.remove(&name);
@@ -90,7 +90,7 @@ fn is_reserved(name: &str) -> bool {
 
 /// Takes out of an answer what was meant for the gateway (RFC 9110 §7.6.1), and a framing that a
 /// client of HTTP/1.0 can't read: its answer ends with the connection.
-pub fn back(head: &mut ResponseHeader, client: Version) {
+pub(super) fn back(head: &mut ResponseHeader, client: Version) {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
@@ -129,7 +129,7 @@ fn nominated(head: &ResponseHeader) -> Vec<HeaderName> {
 
 /// Takes the session's token out of what goes upstream: the cookies of these names, and a bearer
 /// token if one was verified.
-pub fn strip_token(fields: &mut HeaderMap, cookies: &[String], is_verified: bool) {
+pub(super) fn strip_token(fields: &mut HeaderMap, cookies: &[String], is_verified: bool) {
     let bearer = |value: &HeaderValue| {
         value.as_bytes().get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "))
     };
@@ -144,7 +144,7 @@ pub fn strip_token(fields: &mut HeaderMap, cookies: &[String], is_verified: bool
 }
 
 /// Takes out an address that a page or a player was at, if a stream token may stand in it.
-pub fn strip_referer(fields: &mut HeaderMap) {
+pub(super) fn strip_referer(fields: &mut HeaderMap) {
     let holds_token = |value: &HeaderValue| {
         let prefix = PATH_TOKEN_PREFIX.as_bytes();
         value.as_bytes().windows(prefix.len()).any(|part| part == prefix)

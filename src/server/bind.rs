@@ -15,7 +15,7 @@ pub struct Taken {
 }
 
 /// Listens on `address` for the listener `name`.
-pub fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, Taken> {
+pub(super) fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, Taken> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
         Ok(listener)
