@@ -32,7 +32,7 @@ use std::path::Path;
 use std::sync::Arc;
 use streamgate_lease::LeaseStore;
 use streamgate_lease::memory::MemoryStore;
-use streamgate_lease::redis::{Deadlines, Feed, Links, News, Notice, RedisStore, Tls};
+use streamgate_lease::redis::{Client, Deadlines, Event, Notice, RedisStore, Subscription, Tls};
 
 /// One store as the file has it.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -94,7 +94,7 @@ pub struct Store {
 
 enum Kind {
     Memory { sessions: MemorySessions, leases: Arc<MemoryStore> },
-    Redis { links: Arc<Links>, leases: Arc<RedisStore> },
+    Redis { links: Arc<Client>, leases: Arc<RedisStore> },
 }
 
 impl fmt::Debug for Store {
@@ -115,7 +115,7 @@ impl Store {
             Url::Redis(address) => {
                 let Timeouts { connect, command } = settings.timeouts;
                 let deadlines = Deadlines { connect: connect.0, command: command.0 };
-                let links = Links::over(address, deadlines, &settings.tls).map_err(|why| {
+                let links = Client::with_tls(address, deadlines, &settings.tls).map_err(|why| {
                     let text = format!("the store {}: {why}", settings.name);
                     Problem::at(Place::default(), text).help("write files in the PEM format")
                 })?;
@@ -167,7 +167,9 @@ impl Store {
     pub fn endings(&self) -> Option<Endings> {
         match &self.kind {
             Kind::Memory { .. } => None,
-            Kind::Redis { links, .. } => Some(Endings(links.subscribe(Notice::CHANNEL))),
+            Kind::Redis { links, .. } => {
+                Some(Endings(Subscription::new(Arc::clone(links), Notice::CHANNEL)))
+            }
         }
     }
 
@@ -186,7 +188,7 @@ impl Store {
         match &self.kind {
             Kind::Memory { .. } => None,
             Kind::Redis { links, .. } => Some(Revocations {
-                feed: links.subscribe(REVOKED_CHANNEL),
+                feed: Subscription::new(Arc::clone(links), REVOKED_CHANNEL),
                 known: Arc::clone(&self.known),
                 is_up: false,
             }),
@@ -196,7 +198,7 @@ impl Store {
 
 /// Listens to sessions being ended.
 pub struct Revocations {
-    feed: Feed,
+    feed: Subscription,
     known: Arc<Known>,
     is_up: bool,
 }
@@ -207,7 +209,7 @@ impl Revocations {
     pub async fn until_changed(&mut self) -> bool {
         loop {
             match self.feed.next().await {
-                News::Message(message) => {
+                Event::Message(message) => {
                     let message = String::from_utf8_lossy(&message);
                     // Both, because a session may be called whatever an issuer likes.
                     self.known.forget(&message);
@@ -215,13 +217,13 @@ impl Revocations {
                         self.known.forget_account(mark.tag());
                     }
                 }
-                News::Listening => {
+                Event::Subscribed => {
                     // What was published while nobody listened is lost: trust nothing older.
                     self.known.forget_all();
                     self.is_up = true;
                     return true;
                 }
-                News::Interrupted(_) => {
+                Event::Interrupted(_) => {
                     self.is_up = false;
                     return false;
                 }
@@ -231,13 +233,13 @@ impl Revocations {
 }
 
 /// Listens to streams being ended through other gateways.
-pub struct Endings(Feed);
+pub struct Endings(Subscription);
 
 impl Endings {
     /// The next one. What is missed while the store is out of reach, the keepers find out.
     pub async fn next(&mut self) -> Notice {
         loop {
-            if let News::Message(message) = self.0.next().await
+            if let Event::Message(message) = self.0.next().await
                 && let Some(notice) = Notice::parse(&message)
             {
                 return notice;

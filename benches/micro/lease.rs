@@ -4,7 +4,7 @@ use crate::fixture::{Redis, now};
 use divan::Bencher;
 use std::sync::Arc;
 use streamgate_lease::memory::MemoryStore;
-use streamgate_lease::redis::{Links, RedisStore};
+use streamgate_lease::redis::{Client, RedisStore};
 use streamgate_lease::{
     Bookmark, Claim, Grant, Holder, LeaseId, LeaseStore, Leases, Pepper, Timing,
 };
@@ -71,8 +71,8 @@ fn acquire_from_redis(bencher: Bencher<'_, '_>) {
     let redis = Redis::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let links = Links::new(&format!("redis://127.0.0.1:{}/", redis.port)).expect("an address");
-    let leases = leases(Arc::new(RedisStore::new(Arc::new(links))));
+    let client = Client::new(&format!("redis://127.0.0.1:{}/", redis.port)).expect("an address");
+    let leases = leases(Arc::new(RedisStore::new(Arc::new(client))));
     let mut number = 0;
     let next = || {
         number += 1;

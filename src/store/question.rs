@@ -8,7 +8,7 @@ use super::{Ended, Kind, REVOKED_CHANNEL, Session, Store};
 use redis::{Script, Value, cmd};
 use std::time::Duration;
 use streamgate_lease::StoreError;
-use streamgate_lease::redis::Links;
+use streamgate_lease::redis::Client;
 
 /// The key under which the auth service writes an active session.
 const SESSION_KEY: &str = "sg:session:";
@@ -109,7 +109,7 @@ impl Store {
 }
 
 /// Until when the sessions of an account are over, in seconds since 1970.
-async fn revoked_at(links: &Links, mark: Option<&Mark>) -> Result<Option<u64>, StoreError> {
+async fn revoked_at(links: &Client, mark: Option<&Mark>) -> Result<Option<u64>, StoreError> {
     let Some(mark) = mark else { return Ok(None) };
     let mut get = cmd("GET");
     get.arg(mark.key());
@@ -124,7 +124,7 @@ async fn revoked_at(links: &Links, mark: Option<&Mark>) -> Result<Option<u64>, S
 }
 
 /// Tells all gateways. In this order: one that hears of it and asks again must find it done.
-async fn tell(links: &Links, message: &str) -> bool {
+async fn tell(links: &Client, message: &str) -> bool {
     let mut publish = cmd("PUBLISH");
     publish.arg(REVOKED_CHANNEL).arg(message);
     links.query::<Value>(REVOKED_CHANNEL, &publish).await.is_ok()

@@ -4,7 +4,7 @@
 use redis::{Value, cmd};
 use std::time::Duration;
 use streamgate_lease::StoreError;
-use streamgate_lease::redis::Links;
+use streamgate_lease::redis::Client;
 
 /// Until when a session lives that is used now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(super) fn reach(idle: Duration, expires_at: u64, now_ms: u64) -> Option<Reac
 /// `GT` makes a late or doubled write harmless: an expiry only moves forward. But to `GT` a key
 /// without an expiry is one that lives for ever, so those that did not move are asked a second
 /// time, with `NX`. Neither makes a key that is not there: a session that was ended stays so.
-pub(super) async fn extend(links: &Links, keys: &[(String, Reach)]) -> Result<(), StoreError> {
+pub(super) async fn extend(links: &Client, keys: &[(String, Reach)]) -> Result<(), StoreError> {
     let moved = write(links, keys.iter(), "GT").await?;
     let left = keys.iter().zip(moved).filter(|(_, moved)| !moved).map(|(key, _)| key);
     let left: Vec<_> = left.collect();
@@ -50,7 +50,7 @@ pub(super) async fn extend(links: &Links, keys: &[(String, Reach)]) -> Result<()
 }
 
 async fn write(
-    links: &Links,
+    links: &Client,
     keys: impl Iterator<Item = &(String, Reach)>,
     condition: &str,
 ) -> Result<Vec<bool>, StoreError> {

@@ -37,7 +37,7 @@ pub(crate) fn measure(count: usize) -> Told<()> {
     let (keeping, housekeeping) = (thread()?, thread()?);
     let server = housekeeping.block_on(Server::start("kept"))?;
     let idle = housekeeping.block_on(Server::start("idle"))?;
-    let store = Arc::new(RedisStore::new(Arc::clone(&server.links)));
+    let store = Arc::new(RedisStore::new(Arc::clone(&server.client)));
     let bounds = Bounds { roster_entries_max: 2 * count, ..Bounds::default() };
     let (leases, keeper) = Leases::bounded(store, Timing::default(), bounds);
     let pepper = Pepper::new([7; 32])?;
@@ -56,7 +56,7 @@ pub(crate) fn measure(count: usize) -> Told<()> {
     let stores = Stores {
         runtime: housekeeping.handle().clone(),
         kept: leases.clone(),
-        idle: RedisStore::new(Arc::clone(&idle.links)),
+        idle: RedisStore::new(Arc::clone(&idle.client)),
     };
     let with = watch(&leases, &sessions, WITH_KEEPER, &stores)?;
     is_over.notify_one();

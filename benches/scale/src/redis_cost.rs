@@ -28,7 +28,7 @@ pub(crate) fn measure(accounts: usize) -> Told<()> {
 
 async fn table(accounts: usize) -> Told<()> {
     let server = Server::start("cost").await?;
-    let store = Arc::new(RedisStore::new(Arc::clone(&server.links)));
+    let store = Arc::new(RedisStore::new(Arc::clone(&server.client)));
     let pepper = Pepper::new([7; 32])?;
     let holders: Vec<Holder> =
         (0..accounts).map(|n| Holder::of(&pepper, &format!("account-{n}"))).collect();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use streamgate_lease::redis::{Deadlines, Links};
+use streamgate_lease::redis::{Client, Deadlines};
 use tokio::time::Instant;
 
 const START_MAX: Duration = Duration::from_secs(10);
@@ -14,7 +14,7 @@ const START_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Server {
     child: Child,
     folder: PathBuf,
-    pub(crate) links: Arc<Links>,
+    pub(crate) client: Arc<Client>,
 }
 
 /// What a server says of itself.
@@ -42,10 +42,10 @@ impl Server {
         let url = format!("redis+unix://{}", socket.display());
         // The bench keeps it as busy as it can be: an answer may take its time.
         let patience = Deadlines { command: Duration::from_secs(5), ..Deadlines::default() };
-        let links = Arc::new(Links::with(&url, patience)?);
-        let server = Self { child, folder, links };
+        let client = Arc::new(Client::with_deadlines(&url, patience)?);
+        let server = Self { child, folder, client };
         let began = Instant::now();
-        while server.links.query::<Value>("", &cmd("PING")).await.is_err() {
+        while server.client.query::<Value>("", &cmd("PING")).await.is_err() {
             if START_MAX < began.elapsed() {
                 return Err("redis-server does not answer".into());
             }
@@ -56,7 +56,7 @@ impl Server {
 
     /// Reads its own account of itself.
     pub(crate) async fn read(&self) -> Result<Reading, Box<dyn Error>> {
-        let text: String = self.links.query("", &cmd("INFO")).await?;
+        let text: String = self.client.query("", &cmd("INFO")).await?;
         let figure = |name: &str| -> Result<f64, Box<dyn Error>> {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             Ok(line.ok_or_else(|| format!("INFO has no {name}"))?.trim().parse()?)

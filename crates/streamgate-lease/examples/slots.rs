@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use streamgate_lease::memory::MemoryStore;
-use streamgate_lease::redis::{Links, RedisStore};
+use streamgate_lease::redis::{Client, RedisStore};
 use streamgate_lease::{
     About, Claim, Grant, Holder, LeaseId, LeaseStore, Leases, Pepper, Replace, Timing,
 };
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store: Arc<dyn LeaseStore> = match std::env::args().nth(1) {
-        Some(url) => Arc::new(RedisStore::new(Arc::new(Links::new(&url)?))),
+        Some(url) => Arc::new(RedisStore::new(Arc::new(Client::new(&url)?))),
         None => Arc::new(MemoryStore::new()),
     };
     // Nothing runs until somebody runs the keeper, and nothing outlives him.

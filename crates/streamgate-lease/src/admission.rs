@@ -1,7 +1,7 @@
 //! Who has to go so that a newcomer may come in: the one rule, without clock, store or lock.
 //!
-//! The memory store and a node on its own share it; `redis/acquire.lua` says the same in Lua,
-//! and the contract tests hold the two to each other.
+//! The memory store and a node on its own share it; `redis/scripts/acquire.lua` says the same in
+//! Lua, and the contract tests hold the two to each other.
 
 use crate::lease::{Claim, Class, ClassLimit, Classes, LeaseId, REPLACE_MAX, Replace};
 

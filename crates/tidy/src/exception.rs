@@ -27,12 +27,6 @@ pub const EXCEPTIONS: &[Exception] = &[
         reason: "whoever makes `activity` a room removes this entry, and the circle with it",
     },
     Exception {
-        rule: "circle",
-        file: "crates/streamgate-lease/src/redis/feed.rs",
-        about: "redis::feed → redis::links → redis::feed",
-        reason: "whoever lets the caller make the subscription removes this entry",
-    },
-    Exception {
         rule: "floor",
         file: "crates/streamgate-lease/src/keeper.rs",
         about: "`keeper` imports `leases`",

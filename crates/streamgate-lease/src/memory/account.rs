@@ -1,7 +1,7 @@
 //! What one holder has: slots, remembered slots and tombstones. Pure: `now` is always handed in.
 //!
-//! This is the state machine of the library in plain Rust. `redis/*.lua` say the same, and the
-//! contract tests run both. No clock and no lock here.
+//! This is the state machine of the library in plain Rust. `redis/scripts/*.lua` say the same, and
+//! the contract tests run both. No clock and no lock here.
 
 use crate::admission::{Room, Seat, Want, Wants, lacks_place, make_room};
 use crate::clock::millis;

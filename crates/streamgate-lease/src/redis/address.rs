@@ -1,7 +1,8 @@
-//! The address of a store: one server, one that sentinels watch over, or a cluster; TLS or not.
+//! Address: the URL of a store. It names one server, a master that sentinels watch over, or a
+//! cluster, with TLS or without.
 //!
-//! It connects to nothing. Its password prints nowhere: not in `Display`, not in `Debug`, not in
-//! what is wrong with it.
+//! It connects to nothing. Its password is never printed: not by `Display`, not by `Debug`, not by
+//! an error.
 
 use ::redis::{ConnectionInfo, IntoConnectionInfo};
 use std::fmt;
@@ -9,33 +10,33 @@ use std::hash::{Hash, Hasher};
 
 /// Servers or sentinels that one address may name.
 const HOSTS_MAX: usize = 32;
-/// What sentinels listen on, if the address does not say.
+/// The port of sentinels, if the address names none.
 const SENTINEL_PORT: u16 = 26379;
 
-/// Where a store is, and who we are there.
+/// The servers of a store, with user, password and database.
 #[derive(Clone)]
 pub struct Address {
     text: String,
     pub(super) shape: Shape,
-    /// As many as were named; who we are is the same in all.
+    /// The hosts that the address names; user, password and database are the same in all.
     pub(super) hosts: Vec<ConnectionInfo>,
 }
 
-/// How many servers stand behind it, and who knows which of them to ask.
+/// How many servers there are, and how the right one is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// The server that is named.
+    /// The server that the address names.
     One,
-    /// The server that sentinels say is the master of this name.
+    /// The server that the sentinels call the master of this name.
     Sentinel(String),
-    /// Many servers, each with a part of the keys.
+    /// Many servers, each with a part of the hash slots.
     Cluster,
 }
 
-/// What is wrong with an address. It is not repeated: it may hold a password.
+/// Why a text is no address. The text is not repeated: it may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressInvalid {
-    /// Not a scheme of ours.
+    /// An unknown scheme.
     #[error("this is not the address of a store")]
     Scheme,
     /// A host, a port, a user, a password or a database cannot be read.
@@ -53,7 +54,7 @@ pub enum AddressInvalid {
     /// Sentinels without a name.
     #[error("sentinels watch over masters by name: end the address with `/name` or `/name/db`")]
     SentinelName,
-    /// Somebody asks not to look at certificates.
+    /// `#insecure`, which turns the verification of certificates off.
     #[error("`#insecure` would trust any server: give its authority as `tls: {{ ca: … }}` instead")]
     Insecure,
     /// Something after `?` or `#`.
@@ -90,7 +91,7 @@ impl Address {
         Ok(Self { text: text.to_owned(), shape, hosts })
     }
 
-    /// Whether what is said to the servers is encrypted.
+    /// Whether connections use TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.text.starts_with("rediss")
@@ -102,7 +103,7 @@ fn one(scheme: &str, rest: &str) -> Result<(Shape, Vec<ConnectionInfo>), Address
     if hosts.contains(',') {
         return Err(AddressInvalid::ManyHosts);
     }
-    // Its own reader takes an empty host for the loopback; a slip of the pen is not a server.
+    // The redis crate reads an empty host as the loopback; a typing error should not connect there.
     if hosts.is_empty() || hosts.starts_with(':') || user.is_some_and(|user| user.contains('/')) {
         return Err(AddressInvalid::Host);
     }
@@ -123,7 +124,7 @@ fn sentinel(scheme: &str, rest: &str) -> Result<(Shape, Vec<ConnectionInfo>), Ad
         Some((name, db)) => (name, format!("/{db}")),
         None => (path.trim_start_matches('/'), String::new()),
     };
-    // What sentinels themselves allow in a name.
+    // The characters that sentinels themselves allow in a name.
     let may_be = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     if name.is_empty() || !name.bytes().all(may_be) {
         return Err(AddressInvalid::SentinelName);
@@ -132,7 +133,7 @@ fn sentinel(scheme: &str, rest: &str) -> Result<(Shape, Vec<ConnectionInfo>), Ad
     Ok((Shape::Sentinel(name.to_owned()), hosts))
 }
 
-/// User and password if there are any, hosts, and path. A password may hold an `@`.
+/// Splits into user and password (if there are any), hosts, and path. A password may hold an `@`.
 fn split(rest: &str) -> (Option<&str>, &str, &str) {
     let (user, rest) = match rest.rsplit_once('@') {
         Some((user, rest)) => (Some(user), rest),

@@ -1,22 +1,24 @@
-//! A cluster: one link per primary, found by the slot of a key.
+//! Cluster: one node per primary, found by the slot of a key.
 //!
-//! The map of slots is fetched by whoever needs it, one at a time and not too often: at the first
-//! question of all, when a server says that a slot has moved, and when the server that has the
-//! slot rests because it failed. That last one is how a failover heals: nobody has to be told
-//! `MOVED` by a dead server. Those who ask healthy shards never wait for a map.
+//! The slot map is fetched by the caller that needs it, one at a time and not too often: for the
+//! first command of all, when a server says that a slot has moved, and when the breaker of the
+//! node that has the slot is open. That last one is how a failover heals: a dead server can tell
+//! nobody `MOVED`. Callers of healthy shards never wait for a map.
 //!
-//! Nothing is asked twice, except once where a server says that the slot is elsewhere.
+//! Nothing is sent twice, except once where a server says that the slot is elsewhere.
+
+mod batch;
+mod slot_map;
+pub(super) mod slot;
+
+pub(super) use batch::{Batch, ShardBatch, add_to_shard, send_shards};
 
 use super::address::Address;
-use super::dial::{Access, Dial};
-use super::link::{Deadlines, Link};
-use super::map::{Map, shards};
-use super::place::Place;
-use super::question::Question;
-use super::tls::{Tls, TlsInvalid};
-use ::redis::{Client, Value, cmd};
+use super::conn::{Command, Connector, Credentials, Deadlines, HostPort, Node, TlsInvalid};
+use ::redis::{Client as RedisClient, Value, cmd};
 use parking_lot::Mutex;
 use rand::seq::SliceRandom;
+use slot_map::{SlotMap, shards};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -30,30 +32,29 @@ const SLOTS_REACHED_MIN: u64 = 8192;
 
 /// What is known of a cluster.
 pub(super) struct Cluster {
-    access: Access,
+    credentials: Credentials,
     deadlines: Deadlines,
-    seeds: Vec<Place>,
-    map: Mutex<Map>,
-    /// Held by whoever fetches a map.
+    seeds: Vec<HostPort>,
+    map: Mutex<SlotMap>,
+    /// Held by the caller that fetches a map.
     fetching: tokio::sync::Mutex<()>,
-    /// When that was last tried, whatever became of it.
+    /// When a fetch was last tried, with or without success.
     fetched_at: Mutex<Option<Instant>>,
 }
 
 impl Cluster {
     pub(super) fn new(
         address: &Address,
+        credentials: Credentials,
         deadlines: Deadlines,
-        tls: &Tls,
     ) -> Result<Self, TlsInvalid> {
-        let access = Access::new(address, tls);
-        let seeds: Vec<_> = address.hosts.iter().filter_map(Place::named).collect();
-        // Certificates are read for every server anew; if they can be once, they always can.
+        let seeds: Vec<_> = address.hosts.iter().filter_map(HostPort::of).collect();
+        // Certificates are parsed for every server anew; if that works once, it always does.
         for seed in &seeds {
-            access.client(seed)?;
+            credentials.client_at(seed)?;
         }
         Ok(Self {
-            access,
+            credentials,
             deadlines,
             seeds,
             map: Mutex::default(),
@@ -62,69 +63,69 @@ impl Cluster {
         })
     }
 
-    /// Whom to ask about each of these slots. If one of them is nobody's, or its server rests, a
-    /// new map is fetched first, unless somebody else does so or did a moment ago.
-    pub(super) async fn owners(&self, slots: &[u16], until: Instant) -> Vec<Option<Arc<Link>>> {
-        let owners = self.known(slots);
-        if owners.iter().flatten().filter(|link| !link.is_resting()).count() == slots.len() {
+    /// The node that has each of these slots. If a slot has none, or the breaker of its node is
+    /// open, a new map is fetched first, unless another caller does so or did a moment ago.
+    pub(super) async fn owners(&self, slots: &[u16], deadline: Instant) -> Vec<Option<Arc<Node>>> {
+        let owners = self.owners_in_map(slots);
+        if owners.iter().flatten().filter(|node| !node.is_resting()).count() == slots.len() {
             return owners;
         }
         if self.fetched_at.lock().is_none() {
-            // Nobody can be asked anything yet: all wait for the first map.
-            if let Ok(_fetching) = timeout_at(until, self.fetching.lock()).await
+            // No node is known yet: all callers wait for the first map.
+            if let Ok(_fetching) = timeout_at(deadline, self.fetching.lock()).await
                 && self.fetched_at.lock().is_none()
             {
-                self.fetch(until, None).await;
+                self.fetch(deadline, None).await;
             }
         } else {
-            self.refresh(until, None).await;
+            self.refresh(deadline, None).await;
         }
-        self.known(slots)
+        self.owners_in_map(slots)
     }
 
-    /// A server said that the slot is at `place` now.
+    /// A server said that the slot is at `server` now: the node there.
     pub(super) async fn moved(
         &self,
         slot: u16,
-        place: &Place,
-        until: Instant,
-    ) -> Option<Arc<Link>> {
-        let link = self.link(place)?;
-        self.map.lock().moved(slot, place);
+        server: &HostPort,
+        deadline: Instant,
+    ) -> Option<Arc<Node>> {
+        let node = self.node(server)?;
+        self.map.lock().move_slot(slot, server);
         // Where one slot went, others probably did.
-        self.refresh(until, Some(&link)).await;
-        Some(link)
+        self.refresh(deadline, Some(&node)).await;
+        Some(node)
     }
 
-    /// The link to a server that another one named.
-    pub(super) fn link(&self, place: &Place) -> Option<Arc<Link>> {
-        self.map.lock().link(place, || self.open(place))
+    /// The node at a server that another one named.
+    pub(super) fn node(&self, server: &HostPort) -> Option<Arc<Node>> {
+        self.map.lock().node(server, || self.new_node(server))
     }
 
-    /// Servers that hear what is published, which are all: in an order of chance, those that
-    /// rest last.
-    pub(super) async fn listeners(&self, until: Instant) -> Vec<Arc<Link>> {
+    /// Nodes that hear what is published, which are all: in random order, those with an open
+    /// breaker last.
+    pub(super) async fn pubsub_nodes(&self, deadline: Instant) -> Vec<Arc<Node>> {
         if self.map.lock().is_empty() {
-            self.owners(&[0], until).await;
+            self.owners(&[0], deadline).await;
         }
-        let mut links = self.map.lock().links().to_vec();
-        links.shuffle(&mut rand::rng());
-        links.sort_by_key(|link| link.is_resting());
-        links
+        let mut nodes = self.map.lock().nodes().to_vec();
+        nodes.shuffle(&mut rand::rng());
+        nodes.sort_by_key(|node| node.is_resting());
+        nodes
     }
 
-    /// Whether this server has lost touch with most of the cluster: then nobody who publishes
-    /// reaches it.
-    pub(super) async fn has_left(&self, client: &Client, until: Instant) -> bool {
-        let Some(place) = Place::named(client.get_connection_info()) else {
+    /// Whether this server has lost touch with most of the cluster: then what is published does
+    /// not reach it.
+    pub(super) async fn is_cut_off(&self, server: &RedisClient, deadline: Instant) -> bool {
+        let Some(server) = HostPort::of(server.get_connection_info()) else {
             return false;
         };
-        let Some(link) = self.open(&place) else {
+        let Some(node) = self.new_node(&server) else {
             return false;
         };
         let mut info = cmd("CLUSTER");
-        let question = Question::Command(info.arg("INFO"));
-        match timeout_at(until, link.ask(&question, false)).await {
+        let command = Command::Single(info.arg("INFO"));
+        match timeout_at(deadline, node.send(&command, false)).await {
             Ok(Ok(Value::BulkString(info))) => {
                 let info = String::from_utf8_lossy(&info);
                 let reached = info.lines().find_map(|line| line.strip_prefix("cluster_slots_ok:"));
@@ -136,77 +137,78 @@ impl Cluster {
         }
     }
 
-    fn known(&self, slots: &[u16]) -> Vec<Option<Arc<Link>>> {
+    fn owners_in_map(&self, slots: &[u16]) -> Vec<Option<Arc<Node>>> {
         let map = self.map.lock();
         slots.iter().map(|slot| map.owner(*slot)).collect()
     }
 
-    fn open(&self, place: &Place) -> Option<Arc<Link>> {
-        let client = self.access.client(place).ok()?;
-        Some(Arc::new(Link::new(Dial::Server(client), &place.host, self.deadlines)))
+    fn new_node(&self, server: &HostPort) -> Option<Arc<Node>> {
+        let client = self.credentials.client_at(server).ok()?;
+        Some(Arc::new(Node::new(Connector::Server(client), &server.host, self.deadlines)))
     }
 
-    /// Fetches a map, unless somebody else does so or did a moment ago.
-    async fn refresh(&self, until: Instant, first: Option<&Arc<Link>>) {
+    /// Fetches a map, unless another caller does so or did a moment ago.
+    async fn refresh(&self, deadline: Instant, first: Option<&Arc<Node>>) {
         if let Ok(_fetching) = self.fetching.try_lock() {
             let fetched_at = *self.fetched_at.lock();
             if fetched_at.is_none_or(|fetched_at| COOL_DOWN <= fetched_at.elapsed()) {
-                self.fetch(until, first).await;
+                self.fetch(deadline, first).await;
             }
         }
     }
 
-    async fn fetch(&self, until: Instant, first: Option<&Arc<Link>>) {
-        let until = until.min(Instant::now() + self.deadlines.connect);
-        if let Some((reply, host)) = self.ask_around(until, first).await
+    async fn fetch(&self, deadline: Instant, first: Option<&Arc<Node>>) {
+        let deadline = deadline.min(Instant::now() + self.deadlines.connect);
+        if let Some((reply, host)) = self.fetch_from_any(deadline, first).await
             && let Some(shards) = shards(&reply, &host)
         {
             let mut map = self.map.lock();
-            *map = map.remade(&shards, |place| self.open(place));
+            *map = map.rebuilt(&shards, |server| self.new_node(server));
         }
         *self.fetched_at.lock() = Some(Instant::now());
     }
 
     /// Asks some servers one after the other. Each has its share of the time that is left, so one
     /// that hangs does not keep us from those behind it.
-    async fn ask_around(
+    async fn fetch_from_any(
         &self,
-        until: Instant,
-        first: Option<&Arc<Link>>,
+        deadline: Instant,
+        first: Option<&Arc<Node>>,
     ) -> Option<(Value, String)> {
         let candidates = self.candidates(first);
         let mut slots = cmd("CLUSTER");
-        let question = Question::Command(slots.arg("SLOTS"));
-        for (n, link) in candidates.iter().enumerate() {
-            let left = until.saturating_duration_since(Instant::now());
+        let command = Command::Single(slots.arg("SLOTS"));
+        for (n, node) in candidates.iter().enumerate() {
+            let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(candidates.len() - n).unwrap_or(u32::MAX);
             let share = Instant::now() + share;
-            if let Ok(Ok(reply)) = timeout_at(share, link.ask(&question, false)).await {
-                return Some((reply, link.host().to_owned()));
+            if let Ok(Ok(reply)) = timeout_at(share, node.send(&command, false)).await {
+                return Some((reply, node.host().to_owned()));
             }
         }
         None
     }
 
-    /// Whom to ask for a map: primaries that are well, then replicas, then those that the address
-    /// names. By chance, so that one with an old map is not asked forever.
-    fn candidates(&self, first: Option<&Arc<Link>>) -> Vec<Arc<Link>> {
+    /// The nodes to ask for a map: primaries with closed breakers, then replicas and the servers
+    /// that the address names. In random order, so that a server with an old map is not asked for
+    /// ever.
+    fn candidates(&self, first: Option<&Arc<Node>>) -> Vec<Arc<Node>> {
         let mut rng = rand::rng();
-        let (mut links, mut others) = {
+        let (mut nodes, mut others) = {
             let map = self.map.lock();
-            (map.links().to_vec(), map.replicas.clone())
+            (map.nodes().to_vec(), map.replicas.clone())
         };
-        links.retain(|link| {
-            !link.is_resting() && first.is_none_or(|first| !Arc::ptr_eq(first, link))
+        nodes.retain(|node| {
+            !node.is_resting() && first.is_none_or(|first| !Arc::ptr_eq(first, node))
         });
-        links.shuffle(&mut rng);
-        // Room is left for one that is no primary: all primaries may hang at once.
-        links.truncate(ASKED_MAX - 2);
-        links.splice(0..0, first.cloned());
+        nodes.shuffle(&mut rng);
+        // Leave room for a server that is no primary: all primaries may hang at once.
+        nodes.truncate(ASKED_MAX - 2);
+        nodes.splice(0..0, first.cloned());
         others.extend(self.seeds.iter().cloned());
         others.shuffle(&mut rng);
-        let room = ASKED_MAX.saturating_sub(links.len());
-        links.extend(others.iter().filter_map(|place| self.open(place)).take(room));
-        links
+        let room = ASKED_MAX.saturating_sub(nodes.len());
+        nodes.extend(others.iter().filter_map(|server| self.new_node(server)).take(room));
+        nodes
     }
 }

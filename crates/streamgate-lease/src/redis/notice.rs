@@ -1,26 +1,28 @@
-//! The notice that a lease was terminated or replaced, published to all gateways on one channel.
+//! Notice: the message that a lease was terminated or replaced. The scripts publish it to all
+//! gateways on one channel.
 //!
-//! It is a hint, not the truth: a gateway that hears it asks the store at that stream's next
-//! request; one that misses it learns the same from its keeper, within ttl/3 or so.
+//! It is a hint, not the truth: a gateway that receives it asks the store at that stream's next
+//! request; a gateway that misses it finds out at the next renewal, within ttl/3 or so.
 
+use super::keys;
 use crate::holder::Holder;
 use crate::lease::LeaseId;
 
-/// Says which lease somebody has ended. Subscribe to [`Notice::CHANNEL`] and hand what it names to
+/// Names the lease that was ended. Subscribe to [`Notice::CHANNEL`] and hand what it names to
 /// [`Leases::doubt`](crate::Leases::doubt).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Notice {
-    /// Whose.
+    /// Whose lease it was.
     pub holder: Holder,
-    /// Which.
+    /// Which lease it was.
     pub id: LeaseId,
 }
 
 impl Notice {
-    /// Where the scripts publish it.
+    /// The channel on which the scripts publish it.
     pub const CHANNEL: &str = "sg:ended";
 
-    /// Reads a message of the channel. None if it is not one of ours.
+    /// Reads a message of the channel. None if it is no notice.
     #[must_use]
     pub fn parse(message: &[u8]) -> Option<Self> {
         let (name, id) = std::str::from_utf8(message).ok()?.split_once(' ')?;
@@ -30,9 +32,10 @@ impl Notice {
     }
 }
 
-/// A holder by all its names, bucket included: a gateway knows it by the one it calls current.
+/// All names of a holder, each with its bucket, for the scripts to publish: every gateway knows the
+/// holder by the name that it calls current.
 pub(super) fn names(holder: &Holder) -> String {
-    let named = super::names(holder).map(|name| format!("{:04x}:{name}", name.bucket()));
+    let named = keys::names(holder).map(|name| format!("{:04x}:{name}", name.bucket()));
     named.collect::<Vec<_>>().join(" ")
 }
 

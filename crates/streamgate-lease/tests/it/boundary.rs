@@ -26,7 +26,7 @@ impl Frozen {
 
     /// Runs a script that many milliseconds after the beginning.
     async fn run(&mut self, name: &str, after: u64, words: &[String]) -> Value {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/redis");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/redis/scripts");
         let script = std::fs::read_to_string(format!("{folder}/{name}.lua")).unwrap();
         let gather = std::fs::read_to_string(format!("{folder}/gather.lua")).unwrap();
         let script = redis::Script::new(&[include_str!("frozen.lua"), &gather, &script].concat());

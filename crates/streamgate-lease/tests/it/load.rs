@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-use streamgate_lease::redis::{Deadlines, Links, RedisStore};
+use streamgate_lease::redis::{Client, Deadlines, RedisStore};
 use streamgate_lease::{Answer, Claim, Grant, Holder, LeaseStore, Leases, StoreError, Timing};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
@@ -74,8 +74,8 @@ impl Load {
             tasks: JoinSet::new(),
         };
         for _ in 0..2 {
-            let links = Links::with(url, DEADLINES).unwrap();
-            let store = Arc::new(RedisStore::new(Arc::new(links)));
+            let client = Client::with_deadlines(url, DEADLINES).unwrap();
+            let store = Arc::new(RedisStore::new(Arc::new(client)));
             let (leases, keeper) = Leases::new(store.clone(), timing);
             load.tasks.spawn(keeper.run(std::future::pending()));
             load.stores.push(store);

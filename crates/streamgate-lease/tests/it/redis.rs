@@ -4,7 +4,7 @@ use crate::server::{Server, until};
 use crate::world::{TTL, World, claim, classed, holder, id};
 use std::sync::Arc;
 use std::time::Duration;
-use streamgate_lease::redis::{Deadlines, Links, News, Notice, RedisStore};
+use streamgate_lease::redis::{Client, Deadlines, Event, Notice, RedisStore, Subscription};
 use streamgate_lease::{
     Claim, Grant, Holder, LeaseId, LeaseStore, Leases, Pepper, Replace, Slot, StoreError, Timing,
 };
@@ -28,7 +28,7 @@ async fn ask<T: redis::FromRedisValue>(server: &Server, words: &[&str]) -> T {
 async fn a_race_of_200_never_exceeds_the_limit() {
     let server = Server::start().await;
     let gateway = || {
-        let store = Arc::new(RedisStore::new(server.patient_link()));
+        let store = Arc::new(RedisStore::new(server.patient_client()));
         Leases::new(store, Timing::default()).0
     };
     let gateways = [gateway(), gateway()];
@@ -185,7 +185,7 @@ async fn a_renewal_is_never_later_than_the_server_would_have_said() {
 #[tokio::test]
 async fn renewals_go_a_way_of_their_own_in_small_pipelines() {
     let server = Server::start().await;
-    let store = RedisStore::new(server.patient_link());
+    let store = RedisStore::new(server.patient_client());
     let pepper = Pepper::new([7; 32]).unwrap();
     let mut slots = Vec::new();
     for n in 0..256 {
@@ -213,9 +213,9 @@ async fn renewals_go_a_way_of_their_own_in_small_pipelines() {
     assert_eq!((last(" cmd=evalsha "), last(" cmd=zadd ")), (1, 1), "{clients}");
 }
 
-fn hurried(server: &Server) -> (Arc<Links>, RedisStore) {
-    let link = server.link();
-    (link.clone(), RedisStore::new(link))
+fn hurried(server: &Server) -> (Arc<Client>, RedisStore) {
+    let client = server.client();
+    (client.clone(), RedisStore::new(client))
 }
 
 #[tokio::test]
@@ -280,7 +280,7 @@ async fn a_crowd_before_a_dead_server_is_turned_away_within_one_deadline() {
 #[tokio::test]
 async fn a_connection_that_is_cut_costs_no_answer() {
     let server = Server::start().await;
-    let store = RedisStore::new(server.patient_link());
+    let store = RedisStore::new(server.patient_client());
     let timing = Timing::default();
     for _ in 0..20 {
         store.acquire(&claim("tv", 1), &timing).await.unwrap();
@@ -294,33 +294,34 @@ async fn errors_never_show_a_password() {
     let _: String = ask(&server, &["CONFIG", "SET", "requirepass", "right"]).await;
     let url = format!("{}?pass=very-secret", server.url());
     let deadlines = Deadlines { command: AT_ONCE, connect: AT_ONCE };
-    let link = Links::with(&url, deadlines).unwrap();
-    let error = link.exists("sg:session:1").await.unwrap_err();
+    let client = Client::with_deadlines(&url, deadlines).unwrap();
+    let error = client.exists("sg:session:1").await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
-    let shown = format!("{link:?} {error:?} {error}");
+    let shown = format!("{client:?} {error:?} {error}");
     assert!(!shown.contains("secret"), "{shown}");
-    let error = Links::new("redis://user:very-secret@:bad:port").unwrap_err();
+    let error = Client::new("redis://user:very-secret@:bad:port").unwrap_err();
     assert!(!format!("{error:?} {error}").contains("secret"));
 }
 
 #[tokio::test]
-async fn a_feed_tells_what_is_published_and_when_it_was_deaf() {
+async fn a_subscription_tells_what_is_published_and_when_it_was_interrupted() {
     let mut server = Server::start().await;
-    let link = server.patient_link();
-    let mut feed = link.subscribe("sg:revoked");
-    let mut next = async || timeout(AT_ONCE * 4, feed.next()).await.expect("there is news");
-    assert_eq!(next().await, News::Listening);
+    let client = server.patient_client();
+    let mut subscription = Subscription::new(client, "sg:revoked");
+    let mut next =
+        async || timeout(AT_ONCE * 4, subscription.next()).await.expect("there is an event");
+    assert_eq!(next().await, Event::Subscribed);
     let _: i64 = ask(&server, &["PUBLISH", "sg:revoked", "session 1"]).await;
     let _: i64 = ask(&server, &["PUBLISH", "sg:other", "no"]).await;
     let _: i64 = ask(&server, &["PUBLISH", "sg:revoked", "session 2"]).await;
-    assert_eq!(next().await, News::Message(b"session 1".to_vec()));
-    assert_eq!(next().await, News::Message(b"session 2".to_vec()));
+    assert_eq!(next().await, Event::Message(b"session 1".to_vec()));
+    assert_eq!(next().await, Event::Message(b"session 2".to_vec()));
     server.kill();
-    assert!(matches!(next().await, News::Interrupted(_)));
+    assert!(matches!(next().await, Event::Interrupted(_)));
     server.restart().await;
-    assert_eq!(next().await, News::Listening);
+    assert_eq!(next().await, Event::Subscribed);
     let _: i64 = ask(&server, &["PUBLISH", "sg:revoked", "session 3"]).await;
-    assert_eq!(next().await, News::Message(b"session 3".to_vec()));
+    assert_eq!(next().await, Event::Message(b"session 3".to_vec()));
 }
 
 #[tokio::test]
@@ -396,19 +397,19 @@ async fn a_server_that_became_a_replica_fails_the_whole_batch() {
 async fn the_victim_hears_of_it_at_its_next_request_through_any_gateway() {
     let server = Server::start().await;
     let gateway = || {
-        let store = Arc::new(RedisStore::new(server.patient_link()));
+        let store = Arc::new(RedisStore::new(server.patient_client()));
         Leases::new(store, Timing::default()).0
     };
     let (one, other) = (gateway(), gateway());
-    let mut feed = server.patient_link().subscribe(Notice::CHANNEL);
-    assert_eq!(feed.next().await, News::Listening);
-    let mut hears = async || match timeout(AT_ONCE * 4, feed.next()).await.unwrap() {
-        News::Message(message) => {
+    let mut subscription = Subscription::new(server.patient_client(), Notice::CHANNEL);
+    assert_eq!(subscription.next().await, Event::Subscribed);
+    let mut hears = async || match timeout(AT_ONCE * 4, subscription.next()).await.unwrap() {
+        Event::Message(message) => {
             let notice = Notice::parse(&message).unwrap();
             one.doubt(&notice.holder, &notice.id);
             notice.id
         }
-        news => panic!("{news:?}"),
+        event => panic!("{event:?}"),
     };
     let (tv, pad) = (claim("tv", 2), claim("pad", 2));
     for claim in [&tv, &pad] {
@@ -434,17 +435,17 @@ async fn the_victim_hears_of_it_at_its_next_request_through_any_gateway() {
 #[tokio::test]
 async fn an_ending_is_published_under_both_names() {
     let server = Server::start().await;
-    let store = RedisStore::new(server.patient_link());
+    let store = RedisStore::new(server.patient_client());
     let pepper = |current: u8, also: u8| {
         let pepper = Pepper::new([current; 32]).unwrap().with_also([also; 32]).unwrap();
         Holder::of(&pepper, "alice")
     };
     let (one, two) = (pepper(1, 2), pepper(2, 1));
-    let mut feed = server.patient_link().subscribe(Notice::CHANNEL);
-    assert_eq!(feed.next().await, News::Listening);
-    let mut hears = async || match timeout(AT_ONCE * 4, feed.next()).await.unwrap() {
-        News::Message(message) => Notice::parse(&message).unwrap(),
-        news => panic!("{news:?}"),
+    let mut subscription = Subscription::new(server.patient_client(), Notice::CHANNEL);
+    assert_eq!(subscription.next().await, Event::Subscribed);
+    let mut hears = async || match timeout(AT_ONCE * 4, subscription.next()).await.unwrap() {
+        Event::Message(message) => Notice::parse(&message).unwrap(),
+        event => panic!("{event:?}"),
     };
     let timing = Timing::default();
     let tv = Claim { holder: one, ..claim("tv", 1) };

@@ -5,14 +5,14 @@ use crate::load::DEADLINES;
 use crate::world::{claim, holder, id};
 use std::sync::Arc;
 use std::time::Duration;
-use streamgate_lease::redis::{Links, News, RedisStore};
+use streamgate_lease::redis::{Client, Event, RedisStore, Subscription};
 use streamgate_lease::{Answer, Claim, LeaseStore, Slot, State, Timing};
 use tokio::time::timeout;
 
-const NEWS_MAX: Duration = Duration::from_secs(20);
+const EVENT_WAIT_MAX: Duration = Duration::from_secs(20);
 
-fn links(url: &str) -> Arc<Links> {
-    Arc::new(Links::with(url, DEADLINES).unwrap())
+fn client(url: &str) -> Arc<Client> {
+    Arc::new(Client::with_deadlines(url, DEADLINES).unwrap())
 }
 
 /// Every verb, for accounts on all shards.
@@ -51,13 +51,13 @@ async fn all_verbs_work(store: &dyn LeaseStore) {
 #[tokio::test]
 async fn a_slot_that_is_on_its_way_is_asked_for_and_one_that_has_moved_is_followed() {
     let cluster = Cluster::start().await;
-    let links = links(&cluster.url());
-    let store = RedisStore::new(links.clone());
+    let client = client(&cluster.url());
+    let store = RedisStore::new(client.clone());
     all_verbs_work(&store).await;
     // One whose map is from before, and who has nothing to do in the meantime.
-    let old = RedisStore::new(crate::routing::links(&cluster.url()));
+    let old = RedisStore::new(crate::routing::client(&cluster.url()));
     old.list(&holder("alice")).await.unwrap();
-    assert!(!links.exists("sg:session:1").await.unwrap());
+    assert!(!client.exists("sg:session:1").await.unwrap());
 
     let timing = Timing::default();
     let tv = claim("tv", 1);
@@ -108,12 +108,13 @@ async fn a_slot_that_is_on_its_way_is_asked_for_and_one_that_has_moved_is_follow
 #[tokio::test]
 async fn messages_are_heard_from_every_node_and_after_the_loss_of_one() {
     let mut cluster = Cluster::start().await;
-    let mut feed = links(&cluster.url()).subscribe("sg:revoked");
-    let mut next = async || timeout(NEWS_MAX, feed.next()).await.expect("there is news");
-    assert_eq!(next().await, News::Listening);
+    let mut subscription = Subscription::new(client(&cluster.url()), "sg:revoked");
+    let mut next =
+        async || timeout(EVENT_WAIT_MAX, subscription.next()).await.expect("there is an event");
+    assert_eq!(next().await, Event::Subscribed);
     for (n, node) in cluster.nodes.iter().enumerate() {
         node.ask::<i64>(&format!("PUBLISH sg:revoked {n}")).await;
-        assert_eq!(next().await, News::Message(n.to_string().into_bytes()));
+        assert_eq!(next().await, Event::Message(n.to_string().into_bytes()));
     }
     let mut listened = 0;
     for (n, node) in cluster.nodes.iter().enumerate() {
@@ -122,10 +123,10 @@ async fn messages_are_heard_from_every_node_and_after_the_loss_of_one() {
         }
     }
     cluster.nodes[listened].kill();
-    assert!(matches!(next().await, News::Interrupted(_)));
-    assert_eq!(next().await, News::Listening);
+    assert!(matches!(next().await, Event::Interrupted(_)));
+    assert_eq!(next().await, Event::Subscribed);
     cluster.nodes[(listened + 1) % 6].ask::<i64>("PUBLISH sg:revoked again").await;
-    assert_eq!(next().await, News::Message(b"again".to_vec()));
+    assert_eq!(next().await, Event::Message(b"again".to_vec()));
 }
 
 /// The old master hangs, so its connection stays open and silent; and when it goes on it takes
@@ -133,20 +134,21 @@ async fn messages_are_heard_from_every_node_and_after_the_loss_of_one() {
 #[tokio::test]
 async fn a_failover_behind_an_open_connection_is_noticed() {
     let watched = Watched::start().await;
-    let links = links(&watched.url());
-    let store = RedisStore::new(links.clone());
+    let client = client(&watched.url());
+    let store = RedisStore::new(client.clone());
     all_verbs_work(&store).await;
-    let mut feed = links.subscribe("sg:revoked");
-    let mut next = async || timeout(NEWS_MAX, feed.next()).await.expect("there is news");
-    assert_eq!(next().await, News::Listening);
+    let mut subscription = Subscription::new(client.clone(), "sg:revoked");
+    let mut next =
+        async || timeout(EVENT_WAIT_MAX, subscription.next()).await.expect("there is an event");
+    assert_eq!(next().await, Event::Subscribed);
     watched.servers[0].signal("-STOP");
-    assert!(matches!(next().await, News::Interrupted(_)));
-    assert_eq!(next().await, News::Listening);
+    assert!(matches!(next().await, Event::Interrupted(_)));
+    assert_eq!(next().await, Event::Subscribed);
     assert!(watched.has_another_than(&watched.servers[0]).await, "it is the new master's");
     let old = &watched.servers[0];
     let new = &watched.servers[if watched.servers[1].is_master().await { 1 } else { 2 }];
     new.ask::<i64>("PUBLISH sg:revoked new").await;
-    assert_eq!(next().await, News::Message(b"new".to_vec()));
+    assert_eq!(next().await, Event::Message(b"new".to_vec()));
     old.signal("-CONT");
     let keys = async |node: &Node| node.ask::<usize>("DBSIZE").await;
     let before = (keys(old).await, keys(new).await);

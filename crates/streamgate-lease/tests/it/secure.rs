@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use streamgate_lease::redis::{Address, Deadlines, Links, News, RedisStore, Tls};
+use streamgate_lease::redis::{Address, Client, Deadlines, Event, RedisStore, Subscription, Tls};
 use streamgate_lease::{
     Answer, Claim, Holder, LeaseStore, Pepper, Slot, State, StoreError, Timing,
 };
@@ -68,8 +68,8 @@ async fn server(certificates: &Certificates, asks: &str) -> Node {
 }
 
 async fn exists(url: &str, tls: &Tls) -> Result<bool, StoreError> {
-    let links = Links::over(&Address::parse(url).unwrap(), PATIENT, tls).unwrap();
-    links.exists("sg:session:1").await
+    let client = Client::with_tls(&Address::parse(url).unwrap(), PATIENT, tls).unwrap();
+    client.exists("sg:session:1").await
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_server_is_believed_only_with_a_certificate_of_the_authority() {
     assert!(exists(&plain, &ours).await.is_err());
     let garbage =
         Tls { authority: Some(b"-----BEGIN CERTIFICATE-----\nx".to_vec()), identity: None };
-    assert!(Links::over(&Address::parse(&url).unwrap(), PATIENT, &garbage).is_err());
+    assert!(Client::with_tls(&Address::parse(&url).unwrap(), PATIENT, &garbage).is_err());
 }
 
 #[tokio::test]
@@ -123,28 +123,31 @@ async fn the_rights_in_the_documentation_are_enough() {
     server.ask::<()>(&rights()).await;
     server.ask::<()>("ACL SETUSER default off").await;
     let url = |who: &str| format!("redis://{who}@127.0.0.1:{}", server.port);
-    let wrong = Links::with(&url("gate:wr%40ng"), PATIENT).unwrap();
+    let wrong = Client::with_deadlines(&url("gate:wr%40ng"), PATIENT).unwrap();
     let error = wrong.exists("sg:session:1").await.unwrap_err();
     let shown = format!("{wrong:?} {error:?} {error}");
     assert!(!shown.contains("wr%40ng") && !shown.contains("wr@ng"), "{shown}");
-    let links = Arc::new(Links::with(&url("gate:s3cret"), PATIENT).unwrap());
-    assert_eq!(links.exists("sg:session:1").await, Ok(false));
-    assert!(links.exists("other:key").await.is_err(), "not everything is allowed");
-    let mut feed = links.subscribe("sg:ended");
-    assert_eq!(timeout(Duration::from_secs(20), feed.next()).await.unwrap(), News::Listening);
+    let client = Arc::new(Client::with_deadlines(&url("gate:s3cret"), PATIENT).unwrap());
+    assert_eq!(client.exists("sg:session:1").await, Ok(false));
+    assert!(client.exists("other:key").await.is_err(), "not everything is allowed");
+    let mut subscription = Subscription::new(client.clone(), "sg:ended");
+    assert_eq!(
+        timeout(Duration::from_secs(20), subscription.next()).await.unwrap(),
+        Event::Subscribed
+    );
     // What the gateway says about sessions, beside leases.
     for question in ["GET sg:revoked:1", "SET sg:revoked:1 7 PX 9", "DEL sg:session:1"] {
         let mut words = question.split(' ');
         let mut command = redis::cmd(words.next().unwrap());
         command.arg(words.collect::<Vec<_>>());
-        links.query::<redis::Value>("sg:session:1", &command).await.expect(question);
+        client.query::<redis::Value>("sg:session:1", &command).await.expect(question);
     }
     for verb in ["PEXPIRE", "PEXPIREAT"] {
         let mut command = redis::cmd(verb);
         command.arg("sg:session:1").arg(u32::MAX).arg("GT");
-        links.query::<redis::Value>("sg:session:1", &command).await.expect(verb);
+        client.query::<redis::Value>("sg:session:1", &command).await.expect(verb);
     }
-    let store = RedisStore::new(links);
+    let store = RedisStore::new(client);
     let (timing, tv) = (Timing::default(), claim("tv", 1));
     assert!(matches!(store.acquire(&tv, &timing).await, Ok(Answer::Held(_))));
     assert!(matches!(store.acquire(&claim("pad", 1), &timing).await, Ok(Answer::Full(_))));
@@ -155,8 +158,8 @@ async fn the_rights_in_the_documentation_are_enough() {
     assert!(store.declare(&tv.holder, &tv.id, State::Paused).await.unwrap());
     assert_eq!(store.list(&tv.holder).await.unwrap().len(), 1);
     assert!(store.terminate(&tv.holder, &tv.id, &timing).await.unwrap());
-    let news = timeout(Duration::from_secs(20), feed.next()).await.unwrap();
-    assert!(matches!(news, News::Message(_)), "{news:?}");
+    let event = timeout(Duration::from_secs(20), subscription.next()).await.unwrap();
+    assert!(matches!(event, Event::Message(_)), "{event:?}");
     store.release(&tv.holder, &id("pad"), &timing).await.unwrap();
     changes_its_pepper(&store, &timing).await;
 }

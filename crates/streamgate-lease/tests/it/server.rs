@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use streamgate_lease::redis::{Deadlines, Links};
+use streamgate_lease::redis::{Client, Deadlines};
 use tokio::time::{Instant, timeout};
 
 /// Far more than a server needs to start on a busy machine.
@@ -60,15 +60,15 @@ impl Server {
         format!("redis+unix://{}", self.dir.join("redis.sock").display())
     }
 
-    /// A link for tests that are not about deadlines: this machine may be busy.
-    pub(crate) fn patient_link(&self) -> Arc<Links> {
+    /// A client for tests that are not about deadlines: this machine may be busy.
+    pub(crate) fn patient_client(&self) -> Arc<Client> {
         let patient = Duration::from_secs(20);
         let deadlines = Deadlines { command: patient, connect: patient };
-        Arc::new(Links::with(&self.url(), deadlines).unwrap())
+        Arc::new(Client::with_deadlines(&self.url(), deadlines).unwrap())
     }
 
-    pub(crate) fn link(&self) -> Arc<Links> {
-        Arc::new(Links::new(&self.url()).unwrap())
+    pub(crate) fn client(&self) -> Arc<Client> {
+        Arc::new(Client::new(&self.url()).unwrap())
     }
 
     /// A plain connection, to look behind the scenes.

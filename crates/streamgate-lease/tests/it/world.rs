@@ -56,7 +56,7 @@ impl World {
 
     pub(crate) async fn redis() -> Self {
         let server = Server::start().await;
-        Self::over(Arc::new(RedisStore::new(server.patient_link())), Some(server))
+        Self::over(Arc::new(RedisStore::new(server.patient_client())), Some(server))
     }
 
     fn over(store: Arc<dyn LeaseStore>, server: Option<Server>) -> Self {

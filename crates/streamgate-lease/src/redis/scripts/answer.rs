@@ -1,15 +1,13 @@
-//! What the scripts answer, read strictly: anything unexpected is a protocol error, never a guess.
-//!
-//! No connection and no decision here.
+//! Reads what the scripts return, strictly: anything unexpected is a protocol error, not a guess.
 
-use super::trouble::Trouble;
 use crate::lease::{About, Class, Classes, Ending, Full, LeaseId, Live, State};
-use crate::store::{Admitted, Answer, Slot, StoreError};
+use crate::redis::conn::{array, int, text, unreadable};
+use crate::store::{Admitted, Answer, StoreError};
 use ::redis::Value;
 use std::time::Duration;
 
-/// What the acquire script said to `asker`.
-pub(super) fn answer(value: &Value, asker: &LeaseId) -> Result<Answer, StoreError> {
+/// What the acquire script returned to the claim of `asker`.
+pub(crate) fn answer(value: &Value, asker: &LeaseId) -> Result<Answer, StoreError> {
     let parts = array(value)?;
     match (parts.first().map(text).transpose()?, parts) {
         (Some("held"), [_, now, expiry, is_new, active, started_at, replaced, idle, over]) => {
@@ -45,56 +43,15 @@ pub(super) fn answer(value: &Value, asker: &LeaseId) -> Result<Answer, StoreErro
     }
 }
 
-/// What the list script said.
-pub(super) fn listed(value: &Value) -> Result<Vec<Live>, StoreError> {
+/// What the list script returned: the live streams.
+pub(crate) fn live(value: &Value) -> Result<Vec<Live>, StoreError> {
     match array(value)? {
         [now, rows] => streams(rows, int(now)?),
         _ => Err(unreadable("a list")),
     }
 }
 
-/// A script's yes or no.
-pub(super) fn flag(value: &Value) -> Result<bool, StoreError> {
-    Ok(int(value)? == 1)
-}
-
-/// The answer to `TIME`, in unix milliseconds.
-pub(super) fn server_time(value: &Value) -> Option<u64> {
-    match array(value).ok()? {
-        [seconds, micros] => Some(int(seconds).ok()? * 1000 + int(micros).ok()? / 1000),
-        _ => None,
-    }
-}
-
-/// Which of a pipeline's renewals changed something: one reply for each name of the holder, three
-/// where the keys are kept, too. An error is one holder's trouble, and changed nothing; unless it
-/// says that another server has it, or that just now nobody can say.
-pub(super) fn moved<'a>(
-    mut values: impl Iterator<Item = &'a Value>,
-    slots: &[Slot],
-    host: &str,
-) -> Vec<Result<bool, Trouble>> {
-    let mut moved = |slot: &Slot| {
-        let mut moved = Ok(false);
-        for _ in super::names(&slot.holder) {
-            let value = values.next();
-            match value.and_then(|value| Trouble::among(value, host)) {
-                Some(Trouble::Failed(StoreError::Protocol(_))) => {}
-                Some(trouble) => moved = Err(trouble),
-                None if value.is_some_and(|value| flag(value) == Ok(true)) => {
-                    moved = moved.map(|_| true);
-                }
-                None => {}
-            }
-            let ttls = values.by_ref().take(2 * usize::from(slot.keep_keys));
-            ttls.count();
-        }
-        moved
-    };
-    slots.iter().map(&mut moved).collect()
-}
-
-/// Labels as they stand in a record: a JSON pair, or nothing.
+/// Labels as they are written to a record: a JSON pair, or nothing.
 pub(super) fn about_text(about: &About) -> String {
     if about.is_empty() {
         return String::new();
@@ -108,7 +65,7 @@ pub(super) fn classes_text(classes: &Classes) -> String {
     all.join(",")
 }
 
-/// What stands before the labels, classes and whether it is over the limit, and the labels.
+/// Splits the end of a record: classes, whether the lease is over the limit, and labels.
 fn marks(rest: &str) -> (Vec<Class>, bool, &str) {
     let marked = rest.strip_prefix('/').and_then(|rest| rest.split_once('/'));
     let (marks, about) = marked.unwrap_or(("", rest));
@@ -117,7 +74,7 @@ fn marks(rest: &str) -> (Vec<Class>, bool, &str) {
 }
 
 fn about(text: &str) -> About {
-    // Labels are for people: one that another version wrote is shown as none, not as an error.
+    // Labels are for people: what another version wrote is shown as no label, not as an error.
     let (device, title) = serde_json::from_str::<(Option<&str>, Option<&str>)>(text)
         .map(|(device, title)| (device.map(str::to_owned), title.map(str::to_owned)))
         .or_else(|_| serde_json::from_str(text))
@@ -164,34 +121,5 @@ fn after(at: u64, now: u64) -> Duration {
     Duration::from_millis(at.saturating_sub(now)).min(Duration::from_millis(LIFE_MS_MAX))
 }
 
-/// Nothing here lives longer than a tombstone; a number beyond it is somebody else's.
+/// Nothing here lives longer than a tombstone; a larger number was not written by a gateway.
 const LIFE_MS_MAX: u64 = 8 * 86_400_000;
-
-pub(super) fn array(value: &Value) -> Result<&[Value], StoreError> {
-    match value {
-        Value::Array(values) => Ok(values),
-        Value::ServerError(error) => Err(super::trouble::server_said(error.code())),
-        _ => Err(unreadable("an array")),
-    }
-}
-
-fn text(value: &Value) -> Result<&str, StoreError> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).map_err(|_| unreadable("a text")),
-        Value::SimpleString(text) => Ok(text),
-        _ => Err(unreadable("a text")),
-    }
-}
-
-fn int(value: &Value) -> Result<u64, StoreError> {
-    let number = match value {
-        Value::Int(number) => u64::try_from(*number).ok(),
-        Value::ServerError(error) => return Err(super::trouble::server_said(error.code())),
-        other => text(other)?.parse().ok(),
-    };
-    number.ok_or_else(|| unreadable("a number"))
-}
-
-fn unreadable(what: &str) -> StoreError {
-    StoreError::Protocol(format!("{what} was expected"))
-}

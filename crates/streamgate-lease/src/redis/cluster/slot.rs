@@ -1,12 +1,12 @@
-//! Which of a cluster's 16384 hash slots a key is in.
+//! Hash slots: which of the 16384 slots of a cluster a key is in.
 //!
-//! Six lines of our own: the redis crate counts slots too, but gives no number away.
+//! The redis crate computes slots, too, but does not export the function.
 
-/// Slots of any cluster.
-pub(super) const SLOTS: usize = 16_384;
+/// The number of slots of any cluster.
+pub(crate) const SLOTS: usize = 16_384;
 
-/// The slot of a key: of what stands in its first braces, if anything does, else of all of it.
-pub(super) fn of(key: &str) -> u16 {
+/// The slot of a key: of its hash tag, which stands in the first braces, else of the whole key.
+pub(crate) fn of(key: &str) -> u16 {
     let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
     let tag = tag.map(|(tag, _)| tag).filter(|tag| !tag.is_empty());
     crc16(tag.unwrap_or(key).as_bytes()) % SLOTS as u16

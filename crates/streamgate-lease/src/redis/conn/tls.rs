@@ -1,6 +1,6 @@
-//! Whom to trust and who to be when servers are spoken to over TLS.
+//! TLS to a store: which authority is trusted, and the client certificate that servers ask for.
 //!
-//! Nothing here can turn the checks off.
+//! Nothing here can turn the verification of certificates off.
 
 use ::redis::{ClientTlsConfig, TlsCertificates};
 use base64::Engine;
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use std::fmt;
 
-/// Certificates and a key, as PEM. Without an authority, those that the system trusts count.
+/// Certificates and a key, as PEM. Without an authority, the roots of the system are trusted.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Tls {
     /// Who signs the servers' certificates.
@@ -23,14 +23,14 @@ pub struct Tls {
 pub struct TlsInvalid;
 
 impl Tls {
-    /// What the redis crate wants to know for each connection.
+    /// The form that the redis crate wants for each connection.
     ///
     /// The system's roots are read here, once: left to itself it reads them at every connection,
-    /// within the deadline of whoever is waiting.
-    pub(super) fn certificates(&self) -> TlsCertificates {
-        // The crate asks for the process's cryptography, which panics while there is none.
+    /// within the deadline of the caller that waits.
+    pub(crate) fn certificates(&self) -> TlsCertificates {
+        // The crate asks for the process's crypto provider, which panics while there is none.
         if CryptoProvider::get_default().is_none() {
-            // Somebody else may have chosen at this very moment, which is as good.
+            // Another thread may have installed one at this very moment, which is as good.
             let _ = aws_lc_rs::default_provider().install_default();
         }
         let root_cert = self.authority.clone().unwrap_or_else(system_roots);

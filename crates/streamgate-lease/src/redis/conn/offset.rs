@@ -1,17 +1,16 @@
-//! What the server's clock says now, without asking: an offset learned from every answer that
-//! carries its time.
+//! ServerClock: estimates the server's time without asking, from every reply that carries it.
 //!
-//! The estimate is never ahead of the server: its time was read before the answer arrived. So a
-//! renewal's score is never later than `ttl` from now by the server's own clock, and the doubt, at
-//! most the round trip, is taken off what this node believes.
+//! The estimate is never ahead of the server: its time was read before the reply arrived. So a
+//! renewal's score is never later than `ttl` from now by the server's own clock. The uncertainty,
+//! at most the round trip, is taken off what this gateway believes.
 
 use parking_lot::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A round trip longer than this teaches nothing.
+/// A reply with a longer round trip is not used: its time says too little.
 const ROUND_TRIP_MAX: Duration = Duration::from_millis(50);
-/// A sample is replaced by a worse one only when it is this old.
+/// A sample is replaced by one with a longer round trip only when it is this old.
 const FRESH_FOR: Duration = Duration::from_secs(10);
 /// Older samples are not used at all.
 const USED_FOR: Duration = Duration::from_secs(60);
@@ -19,7 +18,7 @@ const USED_FOR: Duration = Duration::from_secs(60);
 const DRIFT_DIVISOR: u32 = 1000;
 
 #[derive(Debug, Default)]
-pub(super) struct ServerClock(Mutex<Option<Sample>>);
+pub(crate) struct ServerClock(Mutex<Option<Sample>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Sample {
@@ -30,11 +29,11 @@ struct Sample {
 
 /// An estimate of the server's time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reading(Sample);
+pub(crate) struct Reading(Sample);
 
 impl ServerClock {
-    /// Learns from an answer that has just arrived to something sent at `sent`.
-    pub(super) fn learn(&self, server_ms: Option<u64>, sent: Instant) {
+    /// Takes the time from a reply that has just arrived; its command was sent at `sent`.
+    pub(crate) fn learn(&self, server_ms: Option<u64>, sent: Instant) {
         let received = Instant::now();
         let round_trip = received - sent;
         let Some(server_ms) = server_ms.filter(|_| round_trip <= ROUND_TRIP_MAX) else {
@@ -49,13 +48,13 @@ impl ServerClock {
         }
     }
 
-    /// The next server may have another clock.
-    pub(super) fn forget(&self) {
+    /// Drops the estimate: the next server may have another clock.
+    pub(crate) fn forget(&self) {
         *self.0.lock() = None;
     }
 
-    /// None if the time was not heard of lately.
-    pub(super) fn read(&self) -> Option<Reading> {
+    /// The estimate; none if no reply has carried the time lately.
+    pub(crate) fn read(&self) -> Option<Reading> {
         let sample = (*self.0.lock())?;
         (sample.received.elapsed() < USED_FOR).then_some(Reading(sample))
     }
@@ -63,12 +62,12 @@ impl ServerClock {
 
 impl Reading {
     /// Unix milliseconds by the server's clock, or a little less.
-    pub(super) fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.0.server_ms + crate::clock::millis(self.0.received.elapsed())
     }
 
     /// How much less it may be.
-    pub(super) fn doubt(&self) -> Duration {
+    pub(crate) fn uncertainty(&self) -> Duration {
         // The millisecond is for the server's time having been rounded down.
         self.0.round_trip + self.0.received.elapsed() / DRIFT_DIVISOR + Duration::from_millis(1)
     }

@@ -1,4 +1,4 @@
-//! What a server can be asked: a command, a script, or many commands at once.
+//! Command: what can be sent to a server: a single command, a script, or a pipeline.
 
 use ::redis::aio::ConnectionLike;
 use ::redis::{
@@ -7,21 +7,21 @@ use ::redis::{
 };
 
 /// One round trip; two if a script has to be loaded first.
-pub(super) enum Question<'a> {
-    Command(&'a Cmd),
-    /// One that the server does not know (any more) is loaded and run again.
+pub(crate) enum Command<'a> {
+    Single(&'a Cmd),
+    /// A script that the server does not know (any more) is loaded and run again.
     Script(&'a ScriptInvocation<'a>),
-    /// Errors of single commands stand among the values.
+    /// The error of one of its commands stands among the values.
     Pipeline(&'a Pipeline),
 }
 
-impl Question<'_> {
-    pub(super) async fn put(
+impl Command<'_> {
+    pub(crate) async fn send(
         &self,
         connection: &mut (impl ConnectionLike + Send),
     ) -> RedisResult<Value> {
         match self {
-            Self::Command(command) => command.query_async(connection).await,
+            Self::Single(command) => command.query_async(connection).await,
             Self::Script(script) => script.invoke_async(connection).await,
             Self::Pipeline(pipeline) => {
                 let values = connection.req_packed_commands(pipeline, 0, pipeline.len()).await?;
@@ -31,9 +31,10 @@ impl Question<'_> {
     }
 }
 
-/// A connection to a server that a slot is on its way to: it answers for that slot only what is
-/// asked right after `ASKING`. Both are written at once, so nothing of others comes between them.
-pub(super) struct Asking<'a, C>(pub(super) &'a mut C);
+/// A connection to a server that a slot is migrating to. For that slot the server executes only the
+/// command right after `ASKING`. Both are written at once, so that no other caller's command comes
+/// between them.
+pub(crate) struct Asking<'a, C>(pub(crate) &'a mut C);
 
 impl<C: ConnectionLike + Send> ConnectionLike for Asking<'_, C> {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {

@@ -1,0 +1,106 @@
+//! Batch: many commands of one kind at once. They are grouped by the node that has their slots and
+//! sent side by side, in small pipelines; each command has a result of its own, so the failure of
+//! one node is the failure of its commands alone.
+//!
+//! Which node has which slot, and where a command goes that was redirected, is `Client::run`'s.
+
+use crate::redis::conn::{Node, ReplyError};
+use crate::store::StoreError;
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
+use std::sync::Arc;
+use tokio::time::{Instant, timeout_at};
+
+/// Pipelines on their way to one node: while one is executed there, the next travels.
+const PIPELINES_AT_ONCE: usize = 2;
+
+/// Commands of one kind.
+#[async_trait]
+pub(crate) trait Batch: Sync {
+    type Answer: Send;
+
+    /// So many commands in one pipeline. The server serves nobody else meanwhile, which should be
+    /// less than half a millisecond.
+    const PIPELINE_MAX: usize;
+
+    /// The hash slot of each command.
+    fn slots(&self) -> Vec<u16>;
+
+    /// Sends the commands at these indexes to the node that has their slots. Results stand in the
+    /// order of the indexes.
+    async fn send(
+        &self,
+        node: &Node,
+        indexes: &[usize],
+        asking: bool,
+    ) -> Result<Vec<Result<Self::Answer, ReplyError>>, ReplyError>;
+}
+
+/// The commands of a batch that one node executes.
+pub(crate) struct ShardBatch {
+    node: Arc<Node>,
+    /// Where they stand in the whole batch.
+    indexes: Vec<usize>,
+    /// Their slots are only migrating to this node.
+    asking: bool,
+}
+
+impl ShardBatch {
+    /// The first `count` commands, all for one node.
+    pub(crate) fn whole(node: Arc<Node>, count: usize) -> Self {
+        Self { node, indexes: (0..count).collect(), asking: false }
+    }
+}
+
+/// Adds the command at `index` to the shard of its node.
+pub(crate) fn add_to_shard(
+    shards: &mut Vec<ShardBatch>,
+    index: usize,
+    node: Arc<Node>,
+    asking: bool,
+) {
+    let same = |shard: &&mut ShardBatch| shard.asking == asking && Arc::ptr_eq(&shard.node, &node);
+    match shards.iter_mut().find(same) {
+        Some(shard) => shard.indexes.push(index),
+        None => shards.push(ShardBatch { node, indexes: vec![index], asking }),
+    }
+}
+
+/// Sends the shards side by side, and writes the result of each command to its index.
+pub(crate) async fn send_shards<B: Batch>(
+    batch: &B,
+    shards: Vec<ShardBatch>,
+    deadline: Instant,
+    results: &mut [Result<B::Answer, ReplyError>],
+) {
+    let sent = shards.into_iter().map(|shard| send_shard(batch, shard, deadline));
+    for (index, result) in join_all(sent).await.into_iter().flatten() {
+        results[index] = result;
+    }
+}
+
+/// Sends pipeline after pipeline to one node. When one of them fails, so do those behind it.
+async fn send_shard<B: Batch>(
+    batch: &B,
+    shard: ShardBatch,
+    deadline: Instant,
+) -> Vec<(usize, Result<B::Answer, ReplyError>)> {
+    let mut results = Vec::with_capacity(shard.indexes.len());
+    let send = |few| timeout_at(deadline, batch.send(&shard.node, few, shard.asking));
+    let pipelines: Vec<_> = shard.indexes.chunks(B::PIPELINE_MAX).map(send).collect();
+    let mut replies = stream::iter(pipelines).buffered(PIPELINES_AT_ONCE);
+    let mut rest = shard.indexes.as_slice();
+    while let Some(reply) = replies.next().await {
+        let (few, later) = rest.split_at(rest.len().min(B::PIPELINE_MAX));
+        match reply.unwrap_or(Err(StoreError::Timeout.into())) {
+            Ok(answers) => results.extend(few.iter().copied().zip(answers)),
+            Err(error) => {
+                results.extend(rest.iter().map(|index| (*index, Err(error.clone()))));
+                break;
+            }
+        }
+        rest = later;
+    }
+    results
+}

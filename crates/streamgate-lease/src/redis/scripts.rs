@@ -1,0 +1,145 @@
+//! The Lua scripts that decide about one holder's leases: their texts and their arguments.
+//! `answer.rs` reads what they return.
+
+mod answer;
+
+pub(super) use answer::{answer, live};
+
+use super::keys::keys;
+use super::notice;
+use crate::clock::millis;
+use crate::holder::Holder;
+use crate::lease::{Claim, LeaseId, REPLACE_MAX, Replace, State};
+use crate::timing::Timing;
+use ::redis::{Script, ScriptInvocation};
+
+pub(super) const ACQUIRE: &str =
+    concat!(include_str!("scripts/gather.lua"), include_str!("scripts/acquire.lua"));
+const END: &str = concat!(include_str!("scripts/gather.lua"), include_str!("scripts/end.lua"));
+const DECLARE: &str =
+    concat!(include_str!("scripts/gather.lua"), include_str!("scripts/declare.lua"));
+const LIST: &str = concat!(include_str!("scripts/gather.lua"), include_str!("scripts/list.lua"));
+
+/// The scripts with their hashes.
+pub(super) struct Scripts {
+    acquire: Script,
+    end: Script,
+    declare: Script,
+    list: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self {
+            acquire: Script::new(ACQUIRE),
+            end: Script::new(END),
+            declare: Script::new(DECLARE),
+            list: Script::new(LIST),
+        }
+    }
+
+    pub(super) fn acquire(&self, claim: &Claim, timing: &Timing) -> ScriptInvocation<'_> {
+        let mut invocation = prepare(&self.acquire, &claim.holder);
+        invocation.arg(acquire_args(claim, timing));
+        invocation
+    }
+
+    /// For `EVALSHA` of [`ACQUIRE`].
+    pub(super) fn acquire_hash(&self) -> &str {
+        self.acquire.get_hash()
+    }
+
+    pub(super) fn release(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        timing: &Timing,
+    ) -> ScriptInvocation<'_> {
+        self.end(holder, id, "R", timing)
+    }
+
+    pub(super) fn terminate(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        timing: &Timing,
+    ) -> ScriptInvocation<'_> {
+        self.end(holder, id, "T", timing)
+    }
+
+    pub(super) fn declare(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        state: State,
+    ) -> ScriptInvocation<'_> {
+        let mut invocation = prepare(&self.declare, holder);
+        invocation.arg(id.to_string()).arg(u8::from(state == State::Paused));
+        invocation
+    }
+
+    pub(super) fn list(&self, holder: &Holder) -> ScriptInvocation<'_> {
+        prepare(&self.list, holder)
+    }
+
+    fn end(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        verb: &str,
+        timing: &Timing,
+    ) -> ScriptInvocation<'_> {
+        let mut invocation = prepare(&self.end, holder);
+        invocation
+            .arg(id.to_string())
+            .arg(verb)
+            .arg(millis(timing.ttl()))
+            .arg(millis(timing.tombstone()))
+            .arg(notice::names(holder));
+        invocation
+    }
+}
+
+/// A script with the keys of a holder.
+fn prepare<'s>(script: &'s Script, holder: &Holder) -> ScriptInvocation<'s> {
+    let mut invocation = script.prepare_invoke();
+    for key in keys(holder) {
+        invocation.key(key);
+    }
+    invocation
+}
+
+/// `ARGV` of acquire.lua.
+pub(super) fn acquire_args(claim: &Claim, timing: &Timing) -> Vec<String> {
+    let (replace, named) = match &claim.replace {
+        Replace::Oldest => ("oldest", [].as_slice()),
+        Replace::These(ids) if ids.len() <= REPLACE_MAX => ("these", ids.as_slice()),
+        Replace::Nobody | Replace::These(_) => ("nobody", [].as_slice()),
+    };
+    let mut args = vec![
+        claim.id.to_string(),
+        millis(timing.ttl()).to_string(),
+        claim.limit.to_string(),
+        millis(timing.tombstone()).to_string(),
+        millis(timing.idle_after()).to_string(),
+        millis(Timing::TTL_MAX).to_string(),
+        u8::from(claim.reusable).to_string(),
+        u8::from(claim.anew).to_string(),
+        answer::about_text(&claim.about),
+        replace.to_owned(),
+        notice::names(&claim.holder),
+        answer::classes_text(&claim.classes),
+        adopt_arg(claim).to_owned(),
+        millis(timing.grandfather()).to_string(),
+    ];
+    args.extend(named.iter().map(LeaseId::to_string));
+    args
+}
+
+fn adopt_arg(claim: &Claim) -> &'static str {
+    match (claim.adopt, claim.lost) {
+        (true, _) => "1",
+        (false, true) => "2",
+        (false, false) => "0",
+    }
+}
