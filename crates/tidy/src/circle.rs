@@ -48,7 +48,7 @@ impl<'a> Crate<'a> {
 
     fn circles(&self) -> Vec<Finding> {
         let graphs = self.graphs();
-        graphs.values().flat_map(|graph| circles(graph)).collect()
+        graphs.values().flat_map(circles).collect()
     }
 
     /// One graph per parent of the two modules that an import leads across.
