@@ -51,7 +51,7 @@ scale *ARGS:
 sim SEED:
     SIM_SEED={{ SEED }} cargo test --locked --package streamgate-lease --test it -- sim --nocapture
 
-# Simulate that many seeds, optimised; the ordinary tests run five hundred. Nightly: `just soak`.
+# Simulate that many seeds, optimised; the ordinary tests run five hundred. Before a release: `just soak`.
 soak SEEDS="10000":
     SIM_SEEDS={{ SEEDS }} cargo test --locked --package streamgate-lease --test it \
         --config profile.dev.package.streamgate-lease.opt-level=3 -- sim --nocapture
