@@ -31,8 +31,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::{
-    About, Alone, Bounds, Claim, Class, ClassLimit, Classes, Grant, Lease, LeaseId, Leases, Live,
-    Replace, StartsExhausted, State, StoreError, Timing,
+    About, Bounds, Claim, Class, ClassLimit, Classes, DegradedPolicy, Grant, Lease, LeaseId,
+    Leases, Live, Replace, StartsExhausted, State, StoreError, Timing,
 };
 
 /// A policy that routes share by naming it.
@@ -182,18 +182,18 @@ impl Policy {
     /// Lets a stream of these classes pass that is known here and fresh, and notes that it was
     /// heard of. A look-up at most: its session remembers where it was found.
     pub fn touch(&self, session: &Session, id: &LeaseId, classes: &[Class]) -> Option<Admission> {
-        let lease = self.leases.touch_by(&self.viewer(session).bookmark, id, classes)?;
+        let lease = self.leases.touch_cached(&self.viewer(session).cached_entry, id, classes)?;
         Some(Admission::Held(lease, Outcome::Renewed))
     }
 
     /// Whether what flows to a player already may flow on. A look-up.
     pub fn goes_on(&self, lease: &Lease) -> bool {
         let alone = match self.when_store_fails {
-            WhenStoreFails::Local => Alone::Grace,
-            WhenStoreFails::Open => Alone::Endless,
-            WhenStoreFails::Closed => Alone::Never,
+            WhenStoreFails::Local => DegradedPolicy::Grace,
+            WhenStoreFails::Open => DegradedPolicy::Endless,
+            WhenStoreFails::Closed => DegradedPolicy::Never,
         };
-        self.leases.goes_on(&lease.holder(), &lease.id(), alone)
+        self.leases.may_continue(&lease.holder(), &lease.id(), alone)
     }
 
     /// Lets a stream pass when it holds a slot or there is room for it: one round trip to the
@@ -218,7 +218,7 @@ impl Policy {
             about: stream.about,
             replace,
             reusable: stream.id.rung == Rung::Session,
-            anew: stream.anew,
+            explicit_start: stream.anew,
             adopt: false,
             lost: false,
         };

@@ -234,7 +234,7 @@ impl Metrics {
             ),
             stream_renewals: f.counters(
                 "stream_renewals_total",
-                "Leases renewed in the store by the keeper.",
+                "Leases renewed in the store by the renewer.",
                 &["policy"],
             ),
             stream_lease_end: f.counters(
@@ -249,7 +249,7 @@ impl Metrics {
             ),
             stream_beat_duration: f.float_gauges(
                 "stream_beat_duration_seconds",
-                "How long the keeper's last beat took.",
+                "How long the renewer's last tick took.",
                 &["policy"],
             ),
             store_errors: f.counters(

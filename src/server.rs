@@ -164,7 +164,7 @@ impl Running {
     }
 
     /// Stops in order: not ready, no new connections, requests under way end or are cut after
-    /// `drain`, then the keepers and the log.
+    /// `drain`, then the renewers and the log.
     pub fn stop(self, drain: Duration) {
         self.admin_state.is_ready.set(false);
         let under_way = self.in_flight.now();

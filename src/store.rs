@@ -236,7 +236,7 @@ impl Revocations {
 pub struct Endings(Subscription);
 
 impl Endings {
-    /// The next one. What is missed while the store is out of reach, the keepers find out.
+    /// The next one. What is missed while the store is out of reach, the renewers find out.
     pub async fn next(&mut self) -> Notice {
         loop {
             if let Event::Message(message) = self.0.next().await

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use streamgate_lease::{Bounds, Keeper, Leases, Timing};
+use streamgate_lease::{Bounds, Leases, Renewer, Timing};
 
 /// Lives as long as the process. Starts nothing: who runs the gateway takes the tasks.
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub struct Shared {
     stores: Mutex<HashMap<store::Settings, Arc<Store>>>,
     /// By policy, store, timing and bounds: a changed limit or pepper forgets nobody.
     leases: Mutex<HashMap<(String, store::Settings, Timing, Bounds), Leases>>,
-    keepers: Mutex<Vec<(String, Keeper)>>,
+    renewers: Mutex<Vec<(String, Renewer)>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -70,8 +70,8 @@ impl Shared {
             let key = (name.value.clone(), store.settings().clone(), timing, bounds);
             let mut all = self.leases.lock();
             let leases = all.entry(key).or_insert_with(|| {
-                let (leases, keeper) = Leases::bounded(store.leases(), timing, bounds);
-                self.keepers.lock().push((name.value.clone(), keeper));
+                let (leases, renewer) = Leases::bounded(store.leases(), timing, bounds);
+                self.renewers.lock().push((name.value.clone(), renewer));
                 leases
             });
             leases.clone()
@@ -79,8 +79,8 @@ impl Shared {
         .map(Arc::new)
     }
 
-    /// The keepers that nobody runs yet, with their policies' names.
-    pub fn take_keepers(&self) -> Vec<(String, Keeper)> {
-        std::mem::take(&mut self.keepers.lock())
+    /// The renewers that nobody runs yet, with their policies' names.
+    pub fn take_renewers(&self) -> Vec<(String, Renewer)> {
+        std::mem::take(&mut self.renewers.lock())
     }
 }

@@ -17,7 +17,7 @@ impl All {
         let label = &[policy];
         self.stream_leases.with_label_values(label).set(census.playing as i64);
         self.stream_leases_provisional.with_label_values(label).set(stats.provisional as i64);
-        self.stream_beat_duration.with_label_values(label).set(stats.last_beat.as_secs_f64());
+        self.stream_beat_duration.with_label_values(label).set(stats.last_tick.as_secs_f64());
         self.lease_over_limit.with_label_values(label).set(census.over_limit as i64);
         let degraded_for = stats.degraded_for.unwrap_or_default().as_secs_f64();
         self.lease_degraded_for.with_label_values(label).set(degraded_for);

@@ -23,7 +23,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct Aside {
     /// Health checks, the admin port, key sets, what stores publish.
     housekeeping: Runtime,
-    /// The keepers: nothing waits behind a beat.
+    /// The renewers: nothing waits behind a tick.
     keeping: Runtime,
 }
 
@@ -82,8 +82,8 @@ impl<'a> House<'a> {
 
     /// Keeps leases alive, answers true, endpoints known and key sets fresh.
     pub(super) fn keep(&mut self, shared: &Shared, gateway: &Gateway, admin: &Arc<Admin>) {
-        for (_, keeper) in shared.take_keepers() {
-            self.tasks.push(self.aside.keeping.spawn(keeper.run(self.stop())));
+        for (_, renewer) in shared.take_renewers() {
+            self.tasks.push(self.aside.keeping.spawn(renewer.run(self.stop())));
         }
         for store in shared.open_stores() {
             if let Some(runner) = store.runner() {
@@ -146,7 +146,7 @@ async fn hear_endings(mut endings: Endings, policies: Vec<Arc<Policy>>) {
     loop {
         let ended = endings.next().await;
         for policy in &policies {
-            policy.leases().doubt(&ended.holder, &ended.id);
+            policy.leases().mark_stale(&ended.holder, &ended.id);
         }
     }
 }

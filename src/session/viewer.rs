@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
-use streamgate_lease::{Bookmark, Holder, LeaseId, LeaseText, Pepper};
+use streamgate_lease::{CachedEntry, Holder, LeaseId, LeaseText, Pepper};
 
 /// A holder as it prints.
 pub type AccountText = [u8; 34];
@@ -12,7 +12,7 @@ pub type AccountText = [u8; 34];
 #[derive(Clone, Debug)]
 pub struct Viewer {
     /// Whose slots they are, and where the gateway keeps one of its leases.
-    pub bookmark: Bookmark,
+    pub cached_entry: CachedEntry,
     /// The stream that the session itself is, for players that send no id of a playback.
     pub own_stream: LeaseId,
     account: AccountText,
@@ -26,12 +26,12 @@ impl Viewer {
         let account = holder.to_string().into_bytes();
         let account = account.try_into().expect("a holder's text has a fixed length");
         let own = own_stream.text();
-        Viewer { bookmark: Bookmark::new(holder), own_stream, account, own }
+        Viewer { cached_entry: CachedEntry::new(holder), own_stream, account, own }
     }
 
     /// Whose slots they are.
     pub fn holder(&self) -> &Holder {
-        self.bookmark.holder()
+        self.cached_entry.holder()
     }
 
     /// What the holder prints as, without the printing.

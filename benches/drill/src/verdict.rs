@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The breaker lets a server rest for a second ± 20 %, and the keeper beats 30 times per ttl.
+/// The breaker lets a server rest for a second ± 20 %, and the renewer ticks 30 times per ttl.
 const NOTICED_MS: u64 = 1_200;
 /// A third of a ttl, once the gateways have noticed that there is a store again.
 pub(crate) const HEALED_MAX: Duration =

@@ -1,10 +1,10 @@
 //! An event of millions, simulated: a kick-off, and an outage of every Redis in the middle of it.
 //!
 //! Each stream is followed by itself, with the library's own rules: a renewal every third of a ttl
-//! ± 20 %, taken along at the next beat of its gateway's keeper, and at most a quarter of what a
-//! gateway has in one beat. What a Redis does in a tenth of a second is counted per shard.
+//! ± 20 %, taken along at the next tick of its gateway's renewer, and at most a quarter of what a
+//! gateway has in one tick. What a Redis does in a tenth of a second is counted per shard.
 //! Simplified: no stream ends, requests are frequent enough to touch every lease, and a gateway's
-//! beat falls into one tenth of a second.
+//! tick falls into one tenth of a second.
 
 use crate::curve;
 use rand::rngs::StdRng;
@@ -35,7 +35,7 @@ struct Plot {
 const TTL: u32 = 60_000;
 const THIRD: u32 = TTL / 3;
 const BEAT: u32 = TTL / 30;
-/// The share of a gateway's leases that one beat may ask for, as in the keeper.
+/// The share of a gateway's leases that one tick may ask for, as in the renewer.
 const BEAT_SHARE: usize = 4;
 const TICK: u32 = 100;
 const TICKS_PER_SECOND: u32 = 1000 / TICK;
@@ -131,10 +131,10 @@ fn run(fleet: &Fleet, plot: &Plot) -> Tally {
 /// One gateway's streams.
 struct Gateway {
     rng: StdRng,
-    /// When its keeper first beats.
+    /// When its renewer first ticks.
     phase: u32,
     streams: Vec<Stream>,
-    /// Where the next beat begins, so that none is always the last.
+    /// Where the next tick begins, so that none is always the last.
     cursor: usize,
 }
 
@@ -171,13 +171,13 @@ impl Gateway {
         let mut now = self.phase;
         while now < plot.end {
             if !plot.is_out(now) {
-                self.beat(now, tally);
+                self.tick(now, tally);
             }
             now += BEAT;
         }
     }
 
-    fn beat(&mut self, now: u32, tally: &mut Tally) {
+    fn tick(&mut self, now: u32, tally: &mut Tally) {
         let mut left = self.streams.len() / BEAT_SHARE;
         for step in 0..self.streams.len() {
             let at = (self.cursor + step) % self.streams.len();

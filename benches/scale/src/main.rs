@@ -32,7 +32,7 @@ enum Task {
         #[arg(long, default_value_t = 100_000)]
         accounts: usize,
     },
-    /// One gateway: memory of a lease, the keeper's beat, and whom it delays.
+    /// One gateway: memory of a lease, the renewer's tick, and whom it delays.
     Node {
         /// Leases.
         #[arg(long, default_value_t = 1_000_000)]

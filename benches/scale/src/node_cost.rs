@@ -1,5 +1,5 @@
-//! What leases cost a gateway: memory of one, how long the keeper's beat takes, and whether the
-//! beat delays a request.
+//! What leases cost a gateway: memory of one, how long the renewer's tick takes, and whether the
+//! tick delays a request.
 //!
 //! The store is a real Redis, in a process of its own, so its memory is not in the figures.
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::redis::RedisStore;
 use streamgate_lease::{
-    Bookmark, Bounds, Claim, Holder, Keeper, LeaseId, LeaseStore, Leases, Pepper, Timing,
+    Bounds, CachedEntry, Claim, Holder, LeaseId, LeaseStore, Leases, Pepper, Renewer, Timing,
 };
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 /// Claims that are made at the same time, to fill the roster.
 const ASKERS: usize = 256;
-/// How long touches are timed while the keeper works: all leases are renewed three times.
+/// How long touches are timed while the renewer works: all leases are renewed three times.
 const WITH_KEEPER: Duration = Duration::from_secs(65);
 /// And after it has stopped, before the first lease expires.
 const WITHOUT_KEEPER: Duration = Duration::from_secs(15);
@@ -33,26 +33,26 @@ type Told<T> = Result<T, Box<dyn Error>>;
 
 /// Measures and prints.
 pub(crate) fn measure(count: usize) -> Told<()> {
-    // A thread for the keeper and one for questions to Redis, as in the gateway.
+    // A thread for the renewer and one for questions to Redis, as in the gateway.
     let (keeping, housekeeping) = (thread()?, thread()?);
     let server = housekeeping.block_on(Server::start("kept"))?;
     let idle = housekeeping.block_on(Server::start("idle"))?;
     let store = Arc::new(RedisStore::new(Arc::clone(&server.client)));
-    let bounds = Bounds { roster_entries_max: 2 * count, ..Bounds::default() };
-    let (leases, keeper) = Leases::bounded(store, Timing::default(), bounds);
+    let bounds = Bounds { table_entries_max: 2 * count, ..Bounds::default() };
+    let (leases, renewer) = Leases::bounded(store, Timing::default(), bounds);
     let pepper = Pepper::new([7; 32])?;
     let holders: Arc<[Holder]> =
         (0..count).map(|n| Holder::of(&pepper, &format!("account-{n}"))).collect();
     let before = resident_bytes()?;
     let began = Instant::now();
     housekeeping.block_on(fill(&leases, &holders))?;
-    let filled = leases.stats().roster;
+    let filled = leases.stats().table_entries;
     println!("{filled} leases acquired in {:.0} s", began.elapsed().as_secs_f64());
     println!("memory: {} B per lease", (resident_bytes()? - before) / count as u64);
     // As a gateway remembers them: the first touch of each looks up, all others know where.
-    let sessions: Vec<_> = holders.iter().map(|holder| Bookmark::new(*holder)).collect();
+    let sessions: Vec<_> = holders.iter().map(|holder| CachedEntry::new(*holder)).collect();
     let is_over = Arc::new(Notify::new());
-    let beats = keeping.spawn(keep(keeper, leases.clone(), Arc::clone(&is_over)));
+    let ticks = keeping.spawn(keep(renewer, leases.clone(), Arc::clone(&is_over)));
     let stores = Stores {
         runtime: housekeeping.handle().clone(),
         kept: leases.clone(),
@@ -60,22 +60,22 @@ pub(crate) fn measure(count: usize) -> Told<()> {
     };
     let with = watch(&leases, &sessions, WITH_KEEPER, &stores)?;
     is_over.notify_one();
-    let beats = housekeeping.block_on(beats)?;
+    let ticks = housekeeping.block_on(ticks)?;
     let without = watch(&leases, &sessions, WITHOUT_KEEPER, &stores)?;
-    println!("a touch while the keeper works: {}", tell(with.touches));
+    println!("a touch while the renewer works: {}", tell(with.touches));
     println!("a touch after it has stopped:   {}", tell(without.touches));
-    println!("a start while the keeper works: {}", tell(with.alone));
+    println!("a start while the renewer works: {}", tell(with.alone));
     println!("a start after it has stopped:   {}", tell(without.alone));
-    println!("a question to the store while the keeper works: {}", tell(with.asked));
+    println!("a question to the store while the renewer works: {}", tell(with.asked));
     println!("a question to an idle store meanwhile: {}", tell(with.asked_idle));
     println!("a question to the store after it has stopped:   {}", tell(without.asked));
     println!("a question to an idle store then: {}", tell(without.asked_idle));
     let stats = leases.stats();
-    let longest = beats.iter().max().copied().unwrap_or_default();
-    let mean = beats.iter().sum::<Duration>() / u32::try_from(beats.len().max(1))?;
+    let longest = ticks.iter().max().copied().unwrap_or_default();
+    let mean = ticks.iter().sum::<Duration>() / u32::try_from(ticks.len().max(1))?;
     println!(
-        "{} beats, {} renewals, {} store errors; a beat took {:.0} ms on average, {:.0} ms at most",
-        stats.beats,
+        "{} ticks, {} renewals, {} store errors; a tick took {:.0} ms on average, {:.0} ms at most",
+        stats.ticks,
         stats.renewals,
         stats.store_errors,
         mean.as_secs_f64() * 1e3,
@@ -110,25 +110,25 @@ fn id() -> LeaseId {
     LeaseId::of("session", None)
 }
 
-/// Runs the keeper until it is over, and notes how long its beats take.
-async fn keep(keeper: Keeper, leases: Leases, is_over: Arc<Notify>) -> Vec<Duration> {
-    let mut beats = Vec::new();
+/// Runs the renewer until it is over, and notes how long its ticks take.
+async fn keep(renewer: Renewer, leases: Leases, is_over: Arc<Notify>) -> Vec<Duration> {
+    let mut ticks = Vec::new();
     let note = async {
         let mut known = 0;
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let stats = leases.stats();
-            if known < stats.beats {
-                known = stats.beats;
-                beats.push(stats.last_beat);
+            if known < stats.ticks {
+                known = stats.ticks;
+                ticks.push(stats.last_tick);
             }
         }
     };
     tokio::select! {
-        () = keeper.run(is_over.notified()) => {}
+        () = renewer.run(is_over.notified()) => {}
         () = note => {}
     }
-    beats
+    ticks
 }
 
 /// How long something took, by the clock.
@@ -180,7 +180,12 @@ const LONG: Duration = Duration::from_millis(1);
 /// lock makes a request wait is in it, and so is whatever else the machine does. Every tenth is
 /// followed by one who has the lock alone: a doubt about a stream that is not there does nothing
 /// else. Once a turn somebody asks the store.
-fn watch(leases: &Leases, sessions: &[Bookmark], time: Duration, stores: &Stores) -> Told<Watched> {
+fn watch(
+    leases: &Leases,
+    sessions: &[CachedEntry],
+    time: Duration,
+    stores: &Stores,
+) -> Told<Watched> {
     let turns = time.as_millis() / TURN.as_millis();
     let touches = TOUCHES_PER_SECOND / (1000 / TURN.as_millis() as usize);
     let mut watched = Watched::default();
@@ -192,11 +197,11 @@ fn watch(leases: &Leases, sessions: &[Bookmark], time: Duration, stores: &Stores
     for turn in 0..turns {
         let these: Vec<_> = sessions.by_ref().take(touches).collect();
         watched.touches.turn(&these, |session| {
-            let touched = leases.touch_by(session, &id(), &[]);
+            let touched = leases.touch_cached(session, &id(), &[]);
             assert!(touched.is_some(), "a lease that is touched all the time stays");
         })?;
         let few: Vec<_> = these.iter().step_by(TOUCHES_PER_START).map(|of| of.holder()).collect();
-        watched.alone.turn(&few, |holder| leases.doubt(holder, &nobody))?;
+        watched.alone.turn(&few, |holder| leases.mark_stale(holder, &nobody))?;
         // In turn, because the first finds the other threads asleep.
         for is_idle in [turn % 2 == 0, turn % 2 == 1] {
             let asked = if is_idle { &mut watched.asked_idle } else { &mut watched.asked };

@@ -1,6 +1,6 @@
 //! What leases cost a Redis: processor time per acquire and renewal, bytes per account.
 //!
-//! Acquires are sent as requests send them, each by itself, many at once; renewals as the keeper
+//! Acquires are sent as requests send them, each by itself, many at once; renewals as the renewer
 //! does, in pipelines.
 
 use crate::server::Server;
@@ -13,7 +13,7 @@ use streamgate_lease::{About, Claim, Holder, LeaseId, LeaseStore, Pepper, Slot, 
 
 /// Requests that ask at the same time.
 const ASKERS: usize = 64;
-/// The keeper's batch.
+/// The renewer's batch.
 const BATCH: usize = 256;
 /// Streams of one account, at most.
 const STREAMS: usize = 3;

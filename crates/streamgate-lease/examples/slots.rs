@@ -16,10 +16,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(url) => Arc::new(RedisStore::new(Arc::new(Client::new(&url)?))),
         None => Arc::new(MemoryStore::new()),
     };
-    // Nothing runs until somebody runs the keeper, and nothing outlives him.
-    let (leases, keeper) = Leases::new(store, Timing::default());
+    // Nothing runs until somebody runs the renewer, and nothing outlives him.
+    let (leases, renewer) = Leases::new(store, Timing::default());
     let (stop, stopped) = oneshot::channel::<()>();
-    let keeper = tokio::spawn(keeper.run(async move { drop(stopped.await) }));
+    let renewer = tokio::spawn(renewer.run(async move { drop(stopped.await) }));
 
     let pepper = Pepper::new("a secret of at least 32 bytes, please")?;
     let alice = Holder::of(&pepper, "alice@example.com");
@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("{} are live", leases.list(&alice).await?.len());
     drop(stop);
-    keeper.await?;
+    renewer.await?;
     Ok(())
 }
 

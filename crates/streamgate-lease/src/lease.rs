@@ -55,7 +55,7 @@ pub struct Claim {
     /// The id stands for a login, not for a playback, so it may play again after it ended.
     pub reusable: bool,
     /// The viewer pressed play: lifts the tombstone of a reusable id, and always asks the store.
-    pub anew: bool,
+    pub explicit_start: bool,
     /// A node started it, or let it go on, without the store. If there is no room for it by now, it
     /// goes on over the limit for [`Timing::grandfather`](crate::Timing::grandfather), flagged.
     pub adopt: bool,
@@ -75,7 +75,7 @@ pub enum Grant {
     Ended(Ending),
 }
 
-/// The proof of a live slot. Only this crate makes one, and it is in the keeper's roster.
+/// The proof of a live slot. Only this crate makes one, and it is in the renewer's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     pub(crate) id: LeaseId,
@@ -132,6 +132,17 @@ pub enum State {
     Paused,
 }
 
+/// How long a stream that plays may go on while the store cannot be asked about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DegradedPolicy {
+    /// Not at all: until its last confirmation runs out.
+    Never,
+    /// For the grace.
+    Grace,
+    /// For as long as the store is away.
+    Endless,
+}
+
 /// How an id came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ending {
@@ -184,7 +195,7 @@ impl Claim {
             about: About::default(),
             replace: Replace::Nobody,
             reusable: false,
-            anew: false,
+            explicit_start: false,
             adopt: false,
             lost: false,
         }

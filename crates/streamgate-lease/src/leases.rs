@@ -1,14 +1,15 @@
 //! `Leases`: what a gateway asks. A known and fresh lease costs one look-up at most; all else one
 //! round trip to the store.
 //!
-//! It starts nothing and owns no task; the [`Keeper`] that it is made with does the renewing.
+//! It starts nothing and owns no task; the [`Renewer`] that it is made with does the renewing.
 
 use crate::holder::Holder;
-use crate::keeper::Keeper;
-use crate::lease::{Claim, Class, Ending, Grant, Lease, LeaseId, Live, State};
-use crate::roster::{Bookmark, Census, Playing, Roster};
-use crate::stats::{Counters, Outage, Stats, count};
+use crate::lease::{Claim, Class, DegradedPolicy, Ending, Grant, Lease, LeaseId, Live, State};
+use crate::node::{Bounds, Node};
+use crate::renewer::Renewer;
+use crate::stats::{Stats, count};
 use crate::store::{Answer, LeaseStore, StoreError};
+use crate::table::{CachedEntry, Census, Playing};
 use crate::timing::Timing;
 use std::sync::Arc;
 
@@ -16,61 +17,23 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Leases(Arc<Node>);
 
-/// What the leases and their keeper share.
-pub(crate) struct Node {
-    pub(crate) store: Arc<dyn LeaseStore>,
-    pub(crate) timing: Timing,
-    pub(crate) roster: Roster,
-    pub(crate) counters: Counters,
-    pub(crate) outage: Outage,
-}
-
-/// How much one node takes upon itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Bounds {
-    /// Entries that it remembers; one that falls out is merely asked of the store again. Default
-    /// one million.
-    pub roster_entries_max: usize,
-    /// Streams that it has started alone, while the store was away, at one time. Default 10 000.
-    pub starts_max: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { roster_entries_max: 1_000_000, starts_max: 10_000 }
-    }
-}
-
-/// How long what flows may flow on while the store cannot be asked about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Alone {
-    /// Not at all: until its last confirmation runs out.
-    Never,
-    /// For the grace.
-    Grace,
-    /// For as long as it takes.
-    Endless,
-}
-
 /// This node has started as many streams alone as it may; the store has to answer first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this node has started as many streams without the store as it may")]
 pub struct StartsExhausted;
 
 impl Leases {
-    /// Leases over a store, and the keeper that somebody has to run.
+    /// Leases over a store, and the renewer that somebody has to run.
     #[must_use]
-    pub fn new(store: Arc<dyn LeaseStore>, timing: Timing) -> (Self, Keeper) {
+    pub fn new(store: Arc<dyn LeaseStore>, timing: Timing) -> (Self, Renewer) {
         Self::bounded(store, timing, Bounds::default())
     }
 
     /// Like `new`, with other bounds.
     #[must_use]
-    pub fn bounded(store: Arc<dyn LeaseStore>, timing: Timing, bounds: Bounds) -> (Self, Keeper) {
-        let roster = Roster::new(timing, bounds.roster_entries_max, bounds.starts_max);
-        let (counters, outage) = (Counters::default(), Outage::default());
-        let node = Arc::new(Node { store, timing, roster, counters, outage });
-        (Self(node.clone()), Keeper::new(node))
+    pub fn bounded(store: Arc<dyn LeaseStore>, timing: Timing, bounds: Bounds) -> (Self, Renewer) {
+        let node = Arc::new(Node::new(store, timing, bounds));
+        (Self(node.clone()), Renewer::new(node))
     }
 
     /// The lease, if this node knows it to be live and to hold these classes; and its player
@@ -79,25 +42,30 @@ impl Leases {
     /// One look-up under a short lock, no allocation, no store.
     #[must_use]
     pub fn touch(&self, holder: &Holder, id: &LeaseId, classes: &[Class]) -> Option<Lease> {
-        self.0.roster.touch(holder, id, classes)
+        self.0.table.touch(holder, id, classes)
     }
 
     /// The same for a holder that the caller remembers: what was found once is not looked up again.
     /// For every media request.
     #[must_use]
-    pub fn touch_by(&self, bookmark: &Bookmark, id: &LeaseId, classes: &[Class]) -> Option<Lease> {
-        self.0.roster.touch_by(bookmark, id, classes)
+    pub fn touch_cached(
+        &self,
+        cached_entry: &CachedEntry,
+        id: &LeaseId,
+        classes: &[Class],
+    ) -> Option<Lease> {
+        self.0.table.touch_cached(cached_entry, id, classes)
     }
 
     /// Whether what flows to a player already, a long answer or a tunnel, may flow on; and it shows
-    /// a sign of life. Look-ups only: what only the store can tell, the keeper asks, and the next
+    /// a sign of life. Look-ups only: what only the store can tell, the renewer asks, and the next
     /// call knows.
     ///
     /// No for what has ended, and for what is in doubt without anybody finding out. When the store
     /// is away it goes on `alone`, and the store is to adopt it later.
     #[must_use]
-    pub fn goes_on(&self, holder: &Holder, id: &LeaseId, alone: Alone) -> bool {
-        self.0.roster.goes_on(holder, id, alone)
+    pub fn may_continue(&self, holder: &Holder, id: &LeaseId, policy: DegradedPolicy) -> bool {
+        self.0.table.may_continue(holder, id, policy)
     }
 
     /// Decides a claim: by what this node knows, else by the store in one round trip.
@@ -106,12 +74,12 @@ impl Leases {
     /// [`StoreError`] if the store had to be asked and could not decide. Asking again is safe.
     pub async fn hold(&self, claim: &Claim) -> Result<Grant, StoreError> {
         let node = &self.0;
-        if !claim.anew {
+        if !claim.explicit_start {
             let classes = claim.class_names();
-            if let Some(lease) = node.roster.touch(&claim.holder, &claim.id, &classes) {
+            if let Some(lease) = node.table.touch(&claim.holder, &claim.id, &classes) {
                 return Ok(Grant::Held(lease));
             }
-            if let Some(why) = node.roster.ending(&claim.holder, &claim.id) {
+            if let Some(why) = node.table.ending(&claim.holder, &claim.id) {
                 count(&node.counters.ended);
                 return Ok(Grant::Ended(why));
             }
@@ -131,7 +99,7 @@ impl Leases {
     /// [`StartsExhausted`] if it would be one start too many for this node.
     pub fn hold_locally(&self, claim: &Claim) -> Result<Grant, StartsExhausted> {
         let node = &self.0;
-        let Some(grant) = node.roster.decide_alone(claim) else {
+        let Some(grant) = node.table.decide_locally(claim) else {
             count(&node.counters.starts_refused);
             return Err(StartsExhausted);
         };
@@ -154,7 +122,7 @@ impl Leases {
         id: &LeaseId,
         state: State,
     ) -> Result<bool, StoreError> {
-        self.0.roster.declare(holder, id, state);
+        self.0.table.declare(holder, id, state);
         self.0.noted(self.0.store.declare(holder, id, state).await)
     }
 
@@ -163,7 +131,7 @@ impl Leases {
     /// # Errors
     /// [`StoreError`]; this node lets it play no more, and others may have the slot after a ttl.
     pub async fn release(&self, holder: &Holder, id: &LeaseId) -> Result<(), StoreError> {
-        self.0.roster.release(holder, id);
+        self.0.table.release(holder, id);
         self.0.noted(self.0.store.release(holder, id, &self.0.timing).await)
     }
 
@@ -182,23 +150,23 @@ impl Leases {
     pub async fn terminate(&self, holder: &Holder, id: &LeaseId) -> Result<bool, StoreError> {
         let node = &self.0;
         let there = node.noted(node.store.terminate(holder, id, &node.timing).await)?;
-        let here = node.roster.terminate(holder, id);
+        let here = node.table.terminate(holder, id);
         Ok(there || here)
     }
 
     /// Somebody says that it was ended through another node: its next request asks the store. A
     /// false alarm costs one round trip.
-    pub fn doubt(&self, holder: &Holder, id: &LeaseId) {
-        self.0.roster.doubt(holder, id);
+    pub fn mark_stale(&self, holder: &Holder, id: &LeaseId) {
+        self.0.table.mark_stale(holder, id);
     }
 
     /// What this node did so far and has now.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let (entries, provisional, evicted) = self.0.roster.counts();
+        let (entries, provisional, evicted) = self.0.table.counts();
         let (degraded_for, degraded) = self.0.outage.read();
         Stats {
-            roster: entries as u64,
+            table_entries: entries as u64,
             degraded_for,
             degraded,
             provisional: provisional as u64,
@@ -213,13 +181,13 @@ impl Leases {
     /// the thread.
     #[must_use]
     pub fn census(&self) -> Census {
-        self.0.roster.census()
+        self.0.table.census()
     }
 
     /// Some of the streams that play on this node, at most `max`, in no order.
     #[must_use]
     pub fn playing(&self, max: usize) -> Vec<Playing> {
-        self.0.roster.playing(max)
+        self.0.table.playing(max)
     }
 
     /// The durations of this policy.
@@ -228,11 +196,11 @@ impl Leases {
         &self.0.timing
     }
 
-    async fn ask(&self, claim: &Claim, in_spite: bool) -> Result<Grant, StoreError> {
+    async fn ask(&self, claim: &Claim, override_ending: bool) -> Result<Grant, StoreError> {
         let node = &self.0;
         // Taken before the store is asked: what we believe never outlives what it promised.
-        let asked_at = node.roster.now_ms();
-        let adopt = claim.adopt || node.roster.is_own_word(&claim.holder, &claim.id);
+        let asked_at = node.table.now_ms();
+        let adopt = claim.adopt || node.table.is_local_decision(&claim.holder, &claim.id);
         let adopting;
         let claim = if adopt == claim.adopt {
             claim
@@ -248,7 +216,7 @@ impl Leases {
                 if admitted.is_new {
                     count(&node.counters.admitted);
                 }
-                match node.roster.admit(claim, &admitted, asked_at, in_spite) {
+                match node.table.admit(claim, &admitted, asked_at, override_ending) {
                     Ok(lease) => Ok(Grant::Held(lease)),
                     Err(why) => Ok(Grant::Ended(why)),
                 }
@@ -256,31 +224,15 @@ impl Leases {
             Answer::Full(full) => {
                 count(&node.counters.refused);
                 if !full.keeps(&claim.id) {
-                    node.roster.forget(&claim.holder, &claim.id);
+                    node.table.forget(&claim.holder, &claim.id);
                 }
                 Ok(Grant::Full(full))
             }
             Answer::Ended(why, lasts) => {
                 count(&node.counters.ended);
-                node.roster.end(&claim.holder, &claim.id, why, lasts);
+                node.table.end(&claim.holder, &claim.id, why, lasts);
                 Ok(Grant::Ended(why))
             }
         }
-    }
-}
-
-impl Node {
-    /// Notes how the store fares, and passes the result on.
-    pub(crate) fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        match &result {
-            Ok(_) => self.outage.note(true),
-            Err(error) => {
-                count(&self.counters.store_errors);
-                if error.is_outage() {
-                    self.outage.note(false);
-                }
-            }
-        }
-        result
     }
 }

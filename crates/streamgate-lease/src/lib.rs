@@ -13,8 +13,8 @@
 //! | [`Grant`] | the answer: a lease, no room and who is there, or that the id has ended |
 //! | [`Lease`] | the proof of a live slot; only this crate makes one |
 //! | [`Leases`] | what a gateway asks; a known and fresh lease costs one look-up at most |
-//! | [`Bookmark`] | a holder, and where this node keeps a lease of its |
-//! | [`Keeper`] | renews what was touched, in batches, off the request's path |
+//! | [`CachedEntry`] | a holder, and where this node keeps a lease of its |
+//! | [`Renewer`] | renews what was touched, in batches, off the request's path |
 //! | [`LeaseStore`] | where the truth is: [`memory`] or Redis |
 //!
 //! # State machine
@@ -78,29 +78,31 @@
 
 #![warn(missing_docs)]
 
-// From roof to ground: a room imports only rooms below it.
+// From top to bottom: a module imports only modules that stand below it.
 mod leases;
-mod keeper;
-mod roster;
-pub mod memory;
+mod renewer;
+mod node;
+mod table;
+mod stats;
 #[cfg(feature = "redis")]
 pub mod redis;
-mod store;
+pub mod memory;
 mod admission;
-mod stats;
+mod store;
+mod timing;
 mod lease;
 mod holder;
-mod timing;
 mod clock;
 
 pub use holder::{Holder, Pepper, PepperTooShort};
-pub use keeper::Keeper;
 pub use lease::{
-    About, Claim, Class, ClassInvalid, ClassLimit, Classes, Ending, Full, Grant, Lease, LeaseId,
-    LeaseIdInvalid, LeaseText, Live, Replace, State, TooManyClasses,
+    About, Claim, Class, ClassInvalid, ClassLimit, Classes, DegradedPolicy, Ending, Full, Grant,
+    Lease, LeaseId, LeaseIdInvalid, LeaseText, Live, Replace, State, TooManyClasses,
 };
-pub use leases::{Alone, Bounds, Leases, StartsExhausted};
-pub use roster::{Bookmark, Census, Playing};
+pub use leases::{Leases, StartsExhausted};
+pub use node::Bounds;
+pub use renewer::Renewer;
 pub use stats::{Lost, Stats};
 pub use store::{Admitted, Answer, LeaseStore, Slot, StoreError};
+pub use table::{CachedEntry, Census, Playing};
 pub use timing::{Timing, TimingOutOfRange};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Why this node's keeper lost leases, each counted since start.
+/// Why this node's renewer lost leases, each counted since start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lost {
     /// Stopped by their own player, through another node.
@@ -16,15 +16,15 @@ pub struct Lost {
     pub replaced: u64,
     /// The slot was gone and all are taken by others.
     pub refused: u64,
-    /// The slot was gone and the id is not the keeper's to start again; the next request asks.
+    /// The slot was gone and the id is not the renewer's to start again; the next request asks.
     pub gone: u64,
 }
 
 /// One node's counters (since start) and gauges (now).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Gauge: entries in the roster, ended ones that are still remembered included.
-    pub roster: u64,
+    /// Gauge: entries in the table, ended ones that are still remembered included.
+    pub table_entries: u64,
     /// Gauge: streams admitted by this node alone that the store has not heard of yet.
     pub provisional: u64,
     /// Gauge: for how long the store has not answered. None while it does.
@@ -45,17 +45,17 @@ pub struct Stats {
     pub admitted_locally: u64,
     /// Slots renewed.
     pub renewals: u64,
-    /// Leases that the keeper claimed and was granted: provisional ones, ones that the store had
+    /// Leases that the renewer claimed and was granted: provisional ones, ones that the store had
     /// lost, and ones whose renewal had left a doubt.
     pub registered: u64,
-    /// Leases lost while the keeper held them.
+    /// Leases lost while the renewer held them.
     pub lost: Lost,
-    /// Entries that had to leave the roster because it was full.
+    /// Entries that had to leave the table because it was full.
     pub evicted: u64,
-    /// Beats of the keeper.
-    pub beats: u64,
-    /// How long the last beat took.
-    pub last_beat: Duration,
+    /// Ticks of the renewer.
+    pub ticks: u64,
+    /// How long the last tick took.
+    pub last_tick: Duration,
     /// Times that the store could not answer.
     pub store_errors: u64,
 }
@@ -75,8 +75,8 @@ pub(crate) struct Counters {
     pub(crate) lost_replaced: AtomicU64,
     pub(crate) lost_refused: AtomicU64,
     pub(crate) lost_gone: AtomicU64,
-    pub(crate) beats: AtomicU64,
-    pub(crate) last_beat_us: AtomicU64,
+    pub(crate) ticks: AtomicU64,
+    pub(crate) last_tick_us: AtomicU64,
     pub(crate) store_errors: AtomicU64,
 }
 
@@ -109,7 +109,7 @@ impl Outage {
 }
 
 impl Counters {
-    /// All of them now; the gauges of the roster are left at zero for it to fill in.
+    /// All of them now; the gauges of the table are left at zero for it to fill in.
     pub(crate) fn read(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
         Stats {
@@ -128,8 +128,8 @@ impl Counters {
                 refused: read(&self.lost_refused),
                 gone: read(&self.lost_gone),
             },
-            beats: read(&self.beats),
-            last_beat: Duration::from_micros(read(&self.last_beat_us)),
+            ticks: read(&self.ticks),
+            last_tick: Duration::from_micros(read(&self.last_tick_us)),
             store_errors: read(&self.store_errors),
             ..Stats::default()
         }

@@ -1,6 +1,6 @@
 //! How long things last. One value per policy; every field is within its bounds by construction.
 //!
-//! It holds durations only. How many entries a node remembers is the roster's business.
+//! It holds durations only. How many entries a node remembers is the table's business.
 
 use std::time::Duration;
 

@@ -180,6 +180,6 @@ mod tests {
         check("crates/x/src/y.rs", "use tokio::time::Instant; Instant::now();", &[]);
         check("upstreams/x/src/clock.rs", "SystemTime::now()", &[]);
         check("upstreams/x/src/app.rs", "SystemTime::now()", &[1]);
-        check("crates/streamgate-lease/src/keeper.rs", "tokio::spawn(x)", &[1]);
+        check("crates/streamgate-lease/src/renewer.rs", "tokio::spawn(x)", &[1]);
     }
 }

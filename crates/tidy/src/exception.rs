@@ -27,18 +27,6 @@ pub const EXCEPTIONS: &[Exception] = &[
         reason: "whoever makes `activity` a room removes this entry, and the circle with it",
     },
     Exception {
-        rule: "floor",
-        file: "crates/streamgate-lease/src/keeper.rs",
-        about: "`keeper` imports `leases`",
-        reason: "whoever gives `Node` a file of its own removes this entry",
-    },
-    Exception {
-        rule: "floor",
-        file: "crates/streamgate-lease/src/roster/alone.rs",
-        about: "`roster` imports `leases`",
-        reason: "whoever declares `Alone` below the roster removes this entry",
-    },
-    Exception {
         rule: "script",
         file: "crates/tidy/src/script.rs",
         about: "Lua in a Rust string",

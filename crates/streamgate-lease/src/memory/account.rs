@@ -47,7 +47,7 @@ struct Tombstone {
 impl Account {
     pub(super) fn acquire(&mut self, claim: &Claim, timing: &Timing, now: u64) -> Answer {
         if let Some(stone) = self.tombstone(&claim.id, now)
-            && !(stone.reusable && claim.anew)
+            && !(stone.reusable && claim.explicit_start)
         {
             return Answer::Ended(stone.why, Duration::from_millis(stone.until - now));
         }
@@ -319,7 +319,7 @@ impl Seated {
         if !claim.about.is_empty() {
             self.about = claim.about.clone();
         }
-        if claim.anew {
+        if claim.explicit_start {
             self.paused_since = None;
         }
     }

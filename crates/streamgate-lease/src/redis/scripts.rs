@@ -124,7 +124,7 @@ pub(super) fn acquire_args(claim: &Claim, timing: &Timing) -> Vec<String> {
         millis(timing.idle_after()).to_string(),
         millis(Timing::TTL_MAX).to_string(),
         u8::from(claim.reusable).to_string(),
-        u8::from(claim.anew).to_string(),
+        u8::from(claim.explicit_start).to_string(),
         answer::about_text(&claim.about),
         replace.to_owned(),
         notice::names(&claim.holder),

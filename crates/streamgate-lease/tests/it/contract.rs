@@ -93,17 +93,17 @@ async fn i3_what_ended_stays_ended(world: World) {
             "released" => world.release(name).await,
             "terminated" => assert!(world.terminate(name).await),
             _ => {
-                let oldest = Claim { replace: Replace::Oldest, ..claim("thief", 1) };
+                let oldest = Claim { replace: Replace::Oldest, ..claim("takeover", 1) };
                 assert_eq!(world.play(&oldest).await.replaced, [id(name)]);
-                world.release("thief").await;
+                world.release("takeover").await;
             }
         }
         for hours in [0, 1, 22] {
             world.pass(Duration::from_secs(hours * 3600)).await;
             assert!(!world.renew(name).await, "{name}");
-            let anew = Claim { anew: true, reusable: true, ..claim(name, 9) };
-            let thief = Claim { replace: Replace::Oldest, ..claim(name, 9) };
-            for claim in [claim(name, 9), anew, thief] {
+            let restarted = Claim { explicit_start: true, reusable: true, ..claim(name, 9) };
+            let takeover = Claim { replace: Replace::Oldest, ..claim(name, 9) };
+            for claim in [claim(name, 9), restarted, takeover] {
                 assert_eq!(world.try_play(&claim).await, name);
             }
             world.release(name).await;
@@ -158,7 +158,7 @@ async fn i5_asking_again_is_the_same_slot(world: World) {
     let beginning = world.beginning(first.started_at);
     world.pass(TTL / 2).await;
     world.play(&claim("phone", 2)).await;
-    let again = world.play(&Claim { anew: true, ..claim("tv", 2) }).await;
+    let again = world.play(&Claim { explicit_start: true, ..claim("tv", 2) }).await;
     assert!(!again.is_new);
     assert_eq!(again.active, 2);
     assert_eq!(world.beginning(again.started_at), beginning);
@@ -226,9 +226,9 @@ async fn i10_accounts_do_not_touch_each_other(world: World) {
     world.play(&claim("tv", 1)).await;
     assert_eq!(world.try_play(&bob).await, "new");
     assert_eq!(world.try_play(&Claim { id: id("pc"), ..bob.clone() }).await, "full");
-    let thief = Claim { id: id("pc"), replace: these(&["phone"]), ..bob.clone() };
+    let takeover = Claim { id: id("pc"), replace: these(&["phone"]), ..bob.clone() };
     world.play(&claim("phone", 2)).await;
-    assert_eq!(world.try_play(&thief).await, "full");
+    assert_eq!(world.try_play(&takeover).await, "full");
     world.release("tv").await;
     assert_eq!(world.live_of("bob").await.len(), 1);
     assert!(!world.store.terminate(&holder("bob"), &id("phone"), &world.timing).await.unwrap());
@@ -296,8 +296,8 @@ async fn a_reusable_victim_is_told_for_a_ttl_and_may_come_back(world: World) {
     assert_eq!(world.try_play(&session("login", 1)).await, "terminated");
     world.pass(Duration::from_secs(2)).await;
     assert_eq!(world.try_play(&session("login", 1)).await, "new");
-    let thief = Claim { replace: these(&["login"]), ..claim("tv", 1) };
-    world.play(&thief).await;
+    let takeover = Claim { replace: these(&["login"]), ..claim("tv", 1) };
+    world.play(&takeover).await;
     assert_eq!(world.try_play(&session("login", 1)).await, "replaced");
     world.pass(TTL).await;
     world.play(&claim("pc", 1)).await;
@@ -307,16 +307,16 @@ async fn a_reusable_victim_is_told_for_a_ttl_and_may_come_back(world: World) {
 async fn a_reusable_victim_comes_back_at_once_when_its_viewer_presses_play(world: World) {
     world.play(&session("login", 1)).await;
     world.terminate("login").await;
-    let anew = Claim { anew: true, ..session("login", 1) };
-    assert_eq!(world.try_play(&anew).await, "new");
+    let restarted = Claim { explicit_start: true, ..session("login", 1) };
+    assert_eq!(world.try_play(&restarted).await, "new");
     assert_eq!(world.try_play(&session("login", 1)).await, "held");
 }
 
 async fn pressing_play_lifts_no_tombstone_without_room(world: World) {
     world.play(&session("login", 1)).await;
     world.play(&Claim { replace: Replace::Oldest, ..claim("tv", 1) }).await;
-    let anew = Claim { anew: true, ..session("login", 1) };
-    assert_eq!(world.try_play(&anew).await, "full");
+    let restarted = Claim { explicit_start: true, ..session("login", 1) };
+    assert_eq!(world.try_play(&restarted).await, "full");
     assert_eq!(world.try_play(&session("login", 1)).await, "replaced", "refused changes nothing");
 }
 
@@ -377,8 +377,8 @@ async fn a_pause_is_counted_from_its_first_declaration(world: World) {
     assert_eq!(world.try_play(&claim("pc", 1)).await, "full", "it plays again");
     world.declare("tv", State::Paused).await;
     assert_eq!(world.try_play(&claim("pc", 1)).await, "full", "a pause begins anew");
-    let anew = Claim { anew: true, ..claim("tv", 1) };
-    world.play(&anew).await;
+    let restarted = Claim { explicit_start: true, ..claim("tv", 1) };
+    world.play(&restarted).await;
     assert_eq!(world.live_of("alice").await[0].state, State::Playing, "its viewer pressed play");
     pause_for_70_s().await;
     assert_eq!(world.play(&claim("pc", 1)).await.idle, [id("tv")]);
@@ -415,12 +415,12 @@ async fn those_named_go_and_their_players_are_told(world: World) {
         world.play(&claim(name, 2)).await;
         world.pass(MS * 10).await;
     }
-    let thief = Claim { replace: these(&["pad", "pad"]), ..claim("phone", 2) };
-    let admitted = world.play(&thief).await;
+    let takeover = Claim { replace: these(&["pad", "pad"]), ..claim("phone", 2) };
+    let admitted = world.play(&takeover).await;
     assert_eq!((admitted.is_new, admitted.active), (true, 2));
     assert_eq!(world.live().await, "tv phone");
     assert_eq!(world.try_play(&claim("pad", 9)).await, "replaced");
-    assert_eq!(world.try_play(&thief).await, "held", "asking again replaces nobody");
+    assert_eq!(world.try_play(&takeover).await, "held", "asking again replaces nobody");
     // An idle one helps out when those named are too few.
     world.declare("tv", State::Paused).await;
     world.play(&claim("pc", 3)).await;

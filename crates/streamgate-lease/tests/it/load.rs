@@ -39,7 +39,7 @@ pub(crate) fn account(n: usize) -> Holder {
 
 fn claim(n: usize, device: &str) -> Claim {
     // `anew` asks the store although the gateway knows.
-    Claim { anew: true, ..Claim::new(account(n), id(device), LIMIT) }
+    Claim { explicit_start: true, ..Claim::new(account(n), id(device), LIMIT) }
 }
 
 #[derive(Default)]
@@ -76,8 +76,8 @@ impl Load {
         for _ in 0..2 {
             let client = Client::with_deadlines(url, DEADLINES).unwrap();
             let store = Arc::new(RedisStore::new(Arc::new(client)));
-            let (leases, keeper) = Leases::new(store.clone(), timing);
-            load.tasks.spawn(keeper.run(std::future::pending()));
+            let (leases, renewer) = Leases::new(store.clone(), timing);
+            load.tasks.spawn(renewer.run(std::future::pending()));
             load.stores.push(store);
             load.gateways.push(leases);
         }

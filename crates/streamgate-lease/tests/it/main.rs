@@ -1,12 +1,12 @@
 //! All that this library promises, in one binary: `contract` on every store, `redis` on what only
-//! a server can do, `model` on random histories, `keeper` on one node, `sim` on many.
+//! a server can do, `model` on random histories, `renewer` on one node, `sim` on many.
 
 #![allow(clippy::unwrap_used)]
 
 mod boundary;
 mod contract;
 mod fleet;
-mod keeper;
+mod renewer;
 mod load;
 mod model;
 mod outage;
@@ -16,5 +16,5 @@ mod secure;
 mod server;
 mod sim;
 mod spec;
-mod weather;
+mod faults;
 mod world;

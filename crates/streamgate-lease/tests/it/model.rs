@@ -266,7 +266,7 @@ impl Wish {
                 Victims::These(all) => Replace::These(ids(all)),
             },
             reusable: self.reusable,
-            anew: self.anew,
+            explicit_start: self.explicit_start,
             adopt: self.adopt,
             ..Claim::new(holder, id(name), self.limit)
         }

@@ -258,7 +258,7 @@ async fn a_server_that_hangs_costs_one_deadline_and_is_then_left_alone() {
 }
 
 #[tokio::test]
-async fn a_crowd_before_a_dead_server_is_turned_away_within_one_deadline() {
+async fn many_requests_to_a_dead_server_are_refused_within_one_deadline() {
     let mut server = Server::start().await;
     server.kill();
     let (_, store) = hurried(&server);
@@ -406,7 +406,7 @@ async fn the_victim_hears_of_it_at_its_next_request_through_any_gateway() {
     let mut hears = async || match timeout(AT_ONCE * 4, subscription.next()).await.unwrap() {
         Event::Message(message) => {
             let notice = Notice::parse(&message).unwrap();
-            one.doubt(&notice.holder, &notice.id);
+            one.mark_stale(&notice.holder, &notice.id);
             notice.id
         }
         event => panic!("{event:?}"),
@@ -420,15 +420,15 @@ async fn the_victim_hears_of_it_at_its_next_request_through_any_gateway() {
     assert!(one.touch(&tv.holder, &tv.id, &[]).is_none());
     assert!(matches!(one.hold(&tv).await.unwrap(), Grant::Ended(_)));
     let replace = Replace::Oldest;
-    let thief = Claim { replace, ..claim("pc", 1) };
-    assert!(matches!(other.hold(&thief).await.unwrap(), Grant::Held(_)));
+    let takeover = Claim { replace, ..claim("pc", 1) };
+    assert!(matches!(other.hold(&takeover).await.unwrap(), Grant::Held(_)));
     assert_eq!(hears().await, pad.id);
     assert!(matches!(one.hold(&pad).await.unwrap(), Grant::Ended(_)));
     // A false alarm costs a question, and no slot.
-    other.doubt(&thief.holder, &thief.id);
-    assert!(other.touch(&thief.holder, &thief.id, &[]).is_none());
-    assert!(matches!(other.hold(&thief).await.unwrap(), Grant::Held(_)));
-    assert!(other.touch(&thief.holder, &thief.id, &[]).is_some());
+    other.mark_stale(&takeover.holder, &takeover.id);
+    assert!(other.touch(&takeover.holder, &takeover.id, &[]).is_none());
+    assert!(matches!(other.hold(&takeover).await.unwrap(), Grant::Held(_)));
+    assert!(other.touch(&takeover.holder, &takeover.id, &[]).is_some());
 }
 
 /// While the pepper changes, a gateway hears of an ending under the name that it calls current.
@@ -450,8 +450,8 @@ async fn an_ending_is_published_under_both_names() {
     let timing = Timing::default();
     let tv = Claim { holder: one, ..claim("tv", 1) };
     store.acquire(&tv, &timing).await.unwrap();
-    let thief = Claim { holder: one, replace: Replace::Oldest, ..claim("pad", 1) };
-    store.acquire(&thief, &timing).await.unwrap();
+    let takeover = Claim { holder: one, replace: Replace::Oldest, ..claim("pad", 1) };
+    store.acquire(&takeover, &timing).await.unwrap();
     assert_eq!([hears().await.holder, hears().await.holder], [one, two]);
     assert!(store.terminate(&two, &id("pad"), &timing).await.unwrap());
     let heard = [hears().await, hears().await];

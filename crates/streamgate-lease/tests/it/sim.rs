@@ -1,25 +1,27 @@
-//! Many gateways, one store, bad weather, all from one seed, under paused time.
+//! Many gateways, one store, bad faults, all from one seed, under paused time.
 //!
 //! What is asked of the store is lost before or after it is done, delayed, reordered, done twice
 //! (at once or half a minute later), or meets a store that is down for minutes. It forgets
 //! everything, or what its replica had not heard of, and its clock jumps. Gateways crash and start
 //! anew, and change their pepper step by step. Limits change. Every verb that reaches the store is
 //! checked against what was live before and after it, by a checker for each line of the protocol,
-//! I1 to I13 and L1 to L4 (`invariant`, `watched`, `viewer`, `finale`); a red run says which.
+//! I1 to I13 and L1 to L4 (`invariant`, `checked`, `viewer`, `liveness`); a red run says which.
 //!
 //! `just sim 1234` replays one seed; `just soak 10000` runs that many, optimised.
 
-mod finale;
+mod liveness;
 mod fleet;
 mod invariant;
 mod plain;
 mod policy;
 mod viewer;
-mod watched;
-mod weather;
+mod checked_store;
+mod faults;
 
-use finale::Finale;
+use checked_store::CheckedStore;
+use faults::{CLAIM_LATE_MAX, Faults};
 use fleet::Fleet;
+use liveness::Liveness;
 use policy::{ACCOUNTS, Policy};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -27,18 +29,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use watched::Watched;
-use weather::{CLAIM_LATE_MAX, Weather};
 
 const SEEDS: u64 = 500;
 const STEPS: usize = 100;
 
-/// One run: gateways, their keepers, and a driver that plays all viewers.
+/// One run: gateways, their renewers, and a driver that plays all viewers.
 struct Run {
     rng: SmallRng,
     policy: Policy,
-    watched: Arc<Watched>,
-    weather: Arc<Weather>,
+    checked: Arc<CheckedStore>,
+    faults: Arc<Faults>,
     fleet: Fleet,
     viewers: JoinSet<()>,
 }
@@ -46,23 +46,23 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let watched = Arc::new(Watched::new(seed));
-        let weather = Weather::new(seed, watched.clone());
-        let fleet = Fleet::start(weather.clone(), &mut rng);
-        Self { rng, policy: Policy::new(), watched, weather, fleet, viewers: JoinSet::new() }
+        let checked = Arc::new(CheckedStore::new(seed));
+        let faults = Faults::new(seed, checked.clone());
+        let fleet = Fleet::start(faults.clone(), &mut rng);
+        Self { rng, policy: Policy::new(), checked, faults, fleet, viewers: JoinSet::new() }
     }
 
     async fn bad_times(&mut self) {
         for step in 0..STEPS {
             if step % 10 == 0 {
-                self.weather.changes(&mut self.rng);
+                self.faults.changes(&mut self.rng);
             }
             self.misfortune();
             for _ in 0..self.rng.random_range(1..5) {
                 self.somebody_acts();
             }
             pass(Duration::from_millis(self.rng.random_range(0..5000))).await;
-            self.watched.l1_nobody_lives_on_in_silence(CLAIM_LATE_MAX).await;
+            self.checked.l1_nobody_lives_on_in_silence(CLAIM_LATE_MAX).await;
             while let Some(done) = self.viewers.try_join_next() {
                 done.unwrap();
             }
@@ -70,12 +70,12 @@ impl Run {
     }
 
     fn misfortune(&mut self) {
-        self.watched.replicates();
+        self.checked.replicates();
         match self.rng.random_range(0..20) {
             0 => self.fleet.crashes(&mut self.rng),
             1 => self.policy.change(&mut self.rng),
             2..6 => self.fleet.changes_its_pepper(&mut self.rng),
-            6..8 => self.watched.suffers(&mut self.rng),
+            6..8 => self.checked.suffers(&mut self.rng),
             _ => {}
         }
     }
@@ -86,8 +86,8 @@ impl Run {
         let gateway = self.fleet.any(&mut self.rng);
         let claim = self.policy.claim(&mut self.rng, gateway.pepper_step, account);
         let verb = viewer::verb(&mut self.rng);
-        let watched = self.watched.clone();
-        self.viewers.spawn(async move { viewer::acts(&watched, &gateway, &claim, verb).await });
+        let checked = self.checked.clone();
+        self.viewers.spawn(async move { viewer::acts(&checked, &gateway, &claim, verb).await });
     }
 }
 
@@ -99,15 +99,16 @@ async fn pass(time: Duration) {
 async fn run(seed: u64) {
     let mut run = Run::new(seed);
     run.bad_times().await;
-    run.weather.clears();
-    let Run { mut rng, policy, watched, weather, fleet, mut viewers } = run;
-    let mut finale = Finale { rng: &mut rng, policy: &policy, fleet: &fleet, watched: &watched };
-    finale.plays().await;
+    run.faults.clears();
+    let Run { mut rng, policy, checked, faults, fleet, mut viewers } = run;
+    let mut liveness =
+        Liveness { rng: &mut rng, policy: &policy, fleet: &fleet, checked: &checked };
+    liveness.plays().await;
     while let Some(done) = viewers.join_next().await {
         done.unwrap();
     }
     fleet.stop().await;
-    weather.all_is_done().await;
+    faults.all_is_done().await;
 }
 
 fn number(name: &str) -> Option<u64> {

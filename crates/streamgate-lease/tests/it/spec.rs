@@ -48,7 +48,7 @@ impl Spec {
     pub(crate) fn acquire(&mut self, claim: &Claim, timing: &Timing, now: u64) -> Answer {
         if let Some(Record::Ended { why, until, reusable }) = self.ids.get(&claim.id)
             && now < *until
-            && !(*reusable && claim.anew)
+            && !(*reusable && claim.explicit_start)
         {
             return Answer::Ended(*why, Duration::from_millis(until - now));
         }
@@ -131,7 +131,7 @@ impl Spec {
         live
     }
 
-    /// Its slot was lost a ttl ago and nobody took it: no keeper would renew it any more.
+    /// Its slot was lost a ttl ago and nobody took it: no renewer would renew it any more.
     pub(crate) fn is_long_gone(&self, id: &LeaseId, ttl: Duration, now: u64) -> bool {
         self.seated(id).is_some_and(|stream| stream.expires_at + ms(ttl) <= now)
     }
@@ -260,7 +260,7 @@ impl Spec {
         if !claim.about.is_empty() {
             stream.about = claim.about.clone();
         }
-        if claim.anew {
+        if claim.explicit_start {
             stream.paused_since = None;
         }
         stream.over_until = stream.over_until.or(over);

@@ -39,7 +39,7 @@ async fn flags(world: &World) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
-/// Lets time pass while these are claimed as a keeper claims what is over the limit.
+/// Lets time pass while these are claimed as a renewer claims what is over the limit.
 async fn go_on(world: &World, time: Duration, names: &[&str]) {
     for _ in 0..time.as_secs() / 30 {
         world.pass(Duration::from_secs(30)).await;
@@ -193,12 +193,12 @@ async fn what_was_lost_is_adopted_and_what_is_known_is_not(world: World) {
 
 async fn a_login_that_was_released_is_not_taken_for_lost(world: World) {
     let login = Claim { reusable: true, ..claim("login", 2) };
-    let keeper = Claim { lost: true, ..login.clone() };
+    let renewer = Claim { lost: true, ..login.clone() };
     world.play(&login).await;
     world.release("login").await;
-    assert_eq!(world.try_play(&keeper).await, "full", "there is room, but it was stopped");
+    assert_eq!(world.try_play(&renewer).await, "full", "there is room, but it was stopped");
     assert_eq!(world.live().await, "");
     assert!(!world.terminate("login").await, "there is nothing to end");
     assert!(world.play(&login).await.is_new, "its viewer may start it");
-    assert!(!world.play(&keeper).await.is_new);
+    assert!(!world.play(&renewer).await.is_new);
 }

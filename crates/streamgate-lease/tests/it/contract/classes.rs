@@ -160,11 +160,11 @@ async fn the_oldest_of_the_class_goes(world: World) {
 
 async fn those_named_must_help_with_the_class(world: World) {
     four(&world).await;
-    let thief = |names: &[&str]| Claim { replace: these(names), ..classed("car", 5, "4k=2") };
-    assert_eq!(world.try_play(&thief(&["tv"])).await, "full");
-    assert_eq!(world.try_play(&thief(&["pc", "gone"])).await, "full");
+    let takeover = |names: &[&str]| Claim { replace: these(names), ..classed("car", 5, "4k=2") };
+    assert_eq!(world.try_play(&takeover(&["tv"])).await, "full");
+    assert_eq!(world.try_play(&takeover(&["pc", "gone"])).await, "full");
     assert_eq!(world.classes().await, "tv: pc:4k pad: box:4k");
-    assert_eq!(world.play(&thief(&["pc"])).await.replaced, [id("pc")]);
+    assert_eq!(world.play(&takeover(&["pc"])).await.replaced, [id("pc")]);
     assert_eq!(world.classes().await, "tv: pad: box:4k car:4k");
 }
 

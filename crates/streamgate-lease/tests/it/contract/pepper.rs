@@ -92,7 +92,7 @@ async fn step(world: &World, holder: Holder, rng: &mut SmallRng) -> String {
     let names = ["tv", "pad", "pc", "box", "login"];
     let name = names[rng.random_range(0..names.len())];
     let other = names[rng.random_range(0..names.len())];
-    let (verb, way, anew) =
+    let (verb, way, explicit_start) =
         (rng.random_range(0..14), rng.random_range(0..6), rng.random_range(0..5));
     match verb {
         0..6 => {
@@ -102,7 +102,12 @@ async fn step(world: &World, holder: Holder, rng: &mut SmallRng) -> String {
                 _ => Replace::Nobody,
             };
             let reusable = name == "login";
-            let claim = Claim { replace, reusable, anew: anew == 0, ..of(holder, name, 2) };
+            let claim = Claim {
+                replace,
+                reusable,
+                explicit_start: explicit_start == 0,
+                ..of(holder, name, 2)
+            };
             world.try_play(&claim).await
         }
         6..9 => {

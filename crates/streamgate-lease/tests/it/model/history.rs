@@ -39,7 +39,7 @@ pub(super) struct Wish {
     pub(super) classes: Vec<(usize, u32)>,
     pub(super) victims: Victims,
     pub(super) reusable: bool,
-    pub(super) anew: bool,
+    pub(super) explicit_start: bool,
     pub(super) adopt: bool,
     pub(super) has_label: bool,
 }
@@ -87,13 +87,13 @@ fn wish() -> impl Strategy<Value = Wish> {
     let limit = select(&[1_u32, 2, 3, 0][..]);
     let flags = (rarely(), rarely(), rarely(), any::<bool>());
     (0..DEVICES.len(), limit, classes, victims, flags).prop_map(
-        |(device, limit, classes, victims, (reusable, anew, adopt, has_label))| Wish {
+        |(device, limit, classes, victims, (reusable, explicit_start, adopt, has_label))| Wish {
             device,
             limit,
             classes,
             victims,
             reusable,
-            anew,
+            explicit_start,
             adopt,
             has_label,
         },

@@ -1,14 +1,14 @@
 //! The gateways: they crash and start anew, and each takes the next step of a change of pepper when
 //! it likes, but never before all have taken the last one and a ttl has passed.
 
+use super::faults::{Faults, Handle};
 use super::policy::PEPPER_STEPS;
-use super::weather::{Handle, Weather};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use streamgate_lease::{Bookmark, Bounds, Claim, Grant, Holder, Leases, StoreError};
+use streamgate_lease::{Bounds, CachedEntry, Claim, Grant, Holder, Leases, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ const GATEWAYS: usize = 3;
 const STARTS_MAX: usize = 4;
 
 /// By the step of the pepper, too: a holder has another other name then.
-type Bookmarks = HashMap<(usize, Holder), Arc<Bookmark>>;
+type CachedEntries = HashMap<(usize, Holder), Arc<CachedEntry>>;
 
 /// What a viewer's request has of a gateway; it stays if the gateway crashes meanwhile.
 #[derive(Clone)]
@@ -30,18 +30,19 @@ pub(super) struct Gateway {
     pub(super) confirmed: Arc<Mutex<HashMap<Key, Instant>>>,
     pub(super) pepper_step: usize,
     /// What it remembers of viewers between their requests.
-    bookmarks: Arc<Mutex<Bookmarks>>,
+    cached_entries: Arc<Mutex<CachedEntries>>,
 }
 
 impl Gateway {
     /// A media request: by what is remembered of its viewer, else by a look-up, else by the store.
     pub(super) async fn hold(&self, claim: &Claim) -> Result<Grant, StoreError> {
         let key = (self.pepper_step, claim.holder);
-        let fresh = || Arc::new(Bookmark::new(claim.holder));
-        let bookmark = self.bookmarks.lock().unwrap().entry(key).or_insert_with(fresh).clone();
+        let fresh = || Arc::new(CachedEntry::new(claim.holder));
+        let cached_entry =
+            self.cached_entries.lock().unwrap().entry(key).or_insert_with(fresh).clone();
         let classes: Vec<_> = claim.classes.iter().map(|of| of.class).collect();
-        let touch = || self.leases.touch_by(&bookmark, &claim.id, &classes);
-        match (!claim.anew).then(touch).flatten() {
+        let touch = || self.leases.touch_cached(&cached_entry, &claim.id, &classes);
+        match (!claim.explicit_start).then(touch).flatten() {
             Some(lease) => Ok(Grant::Held(lease)),
             None => self.leases.hold(claim).await,
         }
@@ -49,9 +50,9 @@ impl Gateway {
 }
 
 pub(super) struct Fleet {
-    weather: Arc<Weather>,
+    faults: Arc<Faults>,
     pub(super) gateways: Vec<Gateway>,
-    keepers: Vec<JoinHandle<()>>,
+    renewers: Vec<JoinHandle<()>>,
     stop: watch::Sender<()>,
     bounds: Bounds,
     ttl: Duration,
@@ -60,35 +61,35 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    pub(super) fn start(weather: Arc<Weather>, rng: &mut SmallRng) -> Self {
+    pub(super) fn start(faults: Arc<Faults>, rng: &mut SmallRng) -> Self {
         let starts_max = if rng.random_range(0..3) == 0 { STARTS_MAX } else { 10_000 };
         let mut fleet = Self {
-            ttl: weather.watched.timing.ttl(),
-            weather,
+            ttl: faults.checked.timing.ttl(),
+            faults,
             gateways: Vec::new(),
-            keepers: Vec::new(),
+            renewers: Vec::new(),
             stop: watch::channel(()).0,
-            bounds: Bounds { roster_entries_max: 4096, starts_max },
+            bounds: Bounds { table_entries_max: 4096, starts_max },
             at_one: Instant::now(),
         };
         let step = rng.random_range(0..PEPPER_STEPS);
         for _ in 0..GATEWAYS {
-            let (gateway, keeper) = fleet.gateway(step);
+            let (gateway, renewer) = fleet.gateway(step);
             fleet.gateways.push(gateway);
-            fleet.keepers.push(keeper);
+            fleet.renewers.push(renewer);
         }
         fleet
     }
 
     fn gateway(&self, pepper_step: usize) -> (Gateway, JoinHandle<()>) {
         let confirmed = Arc::<Mutex<HashMap<_, _>>>::default();
-        let handle = Handle { weather: self.weather.clone(), confirmed: confirmed.clone() };
-        let timing = self.weather.watched.timing;
-        let (leases, keeper) = Leases::bounded(Arc::new(handle), timing, self.bounds);
+        let handle = Handle { faults: self.faults.clone(), confirmed: confirmed.clone() };
+        let timing = self.faults.checked.timing;
+        let (leases, renewer) = Leases::bounded(Arc::new(handle), timing, self.bounds);
         let mut stopped = self.stop.subscribe();
-        let keeper = tokio::spawn(keeper.run(async move { drop(stopped.changed().await) }));
-        let (bounds, bookmarks) = (self.bounds, Arc::default());
-        (Gateway { leases, bounds, confirmed, pepper_step, bookmarks }, keeper)
+        let renewer = tokio::spawn(renewer.run(async move { drop(stopped.changed().await) }));
+        let (bounds, cached_entries) = (self.bounds, Arc::default());
+        (Gateway { leases, bounds, confirmed, pepper_step, cached_entries }, renewer)
     }
 
     pub(super) fn any(&self, rng: &mut SmallRng) -> Gateway {
@@ -98,9 +99,9 @@ impl Fleet {
     /// One is gone in the middle of whatever it did, and another one is there that knows nothing.
     pub(super) fn crashes(&mut self, rng: &mut SmallRng) {
         let n = rng.random_range(0..GATEWAYS);
-        let (gateway, keeper) = self.gateway(self.gateways[n].pepper_step);
+        let (gateway, renewer) = self.gateway(self.gateways[n].pepper_step);
         self.gateways[n] = gateway;
-        std::mem::replace(&mut self.keepers[n], keeper).abort();
+        std::mem::replace(&mut self.renewers[n], renewer).abort();
     }
 
     /// One takes the next step, if it may.
@@ -121,8 +122,8 @@ impl Fleet {
 
     pub(super) async fn stop(self) {
         drop(self.stop);
-        for keeper in self.keepers {
-            keeper.await.unwrap();
+        for renewer in self.renewers {
+            renewer.await.unwrap();
         }
     }
 }

@@ -72,7 +72,7 @@ impl Policy {
             replace,
             reusable: device == LOGIN,
             classes: Classes::new(some.into_iter().map(of)).unwrap(),
-            anew: rng.random_range(0..10) == 0,
+            explicit_start: rng.random_range(0..10) == 0,
             ..Claim::new(HOLDERS[step][account], IDS[device], self.limits[account])
         }
     }

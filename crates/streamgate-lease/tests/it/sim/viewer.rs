@@ -1,25 +1,25 @@
 //! What viewers do: they play, stop, pause and stop each other, through whichever gateway.
 
+use super::checked_store::CheckedStore;
 use super::fleet::Gateway;
 use super::policy::{Key, account};
-use super::watched::Watched;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use streamgate_lease::{Claim, Grant, Lease, State};
 use tokio::time::Instant;
 
 /// One thing that a viewer does.
-pub(super) async fn acts(watched: &Watched, gateway: &Gateway, claim: &Claim, verb: u32) {
+pub(super) async fn acts(checked: &CheckedStore, gateway: &Gateway, claim: &Claim, verb: u32) {
     let leases = &gateway.leases;
     let (holder, id) = (&claim.holder, &claim.id);
     match verb {
-        0..80 => request(watched, gateway, claim).await,
+        0..80 => request(checked, gateway, claim).await,
         80..85 => drop(leases.release(holder, id).await),
         85..89 => drop(leases.terminate(holder, id).await),
         89..93 => drop(leases.state(holder, id, State::Playing).await),
         93..97 => drop(leases.state(holder, id, State::Paused).await),
         // Somebody says that it was ended elsewhere, which may be true.
-        _ => leases.doubt(holder, id),
+        _ => leases.mark_stale(holder, id),
     }
 }
 
@@ -28,16 +28,16 @@ pub(super) fn verb(rng: &mut SmallRng) -> u32 {
 }
 
 /// What a gateway does for a media request under the policy `local`.
-async fn request(watched: &Watched, gateway: &Gateway, claim: &Claim) {
+async fn request(checked: &CheckedStore, gateway: &Gateway, claim: &Claim) {
     let key = (account(&claim.holder), claim.id);
-    let was_ended = watched.seen.lock().unwrap().ended.contains_key(&key);
-    watched.seen.lock().unwrap().sign_of_life(key);
+    let was_ended = checked.seen.lock().unwrap().ended.contains_key(&key);
+    checked.seen.lock().unwrap().sign_of_life(key);
     match gateway.hold(claim).await {
         Ok(Grant::Held(lease)) => {
             let is_fresh = lease.is_new() && !lease.is_provisional();
-            let still_ended = watched.seen.lock().unwrap().ended.contains_key(&key);
+            let still_ended = checked.seen.lock().unwrap().ended.contains_key(&key);
             assert!(!(is_fresh && was_ended && still_ended), "I3: {claim:?} was let in again");
-            let most = watched.timing.ttl() + watched.skew();
+            let most = checked.timing.ttl() + checked.skew();
             assert!(lease.expires_in() <= most, "I2: {lease:?}");
         }
         Ok(_) => {}
@@ -46,13 +46,13 @@ async fn request(watched: &Watched, gateway: &Gateway, claim: &Claim) {
                 if lease.is_new() {
                     i13_a_node_alone_starts_no_more_than_it_may(gateway, claim, &lease);
                 } else if !lease.is_provisional() {
-                    i12_nobody_goes_on_beyond_the_grace(watched, gateway, key, &lease);
+                    i12_nobody_goes_on_beyond_the_grace(checked, gateway, key, &lease);
                 }
             }
         }
     }
     // The answer may have taken a while; its player was there to hear it.
-    watched.seen.lock().unwrap().sign_of_life(key);
+    checked.seen.lock().unwrap().sign_of_life(key);
 }
 
 fn i13_a_node_alone_starts_no_more_than_it_may(gateway: &Gateway, claim: &Claim, lease: &Lease) {
@@ -65,13 +65,13 @@ fn i13_a_node_alone_starts_no_more_than_it_may(gateway: &Gateway, claim: &Claim,
 
 /// Without the store a holder goes on by its last word, and not for ever.
 fn i12_nobody_goes_on_beyond_the_grace(
-    watched: &Watched,
+    checked: &CheckedStore,
     gateway: &Gateway,
     key: Key,
     lease: &Lease,
 ) {
     let confirmed = gateway.confirmed.lock().unwrap().get(&key).copied();
-    let ends = confirmed.map(|at| at + watched.timing.grace() + watched.skew());
+    let ends = confirmed.map(|at| at + checked.timing.grace() + checked.skew());
     let lasts_until = Instant::now() + lease.expires_in();
     assert!(ends.is_some_and(|ends| lasts_until <= ends), "I12: {key:?} {lease:?}");
 }

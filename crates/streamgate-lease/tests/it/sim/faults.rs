@@ -1,9 +1,9 @@
 //! The way to the store: what is asked may be lost before or after it is done, take its time, be
 //! done twice or late, come in another order, or meet a store that is down.
 
+use super::checked_store::CheckedStore;
 use super::pass;
 use super::policy::{Key, account};
-use super::watched::Watched;
 use async_trait::async_trait;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -20,8 +20,8 @@ use tokio::time::Instant;
 pub(super) const CLAIM_LATE_MAX: Duration = Duration::from_secs(5);
 const RENEWAL_LATE_MAX: Duration = Duration::from_secs(30);
 
-pub(super) struct Weather {
-    pub(super) watched: Arc<Watched>,
+pub(super) struct Faults {
+    pub(super) checked: Arc<CheckedStore>,
     chance: Mutex<Chance>,
     /// What is done later must be heard of, should it find something broken.
     later: Mutex<Vec<JoinHandle<()>>>,
@@ -44,11 +44,11 @@ enum Fate {
     DoneAgainLater,
 }
 
-impl Weather {
-    pub(super) fn new(seed: u64, watched: Arc<Watched>) -> Arc<Self> {
+impl Faults {
+    pub(super) fn new(seed: u64, checked: Arc<CheckedStore>) -> Arc<Self> {
         let rng = SmallRng::seed_from_u64(seed ^ 0x5eed);
         let chance = Mutex::new(Chance { rng, trouble: 0, is_down: false });
-        Arc::new(Self { watched, chance, later: Mutex::default() })
+        Arc::new(Self { checked, chance, later: Mutex::default() })
     }
 
     pub(super) fn changes(&self, rng: &mut SmallRng) {
@@ -99,22 +99,22 @@ impl Weather {
     }
 
     fn acquire_later(&self, claim: &Claim) {
-        let (watched, claim) = (self.watched.clone(), claim.clone());
+        let (checked, claim) = (self.checked.clone(), claim.clone());
         let delay = self.delay(CLAIM_LATE_MAX);
         self.later.lock().unwrap().push(tokio::spawn(async move {
             pass(delay).await;
-            watched.acquire(&claim).await;
+            checked.acquire(&claim).await;
         }));
     }
 
     fn renew_later(&self, slots: &[Slot]) {
-        let (watched, slots) = (self.watched.clone(), slots.to_vec());
+        let (checked, slots) = (self.checked.clone(), slots.to_vec());
         let delay = self.delay(RENEWAL_LATE_MAX);
         self.later.lock().unwrap().push(tokio::spawn(async move {
             pass(delay).await;
             for slot in slots {
                 // Its score was settled when it was first sent.
-                watched.renew(&Slot { silent_for: slot.silent_for + delay, ..slot }).await;
+                checked.renew(&Slot { silent_for: slot.silent_for + delay, ..slot }).await;
             }
         }));
     }
@@ -122,7 +122,7 @@ impl Weather {
 
 /// The store as one gateway has it, and when it last confirmed each lease to it.
 pub(super) struct Handle {
-    pub(super) weather: Arc<Weather>,
+    pub(super) faults: Arc<Faults>,
     pub(super) confirmed: Arc<Mutex<HashMap<Key, Instant>>>,
 }
 
@@ -135,18 +135,18 @@ impl Handle {
 #[async_trait]
 impl LeaseStore for Handle {
     async fn acquire(&self, claim: &Claim, _: &Timing) -> Result<Answer, StoreError> {
-        let (weather, watched) = (&self.weather, &self.weather.watched);
-        let fate = weather.fate().await?;
+        let (faults, checked) = (&self.faults, &self.faults.checked);
+        let fate = faults.fate().await?;
         if matches!(fate, Fate::Late | Fate::DoneAgainLater) {
-            weather.acquire_later(claim);
+            faults.acquire_later(claim);
         }
         if matches!(fate, Fate::Late) {
             return Err(StoreError::Timeout);
         }
-        let mut answer = watched.acquire(claim).await;
+        let mut answer = checked.acquire(claim).await;
         match fate {
             Fate::LostOnTheWayBack => return Err(StoreError::Timeout),
-            Fate::Doubled => answer = watched.acquire(claim).await,
+            Fate::Doubled => answer = checked.acquire(claim).await,
             _ => {}
         }
         // Until it is heard, others may be.
@@ -158,22 +158,22 @@ impl LeaseStore for Handle {
     }
 
     async fn renew(&self, slots: &[Slot], _: &Timing) -> Vec<Result<Option<Duration>, StoreError>> {
-        let (weather, watched) = (&self.weather, &self.weather.watched);
-        let fate = match weather.fate().await {
+        let (faults, checked) = (&self.faults, &self.faults.checked);
+        let fate = match faults.fate().await {
             Ok(fate) => fate,
             Err(error) => return vec![Err(error); slots.len()],
         };
         if matches!(fate, Fate::Late | Fate::DoneAgainLater) {
-            weather.renew_later(slots);
+            faults.renew_later(slots);
         }
         if matches!(fate, Fate::Late) {
             return vec![Err(StoreError::Timeout); slots.len()];
         }
         let mut renewed = Vec::new();
         for slot in slots {
-            renewed.push(Ok(watched.renew(slot).await));
+            renewed.push(Ok(checked.renew(slot).await));
             if matches!(fate, Fate::Doubled) {
-                watched.renew(slot).await;
+                checked.renew(slot).await;
             }
         }
         if matches!(fate, Fate::LostOnTheWayBack) {
@@ -186,8 +186,8 @@ impl LeaseStore for Handle {
     }
 
     async fn release(&self, holder: &Holder, id: &LeaseId, _: &Timing) -> Result<(), StoreError> {
-        let fate = self.weather.fate().await?;
-        self.weather.watched.end(holder, id, false).await;
+        let fate = self.faults.fate().await?;
+        self.faults.checked.end(holder, id, false).await;
         match fate {
             Fate::LostOnTheWayBack => Err(StoreError::Timeout),
             _ => Ok(()),
@@ -195,8 +195,8 @@ impl LeaseStore for Handle {
     }
 
     async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {
-        self.weather.fate().await?;
-        self.weather.watched.store().list(holder).await
+        self.faults.fate().await?;
+        self.faults.checked.store().list(holder).await
     }
 
     async fn terminate(
@@ -205,8 +205,8 @@ impl LeaseStore for Handle {
         id: &LeaseId,
         _: &Timing,
     ) -> Result<bool, StoreError> {
-        let fate = self.weather.fate().await?;
-        let known = self.weather.watched.end(holder, id, true).await;
+        let fate = self.faults.fate().await?;
+        let known = self.faults.checked.end(holder, id, true).await;
         match fate {
             Fate::LostOnTheWayBack => Err(StoreError::Timeout),
             _ => Ok(known),
@@ -219,7 +219,7 @@ impl LeaseStore for Handle {
         id: &LeaseId,
         state: State,
     ) -> Result<bool, StoreError> {
-        self.weather.fate().await?;
-        Ok(self.weather.watched.declare(holder, id, state).await)
+        self.faults.fate().await?;
+        Ok(self.faults.checked.declare(holder, id, state).await)
     }
 }

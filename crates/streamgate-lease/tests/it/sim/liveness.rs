@@ -1,25 +1,25 @@
-//! The weather has cleared for good: whatever went before, everything falls into place.
+//! The faults has cleared for good: whatever went before, everything falls into place.
 
+use super::checked_store::CheckedStore;
 use super::fleet::Fleet;
 use super::pass;
 use super::policy::{ACCOUNTS, Policy, holder};
-use super::watched::Watched;
 use crate::world::id;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use std::time::Duration;
 use streamgate_lease::{Claim, Grant};
 
-pub(super) struct Finale<'a> {
+pub(super) struct Liveness<'a> {
     pub(super) rng: &'a mut SmallRng,
     pub(super) policy: &'a Policy,
     pub(super) fleet: &'a Fleet,
-    pub(super) watched: &'a Watched,
+    pub(super) checked: &'a CheckedStore,
 }
 
-impl Finale<'_> {
+impl Liveness<'_> {
     pub(super) async fn plays(&mut self) {
-        let silence = self.watched.timing.ttl() * 2 + self.watched.skew();
+        let silence = self.checked.timing.ttl() * 2 + self.checked.skew();
         pass(silence).await;
         self.l1_what_nobody_plays_is_free().await;
         self.l4_a_steady_player_is_never_interrupted().await;
@@ -39,7 +39,7 @@ impl Finale<'_> {
         let gateway = self.fleet.any(self.rng);
         let holder = holder(gateway.pepper_step, account);
         let claim = Claim::new(holder, id(name), self.policy.limit(account));
-        self.watched.seen.lock().unwrap().sign_of_life((account, claim.id));
+        self.checked.seen.lock().unwrap().sign_of_life((account, claim.id));
         gateway.hold(&claim).await.unwrap()
     }
 
@@ -78,7 +78,7 @@ impl Finale<'_> {
             assert_eq!(leases.stats().provisional, 0, "L3: all are registered or refused");
             assert_eq!(leases.census().over_limit, 0, "L3: all are within the limit");
         }
-        let live = self.watched.shot().await;
+        let live = self.checked.shot().await;
         assert!(live.values().all(|live| !live.over_limit), "L3: {live:?}");
     }
 }

@@ -1,13 +1,12 @@
-//! The roster's shards: who has which entries, each shard under a lock of its own, and a tally of
-//! all.
+//! The table's shards: the entries of each holder, each shard under a lock of its own, and the
+//! totals of all shards.
 //!
-//! A lock is shared by those who look and give signs of life, however many; those who put in or
-//! take out have it alone. Whoever shares it does not even wait for one who is waiting to have it
-//! alone, so what the keeper looks at delays no request.
+//! Look-ups and signs of life share the lock; insertions and removals hold it exclusively. A reader
+//! does not even wait behind a writer that is waiting (`read_recursive`), so a shard that the
+//! renewer is looking at delays no request.
 
-use super::ENDING_KEPT_MAX;
-use super::bookmark::Listed;
-use super::entry::Entry;
+use super::cached_entry::OwnedEntry;
+use super::entry::{ENDING_KEPT_MAX, Entry};
 use crate::holder::Holder;
 use crate::lease::{Ending, LeaseId};
 use crate::timing::Timing;
@@ -17,7 +16,7 @@ use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// How many entries are looked at to find one to let go of.
+/// How many entries are looked at to find one to evict.
 const EVICTION_SAMPLE: usize = 16;
 
 #[derive(Debug)]
@@ -28,7 +27,7 @@ pub(super) struct Shards {
 }
 
 /// Most holders have one stream.
-type OfHolder = SmallVec<[Listed; 2]>;
+type OfHolder = SmallVec<[OwnedEntry; 2]>;
 type Entries = HashMap<Holder, OfHolder, foldhash::fast::RandomState>;
 
 #[derive(Debug, Default)]
@@ -38,8 +37,8 @@ pub(super) struct Shard {
     provisional: usize,
 }
 
-/// A shard that one has alone. What was put in or taken out is in the tally when it is let go.
-pub(super) struct Writing<'a> {
+/// A shard under its exclusive lock. Dropping the guard brings the totals up to date.
+pub(super) struct ShardGuard<'a> {
     shard: RwLockWriteGuard<'a, Shard>,
     shards: &'a Shards,
     entries: usize,
@@ -64,11 +63,11 @@ impl Shards {
         (self.entries.load(Relaxed), self.provisional.load(Relaxed))
     }
 
-    /// The holder's shard, to look and to give signs of life.
+    /// The holder's shard, for look-ups and signs of life.
     pub(super) fn read(&self, holder: &Holder) -> RwLockReadGuard<'_, Shard> {
         let lock = &self.all[self.place(holder)];
         let shard = lock.read_recursive();
-        if !shard.is_misnamed(holder) {
+        if !shard.needs_rename(holder) {
             return shard;
         }
         drop(shard);
@@ -76,8 +75,8 @@ impl Shards {
         lock.read_recursive()
     }
 
-    /// The holder's shard, to put in and to take out.
-    pub(super) fn write(&self, holder: &Holder) -> Writing<'_> {
+    /// The holder's shard, for insertions, changes and removals.
+    pub(super) fn write(&self, holder: &Holder) -> ShardGuard<'_> {
         let mut shard = self.write_at(self.place(holder));
         if let Some(other) = holder.other() {
             shard.rename(holder, &other);
@@ -89,10 +88,10 @@ impl Shards {
         self.all[n].read_recursive()
     }
 
-    pub(super) fn write_at(&self, n: usize) -> Writing<'_> {
+    pub(super) fn write_at(&self, n: usize) -> ShardGuard<'_> {
         let shard = self.all[n].write();
         let (entries, provisional) = (shard.entries, shard.provisional);
-        Writing { shard, shards: self, entries, provisional }
+        ShardGuard { shard, shards: self, entries, provisional }
     }
 
     fn place(&self, holder: &Holder) -> usize {
@@ -100,7 +99,7 @@ impl Shards {
     }
 }
 
-impl Deref for Writing<'_> {
+impl Deref for ShardGuard<'_> {
     type Target = Shard;
 
     fn deref(&self) -> &Shard {
@@ -108,52 +107,53 @@ impl Deref for Writing<'_> {
     }
 }
 
-impl DerefMut for Writing<'_> {
+impl DerefMut for ShardGuard<'_> {
     fn deref_mut(&mut self) -> &mut Shard {
         &mut self.shard
     }
 }
 
-impl Drop for Writing<'_> {
+impl Drop for ShardGuard<'_> {
     fn drop(&mut self) {
-        let enter = |tally: &AtomicUsize, before: usize, after: usize| {
+        let update = |total: &AtomicUsize, before: usize, after: usize| {
             if before != after {
-                // It wraps around and back: what is subtracted had been added.
-                tally.fetch_add(after.wrapping_sub(before), Relaxed);
+                // A subtraction wraps around, and so does its sum: what is subtracted was added
+                // before.
+                total.fetch_add(after.wrapping_sub(before), Relaxed);
             }
         };
-        enter(&self.shards.entries, self.entries, self.shard.entries);
-        enter(&self.shards.provisional, self.provisional, self.shard.provisional);
+        update(&self.shards.entries, self.entries, self.shard.entries);
+        update(&self.shards.provisional, self.provisional, self.shard.provisional);
     }
 }
 
 impl Shard {
-    pub(super) fn find(&self, holder: &Holder, id: &LeaseId) -> Option<&Listed> {
+    pub(super) fn find(&self, holder: &Holder, id: &LeaseId) -> Option<&OwnedEntry> {
         self.entries_of(holder).iter().find(|entry| entry.id == *id)
     }
 
     /// The entry, to be changed.
     pub(super) fn find_mut(&mut self, holder: &Holder, id: &LeaseId) -> Option<&mut Entry> {
         let mut entries = self.holders.get_mut(holder)?.iter_mut();
-        entries.find(|entry| entry.id == *id).map(Listed::for_change)
+        entries.find(|entry| entry.id == *id).map(OwnedEntry::make_mut)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries == 0
     }
 
-    pub(super) fn entries_of(&self, holder: &Holder) -> &[Listed] {
+    pub(super) fn entries_of(&self, holder: &Holder) -> &[OwnedEntry] {
         self.holders.get(holder).map_or(&[], SmallVec::as_slice)
     }
 
-    /// All entries, and whose they are.
+    /// All entries with their holders.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Holder, &Entry)> {
         self.holders
             .iter()
             .flat_map(|(holder, all)| all.iter().map(move |entry| (holder, &**entry)))
     }
 
-    /// Keeps those that are to stay.
+    /// Removes the entries for which `stays` is false.
     pub(super) fn retain(&mut self, stays: impl Fn(&Entry) -> bool) {
         let (mut entries, mut provisional) = (0, 0);
         self.holders.retain(|_, all| {
@@ -165,16 +165,21 @@ impl Shard {
         (self.entries, self.provisional) = (entries, provisional);
     }
 
-    /// Puts an entry in the place of its namesake, or in a new place.
-    pub(super) fn put(&mut self, holder: &Holder, entry: Entry) {
+    /// Inserts an entry; it replaces the one of the same id.
+    pub(super) fn insert(&mut self, holder: &Holder, entry: Entry) {
         self.remove(holder, &entry.id);
         self.entries += 1;
         self.provisional += usize::from(entry.is_provisional());
-        self.holders.entry(*holder).or_default().push(Listed::new(entry));
+        self.holders.entry(*holder).or_default().push(OwnedEntry::new(entry));
     }
 
-    /// Changes an entry and keeps the count of provisional ones true.
-    pub(super) fn alter(&mut self, holder: &Holder, id: &LeaseId, change: impl FnOnce(&mut Entry)) {
+    /// Changes an entry, and counts it again if it became provisional or is so no longer.
+    pub(super) fn update(
+        &mut self,
+        holder: &Holder,
+        id: &LeaseId,
+        change: impl FnOnce(&mut Entry),
+    ) {
         let Some(entry) = self.find_mut(holder, id) else {
             return;
         };
@@ -192,7 +197,7 @@ impl Shard {
         now: u64,
         timing: &Timing,
     ) {
-        self.alter(holder, id, |entry| {
+        self.update(holder, id, |entry| {
             let lasts = timing.tombstone_of(entry.reusable).min(ENDING_KEPT_MAX);
             entry.end(why, now, lasts);
         });
@@ -213,7 +218,8 @@ impl Shard {
         }
     }
 
-    /// Lets go of the one that was silent the longest, among the first few. False: nobody is here.
+    /// Removes, of a few entries, the one that was silent for the longest time. False: there is
+    /// none.
     pub(super) fn evict_one(&mut self) -> bool {
         let few = self.iter().take(EVICTION_SAMPLE);
         let silent = few.min_by_key(|(_, entry)| entry.touched_at.get());
@@ -224,22 +230,23 @@ impl Shard {
         silent.is_some()
     }
 
-    /// While the pepper changes: something is here under the holder's other name, or without it.
-    fn is_misnamed(&self, holder: &Holder) -> bool {
+    /// While the pepper changes: whether the shard has entries under the holder's other name, or
+    /// under a holder that does not know its other name yet.
+    fn needs_rename(&self, holder: &Holder) -> bool {
         holder
             .other()
-            .is_some_and(|other| self.is_stale(holder) || self.holders.contains_key(&other))
+            .is_some_and(|other| self.lacks_other_name(holder) || self.holders.contains_key(&other))
     }
 
-    fn is_stale(&self, holder: &Holder) -> bool {
+    fn lacks_other_name(&self, holder: &Holder) -> bool {
         let known = self.holders.get_key_value(holder);
         known.is_some_and(|(known, _)| known.other() != holder.other())
     }
 
-    /// What is known under the other name goes by the current one, and the keeper learns that there
-    /// is another. Two look-ups when nothing is to be done.
+    /// Moves entries from the holder's other name to the current one, and makes the other name
+    /// known to the renewer. It costs two look-ups when there is nothing to do.
     fn rename(&mut self, holder: &Holder, other: &Holder) {
-        if self.is_stale(holder) {
+        if self.lacks_other_name(holder) {
             let entries = self.holders.remove(holder).unwrap_or_default();
             self.holders.insert(*holder, entries);
         }
@@ -269,13 +276,13 @@ mod tests {
     const WAIT_MAX: Duration = Duration::from_secs(10);
 
     #[test]
-    fn a_sign_of_life_waits_neither_for_the_keeper_nor_for_one_who_waits_for_it() {
+    fn a_sign_of_life_waits_neither_for_the_renewer_nor_for_a_waiting_writer() {
         let shards = Shards::new(1);
         let holder = Holder::of(&Pepper::new([7; 32]).unwrap(), "alice");
         thread::scope(|scope| {
-            let keeper = shards.read_at(0);
+            let renewer = shards.read_at(0);
             scope.spawn(|| drop(shards.write_at(0)));
-            // Somebody who waits to have it alone turns ordinary readers away.
+            // A writer that waits turns ordinary readers away.
             while shards.all[0].try_read().is_some() {
                 thread::yield_now();
             }
@@ -286,8 +293,8 @@ mod tests {
                 let _ = tell.send(());
             });
             let is_in_time = told.recv_timeout(WAIT_MAX).is_ok();
-            drop(keeper);
-            assert!(is_in_time, "a request waited for the keeper");
+            drop(renewer);
+            assert!(is_in_time, "a request waited for the renewer");
         });
     }
 }

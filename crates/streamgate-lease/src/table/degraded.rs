@@ -1,29 +1,37 @@
-//! A node on its own: the store cannot be asked, and somebody wants to play.
+//! Degraded mode: the store cannot be asked, so this node decides with what it knows.
 //!
-//! Known holders go on for the grace. Newcomers are counted by the same rule as in the store, but
-//! only against what this node knows. It never waits; the keeper makes good for it later.
+//! Known holders continue for the grace. Newcomers are counted by the same rule as in the store,
+//! but against the leases that this node knows only. Nothing here waits; the renewer tells the
+//! store of these decisions when it answers again.
 
-use super::Roster;
-use super::bookmark::Listed;
-use super::entry::{Entry, Standing};
-use super::shard::{Shard, Writing};
+use super::Table;
+use super::cached_entry::OwnedEntry;
+use super::entry::{Entry, EntryState};
+use super::shard::{Shard, ShardGuard};
 use crate::admission::{Room, Seat, Want, Wants, make_room};
 use crate::clock::millis;
 use crate::holder::Holder;
-use crate::lease::{Claim, Class, Ending, Full, Grant, Lease, LeaseId, Live, Replace};
-use crate::leases::Alone;
+use crate::lease::{
+    Claim, Class, DegradedPolicy, Ending, Full, Grant, Lease, LeaseId, Live, Replace,
+};
 use crate::timing::Timing;
 
-/// What is in doubt goes on for this share of a ttl, in which the keeper finds out: five beats.
+/// A stale entry may continue for this share of a ttl, five ticks, in which the renewer asks the
+/// store about it.
 const DOUBT_SHARE: u32 = 6;
 
-impl Roster {
-    /// Whether what flows already may flow on. It is a sign of life.
+impl Table {
+    /// Whether a response that has begun may continue. It is a sign of life.
     ///
-    /// One that is past its time was in reach of the keeper until then, so either the store could
-    /// not be asked, and it goes on alone; or it was silent itself, and the keeper finds out first
-    /// whether it still has its slot.
-    pub(crate) fn goes_on(&self, holder: &Holder, id: &LeaseId, alone: Alone) -> bool {
+    /// The renewer renews an entry as long as its player shows signs of life. So if its validity
+    /// has run out, either the store could not be asked, and `policy` decides; or the player was
+    /// silent for a ttl, and the renewer first asks the store whether it still has its slot.
+    pub(crate) fn may_continue(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        policy: DegradedPolicy,
+    ) -> bool {
         let now = self.clock.now_ms();
         let timing = &self.timing;
         let shard = self.shards.write(holder);
@@ -34,25 +42,25 @@ impl Roster {
             entry.touch(now, timing);
             return true;
         }
-        let may_be = match alone {
-            Alone::Never => false,
-            Alone::Grace => entry.is_in_grace(now, timing),
-            Alone::Endless => entry.standing == Standing::Held,
+        let may_continue = match policy {
+            DegradedPolicy::Never => false,
+            DegradedPolicy::Grace => entry.is_in_grace(now, timing),
+            DegradedPolicy::Endless => entry.state == EntryState::Held,
         };
-        if !may_be {
+        if !may_continue {
             return false;
         }
-        if entry.doubtful.get() {
+        if entry.stale.get() {
             return now < entry.valid_until.get() + millis(timing.ttl() / DOUBT_SHARE);
         }
-        let is_asked_about = entry.touched.get() && entry.renew_at.get() == entry.touched_at.get();
-        if is_asked_about {
+        if entry.check_pending.get() {
             return true;
         }
         if timing.ttl() <= entry.silent_for(now) {
             entry.touch(now, timing);
             entry.renew_at.set(now);
-        } else if alone == Alone::Endless {
+            entry.check_pending.set(true);
+        } else if policy == DegradedPolicy::Endless {
             entry.extend_beyond_grace(now, timing);
         } else {
             entry.extend(now, timing);
@@ -60,8 +68,8 @@ impl Roster {
         true
     }
 
-    /// Decides a claim with what this node knows. None: it has started as many as it may.
-    pub(crate) fn decide_alone(&self, claim: &Claim) -> Option<Grant> {
+    /// Decides a claim with what this node knows. None: it has started as many streams as it may.
+    pub(crate) fn decide_locally(&self, claim: &Claim) -> Option<Grant> {
         match self.decide(claim, false) {
             Some(grant) => Some(grant),
             None => {
@@ -80,11 +88,11 @@ impl Roster {
         let mut held = None;
         if let Some(entry) = shard.find(&claim.holder, &claim.id) {
             if let Some(why) = entry.ending(now)
-                && !(entry.reusable && claim.anew)
+                && !(entry.reusable && claim.explicit_start)
             {
                 return Some(Grant::Ended(why));
             }
-            held = entry.goes_on_alone(now, timing).then(|| entry.class_names());
+            held = entry.continues_locally(now, timing).then(|| entry.class_names());
         }
         let wants = match &held {
             Some(classes) => Wants::of_holder(claim, classes),
@@ -100,16 +108,16 @@ impl Roster {
                 shard.make_way(claim, &room, now, timing);
                 let active = others.len() - room.idle.len() - room.replaced.len() + 1;
                 Grant::Held(match held {
-                    Some(classes) => shard.go_on(claim, &classes, now, timing),
-                    None => self.start_alone(&mut shard, claim, active, now),
+                    Some(classes) => shard.extend_for(claim, &classes, now, timing),
+                    None => self.start_locally(&mut shard, claim, active, now),
                 })
             }
         })
     }
 
-    fn start_alone(
+    fn start_locally(
         &self,
-        shard: &mut Writing<'_>,
+        shard: &mut ShardGuard<'_>,
         claim: &Claim,
         active: usize,
         now: u64,
@@ -117,33 +125,35 @@ impl Roster {
         let mut entry = Entry::provisional(claim, self.clock.unix_ms(), now, &self.timing);
         entry.active = u32::try_from(active).unwrap_or(u32::MAX);
         let lease = entry.lease(&claim.holder, now, true);
-        self.put(shard, &claim.holder, entry);
+        self.insert(shard, &claim.holder, entry);
         lease
     }
 }
 
 impl Shard {
-    /// A known lease goes on. A class that it did not have is news to the store, so then it is
-    /// this node's own word.
-    fn go_on(&mut self, claim: &Claim, held: &[Class], now: u64, timing: &Timing) -> Lease {
-        self.alter(&claim.holder, &claim.id, |entry| {
+    /// Extends a known lease. If it did not have one of the classes, the store does not know of
+    /// that class, so the lease becomes provisional.
+    fn extend_for(&mut self, claim: &Claim, held: &[Class], now: u64, timing: &Timing) -> Lease {
+        self.update(&claim.holder, &claim.id, |entry| {
             entry.extend(now, timing);
             entry.join(&claim.classes);
             if !claim.classes.iter().all(|of| held.contains(&of.class)) {
-                entry.standing = Standing::Provisional;
+                entry.state = EntryState::Provisional;
                 entry.replaces = claim.replace == Replace::Oldest;
                 entry.extend(now, timing);
                 entry.touched.set(true);
             }
         });
-        let entry = self.find(&claim.holder, &claim.id).expect("nobody clears himself away");
+        let entry = self
+            .find(&claim.holder, &claim.id)
+            .expect("a claim never makes room for itself by removing itself");
         entry.lease(&claim.holder, now, false)
     }
 
     fn seats_beside(&self, claim: &Claim, now: u64, timing: &Timing) -> Vec<Seat> {
         let entries = self.entries_of(&claim.holder).iter();
         let others = entries.filter(|entry| entry.id != claim.id && entry.is_seated(now, timing));
-        let seat = |entry: &Listed| Seat {
+        let seat = |entry: &OwnedEntry| Seat {
             id: entry.id,
             started_at: entry.started_at,
             paused_since: entry.paused_since.map(u64::from),

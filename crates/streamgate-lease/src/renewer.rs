@@ -1,85 +1,90 @@
-//! The keeper: one loop per node that renews what was touched, in batches, off the request path.
+//! The renewer: one loop per node that renews the leases that were touched, in batches, off the
+//! request path.
 //!
-//! A media request only marks its lease. At every beat the keeper walks the roster, one shard and
-//! one short lock at a time, and takes along the leases that were touched since their last renewal
-//! and are a jittered third of a ttl old. So a stream costs the store at most one renewal per
-//! ttl/3 however many requests it makes, and a request never waits for a renewal.
+//! A media request only marks its lease. At every tick the renewer walks the table, one shard and
+//! one short lock at a time, and collects the leases that were touched since their last renewal and
+//! are a jittered third of a ttl old. So a stream costs the store at most one renewal per ttl/3
+//! however many requests it makes, and a request never waits for a renewal.
 //!
-//! A renewal that changes nothing has a reason, and acquire knows it: ended, refused for want of
-//! room, lost by a failover and adopted, or moved already by another node. What is lost is
-//! marked in the roster, so the next request of that stream hears of it without asking.
+//! If a renewal changes nothing, there is a reason, and an acquire tells it: the lease was ended,
+//! there is no room, a failover lost it and it is adopted, or another node has renewed it already.
+//! A lost lease is marked in the table, so the next request of that stream hears of it without
+//! asking the store.
 //!
-//! Streams that this node admitted alone are claimed as soon as the store answers again, each at
-//! its own moment within ttl/3. One that the store has no room for goes on over the limit for a
-//! while: it is claimed at each of its renewals, until it has a place or its time is up.
+//! Streams that this node admitted without the store are claimed as soon as the store answers
+//! again, each at its own moment within ttl/3. A stream that the store has no room for continues
+//! over the limit for a while: it is claimed at each of its renewals, until it has a place or its
+//! time is up.
 //!
 //! It is not a reaper: nothing depends on it to free a slot. If it stops, leases expire.
 
 use crate::lease::{Claim, Ending};
-use crate::leases::Node;
-use crate::roster::{Due, Settled};
+use crate::node::Node;
 use crate::stats::count;
 use crate::store::{Answer, Slot, StoreError};
+use crate::table::{ClaimOutcome, Due};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// Renewals that the store is asked for at once, and claims, of which each costs it ten times as
-/// much. Even one that needs most of its deadline for each of their pipelines answers in time.
+/// Renewals that the store is asked for at once, and claims, each of which costs it ten times as
+/// much. A store that needs most of its deadline for each of these pipelines still answers in time.
 const BATCH_SLOTS_MAX: usize = 256;
 const BATCH_CLAIMS_MAX: usize = 64;
-/// Shards that are looked at in one go: a thousand entries of a million. Whatever else runs on the
-/// keeper's thread, as connections to the store do, then has its turn.
+/// Shards between two yields: a thousand entries of a million. Other tasks on the renewer's thread,
+/// such as connections to the store, then have their turn.
 const SHARDS_AT_ONCE: usize = 16;
 /// Beats per ttl: a renewal is late by at most a thirtieth of a ttl.
-const BEATS_PER_TTL: u32 = 30;
-/// One beat asks for at most this share of the roster. In quiet times a tenth of it is due; after
-/// an outage all of it is, on every gateway in the same moment, and a store that has just come
-/// back would fall again. So the roster is renewed within four beats, at 2.5 times the usual rate.
-const BEAT_SHARE: usize = 4;
+const TICKS_PER_TTL: u32 = 30;
+/// One tick asks for at most this share of the table. In quiet times a tenth of it is due. After an
+/// outage all of it is due, on every gateway in the same moment, and a store that has just come
+/// back would fail again. So the table is renewed within four ticks, at 2.5 times the usual rate.
+const TICK_SHARE: usize = 4;
 
-/// Renews the leases of one [`Leases`](crate::Leases). Made with it, run by whoever owns tasks.
-pub struct Keeper {
+/// Renews the leases of one [`Leases`](crate::Leases). It is made with it; the owner of tasks runs
+/// it.
+pub struct Renewer {
     node: Arc<Node>,
-    /// The shard where the next beat begins: the one at which the share of the last was used up.
+    /// The shard where the next tick begins: there the share of the last tick was used up.
     first_shard: usize,
 }
 
-impl Keeper {
+impl Renewer {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         Self { node, first_shard: 0 }
     }
 
-    /// Beats until `stop` is done. It may be dropped at any moment: leases then just expire.
+    /// Ticks until `stop` is done. It may be dropped at any moment: leases then just expire.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
-        let mut beats = tokio::time::interval(self.node.timing.ttl() / BEATS_PER_TTL);
-        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = tokio::time::interval(self.node.timing.ttl() / TICKS_PER_TTL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => return,
-                _ = beats.tick() => {}
+                _ = ticks.tick() => {}
             }
             let began = Instant::now();
             tokio::select! {
                 biased;
                 () = &mut stop => return,
-                () = self.beat() => {}
+                () = self.tick() => {}
             }
-            self.node.counters.last_beat_us.store(micros(began.elapsed()), Relaxed);
-            count(&self.node.counters.beats);
+            self.node.counters.last_tick_us.store(micros(began.elapsed()), Relaxed);
+            count(&self.node.counters.ticks);
         }
     }
 
-    /// Once through the roster. After an outage the rest is swept, not asked for: it stays due,
-    /// and the store is left in peace until the next beat. Where servers fail one by one, those
-    /// that are well are asked all the same, and it is for the store to spare the others.
-    async fn beat(&mut self) {
-        let shards = self.node.roster.shards();
+    /// One pass over the table. When the store does not answer, or the share is used up, the other
+    /// shards are only swept: their leases stay due, and the store is not asked until the next
+    /// tick. Where servers fail one by one, the healthy ones are asked all the same; the store
+    /// itself then spares the others.
+    async fn tick(&mut self) {
+        let shards = self.node.table.shards();
         let first = self.first_shard;
-        let mut share = (self.node.roster.counts().0 / BEAT_SHARE).max(BATCH_SLOTS_MAX);
+        let mut share = (self.node.table.counts().0 / TICK_SHARE).max(BATCH_SLOTS_MAX);
         let mut store_answers = true;
         let mut due = Due::default();
         for (n, shard) in (first..shards).chain(0..first).enumerate() {
@@ -87,10 +92,10 @@ impl Keeper {
                 tokio::task::yield_now().await;
             }
             if !store_answers || share == 0 {
-                self.node.roster.sweep(shard);
+                self.node.table.sweep(shard);
                 continue;
             }
-            let found = self.node.roster.due(shard, share);
+            let found = self.node.table.due(shard, share);
             share -= found.len();
             if share == 0 {
                 self.first_shard = shard;
@@ -100,7 +105,7 @@ impl Keeper {
                 store_answers = self.send(&std::mem::take(&mut due)).await.is_ok();
             }
         }
-        // What failed stays due by itself; there is nobody else to tell.
+        // What failed stays due; nobody else has to know.
         let _ = self.send(&due).await;
     }
 
@@ -109,13 +114,13 @@ impl Keeper {
         for slots in due.slots.chunks(BATCH_SLOTS_MAX) {
             match outcome {
                 Ok(()) => outcome = self.renew(slots).await,
-                Err(_) => self.put_off(slots, &[]),
+                Err(_) => self.defer(slots, &[]),
             }
         }
         self.claim_all(&due.claims, outcome).await
     }
 
-    /// Asks whether these may go on; after a failure, later.
+    /// Asks the store to decide about these; after a failure they are deferred.
     async fn claim_all(
         &self,
         claims: &[Claim],
@@ -124,7 +129,7 @@ impl Keeper {
         for claims in claims.chunks(BATCH_CLAIMS_MAX) {
             match outcome {
                 Ok(()) => outcome = self.claim(claims).await,
-                Err(_) => self.put_off(&[], claims),
+                Err(_) => self.defer(&[], claims),
             }
         }
         outcome
@@ -132,31 +137,31 @@ impl Keeper {
 
     async fn renew(&self, slots: &[Slot]) -> Result<(), StoreError> {
         let node = &self.node;
-        let asked_at = node.roster.now_ms();
+        let asked_at = node.table.now_ms();
         let renewed = node.store.renew(slots, &node.timing).await;
         let mut outcome = Ok(());
-        let mut doubtful = Vec::new();
+        let mut unconfirmed = Vec::new();
         for (slot, renewed) in slots.iter().zip(renewed) {
             match renewed {
                 Ok(Some(expires_in)) => {
                     count(&node.counters.renewals);
-                    node.roster.confirm(slot, expires_in, asked_at);
+                    node.table.confirm(slot, expires_in, asked_at);
                 }
-                Ok(None) => doubtful.extend(node.roster.claim(slot)),
+                Ok(None) => unconfirmed.extend(node.table.claim(slot)),
                 Err(error) => {
-                    self.put_off(std::slice::from_ref(slot), &[]);
+                    self.defer(std::slice::from_ref(slot), &[]);
                     outcome = Err(error);
                 }
             }
         }
-        // Counted once, however many were in the batch.
+        // One failure, however many were in the batch.
         let outcome = self.unless_partial(node.noted(outcome));
-        self.claim_all(&doubtful, outcome).await
+        self.claim_all(&unconfirmed, outcome).await
     }
 
     async fn claim(&self, claims: &[Claim]) -> Result<(), StoreError> {
         let node = &self.node;
-        let asked_at = node.roster.now_ms();
+        let asked_at = node.table.now_ms();
         let answers = node.store.acquire_all(claims, &node.timing).await;
         let mut outcome = Ok(());
         for (claim, answer) in claims.iter().zip(answers) {
@@ -167,17 +172,17 @@ impl Keeper {
                     }
                 }
                 Err(error) if error.is_outage() => {
-                    self.put_off(&[], std::slice::from_ref(claim));
+                    self.defer(&[], std::slice::from_ref(claim));
                     outcome = Err(error);
                 }
-                // A matter of this holder alone, whose next request will hear of it.
+                // It concerns this holder alone, and its next request will get the same error.
                 Err(_) => {}
             }
         }
         self.unless_partial(outcome)
     }
 
-    /// An outage only if it is everybody's.
+    /// The error, if it is an outage for all holders.
     fn unless_partial(&self, outcome: Result<(), StoreError>) -> Result<(), StoreError> {
         outcome.or_else(|error| if self.node.store.fails_as_one() { Err(error) } else { Ok(()) })
     }
@@ -190,7 +195,9 @@ impl Keeper {
                 if (claim.adopt || claim.lost) && admitted.over_limit {
                     count(&node.counters.adopted_over_limit);
                 }
-                if node.roster.settle(claim, &admitted, asked_at) == Settled::EndedMeanwhile {
+                if node.table.confirm_claim(claim, &admitted, asked_at)
+                    == ClaimOutcome::EndedMeanwhile
+                {
                     node.noted(node.store.release(&claim.holder, &claim.id, &node.timing).await)?;
                 }
             }
@@ -198,7 +205,7 @@ impl Keeper {
                 let gone = full.limit == 0;
                 let counters = &node.counters;
                 count(if gone { &counters.lost_gone } else { &counters.lost_refused });
-                node.roster.forget(&claim.holder, &claim.id);
+                node.table.forget(&claim.holder, &claim.id);
             }
             Answer::Ended(why, lasts) => {
                 count(match why {
@@ -206,18 +213,18 @@ impl Keeper {
                     Ending::Terminated => &node.counters.lost_terminated,
                     Ending::Replaced => &node.counters.lost_replaced,
                 });
-                node.roster.lose(claim, why, lasts);
+                node.table.lose(claim, why, lasts);
             }
         }
         Ok(())
     }
 
-    fn put_off(&self, slots: &[Slot], claims: &[Claim]) {
+    fn defer(&self, slots: &[Slot], claims: &[Claim]) {
         for slot in slots {
-            self.node.roster.put_off(&slot.holder, &slot.id);
+            self.node.table.defer(&slot.holder, &slot.id);
         }
         for claim in claims {
-            self.node.roster.put_off(&claim.holder, &claim.id);
+            self.node.table.defer(&claim.holder, &claim.id);
         }
     }
 }

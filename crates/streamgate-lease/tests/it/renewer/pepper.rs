@@ -1,7 +1,7 @@
 //! A node whose configuration changes its pepper in three steps, while its streams play.
 
 use super::{NEWS_MAX, Node, SECOND, pass};
-use crate::weather::Weather;
+use crate::faults::FaultyStore;
 use crate::world::{TTL, claim};
 use streamgate_lease::{Claim, Grant, Holder, Pepper};
 
@@ -17,20 +17,20 @@ fn steps() -> [Holder; 4] {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_plays_through_a_change_of_pepper_and_asks_nobody() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     for holder in steps() {
         node.plays(&Claim { holder, ..claim("tv", 1) }, TTL * 2).await;
-        assert_eq!(node.stats().roster, 1, "it is known once");
+        assert_eq!(node.stats().table_entries, 1, "it is known once");
     }
-    assert_eq!(Weather::count(&node.weather.acquires), 1);
-    assert_eq!(node.weather.behind().list(&alice(2, None)).await.unwrap().len(), 1);
+    assert_eq!(FaultyStore::count(&node.store.acquires), 1);
+    assert_eq!(node.store.behind().list(&alice(2, None)).await.unwrap().len(), 1);
 }
 
 /// Another node has changed already and gathers all under the new name, again and again.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_has_not_changed_yet_keeps_its_streams_beside_one_that_has() {
-    let weather = Weather::fine();
-    let (node, other) = (Node::at(&weather), Node::at(&weather));
+    let store = FaultyStore::new();
+    let (node, other) = (Node::at(&store), Node::at(&store));
     let [plain, one, two, _] = steps();
     let of = |holder, name| Claim { holder, ..claim(name, 2) };
     assert_eq!(node.word(&of(plain, "tv")).await, "new");
@@ -42,22 +42,22 @@ async fn a_node_that_has_not_changed_yet_keeps_its_streams_beside_one_that_has()
     }
     assert_eq!(node.word(&of(one, "pc")).await, "full");
     assert_eq!(other.word(&of(two, "pc")).await, "full");
-    let acquires = Weather::count(&weather.acquires);
+    let acquires = FaultyStore::count(&store.acquires);
     assert!(acquires <= 4, "renewals find what lies under the other name: {acquires} acquires");
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_the_store_a_change_of_pepper_forgets_nobody() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     let [_, one, two, _] = steps();
     let of = |holder, name| Claim { holder, ..claim(name, 2) };
     assert_eq!(node.word(&of(one, "tv")).await, "new");
-    node.weather.turns(true);
+    node.store.set_down(true);
     assert_eq!(node.word(&of(one, "pad")).await, "provisional");
     assert_eq!(node.word(&of(two, "pc")).await, "full");
     assert_eq!(node.word(&of(two, "tv")).await, "held");
-    assert_eq!((node.stats().roster, node.stats().provisional), (2, 1));
-    node.weather.turns(false);
+    assert_eq!((node.stats().table_entries, node.stats().provisional), (2, 1));
+    node.store.set_down(false);
     for name in ["tv", "pad"] {
         node.plays(&of(two, name), NEWS_MAX / 2).await;
     }

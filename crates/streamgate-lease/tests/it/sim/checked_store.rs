@@ -25,7 +25,7 @@ enum Behind {
     Plain(Arc<Plain>),
 }
 
-pub(super) struct Watched {
+pub(super) struct CheckedStore {
     behind: Mutex<Behind>,
     pub(super) timing: Timing,
     pub(super) seen: Mutex<Seen>,
@@ -50,7 +50,7 @@ pub(super) struct Seen {
     replicas: VecDeque<(Instant, [Spec; ACCOUNTS.len()])>,
 }
 
-impl Watched {
+impl CheckedStore {
     /// Every other seed has a clock that jumps and a replica; in the others names matter.
     pub(super) fn new(seed: u64) -> Self {
         let behind = if seed.is_multiple_of(2) {
@@ -198,7 +198,7 @@ impl Watched {
     }
 
     /// Nobody holds a slot whose player has been silent for a ttl; or half a ttl more, if the
-    /// keeper had to claim it anew; and what was claimed may have been on its way for a while.
+    /// renewer had to claim it anew; and what was claimed may have been on its way for a while.
     pub(super) async fn l1_nobody_lives_on_in_silence(&self, under_way_max: Duration) {
         let bound = self.timing.ttl() * 3 / 2 + under_way_max + SECOND + self.skew();
         for key in self.shot().await.keys() {

@@ -1,7 +1,7 @@
 //! A node on its own and what comes after: its bound, adoption by the store, and what it counts.
 
 use super::{NEWS_MAX, Node, SECOND, pass};
-use crate::weather::Weather;
+use crate::faults::FaultyStore;
 use crate::world::{TTL, claim, holder, id};
 use std::time::Duration;
 use streamgate_lease::{Bounds, Claim, Grant, Timing};
@@ -9,10 +9,10 @@ use streamgate_lease::{Bounds, Claim, Grant, Timing};
 #[tokio::test(start_paused = true)]
 async fn a_node_starts_so_many_alone_and_no_more() {
     let bounds = Bounds { starts_max: 3, ..Bounds::default() };
-    let node = Node::with(&Weather::fine(), bounds, Timing::default());
+    let node = Node::with(&FaultyStore::new(), bounds, Timing::default());
     let of = |n: u32| Claim { holder: holder(&n.to_string()), ..claim("tv", 1) };
     assert_eq!(node.word(&of(0)).await, "new");
-    node.weather.turns(true);
+    node.store.set_down(true);
     pass(TTL).await;
     for n in 1..4 {
         assert_eq!(node.word(&of(n)).await, "provisional");
@@ -29,14 +29,14 @@ async fn a_node_starts_so_many_alone_and_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn an_excess_is_adopted_flagged_and_settled_in_its_time() {
-    let weather = Weather::fine();
+    let store = FaultyStore::new();
     let timing = Timing::default().with_grandfather(TTL * 4).unwrap();
-    let node = || Node::with(&weather, Bounds::default(), timing);
+    let node = || Node::with(&store, Bounds::default(), timing);
     let (one, other) = (node(), node());
-    weather.turns(true);
+    store.set_down(true);
     assert_eq!(one.word(&claim("tv", 1)).await, "provisional");
     assert_eq!(other.word(&claim("pc", 1)).await, "provisional");
-    weather.turns(false);
+    store.set_down(false);
     let play = async |time: Duration| {
         for _ in 0..time.as_secs() {
             one.knows("tv");
@@ -58,17 +58,17 @@ async fn an_excess_is_adopted_flagged_and_settled_in_its_time() {
 }
 
 /// Its slot expired in the store while the store was away, and another took it: who went on is not
-/// thrown out either, whether his keeper asks for him or he asks himself.
+/// thrown out either, whether his renewer asks for him or he asks himself.
 #[tokio::test(start_paused = true)]
 async fn a_holder_who_went_on_alone_is_adopted() {
     for is_silent in [false, true] {
-        let weather = Weather::fine();
-        let (one, other) = (Node::at(&weather), Node::at(&weather));
+        let store = FaultyStore::new();
+        let (one, other) = (Node::at(&store), Node::at(&store));
         assert_eq!(one.word(&claim("tv", 1)).await, "new");
-        weather.turns(true);
+        store.set_down(true);
         one.plays(&claim("tv", 1), TTL + NEWS_MAX).await;
         assert_eq!(other.word(&claim("pc", 1)).await, "provisional");
-        weather.turns(false);
+        store.set_down(false);
         other.plays(&claim("pc", 1), NEWS_MAX).await;
         pass(if is_silent { TTL / 4 } else { Duration::ZERO }).await;
         other.plays(&claim("pc", 1), SECOND).await;
@@ -80,17 +80,17 @@ async fn a_holder_who_went_on_alone_is_adopted() {
 
 #[tokio::test(start_paused = true)]
 async fn how_long_the_store_was_away_is_told() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     node.word(&claim("tv", 1)).await;
     assert_eq!(node.stats().degraded_for, None);
-    node.weather.turns(true);
+    node.store.set_down(true);
     pass(TTL).await;
     node.word(&claim("tv", 1)).await;
     node.plays(&claim("tv", 1), SECOND * 10).await;
     let stats = node.stats();
     assert!(stats.degraded_for.is_some_and(|lasts| SECOND * 9 < lasts && lasts <= SECOND * 12));
     assert_eq!(stats.degraded_for, Some(stats.degraded));
-    node.weather.turns(false);
+    node.store.set_down(false);
     node.plays(&claim("tv", 1), NEWS_MAX).await;
     let after = node.stats();
     assert_eq!(after.degraded_for, None);
@@ -101,13 +101,13 @@ async fn how_long_the_store_was_away_is_told() {
 /// cannot be asked, what this node knows holds.
 #[tokio::test(start_paused = true)]
 async fn without_the_store_a_login_that_was_stopped_here_stays_so() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     let login = Claim { reusable: true, ..claim("login", 1) };
     assert_eq!(node.word(&login).await, "new");
     assert!(node.leases.terminate(&login.holder, &login.id).await.unwrap());
     pass(SECOND * 5).await;
-    node.weather.turns(true);
+    node.store.set_down(true);
     assert_eq!(node.word(&login).await, "terminated");
-    let anew = Claim { anew: true, ..login };
-    assert_eq!(node.word(&anew).await, "provisional", "its viewer pressed play");
+    let restarted = Claim { explicit_start: true, ..login };
+    assert_eq!(node.word(&restarted).await, "provisional", "its viewer pressed play");
 }

@@ -1,4 +1,4 @@
-//! A real store with weather in front of it: it can be down, slow, held up, emptied, and counts.
+//! A real store with store in front of it: it can be down, slow, held up, emptied, and counts.
 
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use streamgate_lease::{
 };
 use tokio::sync::Semaphore;
 
-pub(crate) struct Weather {
+pub(crate) struct FaultyStore {
     store: Mutex<Arc<dyn LeaseStore>>,
     is_down: AtomicBool,
-    /// One of its servers is: half of all accounts, those at the front of every roster.
+    /// One of its servers is: half of all accounts, those at the front of every table.
     is_half_down: AtomicBool,
     /// The store cannot read what it has about this one.
     poisoned: Mutex<Option<Holder>>,
@@ -29,8 +29,8 @@ pub(crate) struct Weather {
 
 const OPEN: usize = 1 << 20;
 
-impl Weather {
-    pub(crate) fn fine() -> Arc<Self> {
+impl FaultyStore {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             store: Mutex::new(Arc::new(MemoryStore::new())),
             is_down: AtomicBool::new(false),
@@ -44,11 +44,11 @@ impl Weather {
         })
     }
 
-    pub(crate) fn turns(&self, is_down: bool) {
+    pub(crate) fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, Relaxed);
     }
 
-    pub(crate) fn turns_by_half(&self, is_half_down: bool) {
+    pub(crate) fn set_half_down(&self, is_half_down: bool) {
         self.is_half_down.store(is_half_down, Relaxed);
     }
 
@@ -57,20 +57,20 @@ impl Weather {
         self.is_half_down.load(Relaxed) && holder.bucket() % 256 < 128
     }
 
-    pub(crate) fn poisons(&self, holder: Holder) {
+    pub(crate) fn poison(&self, holder: Holder) {
         *self.poisoned.lock().unwrap() = Some(holder);
     }
 
     /// As after a failover to a replica that knows nothing.
-    pub(crate) fn forgets(&self) {
+    pub(crate) fn forget_all(&self) {
         *self.store.lock().unwrap() = Arc::new(MemoryStore::new());
     }
 
-    pub(crate) fn holds_up(&self) {
+    pub(crate) fn hold_answers(&self) {
         self.gate.forget_permits(OPEN);
     }
 
-    pub(crate) fn lets_go(&self) {
+    pub(crate) fn release_answers(&self) {
         self.gate.add_permits(OPEN);
     }
 
@@ -86,18 +86,18 @@ impl Weather {
     fn asked(&self) -> Result<Arc<dyn LeaseStore>, StoreError> {
         self.calls.fetch_add(1, Relaxed);
         if self.is_down.load(Relaxed) {
-            return Err(StoreError::Unavailable("it is raining".into()));
+            return Err(StoreError::Unavailable("the store is down".into()));
         }
         Ok(self.behind())
     }
 }
 
 #[async_trait]
-impl LeaseStore for Weather {
+impl LeaseStore for FaultyStore {
     async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError> {
         let store = self.asked()?;
         if self.is_away(&claim.holder) {
-            return Err(StoreError::Unavailable("it rains over there".into()));
+            return Err(StoreError::Unavailable("this server is down".into()));
         }
         if *self.poisoned.lock().unwrap() == Some(claim.holder) {
             return Err(StoreError::Protocol("poison".into()));
@@ -123,7 +123,7 @@ impl LeaseStore for Weather {
         let mut renewed = store.renew(slots, timing).await;
         for (slot, renewed) in slots.iter().zip(&mut renewed) {
             if self.is_away(&slot.holder) {
-                *renewed = Err(StoreError::Unavailable("it rains over there".into()));
+                *renewed = Err(StoreError::Unavailable("this server is down".into()));
             }
         }
         renewed

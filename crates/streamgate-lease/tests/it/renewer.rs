@@ -1,61 +1,67 @@
-//! One node, its roster and its keeper, under paused time.
+//! One node, its table and its renewer, under paused time.
 
-mod alone;
+mod degraded;
 mod classes;
 mod flow;
 mod pepper;
 mod recovery;
 
-use crate::weather::Weather;
+use crate::faults::FaultyStore;
 use crate::world::{MS, TTL, claim, holder, id, these};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamgate_lease::{
-    Bookmark, Bounds, Claim, Ending, Grant, Holder, Leases, Replace, State, Stats, Timing,
+    Bounds, CachedEntry, Claim, Ending, Grant, Holder, Leases, Replace, State, Stats, Timing,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{advance, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// A renewal comes at the latest after ttl/3 + 20 % and a beat; so does news of a loss.
+/// A renewal comes at the latest after ttl/3 + 20 % and a tick; so does news of a loss.
 const NEWS_MAX: Duration = Duration::from_secs(27);
 
-/// A gateway with its keeper running.
+/// A gateway with its renewer running.
 struct Node {
-    weather: Arc<Weather>,
+    store: Arc<FaultyStore>,
     leases: Leases,
-    bookmarks: Mutex<HashMap<Holder, Arc<Bookmark>>>,
+    cached_entries: Mutex<HashMap<Holder, Arc<CachedEntry>>>,
     _stop: oneshot::Sender<()>,
-    keeper: JoinHandle<()>,
+    renewer: JoinHandle<()>,
 }
 
 impl Node {
-    fn at(weather: &Arc<Weather>) -> Self {
-        Self::with(weather, Bounds::default(), Timing::default())
+    fn at(store: &Arc<FaultyStore>) -> Self {
+        Self::with(store, Bounds::default(), Timing::default())
     }
 
-    fn bounded(weather: &Arc<Weather>, entries_max: usize) -> Self {
-        let bounds = Bounds { roster_entries_max: entries_max, ..Bounds::default() };
-        Self::with(weather, bounds, Timing::default())
+    fn bounded(store: &Arc<FaultyStore>, entries_max: usize) -> Self {
+        let bounds = Bounds { table_entries_max: entries_max, ..Bounds::default() };
+        Self::with(store, bounds, Timing::default())
     }
 
-    fn with(weather: &Arc<Weather>, bounds: Bounds, timing: Timing) -> Self {
-        let (leases, keeper) = Leases::bounded(weather.clone(), timing, bounds);
+    fn with(store: &Arc<FaultyStore>, bounds: Bounds, timing: Timing) -> Self {
+        let (leases, renewer) = Leases::bounded(store.clone(), timing, bounds);
         let (stop, stopped) = oneshot::channel::<()>();
-        let keeper = tokio::spawn(keeper.run(async {
+        let renewer = tokio::spawn(renewer.run(async {
             let _ = stopped.await;
         }));
-        Self { weather: weather.clone(), leases, bookmarks: Mutex::default(), _stop: stop, keeper }
+        Self {
+            store: store.clone(),
+            leases,
+            cached_entries: Mutex::default(),
+            _stop: stop,
+            renewer,
+        }
     }
 
     /// What a media request does under the policy `local`.
     async fn request(&self, claim: &Claim) -> Grant {
         let classes: Vec<_> = claim.classes.iter().map(|of| of.class).collect();
-        let found = self.leases.touch_by(&self.bookmark(claim), &claim.id, &classes);
+        let found = self.leases.touch_cached(&self.cached_entry(claim), &claim.id, &classes);
         let looked_up = self.leases.touch(&claim.holder, &claim.id, &classes);
-        assert_eq!(found, looked_up, "a bookmark finds what is there, and nothing else");
+        assert_eq!(found, looked_up, "a cached_entry finds what is there, and nothing else");
         if let Some(lease) = found {
             return Grant::Held(lease);
         }
@@ -66,10 +72,10 @@ impl Node {
     }
 
     /// What the gateway remembers of this holder.
-    fn bookmark(&self, claim: &Claim) -> Arc<Bookmark> {
-        let mut bookmarks = self.bookmarks.lock().unwrap();
-        let known = bookmarks.entry(claim.holder);
-        known.or_insert_with(|| Arc::new(Bookmark::new(claim.holder))).clone()
+    fn cached_entry(&self, claim: &Claim) -> Arc<CachedEntry> {
+        let mut cached_entries = self.cached_entries.lock().unwrap();
+        let known = cached_entries.entry(claim.holder);
+        known.or_insert_with(|| Arc::new(CachedEntry::new(claim.holder))).clone()
     }
 
     async fn word(&self, claim: &Claim) -> String {
@@ -93,7 +99,7 @@ impl Node {
     }
 
     async fn live(&self) -> usize {
-        self.weather.behind().list(&holder("alice")).await.unwrap().len()
+        self.store.behind().list(&holder("alice")).await.unwrap().len()
     }
 }
 
@@ -107,14 +113,14 @@ fn word(grant: &Grant) -> String {
     }
 }
 
-/// Lets time pass, and the keeper run as it does.
+/// Lets time pass, and the renewer run as it does.
 async fn pass(time: Duration) {
     sleep(time).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_touches_cost_at_most_one_renewal_per_third() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     let tv = claim("tv", 1);
     assert_eq!(node.word(&tv).await, "new");
     let minutes = 10;
@@ -122,21 +128,21 @@ async fn a_thousand_touches_cost_at_most_one_renewal_per_third() {
         assert!(node.knows("tv"));
         pass(SECOND / 10).await;
     }
-    let renewals = Weather::count(&node.weather.renewals);
-    // A third of 60 s less 20 % of jitter is 16 s; plus 20 % and a beat is 26 s.
+    let renewals = FaultyStore::count(&node.store.renewals);
+    // A third of 60 s less 20 % of jitter is 16 s; plus 20 % and a tick is 26 s.
     assert!((minutes * 60 / 26..=minutes * 60 / 16).contains(&renewals), "{renewals} renewals");
-    assert_eq!(Weather::count(&node.weather.acquires), 1);
+    assert_eq!(FaultyStore::count(&node.store.acquires), 1);
     assert_eq!(node.stats().renewals, renewals);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_costs_at_most_three_writes_a_minute() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     assert_eq!(node.word(&claim("tv", 1)).await, "new");
     let minutes = 120;
     node.plays(&claim("tv", 1), Duration::from_secs(60 * minutes)).await;
-    let renewals = Weather::count(&node.weather.renewals);
-    let keeps = Weather::count(&node.weather.keeps);
+    let renewals = FaultyStore::count(&node.store.renewals);
+    let keeps = FaultyStore::count(&node.store.keeps);
     assert!((renewals / 64..=renewals / 64 + 1).contains(&keeps), "{keeps} of {renewals}");
     // A renewal is one write; one that keeps the keys is two more.
     assert!(renewals + 2 * keeps <= 3 * minutes, "{renewals} and {keeps}");
@@ -144,7 +150,7 @@ async fn a_stream_costs_at_most_three_writes_a_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn the_silent_are_not_renewed_and_leave_the_roster() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     assert_eq!(node.word(&claim("tv", 1)).await, "new");
     pass(TTL - SECOND).await;
     assert_eq!(node.live().await, 1);
@@ -152,14 +158,14 @@ async fn the_silent_are_not_renewed_and_leave_the_roster() {
     assert_eq!(node.live().await, 0);
     assert!(!node.knows("tv"));
     pass(TTL + NEWS_MAX).await;
-    assert_eq!(node.stats().roster, 0);
-    assert_eq!(Weather::count(&node.weather.renewals), 0);
+    assert_eq!(node.stats().table_entries, 0);
+    assert_eq!(FaultyStore::count(&node.store.renewals), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slot_is_free_a_ttl_after_the_last_sign_of_life_whenever_it_was_renewed() {
     for last in [3, 10, 17, 25, 33] {
-        let node = Node::at(&Weather::fine());
+        let node = Node::at(&FaultyStore::new());
         node.plays(&claim("tv", 1), SECOND * last).await;
         // The last request was a second ago; it is renewed some time from now.
         pass(TTL - SECOND * 2).await;
@@ -171,59 +177,59 @@ async fn a_slot_is_free_a_ttl_after_the_last_sign_of_life_whenever_it_was_renewe
 
 #[tokio::test(start_paused = true)]
 async fn a_steady_player_is_never_interrupted() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     node.plays(&claim("tv", 1), TTL * 20).await;
-    assert_eq!(Weather::count(&node.weather.acquires), 1);
+    assert_eq!(FaultyStore::count(&node.store.acquires), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_this_node_believes_never_outlives_what_the_store_promised() {
-    let weather = Weather::fine();
-    let node = Node::at(&weather);
-    weather.holds_up();
+    let store = FaultyStore::new();
+    let node = Node::at(&store);
+    store.hold_answers();
     let leases = node.leases.clone();
     let asking = tokio::spawn(async move { leases.hold(&claim("tv", 1)).await.unwrap() });
     pass(SECOND * 20).await;
-    weather.lets_go();
+    store.release_answers();
     let Grant::Held(lease) = asking.await.unwrap() else { panic!("there is room") };
     assert!(lease.expires_in() <= TTL - SECOND * 20, "counted from before the question");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_end_elsewhere_is_known_within_a_third_and_answered_here() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     let tv = claim("tv", 1);
     node.request(&tv).await;
     let timing = Timing::default();
-    assert!(node.weather.behind().terminate(&tv.holder, &tv.id, &timing).await.unwrap());
+    assert!(node.store.behind().terminate(&tv.holder, &tv.id, &timing).await.unwrap());
     for _ in 0..NEWS_MAX.as_secs() {
         node.knows("tv");
         pass(SECOND).await;
     }
     assert!(!node.knows("tv"));
-    let before = Weather::count(&node.weather.calls);
+    let before = FaultyStore::count(&node.store.calls);
     assert_eq!(node.word(&tv).await, "terminated");
-    assert_eq!(Weather::count(&node.weather.calls), before, "nobody had to be asked");
+    assert_eq!(FaultyStore::count(&node.store.calls), before, "nobody had to be asked");
     assert_eq!(node.stats().lost.terminated, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_login_that_was_started_again_elsewhere_plays_here_too() {
-    let weather = Weather::fine();
-    let (one, other) = (Node::at(&weather), Node::at(&weather));
+    let store = FaultyStore::new();
+    let (one, other) = (Node::at(&store), Node::at(&store));
     let login = Claim { reusable: true, ..claim("login", 1) };
     one.request(&login).await;
     assert!(one.leases.terminate(&login.holder, &login.id).await.unwrap());
     assert_eq!(one.word(&login).await, "terminated");
-    let anew = Claim { anew: true, ..login.clone() };
-    assert_eq!(other.word(&anew).await, "new");
+    let restarted = Claim { explicit_start: true, ..login.clone() };
+    assert_eq!(other.word(&restarted).await, "new");
     pass(SECOND * 2).await;
     assert_eq!(one.word(&login).await, "held");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_end_on_this_node_is_known_at_once() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     for name in ["tv", "pad", "pc"] {
         node.request(&claim(name, 3)).await;
         pass(MS).await;
@@ -232,8 +238,8 @@ async fn an_end_on_this_node_is_known_at_once() {
     assert_eq!(node.word(&claim("tv", 3)).await, "terminated");
     node.leases.release(&holder("alice"), &id("pad")).await.unwrap();
     assert_eq!(node.word(&claim("pad", 3)).await, "released");
-    let thief = Claim { replace: these(&["pc"]), ..claim("phone", 1) };
-    assert_eq!(node.word(&thief).await, "new");
+    let takeover = Claim { replace: these(&["pc"]), ..claim("phone", 1) };
+    assert_eq!(node.word(&takeover).await, "new");
     assert_eq!(node.word(&claim("pc", 3)).await, "replaced");
     assert_eq!(node.live().await, 1);
 }
@@ -242,11 +248,11 @@ async fn an_end_on_this_node_is_known_at_once() {
 async fn a_holder_whom_the_store_lost_is_not_thrown_out_by_who_came_first() {
     for (reusable, grandfather) in [(false, TTL), (true, TTL), (false, Duration::ZERO)] {
         let timing = Timing::default().with_grandfather(grandfather).unwrap();
-        let node = Node::with(&Weather::fine(), Bounds::default(), timing);
+        let node = Node::with(&FaultyStore::new(), Bounds::default(), timing);
         let tv = Claim { reusable, ..claim("tv", 1) };
         node.request(&tv).await;
-        node.weather.forgets();
-        node.weather.behind().acquire(&claim("pc", 1), &timing).await.unwrap();
+        node.store.forget_all();
+        node.store.behind().acquire(&claim("pc", 1), &timing).await.unwrap();
         for _ in 0..NEWS_MAX.as_secs() {
             node.knows("tv");
             pass(SECOND).await;
@@ -261,25 +267,25 @@ async fn a_holder_whom_the_store_lost_is_not_thrown_out_by_who_came_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_forgot_is_told_again_with_labels_and_all() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     let tv = claim("tv", 1);
     node.plays(&tv, SECOND * 5).await;
-    node.weather.forgets();
+    node.store.forget_all();
     node.plays(&tv, NEWS_MAX).await;
-    let live = node.weather.behind().list(&tv.holder).await.unwrap();
+    let live = node.store.behind().list(&tv.holder).await.unwrap();
     assert_eq!(live[0].about.device(), Some("tv"));
-    assert_eq!(Weather::count(&node.weather.acquires), 2);
+    assert_eq!(FaultyStore::count(&node.store.acquires), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_keeper_does_not_start_a_login_again_that_was_stopped_elsewhere() {
-    let node = Node::at(&Weather::fine());
+async fn the_renewer_does_not_start_a_login_again_that_was_stopped_elsewhere() {
+    let node = Node::at(&FaultyStore::new());
     let login = Claim { reusable: true, ..claim("login", 1) };
     node.request(&login).await;
     pass(SECOND * 5).await;
     node.knows("login");
     let timing = Timing::default();
-    node.weather.behind().release(&login.holder, &login.id, &timing).await.unwrap();
+    node.store.behind().release(&login.holder, &login.id, &timing).await.unwrap();
     pass(NEWS_MAX).await;
     assert_eq!(node.live().await, 0, "the slot stays free");
     assert_eq!(node.stats().lost.gone, 1);
@@ -288,8 +294,8 @@ async fn the_keeper_does_not_start_a_login_again_that_was_stopped_elsewhere() {
 
 #[tokio::test(start_paused = true)]
 async fn a_login_that_another_node_renewed_is_not_lost() {
-    let weather = Weather::fine();
-    let (one, other) = (Node::at(&weather), Node::at(&weather));
+    let store = FaultyStore::new();
+    let (one, other) = (Node::at(&store), Node::at(&store));
     let login = Claim { reusable: true, ..claim("login", 1) };
     for _ in 0..TTL.as_secs() * 10 {
         for node in [&one, &other] {
@@ -303,10 +309,10 @@ async fn a_login_that_another_node_renewed_is_not_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn without_the_store_holders_go_on_for_the_grace() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     let tv = claim("tv", 1);
     node.request(&tv).await;
-    node.weather.turns(true);
+    node.store.set_down(true);
     for _ in 0..Timing::default().grace().as_secs() - 1 {
         let Grant::Held(lease) = node.request(&tv).await else { panic!("interrupted") };
         assert!(!lease.is_provisional());
@@ -320,11 +326,11 @@ async fn without_the_store_holders_go_on_for_the_grace() {
 
 #[tokio::test(start_paused = true)]
 async fn without_the_store_a_holder_keeps_its_slot_between_its_requests() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     let tv = claim("tv", 1);
     node.request(&tv).await;
     pass(SECOND).await;
-    node.weather.turns(true);
+    node.store.set_down(true);
     for _ in 0..200 {
         assert_eq!(node.word(&tv).await, "held");
         pass(SECOND * 2).await;
@@ -341,10 +347,10 @@ async fn without_the_store_a_holder_keeps_its_slot_between_its_requests() {
 
 #[tokio::test(start_paused = true)]
 async fn without_the_store_newcomers_are_counted_here_and_registered_later() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     node.request(&claim("tv", 2)).await;
     pass(MS).await;
-    node.weather.turns(true);
+    node.store.set_down(true);
     assert_eq!(node.word(&claim("pad", 2)).await, "provisional");
     assert_eq!(node.word(&claim("pc", 2)).await, "full");
     let Grant::Full(full) = node.request(&claim("pc", 2)).await else { panic!("no room") };
@@ -358,7 +364,7 @@ async fn without_the_store_newcomers_are_counted_here_and_registered_later() {
         }
         pass(SECOND).await;
     }
-    node.weather.turns(false);
+    node.store.set_down(false);
     for _ in 0..NEWS_MAX.as_secs() {
         for name in ["tv", "pad"] {
             assert!(node.knows(name), "{name} was interrupted");
@@ -373,12 +379,12 @@ async fn without_the_store_newcomers_are_counted_here_and_registered_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_keeper_claims_nothing_for_a_player_who_left() {
-    let node = Node::at(&Weather::fine());
-    node.weather.turns(true);
+async fn the_renewer_claims_nothing_for_a_player_who_left() {
+    let node = Node::at(&FaultyStore::new());
+    node.store.set_down(true);
     assert_eq!(node.word(&claim("tv", 1)).await, "provisional");
     pass(TTL * 2 / 3).await;
-    node.weather.turns(false);
+    node.store.set_down(false);
     pass(NEWS_MAX).await;
     assert_eq!(node.live().await, 0, "it was last heard of too long ago");
     assert_eq!(node.word(&claim("pc", 1)).await, "new");
@@ -386,14 +392,14 @@ async fn the_keeper_claims_nothing_for_a_player_who_left() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_partition_the_excess_is_refused_where_there_is_no_grandfather() {
-    let weather = Weather::fine();
+    let store = FaultyStore::new();
     let timing = Timing::default().with_grandfather(Duration::ZERO).unwrap();
-    let node = || Node::with(&weather, Bounds::default(), timing);
+    let node = || Node::with(&store, Bounds::default(), timing);
     let (one, other) = (node(), node());
-    weather.turns(true);
+    store.set_down(true);
     assert_eq!(one.word(&claim("tv", 1)).await, "provisional");
     assert_eq!(other.word(&claim("pc", 1)).await, "provisional");
-    weather.turns(false);
+    store.set_down(false);
     for _ in 0..NEWS_MAX.as_secs() {
         one.knows("tv");
         other.knows("pc");
@@ -406,10 +412,10 @@ async fn after_a_partition_the_excess_is_refused_where_there_is_no_grandfather()
 
 #[tokio::test(start_paused = true)]
 async fn without_the_store_takeover_and_endings_still_count_here() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     node.request(&claim("tv", 1)).await;
     node.leases.release(&holder("alice"), &id("tv")).await.unwrap();
-    node.weather.turns(true);
+    node.store.set_down(true);
     assert_eq!(node.word(&claim("tv", 1)).await, "released");
     assert_eq!(node.word(&claim("pc", 1)).await, "provisional");
     let oldest = |name: &str| Claim { replace: Replace::Oldest, ..claim(name, 1) };
@@ -428,8 +434,8 @@ async fn without_the_store_takeover_and_endings_still_count_here() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_down_is_asked_once_a_beat() {
-    let node = Node::at(&Weather::fine());
+async fn a_store_that_is_down_is_asked_once_a_tick() {
+    let node = Node::at(&FaultyStore::new());
     for n in 0..600 {
         let claim = Claim { holder: holder(&n.to_string()), ..claim("tv", 1) };
         node.request(&claim).await;
@@ -438,21 +444,21 @@ async fn a_store_that_is_down_is_asked_once_a_beat() {
     for n in 0..600 {
         assert!(node.leases.touch(&holder(&n.to_string()), &id("tv"), &[]).is_some());
     }
-    node.weather.turns(true);
-    let (calls, beats) = (Weather::count(&node.weather.calls), node.stats().beats);
+    node.store.set_down(true);
+    let (calls, ticks) = (FaultyStore::count(&node.store.calls), node.stats().ticks);
     pass(TTL / 2).await;
-    let calls = Weather::count(&node.weather.calls) - calls;
-    let beats = node.stats().beats - beats;
-    assert!(0 < calls && calls <= beats, "{calls} calls in {beats} beats");
+    let calls = FaultyStore::count(&node.store.calls) - calls;
+    let ticks = node.stats().ticks - ticks;
+    assert!(0 < calls && calls <= ticks, "{calls} calls in {ticks} ticks");
     assert_eq!(node.stats().store_errors, calls);
-    node.weather.turns(false);
+    node.store.set_down(false);
     pass(SECOND * 8).await;
-    assert_eq!(node.stats().renewals, 600, "all are renewed within four beats");
+    assert_eq!(node.stats().renewals, 600, "all are renewed within four ticks");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_account_that_the_store_cannot_read_keeps_nobody_else_from_being_renewed() {
-    let node = Node::at(&Weather::fine());
+    let node = Node::at(&FaultyStore::new());
     let claims: Vec<_> =
         (0..50).map(|n| Claim { holder: holder(&n.to_string()), ..claim("tv", 1) }).collect();
     for claim in &claims {
@@ -462,27 +468,27 @@ async fn an_account_that_the_store_cannot_read_keeps_nobody_else_from_being_rene
     for claim in &claims {
         node.request(claim).await;
     }
-    // The slots are gone, so the keeper has to ask for each of them, and one gets an error.
-    node.weather.forgets();
-    node.weather.poisons(claims[7].holder);
+    // The slots are gone, so the renewer has to ask for each of them, and one gets an error.
+    node.store.forget_all();
+    node.store.poison(claims[7].holder);
     pass(NEWS_MAX).await;
     for (n, claim) in claims.iter().enumerate() {
-        let live = node.weather.behind().list(&claim.holder).await.unwrap().len();
+        let live = node.store.behind().list(&claim.holder).await.unwrap().len();
         assert_eq!(live, usize::from(n != 7), "account {n}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_roster_is_bounded_and_what_fell_out_is_asked_again() {
-    let node = Node::bounded(&Weather::fine(), 256);
+async fn the_table_is_bounded_and_what_fell_out_is_asked_again() {
+    let node = Node::bounded(&FaultyStore::new(), 256);
     let claims: Vec<_> =
         (0..2000).map(|n| Claim { holder: holder(&n.to_string()), ..claim("tv", 1) }).collect();
     for claim in &claims {
         assert_eq!(node.word(claim).await, "new");
     }
     let stats = node.stats();
-    assert!(stats.roster <= 256, "{}", stats.roster);
-    assert_eq!(stats.roster + stats.evicted, 2000);
+    assert!(stats.table_entries <= 256, "{}", stats.table_entries);
+    assert_eq!(stats.table_entries + stats.evicted, 2000);
     for claim in &claims {
         assert_eq!(node.word(claim).await, "held");
     }
@@ -493,18 +499,19 @@ async fn the_roster_is_bounded_and_what_fell_out_is_asked_again() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_older_than_a_release_does_not_undo_it() {
     for reusable in [false, true] {
-        let weather = Weather::fine();
-        let node = Node::at(&weather);
+        let store = FaultyStore::new();
+        let node = Node::at(&store);
         let tv = Claim { reusable, ..claim("tv", 1) };
         node.request(&tv).await;
         pass(MS).await;
         // Pressed play again, and stopped before the answer came.
-        weather.holds_up();
-        let (leases, anew) = (node.leases.clone(), Claim { anew: true, ..tv.clone() });
-        let asking = tokio::spawn(async move { leases.hold(&anew).await.unwrap() });
+        store.hold_answers();
+        let (leases, restarted) =
+            (node.leases.clone(), Claim { explicit_start: true, ..tv.clone() });
+        let asking = tokio::spawn(async move { leases.hold(&restarted).await.unwrap() });
         pass(MS).await;
         node.leases.release(&tv.holder, &tv.id).await.unwrap();
-        weather.lets_go();
+        store.release_answers();
         match (reusable, asking.await.unwrap()) {
             (false, Grant::Ended(Ending::Released)) => assert_eq!(node.live().await, 0),
             // The store was asked a second time, after the release: the id plays again.
@@ -515,48 +522,48 @@ async fn an_answer_older_than_a_release_does_not_undo_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_keeper_frees_what_was_stopped_while_it_registered_it() {
-    let weather = Weather::fine();
-    let node = Node::at(&weather);
-    weather.turns(true);
+async fn the_renewer_frees_what_was_stopped_while_it_registered_it() {
+    let store = FaultyStore::new();
+    let node = Node::at(&store);
+    store.set_down(true);
     let login = Claim { reusable: true, ..claim("login", 1) };
     assert_eq!(node.word(&login).await, "provisional");
-    weather.holds_up();
-    weather.turns(false);
-    let before = Weather::count(&weather.acquires);
-    while Weather::count(&weather.acquires) == before {
+    store.hold_answers();
+    store.set_down(false);
+    let before = FaultyStore::count(&store.acquires);
+    while FaultyStore::count(&store.acquires) == before {
         pass(SECOND).await;
     }
-    assert_eq!(node.live().await, 1, "the store has decided, the keeper has not heard of it");
-    weather.turns(true);
+    assert_eq!(node.live().await, 1, "the store has decided, the renewer has not heard of it");
+    store.set_down(true);
     assert!(node.leases.release(&login.holder, &login.id).await.is_err());
-    weather.turns(false);
-    weather.lets_go();
+    store.set_down(false);
+    store.release_answers();
     pass(SECOND).await;
     assert_eq!(node.live().await, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_keeper_stops_when_told_and_starts_nothing_by_itself() {
-    let weather = Weather::fine();
-    let (leases, keeper) = Leases::new(weather.clone(), Timing::default());
+async fn the_renewer_stops_when_told_and_starts_nothing_by_itself() {
+    let store = FaultyStore::new();
+    let (leases, renewer) = Leases::new(store.clone(), Timing::default());
     leases.hold(&claim("tv", 1)).await.unwrap();
     advance(TTL).await;
-    assert_eq!(leases.stats().beats, 0, "nobody runs it");
-    keeper.run(async {}).await;
-    let node = Node::at(&weather);
+    assert_eq!(leases.stats().ticks, 0, "nobody runs it");
+    renewer.run(async {}).await;
+    let node = Node::at(&store);
     pass(SECOND * 10).await;
     drop(node._stop);
-    node.keeper.await.unwrap();
+    node.renewer.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_keeper_shares_its_thread_however_much_it_has_to_look_at() {
-    let node = Node::bounded(&Weather::fine(), 1_000_000);
+async fn the_renewer_shares_its_thread_however_much_it_has_to_look_at() {
+    let node = Node::bounded(&FaultyStore::new(), 1_000_000);
     let mut turns = 0;
-    while node.stats().beats == 0 {
+    while node.stats().ticks == 0 {
         tokio::task::yield_now().await;
         turns += 1;
     }
-    assert!(1000 < turns, "somebody else had {turns} turns during a beat over 16,384 shards");
+    assert!(1000 < turns, "somebody else had {turns} turns during a tick over 16,384 shards");
 }

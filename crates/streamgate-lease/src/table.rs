@@ -1,56 +1,59 @@
-//! What this node knows of live leases: touched when, good until when, renewed when. Bounded.
+//! The table of leases: what this node knows of each lease, when it was touched, until when it is
+//! valid, when it is to be renewed. The table is bounded.
 //!
-//! It is a cache of the truth, never the truth: what it forgets is asked of the store again. It
-//! asks no store itself and waits for nothing; every method takes one short lock, which those who
-//! only give signs of life share, or do without.
+//! It is a cache and never the truth: what it has evicted is asked of the store again. It asks no
+//! store itself and waits for nothing. Every method takes one short lock; a sign of life shares
+//! that lock with others, or finds its entry through a [`CachedEntry`] and takes no lock at all.
 
-mod alone;
-mod bookmark;
-mod entry;
+mod sweep;
+mod degraded;
 mod shard;
-mod shared;
-mod walk;
+mod cached_entry;
+mod entry;
+mod atomics;
 
-use crate::clock::{Clock, millis};
+use crate::clock::Clock;
 use crate::holder::Holder;
 use crate::lease::{Claim, Class, Ending, Lease, LeaseId, State};
 use crate::store::Admitted;
 use crate::timing::Timing;
-pub use bookmark::Bookmark;
-use bookmark::Listed;
-use entry::{Entry, Standing};
+pub use cached_entry::CachedEntry;
+use cached_entry::OwnedEntry;
+use entry::{ENDING_KEPT_MAX, Entry, EntryState};
 use parking_lot::Mutex;
-use shard::{Shards, Writing};
+use shard::{ShardGuard, Shards};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-pub use walk::{Census, Playing};
-pub(crate) use walk::{Due, Settled};
+pub use sweep::{Census, Playing};
+pub(crate) use sweep::{ClaimOutcome, Due};
 
-/// Entries that one lock covers, up to a million in all; then the shards grow instead. A new stream
-/// may have to wait until the keeper has looked at so many; one that plays does not.
+/// Entries under one lock, up to a million in all; beyond that, shards grow and do not multiply. A
+/// new stream may have to wait until the renewer has looked at so many entries; a stream that plays
+/// does not wait.
 const ENTRIES_PER_SHARD: usize = 64;
 const SHARDS_MAX: usize = 16_384;
-/// Longer than any acquire takes.
+/// How long the release of a reusable id is remembered: longer than any acquire takes.
 const RELEASE_NOTED: Duration = Duration::from_secs(2);
-/// An ending is remembered here no longer than this; the store remembers for longer.
-const ENDING_KEPT_MAX: Duration = Duration::from_secs(600);
 
+/// The table. Its other methods: admission without the store in `degraded`, the renewer's pass in
+/// `sweep`.
 #[derive(Debug)]
-pub(crate) struct Roster {
-    /// Of its own in this process: what a bookmark found here is no other's.
+pub(crate) struct Table {
+    /// Unique in this process, so that a cached entry is used with the table that it came from
+    /// only.
     number: u64,
     clock: Clock,
     timing: Timing,
     starts_max: usize,
-    /// Who starts a stream alone does so one at a time, so that the bound holds.
+    /// Held while a stream is started without the store, so that `starts_max` holds.
     starting: Mutex<()>,
     entries_max: usize,
     shards: Shards,
     evicted: AtomicU64,
 }
 
-impl Roster {
+impl Table {
     pub(crate) fn new(timing: Timing, entries_max: usize, starts_max: usize) -> Self {
         let shards = entries_max.div_ceil(ENTRIES_PER_SHARD).next_power_of_two().min(SHARDS_MAX);
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -66,34 +69,34 @@ impl Roster {
         }
     }
 
-    /// The node's milliseconds, by which everything here is measured.
+    /// The node's milliseconds. All times here are measured in them.
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()
     }
 
-    /// The lease, if it is known here, good and of these classes; and it is noted that its player
-    /// is alive.
+    /// The lease, if this node knows it to be valid and to have these classes. It is a sign of
+    /// life.
     pub(crate) fn touch(&self, holder: &Holder, id: &LeaseId, classes: &[Class]) -> Option<Lease> {
         let shard = self.shards.read(holder);
         self.touched(holder, shard.find(holder, id)?, classes)
     }
 
-    /// The same without a look-up, if the bookmark points to it. A change of the entry that goes on
-    /// at this moment comes after it.
-    pub(crate) fn touch_by(
+    /// The same without a look-up, if the cached entry is this lease's. If somebody changes the
+    /// entry at this moment, then the touch came first.
+    pub(crate) fn touch_cached(
         &self,
-        bookmark: &Bookmark,
+        cached_entry: &CachedEntry,
         id: &LeaseId,
         classes: &[Class],
     ) -> Option<Lease> {
-        let holder = bookmark.holder();
-        if let Some(entry) = bookmark.follow(self.number, id) {
+        let holder = cached_entry.holder();
+        if let Some(entry) = cached_entry.get(self.number, id) {
             return self.touched(holder, &entry, classes);
         }
         let shard = self.shards.read(holder);
         let entry = shard.find(holder, id)?;
         let lease = self.touched(holder, entry, classes)?;
-        bookmark.point(self.number, entry);
+        cached_entry.set(self.number, entry);
         Some(lease)
     }
 
@@ -106,29 +109,29 @@ impl Roster {
         Some(entry.lease(holder, now, false))
     }
 
-    /// It goes on by this node's own word: the store has not been asked about it since.
-    pub(crate) fn is_own_word(&self, holder: &Holder, id: &LeaseId) -> bool {
+    /// Whether it plays by a decision of this node that the store has not heard of yet.
+    pub(crate) fn is_local_decision(&self, holder: &Holder, id: &LeaseId) -> bool {
         let now = self.clock.now_ms();
-        let is_own_word = |entry: &Listed| entry.is_live(now) && entry.is_own_word();
-        self.shards.read(holder).find(holder, id).is_some_and(is_own_word)
+        let is_local = |entry: &OwnedEntry| entry.is_live(now) && entry.is_local_decision();
+        self.shards.read(holder).find(holder, id).is_some_and(is_local)
     }
 
-    /// How it ended, if this node knows for sure that it has.
+    /// How it ended, if this node is sure that it has ended.
     pub(crate) fn ending(&self, holder: &Holder, id: &LeaseId) -> Option<Ending> {
         let now = self.clock.now_ms();
         self.shards.read(holder).find(holder, id).and_then(|entry| entry.ending_for_sure(now))
     }
 
-    /// Writes down what the store admitted. `asked_at` is from before it was asked.
+    /// Enters what the store has admitted. `asked_at` is from before the store was asked.
     ///
-    /// If the id was ended on this node while the store was being asked, the older answer does
-    /// not undo the ending, unless `in_spite` of it.
+    /// If the id was ended on this node while the store was being asked, the older answer does not
+    /// undo the ending, unless the caller says so with `override_ending`.
     pub(crate) fn admit(
         &self,
         claim: &Claim,
         admitted: &Admitted,
         asked_at: u64,
-        in_spite: bool,
+        override_ending: bool,
     ) -> Result<Lease, Ending> {
         let now = self.clock.now_ms();
         let mut shard = self.shards.write(&claim.holder);
@@ -141,10 +144,10 @@ impl Roster {
         let known = shard.find(&claim.holder, &claim.id);
         let mut entry = Entry::held(claim, admitted, asked_at, &self.timing);
         if let Some(known) = known {
-            if let Some(why) = known.ended_since(asked_at).filter(|_| !in_spite) {
+            if let Some(why) = known.ended_since(asked_at).filter(|_| !override_ending) {
                 return Err(why);
             }
-            if known.standing == Standing::Held && !admitted.is_new {
+            if known.state == EntryState::Held && !admitted.is_new {
                 entry.valid_until.raise(known.valid_until.get());
             }
             if entry.about.is_none() {
@@ -156,10 +159,10 @@ impl Roster {
                 let younger = entry.classes.take().unwrap_or_default();
                 entry.classes = Some(Box::new(classes.joined(&younger)));
             }
-            entry.paused_since = known.paused_since.filter(|_| !claim.anew);
+            entry.paused_since = known.paused_since.filter(|_| !claim.explicit_start);
         }
         let lease = entry.lease(&claim.holder, now, admitted.is_new);
-        self.put(&mut shard, &claim.holder, entry);
+        self.insert(&mut shard, &claim.holder, entry);
         Ok(lease)
     }
 
@@ -167,21 +170,21 @@ impl Roster {
     pub(crate) fn end(&self, holder: &Holder, id: &LeaseId, why: Ending, lasts: Duration) {
         let now = self.clock.now_ms();
         let mut shard = self.shards.write(holder);
-        shard.alter(holder, id, |entry| entry.end(why, now, lasts.min(ENDING_KEPT_MAX)));
+        shard.update(holder, id, |entry| entry.end(why, now, lasts.min(ENDING_KEPT_MAX)));
     }
 
-    /// Its own player stopped it. A reusable id may play again; it is only noted for a moment, so
-    /// that an acquire which is under way does not bring it back here.
+    /// Its own player stopped it. A reusable id may play again; its release is remembered for a
+    /// moment only, so that an acquire which is under way does not bring it back here.
     pub(crate) fn release(&self, holder: &Holder, id: &LeaseId) {
         let now = self.clock.now_ms();
         let mut shard = self.shards.write(holder);
-        shard.alter(holder, id, |entry| {
+        shard.update(holder, id, |entry| {
             let lasts = if entry.reusable { RELEASE_NOTED } else { ENDING_KEPT_MAX };
             entry.end(Ending::Released, now, lasts.min(self.timing.tombstone()));
         });
     }
 
-    /// Somebody stopped it. True if it was known here and live.
+    /// Somebody stopped it. True if this node knew it to be live.
     pub(crate) fn terminate(&self, holder: &Holder, id: &LeaseId) -> bool {
         let now = self.clock.now_ms();
         let mut shard = self.shards.write(holder);
@@ -190,21 +193,21 @@ impl Roster {
         was_live
     }
 
-    /// What the store has confirmed is to be confirmed again, by its next request or at the next
-    /// beat. It is kept for when the store cannot be asked; an ending stays known, and so does what
-    /// the store never heard of.
-    pub(crate) fn doubt(&self, holder: &Holder, id: &LeaseId) {
+    /// The store has to confirm it again, at its next request or at the next tick. The entry stays,
+    /// for the case that the store cannot be asked. What has ended and what is provisional is not
+    /// changed.
+    pub(crate) fn mark_stale(&self, holder: &Holder, id: &LeaseId) {
         let now = self.clock.now_ms();
         if let Some(entry) = self.shards.write(holder).find(holder, id)
-            && entry.standing == Standing::Held
+            && entry.state == EntryState::Held
         {
             entry.valid_until.lower(now);
-            entry.doubtful.set(true);
-            entry.ask_soon(now);
+            entry.stale.set(true);
+            entry.make_due(now);
         }
     }
 
-    /// Nothing is known of it any more; the store will be asked.
+    /// Removes it; the store is asked at its next request.
     pub(crate) fn forget(&self, holder: &Holder, id: &LeaseId) {
         self.shards.write(holder).remove(holder, id);
     }
@@ -219,27 +222,19 @@ impl Roster {
         }
     }
 
-    /// Entries, those of them that are provisional, and how many had to go so far.
+    /// How many entries there are, how many of them are provisional, and how many were evicted.
     pub(crate) fn counts(&self) -> (usize, usize, u64) {
         let (entries, provisional) = self.shards.counts();
         (entries, provisional, self.evicted.load(Relaxed))
     }
 
-    /// Puts an entry in, and lets another go if there would be too many. There may be more by one
-    /// per shard, if one that was empty has nobody to let go.
-    fn put(&self, shard: &mut Writing<'_>, holder: &Holder, entry: Entry) {
+    /// Inserts an entry, and evicts another one if the table is full. There may be one entry too
+    /// many per shard, because an empty shard has none to evict.
+    fn insert(&self, shard: &mut ShardGuard<'_>, holder: &Holder, entry: Entry) {
         let is_full = self.entries_max <= self.shards.counts().0;
         if is_full && shard.find(holder, &entry.id).is_none() && shard.evict_one() {
             self.evicted.fetch_add(1, Relaxed);
         }
-        shard.put(holder, entry);
-    }
-}
-
-/// An entry outlives its validity by a ttl, so that a store that is down does not erase holders.
-fn is_spent(entry: &Entry, now: u64, timing: &Timing) -> bool {
-    match entry.standing {
-        Standing::Held => entry.valid_until.get() + millis(timing.ttl()) <= now,
-        Standing::Provisional | Standing::Ended(_) => entry.valid_until.get() <= now,
+        shard.insert(holder, entry);
     }
 }

@@ -1,0 +1,54 @@
+//! What [`Leases`](crate::Leases) and their [`Renewer`](crate::Renewer) share: one node's view of
+//! one policy. It decides nothing.
+
+use crate::stats::{Counters, Outage, count};
+use crate::store::{LeaseStore, StoreError};
+use crate::table::Table;
+use crate::timing::Timing;
+use std::sync::Arc;
+
+/// How much one node takes upon itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Bounds {
+    /// Entries in the table of leases. An entry that was evicted is asked of the store again.
+    /// Default one million.
+    pub table_entries_max: usize,
+    /// Streams that this node has started while the store was away, at one time. Default 10 000.
+    pub starts_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { table_entries_max: 1_000_000, starts_max: 10_000 }
+    }
+}
+
+pub(crate) struct Node {
+    pub(crate) store: Arc<dyn LeaseStore>,
+    pub(crate) timing: Timing,
+    pub(crate) table: Table,
+    pub(crate) counters: Counters,
+    pub(crate) outage: Outage,
+}
+
+impl Node {
+    pub(crate) fn new(store: Arc<dyn LeaseStore>, timing: Timing, bounds: Bounds) -> Self {
+        let table = Table::new(timing, bounds.table_entries_max, bounds.starts_max);
+        let (counters, outage) = (Counters::default(), Outage::default());
+        Self { store, timing, table, counters, outage }
+    }
+
+    /// Notes whether the store answered, and passes the result on.
+    pub(crate) fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &result {
+            Ok(_) => self.outage.note(true),
+            Err(error) => {
+                count(&self.counters.store_errors);
+                if error.is_outage() {
+                    self.outage.note(false);
+                }
+            }
+        }
+        result
+    }
+}
