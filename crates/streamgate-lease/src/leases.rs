@@ -3,11 +3,13 @@
 //!
 //! It starts nothing and owns no task; the [`Renewer`] that it is made with does the renewing.
 
+use crate::event::{End, Events, Refusal};
 use crate::holder::Holder;
 use crate::lease::{Claim, Class, DegradedPolicy, Ending, Grant, Lease, LeaseId, Live, State};
 use crate::node::{Bounds, Node};
+use crate::recorder::Via;
 use crate::renewer::Renewer;
-use crate::stats::{Stats, count};
+use crate::stats::Stats;
 use crate::store::{Answer, LeaseStore, StoreError};
 use crate::table::{CachedEntry, Census, Playing};
 use crate::timing::Timing;
@@ -80,14 +82,12 @@ impl Leases {
                 return Ok(Grant::Held(lease));
             }
             if let Some(why) = node.table.ending(&claim.holder, &claim.id) {
-                count(&node.counters.ended);
+                node.recorder().refused(&claim.holder, &claim.id, Refusal::Ended(why));
                 return Ok(Grant::Ended(why));
             }
         }
         match self.ask(claim, false).await? {
-            // It was released here while the store was being asked. A reusable id may play again,
-            // and only the store can say whether it does: its second answer is younger.
-            Grant::Ended(Ending::Released) if claim.reusable => self.ask(claim, true).await,
+            Grant::Ended(why) if may_play_again(claim, why) => self.ask(claim, true).await,
             grant => Ok(grant),
         }
     }
@@ -100,14 +100,15 @@ impl Leases {
     pub fn hold_locally(&self, claim: &Claim) -> Result<Grant, StartsExhausted> {
         let node = &self.0;
         let Some(grant) = node.table.decide_locally(claim) else {
-            count(&node.counters.starts_refused);
+            node.recorder().refused(&claim.holder, &claim.id, Refusal::StartsExhausted);
             return Err(StartsExhausted);
         };
         match &grant {
-            Grant::Held(lease) if lease.is_new() => count(&node.counters.admitted_locally),
             Grant::Held(_) => {}
-            Grant::Full(_) => count(&node.counters.refused),
-            Grant::Ended(_) => count(&node.counters.ended),
+            Grant::Full(full) => node.recorder().full(&claim.holder, &claim.id, full),
+            Grant::Ended(why) => {
+                node.recorder().refused(&claim.holder, &claim.id, Refusal::Ended(*why));
+            }
         }
         Ok(grant)
     }
@@ -171,7 +172,7 @@ impl Leases {
             degraded,
             provisional: provisional as u64,
             evicted,
-            ..self.0.counters.read()
+            ..self.0.recorder().read()
         }
     }
 
@@ -188,6 +189,18 @@ impl Leases {
     #[must_use]
     pub fn playing(&self, max: usize) -> Vec<Playing> {
         self.0.table.playing(max)
+    }
+
+    /// The starts, ends and refusals on this node from now on; see [`LeaseEvent`]. There is one
+    /// subscriber: a second call takes the place of the first, which then gets no more.
+    ///
+    /// Events wait in a channel of [`Bounds::events_max`]. When it is full, further events are
+    /// dropped and counted in [`Stats::events_dropped`]; no request ever waits for the subscriber.
+    ///
+    /// [`LeaseEvent`]: crate::LeaseEvent
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.0.recorder().subscribe()
     }
 
     /// The durations of this policy.
@@ -210,29 +223,34 @@ impl Leases {
         };
         match node.noted(node.store.acquire(claim, &node.timing).await)? {
             Answer::Held(admitted) => {
-                if adopt && admitted.over_limit {
-                    count(&node.counters.adopted_over_limit);
-                }
-                if admitted.is_new {
-                    count(&node.counters.admitted);
-                }
                 match node.table.admit(claim, &admitted, asked_at, override_ending) {
                     Ok(lease) => Ok(Grant::Held(lease)),
-                    Err(why) => Ok(Grant::Ended(why)),
+                    Err(why) => {
+                        if !may_play_again(claim, why) || override_ending {
+                            node.recorder().refused(&claim.holder, &claim.id, Refusal::Ended(why));
+                        }
+                        Ok(Grant::Ended(why))
+                    }
                 }
             }
             Answer::Full(full) => {
-                count(&node.counters.refused);
+                node.recorder().full(&claim.holder, &claim.id, &full);
                 if !full.keeps(&claim.id) {
-                    node.table.forget(&claim.holder, &claim.id);
+                    node.table.forget(&claim.holder, &claim.id, End::Refused, Via::Request);
                 }
                 Ok(Grant::Full(full))
             }
             Answer::Ended(why, lasts) => {
-                count(&node.counters.ended);
-                node.table.end(&claim.holder, &claim.id, why, lasts);
+                node.table.end(&claim.holder, &claim.id, why, lasts, Via::Request);
+                node.recorder().refused(&claim.holder, &claim.id, Refusal::Ended(why));
                 Ok(Grant::Ended(why))
             }
         }
     }
+}
+
+/// It was released here while the store was being asked. A reusable id may play again, and only the
+/// store can say whether it does: a second answer is younger than the release.
+fn may_play_again(claim: &Claim, why: Ending) -> bool {
+    claim.reusable && why == Ending::Released
 }

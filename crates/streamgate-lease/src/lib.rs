@@ -83,7 +83,9 @@ mod leases;
 mod renewer;
 mod node;
 mod table;
+mod recorder;
 mod stats;
+mod event;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod memory;
@@ -94,6 +96,7 @@ mod lease;
 mod holder;
 mod clock;
 
+pub use event::{Change, End, Events, LeaseEvent, Refusal, Start};
 pub use holder::{Holder, Pepper, PepperTooShort};
 pub use lease::{
     About, Claim, Class, ClassInvalid, ClassLimit, Classes, DegradedPolicy, Ending, Full, Grant,

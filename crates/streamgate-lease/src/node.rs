@@ -1,7 +1,8 @@
 //! What [`Leases`](crate::Leases) and their [`Renewer`](crate::Renewer) share: one node's view of
 //! one policy. It decides nothing.
 
-use crate::stats::{Counters, Outage, count};
+use crate::recorder::Recorder;
+use crate::stats::{Outage, count};
 use crate::store::{LeaseStore, StoreError};
 use crate::table::Table;
 use crate::timing::Timing;
@@ -15,11 +16,14 @@ pub struct Bounds {
     pub table_entries_max: usize,
     /// Streams that this node has started while the store was away, at one time. Default 10 000.
     pub starts_max: usize,
+    /// Events that may wait for the subscriber of [`Leases::events`](crate::Leases::events).
+    /// Further events are dropped and counted. Default 8192.
+    pub events_max: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { table_entries_max: 1_000_000, starts_max: 10_000 }
+        Self { table_entries_max: 1_000_000, starts_max: 10_000, events_max: 8192 }
     }
 }
 
@@ -27,15 +31,18 @@ pub(crate) struct Node {
     pub(crate) store: Arc<dyn LeaseStore>,
     pub(crate) timing: Timing,
     pub(crate) table: Table,
-    pub(crate) counters: Counters,
     pub(crate) outage: Outage,
 }
 
 impl Node {
     pub(crate) fn new(store: Arc<dyn LeaseStore>, timing: Timing, bounds: Bounds) -> Self {
-        let table = Table::new(timing, bounds.table_entries_max, bounds.starts_max);
-        let (counters, outage) = (Counters::default(), Outage::default());
-        Self { store, timing, table, counters, outage }
+        let recorder = Recorder::new(bounds.events_max);
+        let table = Table::new(timing, bounds.table_entries_max, bounds.starts_max, recorder);
+        Self { store, timing, table, outage: Outage::default() }
+    }
+
+    pub(crate) fn recorder(&self) -> &Recorder {
+        self.table.recorder()
     }
 
     /// Notes whether the store answered, and passes the result on.
@@ -43,7 +50,7 @@ impl Node {
         match &result {
             Ok(_) => self.outage.note(true),
             Err(error) => {
-                count(&self.counters.store_errors);
+                count(&self.recorder().counters.store_errors);
                 if error.is_outage() {
                     self.outage.note(false);
                 }

@@ -18,8 +18,10 @@
 //!
 //! It is not a reaper: nothing depends on it to free a slot. If it stops, leases expire.
 
-use crate::lease::{Claim, Ending};
+use crate::event::End;
+use crate::lease::Claim;
 use crate::node::Node;
+use crate::recorder::Via;
 use crate::stats::count;
 use crate::store::{Answer, Slot, StoreError};
 use crate::table::{ClaimOutcome, Due};
@@ -72,8 +74,8 @@ impl Renewer {
                 () = &mut stop => return,
                 () = self.tick() => {}
             }
-            self.node.counters.last_tick_us.store(micros(began.elapsed()), Relaxed);
-            count(&self.node.counters.ticks);
+            self.node.recorder().counters.last_tick_us.store(micros(began.elapsed()), Relaxed);
+            count(&self.node.recorder().counters.ticks);
         }
     }
 
@@ -144,7 +146,7 @@ impl Renewer {
         for (slot, renewed) in slots.iter().zip(renewed) {
             match renewed {
                 Ok(Some(expires_in)) => {
-                    count(&node.counters.renewals);
+                    count(&node.recorder().counters.renewals);
                     node.table.confirm(slot, expires_in, asked_at);
                 }
                 Ok(None) => unconfirmed.extend(node.table.claim(slot)),
@@ -189,31 +191,20 @@ impl Renewer {
 
     async fn settle(&self, claim: &Claim, answer: Answer, asked_at: u64) -> Result<(), StoreError> {
         let node = &self.node;
+        let table = &node.table;
         match answer {
             Answer::Held(admitted) => {
-                count(&node.counters.registered);
-                if (claim.adopt || claim.lost) && admitted.over_limit {
-                    count(&node.counters.adopted_over_limit);
-                }
-                if node.table.confirm_claim(claim, &admitted, asked_at)
-                    == ClaimOutcome::EndedMeanwhile
-                {
+                count(&node.recorder().counters.registered);
+                if table.confirm_claim(claim, &admitted, asked_at) == ClaimOutcome::EndedMeanwhile {
                     node.noted(node.store.release(&claim.holder, &claim.id, &node.timing).await)?;
                 }
             }
             Answer::Full(full) => {
-                let gone = full.limit == 0;
-                let counters = &node.counters;
-                count(if gone { &counters.lost_gone } else { &counters.lost_refused });
-                node.table.forget(&claim.holder, &claim.id);
+                let why = if full.limit == 0 { End::Gone } else { End::Refused };
+                table.forget(&claim.holder, &claim.id, why, Via::Renewer);
             }
             Answer::Ended(why, lasts) => {
-                count(match why {
-                    Ending::Released => &node.counters.lost_released,
-                    Ending::Terminated => &node.counters.lost_terminated,
-                    Ending::Replaced => &node.counters.lost_replaced,
-                });
-                node.table.lose(claim, why, lasts);
+                table.end(&claim.holder, &claim.id, why, lasts, Via::Renewer);
             }
         }
         Ok(())

@@ -35,7 +35,7 @@ pub struct Stats {
     pub adopted_over_limit: u64,
     /// Starts that were refused because this node had started as many alone as it may.
     pub starts_refused: u64,
-    /// Admissions by the store that this node asked for.
+    /// Streams that the store admitted because this node asked for them.
     pub admitted: u64,
     /// Refusals for want of room that this node passed on.
     pub refused: u64,
@@ -52,6 +52,8 @@ pub struct Stats {
     pub lost: Lost,
     /// Entries that had to leave the table because it was full.
     pub evicted: u64,
+    /// Events that were dropped because the subscriber's channel was full.
+    pub events_dropped: u64,
     /// Ticks of the renewer.
     pub ticks: u64,
     /// How long the last tick took.
@@ -75,6 +77,7 @@ pub(crate) struct Counters {
     pub(crate) lost_replaced: AtomicU64,
     pub(crate) lost_refused: AtomicU64,
     pub(crate) lost_gone: AtomicU64,
+    pub(crate) events_dropped: AtomicU64,
     pub(crate) ticks: AtomicU64,
     pub(crate) last_tick_us: AtomicU64,
     pub(crate) store_errors: AtomicU64,
@@ -128,6 +131,7 @@ impl Counters {
                 refused: read(&self.lost_refused),
                 gone: read(&self.lost_gone),
             },
+            events_dropped: read(&self.events_dropped),
             ticks: read(&self.ticks),
             last_tick: Duration::from_micros(read(&self.last_tick_us)),
             store_errors: read(&self.store_errors),

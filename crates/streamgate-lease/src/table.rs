@@ -13,8 +13,10 @@ mod entry;
 mod atomics;
 
 use crate::clock::Clock;
+use crate::event::{Change, End, Start};
 use crate::holder::Holder;
 use crate::lease::{Claim, Class, Ending, Lease, LeaseId, State};
+use crate::recorder::{Recorder, Via};
 use crate::store::Admitted;
 use crate::timing::Timing;
 pub use cached_entry::CachedEntry;
@@ -51,10 +53,16 @@ pub(crate) struct Table {
     entries_max: usize,
     shards: Shards,
     evicted: AtomicU64,
+    recorder: Recorder,
 }
 
 impl Table {
-    pub(crate) fn new(timing: Timing, entries_max: usize, starts_max: usize) -> Self {
+    pub(crate) fn new(
+        timing: Timing,
+        entries_max: usize,
+        starts_max: usize,
+        recorder: Recorder,
+    ) -> Self {
         let shards = entries_max.div_ceil(ENTRIES_PER_SHARD).next_power_of_two().min(SHARDS_MAX);
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
@@ -66,7 +74,13 @@ impl Table {
             entries_max,
             shards: Shards::new(shards),
             evicted: AtomicU64::new(0),
+            recorder,
         }
+    }
+
+    /// Where starts, ends and refusals are written down.
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     /// The node's milliseconds. All times here are measured in them.
@@ -136,12 +150,15 @@ impl Table {
         let now = self.clock.now_ms();
         let mut shard = self.shards.write(&claim.holder);
         for id in &admitted.replaced {
-            shard.end(&claim.holder, id, Ending::Replaced, now, &self.timing);
+            let ended = shard.end(&claim.holder, id, Ending::Replaced, now, &self.timing);
+            self.record_end(&claim.holder, id, ended, End::Replaced, Via::Request);
         }
         for id in &admitted.idle {
-            shard.remove(&claim.holder, id);
+            let removed = shard.remove(&claim.holder, id);
+            self.record_end(&claim.holder, id, removed, End::Idle, Via::Request);
         }
         let known = shard.find(&claim.holder, &claim.id);
+        let playing_since = known.and_then(|known| known.playing_since());
         let mut entry = Entry::held(claim, admitted, asked_at, &self.timing);
         if let Some(known) = known {
             if let Some(why) = known.ended_since(asked_at).filter(|_| !override_ending) {
@@ -163,14 +180,56 @@ impl Table {
         }
         let lease = entry.lease(&claim.holder, now, admitted.is_new);
         self.insert(&mut shard, &claim.holder, entry);
+        self.record_admission(claim, admitted, playing_since);
         Ok(lease)
     }
 
+    /// `playing_since` is what this node knew of the stream before.
+    fn record_admission(&self, claim: &Claim, admitted: &Admitted, playing_since: Option<u64>) {
+        let is_adopted = claim.adopt || claim.lost;
+        let record = |change| self.recorder.record(&claim.holder, &claim.id, change, Via::Request);
+        // Its slot had expired in the store, and it was admitted again.
+        let is_restart = admitted.is_new && !is_adopted;
+        if is_restart && let Some(started_at) = playing_since {
+            record(Change::Ended { why: End::Expired, started_at });
+        }
+        if is_restart || playing_since.is_none() {
+            let how = if admitted.is_new { Start::Admitted } else { Start::Joined };
+            record(Change::Started { how, started_at: admitted.started_at });
+        }
+        if is_adopted {
+            record(Change::Adopted { over_limit: admitted.over_limit });
+        }
+    }
+
+    /// Records that a stream ended which had played since `started_at`. None: it had not played.
+    fn record_end(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        started_at: Option<u64>,
+        why: End,
+        via: Via,
+    ) {
+        if let Some(started_at) = started_at {
+            self.recorder.record(holder, id, Change::Ended { why, started_at }, via);
+        }
+    }
+
     /// Remembers that it ended, for as long as the store said but not for long.
-    pub(crate) fn end(&self, holder: &Holder, id: &LeaseId, why: Ending, lasts: Duration) {
+    pub(crate) fn end(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        why: Ending,
+        lasts: Duration,
+        via: Via,
+    ) {
         let now = self.clock.now_ms();
         let mut shard = self.shards.write(holder);
-        shard.update(holder, id, |entry| entry.end(why, now, lasts.min(ENDING_KEPT_MAX)));
+        let end = |entry: &mut Entry| entry.end(why, now, lasts.min(ENDING_KEPT_MAX));
+        let ended = shard.update(holder, id, end).flatten();
+        self.record_end(holder, id, ended, why.into(), via);
     }
 
     /// Its own player stopped it. A reusable id may play again; its release is remembered for a
@@ -178,10 +237,11 @@ impl Table {
     pub(crate) fn release(&self, holder: &Holder, id: &LeaseId) {
         let now = self.clock.now_ms();
         let mut shard = self.shards.write(holder);
-        shard.update(holder, id, |entry| {
+        let ended = shard.update(holder, id, |entry| {
             let lasts = if entry.reusable { RELEASE_NOTED } else { ENDING_KEPT_MAX };
-            entry.end(Ending::Released, now, lasts.min(self.timing.tombstone()));
+            entry.end(Ending::Released, now, lasts.min(self.timing.tombstone()))
         });
+        self.record_end(holder, id, ended.flatten(), End::Released, Via::Request);
     }
 
     /// Somebody stopped it. True if this node knew it to be live.
@@ -189,7 +249,8 @@ impl Table {
         let now = self.clock.now_ms();
         let mut shard = self.shards.write(holder);
         let was_live = shard.find(holder, id).is_some_and(|entry| entry.is_live(now));
-        shard.end(holder, id, Ending::Terminated, now, &self.timing);
+        let ended = shard.end(holder, id, Ending::Terminated, now, &self.timing);
+        self.record_end(holder, id, ended, End::Terminated, Via::Request);
         was_live
     }
 
@@ -208,8 +269,10 @@ impl Table {
     }
 
     /// Removes it; the store is asked at its next request.
-    pub(crate) fn forget(&self, holder: &Holder, id: &LeaseId) {
-        self.shards.write(holder).remove(holder, id);
+    pub(crate) fn forget(&self, holder: &Holder, id: &LeaseId, why: End, via: Via) {
+        let mut shard = self.shards.write(holder);
+        let removed = shard.remove(holder, id);
+        self.record_end(holder, id, removed, why, via);
     }
 
     pub(crate) fn declare(&self, holder: &Holder, id: &LeaseId, state: State) {
@@ -232,8 +295,12 @@ impl Table {
     /// many per shard, because an empty shard has none to evict.
     fn insert(&self, shard: &mut ShardGuard<'_>, holder: &Holder, entry: Entry) {
         let is_full = self.entries_max <= self.shards.counts().0;
-        if is_full && shard.find(holder, &entry.id).is_none() && shard.evict_one() {
+        if is_full
+            && shard.find(holder, &entry.id).is_none()
+            && let Some((holder, id, started_at)) = shard.evict_one()
+        {
             self.evicted.fetch_add(1, Relaxed);
+            self.record_end(&holder, &id, started_at, End::Evicted, Via::Request);
         }
         shard.insert(holder, entry);
     }

@@ -128,8 +128,10 @@ impl fmt::Debug for CachedEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::End;
     use crate::holder::Pepper;
     use crate::lease::{Claim, State};
+    use crate::recorder::{Recorder, Via};
     use crate::store::Admitted;
     use crate::table::Table;
     use crate::timing::Timing;
@@ -143,7 +145,7 @@ mod tests {
     }
 
     fn roster_with(claims: &[&Claim]) -> Table {
-        let table = Table::new(Timing::default(), 1000, 10);
+        let table = Table::new(Timing::default(), 1000, 10, Recorder::new(1));
         claims.iter().for_each(|claim| admit(&table, claim));
         table
     }
@@ -174,7 +176,7 @@ mod tests {
         assert!(!refers_to(&tv));
         assert!(touches(&table, &cached_entry, &tv) && refers_to(&tv));
         assert!(touches(&table, &cached_entry, &pc) && refers_to(&tv) && !refers_to(&pc));
-        table.forget(&tv.holder, &tv.id);
+        table.forget(&tv.holder, &tv.id, End::Refused, Via::Request);
         assert!(!refers_to(&tv) && !touches(&table, &cached_entry, &tv));
         assert!(touches(&table, &cached_entry, &pc) && refers_to(&pc));
         // The table remembers for long what has ended; a cached entry does not refer to it.

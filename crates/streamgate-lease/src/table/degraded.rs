@@ -10,10 +10,12 @@ use super::entry::{Entry, EntryState};
 use super::shard::{Shard, ShardGuard};
 use crate::admission::{Room, Seat, Want, Wants, make_room};
 use crate::clock::millis;
+use crate::event::{Change, End, Start};
 use crate::holder::Holder;
 use crate::lease::{
     Claim, Class, DegradedPolicy, Ending, Full, Grant, Lease, LeaseId, Live, Replace,
 };
+use crate::recorder::Via;
 use crate::timing::Timing;
 
 /// A stale entry may continue for this share of a ttl, five ticks, in which the renewer asks the
@@ -105,7 +107,7 @@ impl Table {
             Err(want) => Grant::Full(shard.full(claim, want, now, timing)),
             Ok(_) if held.is_none() && !may_start => return None,
             Ok(room) => {
-                shard.make_way(claim, &room, now, timing);
+                self.make_way(&mut shard, claim, &room, now);
                 let active = others.len() - room.idle.len() - room.replaced.len() + 1;
                 Grant::Held(match held {
                     Some(classes) => shard.extend_for(claim, &classes, now, timing),
@@ -125,8 +127,21 @@ impl Table {
         let mut entry = Entry::provisional(claim, self.clock.unix_ms(), now, &self.timing);
         entry.active = u32::try_from(active).unwrap_or(u32::MAX);
         let lease = entry.lease(&claim.holder, now, true);
+        let change = Change::Started { how: Start::Provisional, started_at: entry.started_at };
         self.insert(shard, &claim.holder, entry);
+        self.recorder.record(&claim.holder, &claim.id, change, Via::Request);
         lease
+    }
+
+    fn make_way(&self, shard: &mut ShardGuard<'_>, claim: &Claim, room: &Room, now: u64) {
+        for id in &room.idle {
+            let removed = shard.remove(&claim.holder, id);
+            self.record_end(&claim.holder, id, removed, End::Idle, Via::Request);
+        }
+        for id in &room.replaced {
+            let ended = shard.end(&claim.holder, id, Ending::Replaced, now, &self.timing);
+            self.record_end(&claim.holder, id, ended, End::Replaced, Via::Request);
+        }
     }
 }
 
@@ -169,14 +184,5 @@ impl Shard {
         let mut live: Vec<_> = seated.map(|entry| entry.live(now)).collect();
         live.sort_by(Live::by_age);
         Full::new(want.limit, want.class, &claim.id, live)
-    }
-
-    fn make_way(&mut self, claim: &Claim, room: &Room, now: u64, timing: &Timing) {
-        for id in &room.idle {
-            self.remove(&claim.holder, id);
-        }
-        for id in &room.replaced {
-            self.end(&claim.holder, id, Ending::Replaced, now, timing);
-        }
     }
 }

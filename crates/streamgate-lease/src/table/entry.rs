@@ -181,7 +181,14 @@ impl Entry {
         }
     }
 
-    pub(super) fn end(&mut self, why: Ending, now: u64, lasts: Duration) {
+    /// Since when it plays, by the store's clock. None: it has ended.
+    pub(super) fn playing_since(&self) -> Option<u64> {
+        (!matches!(self.state, EntryState::Ended(_))).then_some(self.started_at)
+    }
+
+    /// Ends it. Returns since when it had played, if it did.
+    pub(super) fn end(&mut self, why: Ending, now: u64, lasts: Duration) -> Option<u64> {
+        let playing_since = self.playing_since();
         self.state = EntryState::Ended(why);
         self.valid_until.set(now + millis(lasts));
         self.touched_at.set(now);
@@ -189,6 +196,7 @@ impl Entry {
         self.check_pending.set(false);
         self.about = None;
         self.classes = None;
+        playing_since
     }
 
     /// A sign of life. It extends a provisional lease at once; any other lease is extended by the

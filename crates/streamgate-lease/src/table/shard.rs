@@ -154,10 +154,10 @@ impl Shard {
     }
 
     /// Removes the entries for which `stays` is false.
-    pub(super) fn retain(&mut self, stays: impl Fn(&Entry) -> bool) {
+    pub(super) fn retain(&mut self, stays: impl Fn(&Holder, &Entry) -> bool) {
         let (mut entries, mut provisional) = (0, 0);
-        self.holders.retain(|_, all| {
-            all.retain(|entry| stays(entry));
+        self.holders.retain(|holder, all| {
+            all.retain(|entry| stays(holder, entry));
             entries += all.len();
             provisional += all.iter().filter(|entry| entry.is_provisional()).count();
             !all.is_empty()
@@ -174,21 +174,21 @@ impl Shard {
     }
 
     /// Changes an entry, and counts it again if it became provisional or is so no longer.
-    pub(super) fn update(
+    pub(super) fn update<T>(
         &mut self,
         holder: &Holder,
         id: &LeaseId,
-        change: impl FnOnce(&mut Entry),
-    ) {
-        let Some(entry) = self.find_mut(holder, id) else {
-            return;
-        };
+        change: impl FnOnce(&mut Entry) -> T,
+    ) -> Option<T> {
+        let entry = self.find_mut(holder, id)?;
         let before = usize::from(entry.is_provisional());
-        change(entry);
+        let result = change(entry);
         let after = usize::from(entry.is_provisional());
         self.provisional = self.provisional + after - before;
+        Some(result)
     }
 
+    /// Ends it. Returns since when it had played, if it did.
     pub(super) fn end(
         &mut self,
         holder: &Holder,
@@ -196,38 +196,35 @@ impl Shard {
         why: Ending,
         now: u64,
         timing: &Timing,
-    ) {
-        self.update(holder, id, |entry| {
+    ) -> Option<u64> {
+        let end = |entry: &mut Entry| {
             let lasts = timing.tombstone_of(entry.reusable).min(ENDING_KEPT_MAX);
-            entry.end(why, now, lasts);
-        });
-    }
-
-    pub(super) fn remove(&mut self, holder: &Holder, id: &LeaseId) {
-        let Some(entries) = self.holders.get_mut(holder) else {
-            return;
+            entry.end(why, now, lasts)
         };
-        if let Some(at) = entries.iter().position(|entry| entry.id == *id) {
-            let entry = entries.swap_remove(at);
-            let is_empty = entries.is_empty();
-            self.entries -= 1;
-            self.provisional -= usize::from(entry.is_provisional());
-            if is_empty {
-                self.holders.remove(holder);
-            }
-        }
+        self.update(holder, id, end).flatten()
     }
 
-    /// Removes, of a few entries, the one that was silent for the longest time. False: there is
-    /// none.
-    pub(super) fn evict_one(&mut self) -> bool {
+    /// Removes it. Returns since when it had played, if it did.
+    pub(super) fn remove(&mut self, holder: &Holder, id: &LeaseId) -> Option<u64> {
+        let entries = self.holders.get_mut(holder)?;
+        let at = entries.iter().position(|entry| entry.id == *id)?;
+        let entry = entries.swap_remove(at);
+        if entries.is_empty() {
+            self.holders.remove(holder);
+        }
+        self.entries -= 1;
+        self.provisional -= usize::from(entry.is_provisional());
+        entry.playing_since()
+    }
+
+    /// Removes, of a few entries, the one that was silent for the longest time. Returns it, and
+    /// since when it had played.
+    pub(super) fn evict_one(&mut self) -> Option<(Holder, LeaseId, Option<u64>)> {
         let few = self.iter().take(EVICTION_SAMPLE);
         let silent = few.min_by_key(|(_, entry)| entry.touched_at.get());
-        let silent = silent.map(|(holder, entry)| (*holder, entry.id));
-        if let Some((holder, id)) = silent {
-            self.remove(&holder, &id);
-        }
-        silent.is_some()
+        let (holder, id) = silent.map(|(holder, entry)| (*holder, entry.id))?;
+        let playing_since = self.remove(&holder, &id);
+        Some((holder, id, playing_since))
     }
 
     /// While the pepper changes: whether the shard has entries under the holder's other name, or

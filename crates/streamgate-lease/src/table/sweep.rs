@@ -7,8 +7,10 @@
 use super::Table;
 use super::entry::{Entry, EntryState};
 use crate::clock::millis;
+use crate::event::{Change, End};
 use crate::holder::Holder;
-use crate::lease::{Claim, Ending, LeaseId};
+use crate::lease::{Claim, LeaseId};
+use crate::recorder::Via;
 use crate::store::{Admitted, Slot};
 use std::time::Duration;
 
@@ -109,7 +111,14 @@ impl Table {
         }
         drop(shard);
         if some_are_spent {
-            self.shards.write_at(n).retain(|entry| !entry.is_spent(now, &self.timing));
+            self.shards.write_at(n).retain(|holder, entry| {
+                let is_spent = entry.is_spent(now, &self.timing);
+                if is_spent {
+                    let ended = entry.playing_since();
+                    self.record_end(holder, &entry.id, ended, End::Expired, Via::Renewer);
+                }
+                !is_spent
+            });
         }
     }
 
@@ -144,6 +153,10 @@ impl Table {
             entry.over_limit = admitted.over_limit;
             outcome = ClaimOutcome::Confirmed;
         });
+        if outcome == ClaimOutcome::Confirmed && (claim.adopt || claim.lost) {
+            let change = Change::Adopted { over_limit: admitted.over_limit };
+            self.recorder.record(&claim.holder, &claim.id, change, Via::Renewer);
+        }
         outcome
     }
 
@@ -173,11 +186,6 @@ impl Table {
         let claim = Claim { limit, lost, ..entry.claim(&slot.holder) };
         let may_be = entry.state == EntryState::Held && entry.may_be_claimed(now, &self.timing);
         may_be.then_some(claim)
-    }
-
-    /// Another node has ended it.
-    pub(crate) fn lose(&self, claim: &Claim, why: Ending, lasts: Duration) {
-        self.end(&claim.holder, &claim.id, why, lasts);
     }
 
     /// Counts the streams that play, a shard at a time.

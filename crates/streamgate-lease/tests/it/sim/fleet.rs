@@ -69,7 +69,7 @@ impl Fleet {
             gateways: Vec::new(),
             renewers: Vec::new(),
             stop: watch::channel(()).0,
-            bounds: Bounds { table_entries_max: 4096, starts_max },
+            bounds: Bounds { table_entries_max: 4096, starts_max, ..Bounds::default() },
             at_one: Instant::now(),
         };
         let step = rng.random_range(0..PEPPER_STEPS);
