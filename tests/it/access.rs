@@ -2,7 +2,7 @@
 
 use crate::harness::{Gateway, Login, STANDARD, environment, until};
 use crate::process::Directory;
-use crate::wire::Wire;
+use crate::raw_client::RawClient;
 use reqwest::header::COOKIE;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -87,10 +87,10 @@ async fn what_a_client_writes_stays_on_its_line() {
         "GET /a HTTP/1.1\r\nHost: \"},{\"\r\n\r\n",
         "G\"E'T /a HTTP/1.1\r\nHost: a\r\n\r\n",
     ] {
-        Wire::open(logged.gateway.edge).await.ask(head).await;
+        RawClient::open(logged.gateway.edge).await.ask(head).await;
     }
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "y".repeat(5_000));
-    Wire::open(logged.gateway.edge).await.ask(long).await;
+    RawClient::open(logged.gateway.edge).await.ask(long).await;
     // The odd method never became a request.
     let lines = logged.lines(4).await;
     assert_eq!(lines.len(), 4, "{}", logged.text());
@@ -103,11 +103,11 @@ async fn what_a_client_writes_stays_on_its_line() {
 #[tokio::test]
 async fn who_went_away_has_a_line_too() {
     let logged = Logged::start().await;
-    let mut wire = Wire::open(logged.gateway.edge).await;
-    wire.say("GET /faults/hang HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut raw = RawClient::open(logged.gateway.edge).await;
+    raw.say("GET /faults/hang HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let in_flight = "streamgate_requests_in_flight";
     until("it is under way", || async { logged.gateway.metric(in_flight).await == 1.0 }).await;
-    drop(wire);
+    drop(raw);
     let line = logged.lines(1).await.remove(0);
     assert_eq!((&line["path"], &line["status"]), (&json!("/faults/hang"), &json!(0)));
     assert_eq!(line["fault"], "the client went away");

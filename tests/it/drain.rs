@@ -3,7 +3,7 @@
 use crate::harness::until;
 use crate::origin::{Nobody, Origin, yaml_leading_to};
 use crate::process::{Process, failed};
-use crate::wire::Wire;
+use crate::raw_client::RawClient;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
@@ -13,7 +13,7 @@ fn get(path: &str) -> String {
 
 async fn readiness(admin: SocketAddr) -> u16 {
     let ask = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    Wire::open(admin).await.ask(ask).await.status
+    RawClient::open(admin).await.ask(ask).await.status
 }
 
 #[tokio::test]
@@ -22,13 +22,13 @@ async fn what_is_under_way_ends_well_and_nothing_new_begins() {
     let process =
         Process::start(&yaml_leading_to("", &format!("endpoints: ['{}']", origin.address))).await;
     assert_eq!(readiness(process.admin).await, 200);
-    let mut idle = Wire::open(process.edge).await;
+    let mut idle = RawClient::open(process.edge).await;
     idle.say(get("/a")).await;
     origin.answer_once("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await;
     assert_eq!(idle.answer().await.status, 200);
 
-    let mut downloading = Wire::open(process.edge).await;
-    let mut waiting = Wire::open(process.edge).await;
+    let mut downloading = RawClient::open(process.edge).await;
+    let mut waiting = RawClient::open(process.edge).await;
     downloading.say(get("/download")).await;
     let mut upstream = origin.accept().await;
     upstream.request().await;
@@ -80,7 +80,7 @@ async fn large_bodies_pass_in_little_memory() {
     let before = process.memory();
     let mut readers = Vec::new();
     for _ in 0..READERS {
-        let mut reader = Wire::open(process.edge).await;
+        let mut reader = RawClient::open(process.edge).await;
         reader.say(get(&format!("/faults/slow?bytes={BYTES}&chunk_bytes=1000000"))).await;
         reader.head().await;
         readers.push(reader);
@@ -101,13 +101,13 @@ async fn a_large_upload_waits_for_its_upstream_in_little_memory() {
     let before = process.memory();
     let edge = process.edge;
     let upload = tokio::spawn(async move {
-        let mut wire = Wire::open(edge).await;
+        let mut raw = RawClient::open(edge).await;
         let head = format!("PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: {BYTES}\r\n\r\n");
-        wire.say(head).await;
+        raw.say(head).await;
         for _ in 0..BYTES >> 20 {
-            wire.say(vec![b'x'; 1 << 20]).await;
+            raw.say(vec![b'x'; 1 << 20]).await;
         }
-        wire.answer().await.status
+        raw.answer().await.status
     });
     let mut upstream = origin.accept().await;
     upstream.request().await;
@@ -126,7 +126,10 @@ async fn it_starts_without_its_upstreams() {
     let nobody = Nobody::there();
     let fields = format!("endpoints: ['{}']", nobody.address);
     let process = Process::start(&yaml_leading_to("", &fields)).await;
-    assert_eq!(Wire::open(process.edge).await.ask(get("/a")).await.code(), "upstream_unreachable");
+    assert_eq!(
+        RawClient::open(process.edge).await.ask(get("/a")).await.code(),
+        "upstream_unreachable"
+    );
     process.terminate();
     assert_eq!(process.ended().await.0, Some(0));
 }

@@ -2,7 +2,7 @@
 //! differently, and clients that take their time.
 
 use crate::harness::{Gateway, Login, STANDARD, environment};
-use crate::wire::Wire;
+use crate::raw_client::RawClient;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -25,13 +25,13 @@ async fn reached(gateway: &Gateway) -> Vec<String> {
 async fn refused(rows: &[(&str, String, u16, bool)]) {
     let gateway = Gateway::standard(None).await;
     for (what, head, status, is_kept) in rows {
-        let mut wire = Wire::open(gateway.edge).await;
-        let answer = wire.ask(head).await;
+        let mut raw = RawClient::open(gateway.edge).await;
+        let answer = raw.ask(head).await;
         assert_eq!(answer.status, *status, "{what}: {}", answer.head);
         let told: Value = serde_json::from_str(&answer.body).expect(what);
         assert_eq!(told["status"], *status, "{what}: also Pingora's own no is in our words");
         assert!(told["code"].is_string() && told["instance"].is_string(), "{what}: {told}");
-        assert_eq!(wire.serves_another_after(&answer).await, *is_kept, "{what}: {}", answer.head);
+        assert_eq!(raw.serves_another_after(&answer).await, *is_kept, "{what}: {}", answer.head);
     }
     assert_eq!(reached(&gateway).await, [""; 0], "nothing reached the upstream");
 }
@@ -183,14 +183,14 @@ async fn an_early_no_leaves_the_connection_usable_if_the_body_allows() {
             ("a body that is held back", held, false),
             ("a huge body", huge, false),
         ] {
-            let mut wire = Wire::open(gateway.edge).await;
+            let mut raw = RawClient::open(gateway.edge).await;
             let head = format!("{line} HTTP/1.1\r\nHost: a\r\n{fields}{rest}");
-            let answer = wire.ask(head).await;
+            let answer = raw.ask(head).await;
             // The route knows before anyone else what is too large for it.
             let is_too_large = body == "a huge body" && what != "404";
             let status = if is_too_large { 413 } else { status };
             assert_eq!(answer.status, status, "{what}, {body}: {}", answer.body);
-            let is_served = wire.serves_another_after(&answer).await;
+            let is_served = raw.serves_another_after(&answer).await;
             assert_eq!(is_served, is_kept, "{what}, {body}: {}", answer.head);
         }
     }
@@ -199,11 +199,11 @@ async fn an_early_no_leaves_the_connection_usable_if_the_body_allows() {
 #[tokio::test]
 async fn a_small_body_may_come_after_the_no() {
     let gateway = Gateway::standard(None).await;
-    let mut wire = Wire::open(gateway.edge).await;
-    let answer = wire.ask("POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await;
+    let mut raw = RawClient::open(gateway.edge).await;
+    let answer = raw.ask("POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await;
     assert_eq!(answer.status, 404);
-    wire.say("hello").await;
-    assert!(wire.serves_another_after(&answer).await, "{}", answer.head);
+    raw.say("hello").await;
+    assert!(raw.serves_another_after(&answer).await, "{}", answer.head);
 }
 
 #[tokio::test]
@@ -212,15 +212,15 @@ async fn what_hides_in_a_refused_body_is_never_a_request() {
     let hidden = get(BAD, "");
     let length = hidden.len();
     let good = get("/faults/status/204", "");
-    let mut wire = Wire::open(gateway.edge).await;
+    let mut raw = RawClient::open(gateway.edge).await;
     let head = format!("POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
-    let answer = wire.ask(format!("{head}{hidden}")).await;
+    let answer = raw.ask(format!("{head}{hidden}")).await;
     assert_eq!(answer.status, 404);
-    assert!(wire.serves_another_after(&answer).await);
+    assert!(raw.serves_another_after(&answer).await);
     // Said at once: the gateway may hang up instead, but must not answer what is hidden.
-    let mut wire = Wire::open(gateway.edge).await;
-    wire.say(format!("{head}{hidden}{good}")).await;
-    let all = String::from_utf8(wire.rest_after_close().await).unwrap();
+    let mut raw = RawClient::open(gateway.edge).await;
+    raw.say(format!("{head}{hidden}{good}")).await;
+    let all = String::from_utf8(raw.rest_after_close().await).unwrap();
     assert!(all.starts_with("HTTP/1.1 404"), "{all}");
     assert!(!all.contains("\"path\""), "{all}");
     assert_eq!(reached(&gateway).await, [""; 0]);
@@ -235,9 +235,9 @@ async fn the_clients_wish_to_close_is_granted() {
         ("close, denied", get("/nowhere", "Connection: close\r\n"), false),
         ("1.1", get("/faults/status/204", ""), true),
     ] {
-        let mut wire = Wire::open(gateway.edge).await;
-        let answer = wire.ask(head).await;
-        assert_eq!(wire.serves_another_after(&answer).await, is_kept, "{what}: {}", answer.head);
+        let mut raw = RawClient::open(gateway.edge).await;
+        let answer = raw.ask(head).await;
+        assert_eq!(raw.serves_another_after(&answer).await, is_kept, "{what}: {}", answer.head);
     }
 }
 
@@ -246,13 +246,13 @@ fn patient(fields: &str) -> String {
 }
 
 /// Says a byte now and then until the gateway hangs up; how long that took.
-async fn drip(wire: &mut Wire, text: &str) -> Duration {
+async fn drip(raw: &mut RawClient, text: &str) -> Duration {
     let began = Instant::now();
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     for byte in text.bytes().chain(std::iter::repeat(b'a')) {
         tick.tick().await;
-        wire.say([byte]).await;
-        if wire.has_hung_up() {
+        raw.say([byte]).await;
+        if raw.has_hung_up() {
             break;
         }
         assert!(began.elapsed() < crate::harness::DEADLINE, "it drips for ever");
@@ -265,12 +265,12 @@ async fn a_head_that_drips_is_cut_on_a_first_and_on_a_later_request() {
     let yaml = patient("head_timeout: 300ms, idle_timeout: 1s");
     let gateway = Gateway::start(&yaml, &environment(None).await);
     for start in ["", "GET /faults", "GET /faults/status/204 HTTP/1.1\r\nHost: a\r\nX-A: "] {
-        let mut first = Wire::open(gateway.edge).await;
+        let mut first = RawClient::open(gateway.edge).await;
         first.say(start).await;
         let took = drip(&mut first, "").await;
         assert!((250..1_000).contains(&took.as_millis()), "{start}: {took:?}");
 
-        let mut later = Wire::open(gateway.edge).await;
+        let mut later = RawClient::open(gateway.edge).await;
         assert_eq!(later.ask(get("/faults/status/204", "")).await.status, 204);
         later.say(start).await;
         let took = drip(&mut later, "").await;
@@ -284,10 +284,10 @@ async fn a_head_that_drips_is_cut_on_a_first_and_on_a_later_request() {
 async fn an_idle_connection_is_closed_in_time() {
     let yaml = patient("head_timeout: 300ms, idle_timeout: 1s");
     let gateway = Gateway::start(&yaml, &environment(None).await);
-    let mut wire = Wire::open(gateway.edge).await;
-    assert_eq!(wire.ask(get("/faults/status/204", "")).await.status, 204);
+    let mut raw = RawClient::open(gateway.edge).await;
+    assert_eq!(raw.ask(get("/faults/status/204", "")).await.status, 204);
     let began = Instant::now();
-    assert_eq!(wire.rest().await, b"");
+    assert_eq!(raw.rest().await, b"");
     let took = began.elapsed().as_millis();
     assert!((900..3_000).contains(&took), "{took}");
 }
@@ -295,12 +295,12 @@ async fn an_idle_connection_is_closed_in_time() {
 #[tokio::test]
 async fn a_connection_carries_a_thousand_requests_and_then_makes_room() {
     let gateway = Gateway::standard(None).await;
-    let mut wire = Wire::open(gateway.edge).await;
+    let mut raw = RawClient::open(gateway.edge).await;
     let mut answered = 1;
-    while wire.ask(get("/nowhere", "")).await.field("connection").as_deref() == Some("keep-alive") {
+    while raw.ask(get("/nowhere", "")).await.field("connection").as_deref() == Some("keep-alive") {
         answered += 1;
     }
-    assert_eq!(wire.rest().await, b"");
+    assert_eq!(raw.rest().await, b"");
     assert!((1_000..=1_001).contains(&answered), "{answered}");
 }
 
@@ -309,18 +309,18 @@ async fn many_slow_heads_disturb_nobody() {
     let gateway = Gateway::standard(None).await;
     let mut slow = Vec::new();
     for _ in 0..200 {
-        let mut wire = Wire::open(gateway.edge).await;
-        wire.say("GET /faults/status/204 HTTP/1.1\r\nX-A: ").await;
-        slow.push(wire);
+        let mut raw = RawClient::open(gateway.edge).await;
+        raw.say("GET /faults/status/204 HTTP/1.1\r\nX-A: ").await;
+        slow.push(raw);
     }
     let began = Instant::now();
-    let mut quick = Wire::open(gateway.edge).await;
+    let mut quick = RawClient::open(gateway.edge).await;
     for _ in 0..20 {
         assert_eq!(quick.ask(get("/faults/status/204", "")).await.status, 204);
     }
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(gateway.metric("streamgate_requests_in_flight").await, 0.0, "a head is no request");
-    for mut wire in slow {
-        assert_eq!(wire.ask("1\r\nHost: a\r\n\r\n").await.status, 204);
+    for mut raw in slow {
+        assert_eq!(raw.ask("1\r\nHost: a\r\n\r\n").await.status, 204);
     }
 }

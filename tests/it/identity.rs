@@ -3,7 +3,7 @@
 
 use crate::access::Logged;
 use crate::harness::{Gateway, Login, PEPPER, Redis, STANDARD, environment, outcome};
-use crate::wire::Wire;
+use crate::raw_client::RawClient;
 use reqwest::header::{COOKIE, LOCATION};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde_json::{Value, json};
@@ -488,9 +488,9 @@ async fn nobody_is_told_the_token() {
         format!("/s/../s/{token}/live/final/a.ts"),
         format!("/live/final/../../s/{token}/live/final/b.ts"),
     ] {
-        let mut wire = Wire::open(gateway.edge).await;
+        let mut raw = RawClient::open(gateway.edge).await;
         let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nCookie: {}\r\n\r\n", ann.cookie());
-        refusals += &wire.ask(head).await.body;
+        refusals += &raw.ask(head).await.body;
     }
     let bob = Login::of("bob", "b");
     refusals += &send(ask(gateway, &bob, &to)).await.text().await.unwrap();

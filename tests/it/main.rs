@@ -5,7 +5,7 @@
 mod harness;
 mod origin;
 mod process;
-mod wire;
+mod raw_client;
 
 mod access;
 mod admin;

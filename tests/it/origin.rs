@@ -1,7 +1,7 @@
 //! Upstreams that do exactly what a test tells them to, and configurations that lead to them.
 
 use crate::harness::{DEADLINE, Gateway};
-use crate::wire::Wire;
+use crate::raw_client::RawClient;
 use std::net::SocketAddr;
 use streamgate::yaml::Environment;
 use tokio::net::{TcpListener, TcpSocket};
@@ -21,16 +21,16 @@ impl Origin {
     }
 
     /// The next connection of the gateway.
-    pub(crate) async fn accept(&self) -> Wire {
+    pub(crate) async fn accept(&self) -> RawClient {
         let accepted = timeout(DEADLINE, self.listener.accept()).await;
-        Wire::of(accepted.expect("the gateway connects").unwrap().0)
+        RawClient::of(accepted.expect("the gateway connects").unwrap().0)
     }
 
     /// Answers the first request of the next connection with these bytes, then hangs up.
     pub(crate) async fn answer_once(&self, bytes: &str) -> String {
-        let mut wire = self.accept().await;
-        let request = wire.request().await;
-        wire.say(bytes).await;
+        let mut raw = self.accept().await;
+        let request = raw.request().await;
+        raw.say(bytes).await;
         request
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::harness::{Gateway, Login, STANDARD, environment, until};
 use crate::origin::{Origin, leading_to, leading_to_by, replica};
-use crate::wire::Wire;
+use crate::raw_client::RawClient;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -27,12 +27,12 @@ async fn an_answer_is_passed_on_as_it_comes_and_dropped_with_its_client() {
         // be full, so the first half is more than one.
         let path =
             format!("/faults/slow?bytes=20000&chunk_bytes=10000&chunk_ms=600000&chunked={chunked}");
-        let mut wire = Wire::open(gateway.edge).await;
-        wire.say(get(&path, "")).await;
-        assert_eq!(wire.head().await.status, 200);
-        assert!(wire.bytes(8_000).await.ends_with(b"xxxx"));
+        let mut raw = RawClient::open(gateway.edge).await;
+        raw.say(get(&path, "")).await;
+        assert_eq!(raw.head().await.status, 200);
+        assert!(raw.bytes(8_000).await.ends_with(b"xxxx"));
         assert_eq!(gateway.metric(IN_FLIGHT).await, 1.0);
-        drop(wire);
+        drop(raw);
         nothing_is_under_way(&gateway).await;
     }
 }
@@ -43,15 +43,15 @@ async fn the_upstream_is_let_go_when_the_client_goes() {
     let gateway = leading_to(&format!("endpoints: ['{}']", origin.address));
     // Before the answer begins, and in the middle of it.
     for begun in ["", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nhalf of"] {
-        let mut wire = Wire::open(gateway.edge).await;
-        wire.say(get("/a", "")).await;
+        let mut raw = RawClient::open(gateway.edge).await;
+        raw.say(get("/a", "")).await;
         let mut upstream = origin.accept().await;
         upstream.request().await;
         upstream.say(begun).await;
         if !begun.is_empty() {
-            assert_eq!(wire.head().await.status, 200);
+            assert_eq!(raw.head().await.status, 200);
         }
-        drop(wire);
+        drop(raw);
         assert_eq!(upstream.rest().await, b"");
         nothing_is_under_way(&gateway).await;
     }
@@ -70,74 +70,74 @@ async fn a_request_body_is_passed_on_as_it_comes() {
             ("5\r\nhello\r\n", "5\r\nworld\r\n0\r\n\r\n"),
         ),
     ] {
-        let mut wire = Wire::open(gateway.edge).await;
-        wire.say(format!("POST /a HTTP/1.1\r\nHost: a\r\n{fields}\r\n{first}")).await;
+        let mut raw = RawClient::open(gateway.edge).await;
+        raw.say(format!("POST /a HTTP/1.1\r\nHost: a\r\n{fields}\r\n{first}")).await;
         let mut upstream = origin.accept().await;
         upstream.request().await;
         assert_eq!(upstream.bytes(seen.0.len()).await, seen.0.as_bytes());
-        wire.say(last).await;
+        raw.say(last).await;
         assert_eq!(upstream.bytes(seen.1.len()).await, seen.1.as_bytes());
         upstream.say("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
-        assert_eq!(wire.answer().await.status, 204);
+        assert_eq!(raw.answer().await.status, 204);
     }
 }
 
 #[tokio::test]
 async fn every_framing_of_an_answer_leaves_the_connection_usable() {
     let gateway = leading_to(&format!("endpoints: ['{}']", replica("a").await));
-    let mut wire = Wire::open(gateway.edge).await;
-    let long = wire.ask(get("/faults/slow?bytes=100000", "")).await;
+    let mut raw = RawClient::open(gateway.edge).await;
+    let long = raw.ask(get("/faults/slow?bytes=100000", "")).await;
     assert_eq!(long.body.len(), 100_000);
-    let chunked = wire.ask(get("/faults/slow?bytes=100000&chunked=true", "")).await;
+    let chunked = raw.ask(get("/faults/slow?bytes=100000&chunked=true", "")).await;
     assert_eq!(chunked.body.len(), 100_000);
     for status in [200, 204, 304, 404, 500, 503] {
-        assert_eq!(wire.ask(get(&format!("/faults/status/{status}"), "")).await.status, status);
+        assert_eq!(raw.ask(get(&format!("/faults/status/{status}"), "")).await.status, status);
     }
-    wire.say("HEAD /faults/slow?bytes=100 HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    let head = wire.head().await;
+    raw.say("HEAD /faults/slow?bytes=100 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let head = raw.head().await;
     assert_eq!(head.field("content-length").as_deref(), Some("100"));
-    let part = wire.ask(get("/vod/replay/360p/0.ts", "Range: bytes=10-19\r\n")).await;
+    let part = raw.ask(get("/vod/replay/360p/0.ts", "Range: bytes=10-19\r\n")).await;
     assert_eq!((part.status, part.body.is_empty()), (206, false));
     assert!(part.field("content-range").unwrap().starts_with("bytes 10-19/"), "{}", part.head);
-    let none = wire.ask(get("/vod/replay/360p/0.ts", "Range: bytes=999999999-\r\n")).await;
+    let none = raw.ask(get("/vod/replay/360p/0.ts", "Range: bytes=999999999-\r\n")).await;
     assert_eq!(none.status, 416);
-    let tag = wire.ask(get("/vod/replay/360p/0.ts", "")).await.field("etag").unwrap();
+    let tag = raw.ask(get("/vod/replay/360p/0.ts", "")).await.field("etag").unwrap();
     let same = get("/vod/replay/360p/0.ts", &format!("If-None-Match: {tag}\r\n"));
-    assert_eq!(wire.ask(same).await.status, 304);
-    let old = wire.ask("GET /faults/slow?chunked=true HTTP/1.0\r\nHost: a\r\n\r\n").await;
+    assert_eq!(raw.ask(same).await.status, 304);
+    let old = raw.ask("GET /faults/slow?chunked=true HTTP/1.0\r\nHost: a\r\n\r\n").await;
     assert_eq!((old.body.len(), old.field("transfer-encoding")), (1024, None));
 }
 
 #[tokio::test]
 async fn the_upstream_says_whether_a_held_back_body_is_wanted() {
     let gateway = leading_to(&format!("endpoints: ['{}']", replica("a").await));
-    let mut wire = Wire::open(gateway.edge).await;
+    let mut raw = RawClient::open(gateway.edge).await;
     let fields = "Content-Length: 5\r\nExpect: 100-continue\r\n";
-    wire.say(format!("POST /faults/echo HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await;
-    assert_eq!(wire.head().await.status, 100);
-    let answer = wire.ask("hello").await;
+    raw.say(format!("POST /faults/echo HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await;
+    assert_eq!(raw.head().await.status, 100);
+    let answer = raw.ask("hello").await;
     assert_eq!(answer.status, 200);
     assert!(answer.body.contains("\"body\":\"hello\""), "{}", answer.body);
-    assert!(wire.serves_another_after(&answer).await);
+    assert!(raw.serves_another_after(&answer).await);
 }
 
 #[tokio::test]
 async fn trailers_break_nothing() {
     let origin = Origin::listen().await;
     let gateway = leading_to(&format!("endpoints: ['{}']", origin.address));
-    let mut wire = Wire::open(gateway.edge).await;
+    let mut raw = RawClient::open(gateway.edge).await;
     let chunks = "5;ext=1\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n";
     let chunked = "Transfer-Encoding: chunked\r\n";
-    wire.say(format!("POST /a HTTP/1.1\r\nHost: a\r\n{chunked}\r\n{chunks}")).await;
+    raw.say(format!("POST /a HTTP/1.1\r\nHost: a\r\n{chunked}\r\n{chunks}")).await;
     let mut upstream = origin.accept().await;
     upstream.request().await;
     assert_eq!(upstream.bytes(15).await, b"5\r\nhello\r\n0\r\n\r\n");
     upstream.say(format!("HTTP/1.1 200 OK\r\n{chunked}\r\n{chunks}")).await;
-    assert_eq!(wire.answer().await.body, "hello");
-    wire.say(get("/b", "")).await;
+    assert_eq!(raw.answer().await.body, "hello");
+    raw.say(get("/b", "")).await;
     assert!(upstream.request().await.starts_with("GET /b"));
     upstream.say("HTTP/1.1 204 No Content\r\n\r\n").await;
-    assert_eq!(wire.answer().await.status, 204);
+    assert_eq!(raw.answer().await.status, 204);
 }
 
 #[tokio::test]
@@ -145,13 +145,13 @@ async fn a_broken_chunked_body_is_no_whole_one() {
     let origin = Origin::listen().await;
     let gateway = leading_to(&format!("endpoints: ['{}']", origin.address));
     for broken in ["zz\r\nhello", "5\r\nhelloXX0\r\n\r\n", "-5\r\nhello"] {
-        let mut wire = Wire::open(gateway.edge).await;
+        let mut raw = RawClient::open(gateway.edge).await;
         let head = "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-        wire.say(format!("{head}{broken}")).await;
+        raw.say(format!("{head}{broken}")).await;
         let mut upstream = origin.accept().await;
         let seen = String::from_utf8(upstream.rest().await).unwrap();
         assert!(!seen.ends_with("0\r\n\r\n"), "{broken:?}: {seen}");
-        assert_eq!(wire.answer().await.code(), "request_malformed", "{broken:?}");
+        assert_eq!(raw.answer().await.code(), "request_malformed", "{broken:?}");
     }
 }
 
@@ -163,30 +163,30 @@ async fn a_body_that_stalls_or_drips_ends_in_time() {
     for (fields, start) in
         [("Content-Length: 5\r\n", "he"), ("Transfer-Encoding: chunked\r\n", "5\r\nhe")]
     {
-        let mut wire = Wire::open(gateway.edge).await;
-        let answer = wire.ask(post(fields) + start).await;
+        let mut raw = RawClient::open(gateway.edge).await;
+        let answer = raw.ask(post(fields) + start).await;
         assert_eq!((answer.status, answer.code().as_str()), (408, "request_timeout"));
-        assert_eq!(wire.rest().await, b"");
+        assert_eq!(raw.rest().await, b"");
     }
-    let mut wire = Wire::open(gateway.edge).await;
-    wire.say(post("Content-Length: 1000\r\n")).await;
+    let mut raw = RawClient::open(gateway.edge).await;
+    raw.say(post("Content-Length: 1000\r\n")).await;
     let mut tick = tokio::time::interval(Duration::from_millis(50));
     let began = tokio::time::Instant::now();
-    while wire.is_silent().await {
+    while raw.is_silent().await {
         assert!(began.elapsed() < crate::harness::DEADLINE, "it drips for ever");
-        wire.say("a").await;
+        raw.say("a").await;
         tick.tick().await;
     }
-    assert_eq!(wire.answer().await.status, 408);
+    assert_eq!(raw.answer().await.status, 408);
 }
 
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_dropped() {
     let fields = format!("endpoints: ['{}']", replica("a").await);
     let gateway = leading_to_by(", write_timeout: 300ms", &fields);
-    let mut wire = Wire::open(gateway.edge).await;
-    wire.say(get("/faults/slow?bytes=60000000&chunk_bytes=1000000", "")).await;
-    assert_eq!(wire.head().await.status, 200);
+    let mut raw = RawClient::open(gateway.edge).await;
+    raw.say(get("/faults/slow?bytes=60000000&chunk_bytes=1000000", "")).await;
+    assert_eq!(raw.head().await.status, 200);
     nothing_is_under_way(&gateway).await;
 }
 
@@ -201,8 +201,8 @@ async fn a_body_has_its_limit_however_it_comes() {
         ("chunked", post("Transfer-Encoding: chunked\r\n") + &chunk.repeat(3)),
         ("as a tunnel that is none", post(upgrade) + &chunk.repeat(3)),
     ] {
-        let mut wire = Wire::open(gateway.edge).await;
-        let answer = wire.ask(request).await;
+        let mut raw = RawClient::open(gateway.edge).await;
+        let answer = raw.ask(request).await;
         assert_eq!((answer.status, answer.code().as_str()), (413, "body_too_large"), "{what}");
     }
 }
@@ -235,22 +235,22 @@ async fn a_websocket_is_over_when_either_side_is_gone() {
     let gateway = leading_to(&format!("endpoints: ['{}']", origin.address));
     let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     for is_clients in [true, false] {
-        let mut wire = Wire::open(gateway.edge).await;
-        wire.say(get("/a", fields)).await;
+        let mut raw = RawClient::open(gateway.edge).await;
+        raw.say(get("/a", fields)).await;
         let mut upstream = origin.accept().await;
         assert!(upstream.request().await.to_lowercase().contains("upgrade: websocket"));
         upstream.say(format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n")).await;
-        assert_eq!(wire.head().await.status, 101);
+        assert_eq!(raw.head().await.status, 101);
         upstream.say("from the upstream").await;
-        assert_eq!(wire.bytes(17).await, b"from the upstream");
-        wire.say("from the client").await;
+        assert_eq!(raw.bytes(17).await, b"from the upstream");
+        raw.say("from the client").await;
         assert_eq!(upstream.bytes(15).await, b"from the client");
         let mut left = if is_clients {
-            drop(wire);
+            drop(raw);
             upstream
         } else {
             drop(upstream);
-            wire
+            raw
         };
         assert_eq!(left.rest().await, b"");
         nothing_is_under_way(&gateway).await;
@@ -271,8 +271,8 @@ async fn what_is_matched_is_what_is_sent() {
         ("/faults/echo/\u{e9}", "/faults/echo/%C3%A9", Value::Null),
         ("/faults/echo/%c3%a9#part", "/faults/echo/%C3%A9", Value::Null),
     ] {
-        let mut wire = Wire::open(gateway.edge).await;
-        let answer = wire.ask(get(target, "")).await;
+        let mut raw = RawClient::open(gateway.edge).await;
+        let answer = raw.ask(get(target, "")).await;
         assert_eq!(answer.status, 200, "{target}: {}", answer.head);
         let echo: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!((&echo["path"], &echo["query"]), (&json!(path), &query), "{target}");
@@ -282,8 +282,8 @@ async fn what_is_matched_is_what_is_sent() {
 
 /// The header fields that the upstream was sent.
 async fn seen(gateway: &Gateway, fields: &str) -> Value {
-    let mut wire = Wire::open(gateway.edge).await;
-    let answer = wire.ask(get("/faults/echo/a", fields)).await;
+    let mut raw = RawClient::open(gateway.edge).await;
+    let answer = raw.ask(get("/faults/echo/a", fields)).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     serde_json::from_str::<Value>(&answer.body).unwrap()["headers"].take()
 }
@@ -320,8 +320,8 @@ async fn hop_by_hop_fields_end_here_and_cannot_take_ours_along() {
     assert_eq!(fields["x-forwarded-for"], json!(["127.0.0.1"]));
     assert_eq!(fields["x-request-id"][0].as_str().unwrap().len(), 32);
     for named in ["host", "X-Forwarded-For", "\"x-request-id\"", ":authority"] {
-        let mut wire = Wire::open(gateway.edge).await;
-        let answer = wire.ask(get("/faults/echo/a", &format!("Connection: {named}\r\n"))).await;
+        let mut raw = RawClient::open(gateway.edge).await;
+        let answer = raw.ask(get("/faults/echo/a", &format!("Connection: {named}\r\n"))).await;
         assert_eq!(answer.code(), "request_malformed", "{named}");
     }
 }
@@ -370,13 +370,13 @@ async fn what_follows_an_upgrade_that_was_not_granted_is_no_tunnel() {
     let origin = Origin::listen().await;
     let gateway = leading_to(&format!("endpoints: ['{}']", origin.address));
     let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-    let mut wire = Wire::open(gateway.edge).await;
-    wire.say(get("/a", fields) + &get("/hidden", "")).await;
+    let mut raw = RawClient::open(gateway.edge).await;
+    raw.say(get("/a", fields) + &get("/hidden", "")).await;
     let mut upstream = origin.accept().await;
     assert!(upstream.request().await.starts_with("GET /a "));
     assert!(upstream.is_silent().await, "nothing is sent before the 101");
     upstream.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-    assert_eq!(wire.answer().await.body, "ok");
+    assert_eq!(raw.answer().await.body, "ok");
     assert!(upstream.is_silent().await, "and nothing after another answer");
     nothing_is_under_way(&gateway).await;
 }
@@ -386,19 +386,19 @@ async fn requests_that_do_not_wait_are_answered_in_order_or_not_at_all() {
     // No browser and no player does that any more; Pingora refuses a request that is overtaken.
     let gateway = leading_to(&format!("endpoints: ['{}']", replica("a").await));
     let slow = get("/faults/slow?first_byte_ms=200&bytes=3", "");
-    let mut at_once = Wire::open(gateway.edge).await;
+    let mut at_once = RawClient::open(gateway.edge).await;
     at_once.say(slow.clone() + &get("/faults/status/404", "")).await;
-    let mut later = Wire::open(gateway.edge).await;
+    let mut later = RawClient::open(gateway.edge).await;
     later.say(slow).await;
     until("it is under way", || async { gateway.metric(IN_FLIGHT).await == 2.0 }).await;
     later.say(get("/faults/status/404", "")).await;
-    for mut wire in [at_once, later] {
-        let first = wire.answer().await;
+    for mut raw in [at_once, later] {
+        let first = raw.answer().await;
         match first.status {
             200 => assert_eq!(first.body, "xxx"),
             _ => assert_eq!(first.code(), "request_malformed"),
         }
-        let rest = String::from_utf8(wire.rest_after_close().await).unwrap();
+        let rest = String::from_utf8(raw.rest_after_close().await).unwrap();
         assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 404"), "{rest}");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::harness::{Gateway, outcome, until};
 use crate::origin::{Nobody, Origin, leading_to, replica, service};
-use crate::wire::Wire;
+use crate::raw_client::RawClient;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -72,8 +72,8 @@ async fn an_answer_that_is_none_is_not_passed_on() {
 #[tokio::test]
 async fn a_large_head_passes() {
     let gateway = leading_to(&format!("endpoints: ['{}']", replica("a").await));
-    let mut wire = Wire::open(gateway.edge).await;
-    let answer = wire.ask(get("/faults/headers?fields=200&bytes=500")).await;
+    let mut raw = RawClient::open(gateway.edge).await;
+    let answer = raw.ask(get("/faults/headers?fields=200&bytes=500")).await;
     assert_eq!((answer.status, answer.head.matches("x-fault-").count()), (200, 200));
 }
 
@@ -87,12 +87,12 @@ async fn a_cut_answer_never_looks_whole() {
     }
     let origin = Origin::listen().await;
     let gateway = leading_to(&format!("endpoints: ['{}'], {IMPATIENT}", origin.address));
-    let mut wire = Wire::open(gateway.edge).await;
-    wire.say(get("/a")).await;
+    let mut raw = RawClient::open(gateway.edge).await;
+    raw.say(get("/a")).await;
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     origin.answer_once(&format!("{head}5\r\nhello\r\n")).await;
-    assert_eq!(wire.head().await.status, 200);
-    let all = String::from_utf8(wire.rest().await).unwrap();
+    assert_eq!(raw.head().await.status, 200);
+    let all = String::from_utf8(raw.rest().await).unwrap();
     assert!(all.contains("hello") && !all.contains("0\r\n\r\n"), "{all}");
 }
 
@@ -136,20 +136,20 @@ async fn a_kept_connection_that_is_gone_costs_no_request_that_may_be_repeated() 
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     for (method, expected) in [("GET", 200), ("POST", 502)] {
         // One connection of the client stays with one worker and its pool.
-        let mut wire = Wire::open(gateway.edge).await;
-        wire.say(get("/first")).await;
+        let mut raw = RawClient::open(gateway.edge).await;
+        raw.say(get("/first")).await;
         let mut kept = origin.accept().await;
         kept.request().await;
         kept.say(ok).await;
-        assert_eq!(wire.answer().await.status, 200);
+        assert_eq!(raw.answer().await.status, 200);
         // The upstream closes in the moment in which it is asked again.
-        wire.say(format!("{method} /again HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")).await;
+        raw.say(format!("{method} /again HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")).await;
         assert!(kept.request().await.starts_with(method));
         drop(kept);
         if expected == 200 {
             origin.answer_once(ok).await;
         }
-        assert_eq!(wire.answer().await.status, expected, "{method}");
+        assert_eq!(raw.answer().await.status, expected, "{method}");
     }
 }
 

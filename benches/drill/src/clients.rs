@@ -2,7 +2,7 @@
 //! many, they try to start all the time. Each asks once a second on a connection of its own.
 
 use crate::gateway::Gateway;
-use load::{token, wire};
+use load::{http1, token};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,7 +84,7 @@ impl Clients {
 
     /// Somebody asks the origin itself.
     pub(crate) fn probe(&mut self, origin: SocketAddr) {
-        let request = wire::get(origin, "/media/64b", "");
+        let request = http1::get(origin, "/media/64b", "");
         let role = Role::Probe;
         let probe = Player { target: origin, request, role, account: 0, connection: None };
         self.spawn(probe, PROBE_PACE, Duration::ZERO);
@@ -125,7 +125,7 @@ impl Player {
             // Told by the player's own id; the others by their session.
             fields += &format!("X-Playback-Session-Id: playback-{n}-{device}\r\n");
         }
-        let request = wire::get(gateway.edge, "/media/64b", &fields);
+        let request = http1::get(gateway.edge, "/media/64b", &fields);
         Self { target: gateway.edge, request, role, account: n, connection: None }
     }
 
@@ -152,7 +152,7 @@ impl Player {
             if connection.read_buf(&mut bytes).await? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
-            let head = wire::Head::parse(&bytes).map_err(|_| ErrorKind::InvalidData)?;
+            let head = http1::Head::parse(&bytes).map_err(|_| ErrorKind::InvalidData)?;
             if let Some(head) = head
                 && head.length + head.body <= bytes.len()
             {

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::wire::{self, Head};
+use crate::http1::{self, Head};
 
 /// An answer that takes longer is none.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ impl Client {
 
     /// Asks for `path`; `extra` are whole header lines.
     pub fn get(&mut self, path: &str, extra: &str) -> io::Result<Answer> {
-        self.ask(&wire::get(self.target, path, extra))
+        self.ask(&http1::get(self.target, path, extra))
     }
 
     /// Sends prepared bytes, and reads one answer. Where the proxy says that it closes the
@@ -72,7 +72,7 @@ impl Client {
                     self.stream = open(self.target)?;
                 }
                 let body = bytes.split_off(head.length);
-                let location = wire::field(&bytes, b"location:").map(String::from_utf8_lossy);
+                let location = http1::field(&bytes, b"location:").map(String::from_utf8_lossy);
                 let location = location.map(|location| location.into_owned());
                 return Ok(Answer { status: head.status, location, body });
             }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use crate::wire::Head;
+use crate::http1::Head;
 
 /// What a connection has to say after it was given time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

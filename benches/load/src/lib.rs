@@ -20,4 +20,4 @@ pub mod store;
 pub mod token;
 pub mod tuning;
 pub mod versus;
-pub mod wire;
+pub mod http1;

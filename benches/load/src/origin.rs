@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::wire::end_of_head;
+use crate::http1::end_of_head;
 
 /// A request head longer than this ends its connection.
 const REQUEST_MAX_BYTES: usize = 64 * 1024;

@@ -5,7 +5,7 @@ use std::io;
 use crate::contest::{self, Contender, Effort, Load};
 use crate::environment::Environment;
 use crate::settings::{FAMILIES, Family};
-use crate::{report, wire};
+use crate::{http1, report};
 
 /// Runs the families named in `only`, or all; and of the bodies `paths`, or all.
 pub fn run(
@@ -36,7 +36,7 @@ fn compare(
     let processes = variants.iter().map(start).collect::<io::Result<Vec<_>>>()?;
     let enter = |(process, variant): (_, &crate::settings::Variant)| {
         let process: &crate::bench::Process = process;
-        let requests = vec![wire::get(process.address, path, family.headers)];
+        let requests = vec![http1::get(process.address, path, family.headers)];
         Contender { name: variant.name.to_owned(), process, requests }
     };
     let contenders: Vec<_> = processes.iter().zip(variants).map(enter).collect();

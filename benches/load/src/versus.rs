@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::contest::{self, Contender, Effort, Load};
 use crate::environment::Environment;
 use crate::token::{cookie, good};
-use crate::{check, idle, report, wire};
+use crate::{check, http1, idle, report};
 
 /// Accounts that play at the same time, each with one session.
 const ACCOUNTS: usize = 10_000;
@@ -162,7 +162,7 @@ fn play(
 
 /// What one contender is asked. For the floor a token in the path is nothing but a longer path.
 fn requests(scenario: &Scenario, process: &Process, is_floor: bool) -> io::Result<Vec<Vec<u8>>> {
-    let ask = |path: &str, headers: &str| wire::get(process.address, path, headers);
+    let ask = |path: &str, headers: &str| http1::get(process.address, path, headers);
     if scenario.accounts == 0 {
         let close = if scenario.reconnect { "Connection: close\r\n" } else { "" };
         return Ok(vec![ask(scenario.path, close)]);

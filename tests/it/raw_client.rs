@@ -1,4 +1,5 @@
-//! A client that says exactly the bytes it is told to, well-formed or not, and what came back.
+//! A client that sends exactly the bytes that a test gives it, well-formed or not, and reads what
+//! comes back.
 
 use crate::harness::DEADLINE;
 use std::net::SocketAddr;
@@ -7,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// One connection to a gateway.
-pub(crate) struct Wire {
+/// One connection, by default to a gateway.
+pub(crate) struct RawClient {
     pub(crate) stream: TcpStream,
     heard: Vec<u8>,
 }
@@ -41,14 +42,14 @@ impl Answer {
     }
 }
 
-impl Wire {
+impl RawClient {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        Wire::of(TcpStream::connect(address).await.unwrap())
+        RawClient::of(TcpStream::connect(address).await.unwrap())
     }
 
     pub(crate) fn of(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
-        Wire { stream, heard: Vec::new() }
+        RawClient { stream, heard: Vec::new() }
     }
 
     /// The head of the next request, where this is an upstream's side.
@@ -58,12 +59,12 @@ impl Wire {
         text(self.heard.drain(..end).collect())
     }
 
-    /// Says it; a gateway that has hung up already is found out by what is heard.
+    /// Sends the bytes. If the gateway has closed already, the next read shows it.
     pub(crate) async fn say(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = timeout(DEADLINE, self.stream.write_all(bytes.as_ref())).await;
     }
 
-    /// Says it and hears the answer.
+    /// Sends the bytes and reads the answer.
     pub(crate) async fn ask(&mut self, bytes: impl AsRef<[u8]>) -> Answer {
         self.say(bytes).await;
         self.answer().await
