@@ -1,103 +1,46 @@
-//! The edge: connections before there is a request, and heads before there is a route.
+//! The edge: listeners, the connections that they accept, and heads before there is a route. No
+//! routing and no policy.
 //!
-//! Pingora bounds a single read, not a whole head, and waits for the next request inside the future
-//! of a whole exchange, some 20 KiB per silent client. Here a connection waits with its socket and
-//! nothing else; when the first byte is there, the head has a deadline. What a sound head is, is in
-//! `request/head.rs`. No routing and no policy.
+//! `server` binds a listener and accepts for it; [`Edge::process_new`] is where an accepted
+//! connection arrives and where its protocol is chosen. Today every connection speaks HTTP/1
+//! without TLS (`edge/h1.rs`). Another protocol gets a file beside `h1.rs`, and `process_new` picks
+//! it by what the handshake agreed on; its settings belong to `edge/config.rs`. Who the client is
+//! gets decided in `edge/client.rs`, whatever the protocol. What a sound head is, is in
+//! `request/head.rs`.
 
 mod config;
+mod client;
+mod h1;
 mod listener;
 mod in_flight;
-mod wire;
+mod downstream;
+mod head_state;
 mod deadline;
 
+pub use client::Client;
 pub use config::Config;
-pub use in_flight::InFlight;
+pub use head_state::head_was_read;
+pub use in_flight::{Guard, InFlight};
 pub use listener::Listener;
 
-use crate::denial::Code;
 use crate::observe::Observe;
 use async_trait::async_trait;
-use deadline::Deadline;
-use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
+use h1::Http1;
+use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
-use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
-use std::cell::Cell;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
-use tokio::time::Instant;
-use wire::Wire;
 
-/// How many requests one connection may carry; closing now and then gives its memory back.
-const REQUESTS_MAX: u32 = 1_000;
-
-/// How far the exchange has got that is being polled on this thread.
-#[derive(Clone, Copy)]
-enum Head {
-    Unread,
-    Read,
-    /// Pingora could not read it, or would not take it.
-    Refused(Code),
-}
-
-thread_local! {
-    /// A poll is one synchronous call, so no other exchange can come between.
-    static HEAD: Cell<Head> = const { Cell::new(Head::Unread) };
-}
-
-/// Tells the edge that the head is here: its deadline no longer applies.
-pub fn head_was_read() {
-    HEAD.set(Head::Read);
-}
-
-/// Wraps the proxy of one listener.
+/// One listener's connections, and the proxy that answers their requests.
 pub struct Edge<P> {
-    proxy: Arc<P>,
-    listener: Arc<Listener>,
-    observe: Observe,
-    in_flight: InFlight,
+    http1: Http1<P>,
 }
 
 impl<P> Edge<P> {
+    /// The edge of `listener`; it starts nothing.
     pub fn new(proxy: P, listener: Arc<Listener>, observe: Observe, in_flight: InFlight) -> Self {
-        Edge { proxy: Arc::new(proxy), listener, observe, in_flight }
-    }
-}
-
-impl<P: HttpServerApp + Send + Sync + 'static> Edge<P> {
-    /// One request and its answer; `None` when the connection ends with it.
-    async fn exchange(
-        &self,
-        session: ServerSession,
-        shutdown: &ShutdownWatch,
-        deadline: &mut Deadline,
-    ) -> Option<ReusedHttpStream> {
-        let mut exchange = self.proxy.process_new_http(session, shutdown);
-        let mut is_first_poll = true;
-        let mut under_way = None;
-        poll_fn(|task| {
-            HEAD.set(if under_way.is_some() { Head::Read } else { Head::Unread });
-            let polled = exchange.as_mut().poll(task);
-            match HEAD.get() {
-                Head::Refused(code) => self.observe.head_refused(&self.listener.name, code),
-                Head::Read if under_way.is_none() => under_way = Some(self.in_flight.enter()),
-                Head::Unread | Head::Read => {}
-            }
-            if polled.is_ready() || under_way.is_some() {
-                return polled;
-            }
-            // Not even set for a head that is there whole.
-            if std::mem::take(&mut is_first_poll) {
-                deadline.set(Instant::now() + self.listener.head_timeout);
-            }
-            ready!(deadline.poll(task));
-            self.observe.head_timed_out(&self.listener.name);
-            Poll::Ready(None)
-        })
-        .await
+        let proxy = Arc::new(proxy);
+        Edge { http1: Http1 { proxy, listener, observe, in_flight } }
     }
 }
 
@@ -108,38 +51,12 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let mut wire = Box::new(Wire::new(stream));
-        let mut kept: Option<HttpPersistentSettings> = None;
-        let mut stopping = shutdown.clone();
-        // Registered once per connection, not once per request.
-        let mut is_over = pin!(async {
-            // An error means that the gateway is gone, which is as final.
-            let _ = stopping.wait_for(|is_over| *is_over).await;
-        });
-        // A connection that was opened for nothing is closed sooner than one that was of use.
-        let mut deadline = Deadline::new(Instant::now() + self.listener.head_timeout);
-        loop {
-            poll_fn(|task| match wire.poll_begun(task) {
-                Poll::Ready(begun) => Poll::Ready(begun.ok()),
-                _ if is_over.as_mut().poll(task).is_ready() => Poll::Ready(None),
-                _ => deadline.poll(task).map(|()| None),
-            })
-            .await?;
-            let mut session = ServerSession::new_http1(wire);
-            match kept {
-                Some(kept) => kept.apply_to_session(&mut session),
-                None => session.set_keepalive_reuses_remaining(Some(REQUESTS_MAX)),
-            }
-            // Pingora takes this for the time until the head begins, which is over.
-            session.set_keepalive(Some(self.listener.idle_timeout.as_secs().max(1)));
-            let stream;
-            (stream, kept) = self.exchange(session, shutdown, &mut deadline).await?.consume();
-            wire = stream.into_any().downcast().expect("Pingora gives back what it was given");
-            deadline.set(Instant::now() + self.listener.idle_timeout);
-        }
+        self.http1.serve(stream, shutdown).await;
+        // The connection is used up: Pingora is not asked to wait for another request on it.
+        None
     }
 
     async fn cleanup(&self) {
-        self.proxy.http_cleanup().await;
+        self.http1.proxy.http_cleanup().await;
     }
 }

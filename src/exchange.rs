@@ -6,6 +6,7 @@ use crate::concurrency::{Admission, Outcome, Rung};
 use crate::denial::Code;
 use crate::session::{AccountText, Refused, Session, Viewer};
 use http::HeaderValue;
+use http::uri::Scheme;
 use rand::RngExt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -102,7 +103,10 @@ impl Account {
 #[derive(Debug)]
 pub struct Exchange {
     pub id: RequestId,
+    /// Where the client connects from.
     pub client: Option<SocketAddr>,
+    /// The scheme of the URL that the client asked for.
+    pub scheme: Scheme,
     pub began: Instant,
     session: Option<Arc<Session>>,
     /// The session passed by its signature alone.
@@ -123,6 +127,7 @@ impl Exchange {
         Exchange {
             id: RequestId::random(),
             client,
+            scheme: Scheme::HTTP,
             began: Instant::now(),
             session: None,
             is_session_unasked: false,

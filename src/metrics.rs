@@ -1,11 +1,11 @@
 //! Every metric family, its labels and its help, in one struct.
 //!
 //! Labels come from closed sets and from names in the file, never from a request: no account, no
-//! lease, no path, no address. When something is counted is `observe`'s business.
+//! lease, no path, no address. `observe` decides when something is counted.
 
-mod family;
-mod kept;
 mod route;
+mod collected;
+mod family;
 
 pub use family::{Family, as_json, as_markdown};
 pub use route::RouteMetrics;

@@ -12,10 +12,10 @@ mod timeouts;
 pub use context::Ctx;
 
 use crate::denial::{Code, Denial, Reply};
-use crate::edge::{self, Listener};
+use crate::edge::{self, Client, Listener};
 use crate::filter::Halt;
 use crate::gateway::{End, Gateway};
-use crate::observe::Observe;
+use crate::observe::{Event, Observe};
 use crate::request::{Request, head};
 use crate::streams::Call;
 use arc_swap::ArcSwap;
@@ -122,7 +122,8 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         edge::head_was_read();
-        ctx.exchange.client = downstream.client_addr().and_then(|a| a.as_inet().copied());
+        let client = Client::of(downstream);
+        (ctx.exchange.client, ctx.exchange.scheme) = (client.address, client.scheme);
         timeouts::begin(downstream, &self.listener);
         Ok(())
     }
@@ -134,7 +135,8 @@ impl ProxyHttp for Proxy {
     ) -> Result<bool> {
         let head = downstream.req_header();
         let judged = self.judge(head, || downstream.to_h1_raw(), ctx).await;
-        self.observe.decided(ctx.route_metrics(), ctx.exchange.began.elapsed());
+        let (route, took) = (ctx.route_metrics(), ctx.exchange.began.elapsed());
+        self.observe.emit(&Event::RequestDecided { route, took });
         let halt = match judged {
             Ok(Onward::Upstream) => return Ok(false),
             // Boxed: rare, and too large to lie in every request's future.
@@ -170,7 +172,7 @@ impl ProxyHttp for Proxy {
     ) -> Box<Error> {
         ctx.endpoint_refused();
         if ctx.may_try_another() {
-            self.observe.upstream_retried(ctx.upstream_name());
+            self.observe.emit(&Event::UpstreamRetried { upstream: ctx.upstream_name() });
             error.set_retry(true);
         }
         error
@@ -222,7 +224,8 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         if let Some(took) = ctx.upstream_began(head.status.as_u16()) {
-            self.observe.upstream_answered(ctx.route_metrics(), head.status.as_u16(), took);
+            let (route, status) = (ctx.route_metrics(), head.status.as_u16());
+            self.observe.emit(&Event::UpstreamAnswered { route, status, took });
         }
         if head.status != http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
@@ -276,9 +279,9 @@ impl ProxyHttp for Proxy {
         let fault = fault::of(error);
         ctx.fault = Some(fault.told);
         if fault.is_upstreams
-            && let Some((name, endpoint)) = ctx.endpoint()
+            && let Some((upstream, endpoint)) = ctx.endpoint()
         {
-            self.observe.upstream_failed(name, endpoint, fault.told);
+            self.observe.emit(&Event::UpstreamFailed { upstream, endpoint, why: fault.told });
         }
         let mut status = 0;
         if let Some(code) = fault.code.filter(|_| downstream.response_written().is_none()) {
@@ -304,6 +307,6 @@ impl ProxyHttp for Proxy {
 
     async fn logging(&self, downstream: &mut Downstream, _: Option<&Error>, ctx: &mut Box<Ctx>) {
         let listener = (self.listener.number, &*self.listener.name);
-        self.observe.exchange_ended(&ctx.ended(downstream, listener));
+        self.observe.emit(&Event::ExchangeEnded(&ctx.ended(downstream, listener)));
     }
 }

@@ -5,6 +5,7 @@
 
 use super::Admin;
 use super::api::shown;
+use crate::observe::Event;
 use crate::store::{Activity, Ended};
 use axum::body::Bytes;
 use axum::extract::State;
@@ -63,7 +64,8 @@ async fn end(admin: &Admin, body: &[u8]) -> Result<Value, Refusal> {
             },
         };
         let store = activity.store.name.as_str();
-        admin.observe.sessions_revoked(store, whose.name(), ended.is_ok());
+        let is_done = ended.is_ok();
+        admin.observe.emit(&Event::SessionsRevoked { store, whose: whose.name(), is_done });
         was_active |= done(ended, store, &stores)?.was_active;
         if !stores.contains(&store.to_owned()) {
             stores.push(store.to_owned());

@@ -1,13 +1,13 @@
 //! The access log: one JSON line per request, written by a thread of its own.
 //!
-//! A request appends its line to one buffer under a short lock; nobody waits for the disk. When the
-//! reader is too slow, lines are dropped and counted.
+//! A request writes its line by itself, and appends it to one buffer under a short lock; nobody
+//! waits for the disk. When the reader of the log is too slow, lines are dropped and counted.
 
 mod config;
 
 pub use config::{Config, Target};
 
-use super::Ended;
+use super::event::{Ended, Event};
 use crate::clock;
 use crate::denial::Code;
 use crate::exchange::Account;
@@ -24,14 +24,17 @@ const BUFFER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a line waits at most before it is written.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 
+/// Room for one line, in bytes; a longer one costs another allocation.
+const LINE_BYTES: usize = 768;
+
 /// The longest path that is logged, in bytes; the rest is cut.
 const PATH_BYTES_MAX: usize = 1024;
 
-/// Where requests leave their lines.
+/// Where requests leave their lines; by default nowhere.
 #[derive(Clone, Debug, Default)]
 pub struct AccessLog(Option<Arc<Shared>>);
 
-/// The other end: writes what was left.
+/// The other end of a log: writes the lines that requests left.
 #[derive(Debug)]
 pub struct Writer(Arc<Shared>);
 
@@ -93,21 +96,22 @@ impl AccessLog {
         (AccessLog(Some(Arc::clone(&shared))), Writer(shared))
     }
 
-    pub(super) fn write(&self, ended: &Ended<'_>, duration: Duration, metrics: &Metrics) {
-        let Some(shared) = &self.0 else { return };
-        let line = line(ended, duration);
+    /// Takes the events that have a line: exchanges that are over.
+    pub(super) fn take(&self, event: &Event<'_>, metrics: &Metrics) {
+        let (Some(shared), Event::ExchangeEnded(ended)) = (&self.0, event) else { return };
+        // All workers share the lock, so the line is written before it is taken.
+        let mut text = Vec::with_capacity(LINE_BYTES);
+        serde_json::to_writer(&mut text, &line(ended)).expect("numbers, names and texts are JSON");
+        text.push(b'\n');
         let mut waiting = shared.waiting.lock();
         if waiting.lines.len() >= BUFFER_BYTES_MAX {
             return metrics.access_log_dropped.inc();
         }
-        // Numbers, names and texts are always JSON.
-        if serde_json::to_writer(&mut waiting.lines, &line).is_ok() {
-            waiting.lines.push(b'\n');
-        }
+        waiting.lines.extend_from_slice(&text);
     }
 }
 
-fn line<'a>(ended: &'a Ended<'a>, duration: Duration) -> Line<'a> {
+fn line<'a>(ended: &'a Ended<'a>) -> Line<'a> {
     let exchange = ended.exchange;
     Line {
         ts: clock::rfc3339(clock::unix_ms()),
@@ -121,7 +125,7 @@ fn line<'a>(ended: &'a Ended<'a>, duration: Duration) -> Line<'a> {
         status: ended.status,
         code: exchange.denied().map(|code| code.name()),
         reason: exchange.session_reason().map(|reason| reason.reason()),
-        duration_ms: (duration.as_secs_f64() * 1e6).round() / 1e3,
+        duration_ms: (ended.took.as_secs_f64() * 1e6).round() / 1e3,
         request_bytes: ended.request_bytes,
         response_bytes: ended.response_bytes,
         upstream: ended.upstream.map(|(name, _)| name),
@@ -181,6 +185,7 @@ impl Writer {
 pub struct Stopper(Arc<Shared>);
 
 impl Stopper {
+    /// Asks the writer to end.
     pub fn stop(&self) {
         self.0.waiting.lock().is_stopped = true;
         self.0.stopped.notify_one();

@@ -205,6 +205,7 @@ impl Ctx {
             listener,
             route: self.route_metrics(),
             exchange: &self.exchange,
+            took: self.exchange.began.elapsed(),
             method: &head.method,
             host: head.uri.host().or(host).unwrap_or_default(),
             path: path.unwrap_or(written),

@@ -1,10 +1,12 @@
-//! What an upstream is told of the client: the address, the scheme, the request's id, and nothing
-//! that a client could have made up. And what of its answer is for the gateway only.
+//! Header fields on their way through the gateway. An upstream gets the client's address and
+//! scheme and the request's id from the gateway, and nothing that a client could have made up. The
+//! client gets no field of an answer that was meant for the gateway only.
 
 use crate::exchange::Exchange;
 use crate::request::PATH_TOKEN_PREFIX;
 use bytes::Bytes;
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::net::IpAddr;
@@ -60,8 +62,14 @@ pub(super) fn prepare(fields: &mut HeaderMap, exchange: &Exchange) {
     if let Some(host) = fields.get(header::HOST).cloned() {
         fields.insert(FORWARDED_HOST, host);
     }
-    fields.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    fields.insert(FORWARDED_PROTO, scheme(&exchange.scheme));
     fields.insert(REQUEST_ID, exchange.id.field());
+}
+
+/// A scheme as a field's value, for which nothing is allocated.
+fn scheme(scheme: &Scheme) -> HeaderValue {
+    let text = if *scheme == Scheme::HTTPS { "https" } else { "http" };
+    HeaderValue::from_static(text)
 }
 
 /// An address as a field's value. IPv4's own formatter takes a thousand instructions.
@@ -82,9 +90,22 @@ fn address(ip: IpAddr) -> HeaderValue {
     HeaderValue::try_from(text).expect("an address is visible ASCII")
 }
 
+/// The first bytes of all reserved names, one bit each. Most other names begin with another byte,
+/// so one look is enough for them.
+const RESERVED_FIRST_BYTES: u128 = first_bytes(&RESERVED) | first_bytes(&[IDENTITY_PREFIX]);
+
+const fn first_bytes(names: &[&str]) -> u128 {
+    let (mut bytes, mut i) = (0, 0);
+    while i < names.len() {
+        bytes |= 1 << names[i].as_bytes()[0];
+        i += 1;
+    }
+    bytes
+}
+
 fn is_reserved(name: &str) -> bool {
-    // Most names are told from all of these by their first letter.
-    matches!(name.as_bytes().first(), Some(b'x' | b'f' | b'p'))
+    let first = name.bytes().next().filter(u8::is_ascii);
+    first.is_some_and(|first| RESERVED_FIRST_BYTES >> first & 1 == 1)
         && (RESERVED.contains(&name) || name.starts_with(IDENTITY_PREFIX))
 }
 
@@ -143,7 +164,7 @@ pub(super) fn strip_token(fields: &mut HeaderMap, cookies: &[String], is_verifie
     }
 }
 
-/// Takes out an address that a page or a player was at, if a stream token may stand in it.
+/// Removes the `Referer` if it may contain a stream token.
 pub(super) fn strip_referer(fields: &mut HeaderMap) {
     let holds_token = |value: &HeaderValue| {
         let prefix = PATH_TOKEN_PREFIX.as_bytes();
@@ -212,15 +233,30 @@ mod tests {
             ("x-kept", "yes"),
         ]);
         let client = Some(([192, 0, 2, 1], 5).into());
-        prepare(&mut fields, &Exchange::new(client));
+        let mut exchange = Exchange::new(client);
+        exchange.scheme = Scheme::HTTPS;
+        prepare(&mut fields, &exchange);
         let value = |name: &str| fields.get(name).and_then(|v| v.to_str().ok());
         assert_eq!(value("x-forwarded-for"), Some("192.0.2.1"));
         assert_eq!(value("x-forwarded-host"), Some("tv.example"));
-        assert_eq!(value("x-forwarded-proto"), Some("http"));
+        assert_eq!(value("x-forwarded-proto"), Some("https"));
         assert_eq!(value("x-streamgate-account"), None);
         assert_eq!(value("forwarded"), None);
         assert_eq!(value("x-request-id").map(str::len), Some(32));
         assert_eq!(value("x-kept"), Some("yes"));
+    }
+
+    #[test]
+    fn reserved_names_are_known_whatever_they_begin_with() {
+        for name in RESERVED {
+            assert!(is_reserved(name), "{name}");
+        }
+        assert!(is_reserved("x-streamgate-account"));
+        for name in ["accept", "x-kept", "forwarder", "priority", "", "\u{e9}"] {
+            assert!(!is_reserved(name), "{name}");
+        }
+        let added = first_bytes(&["x-real-ip", "true-client-ip", "cf-connecting-ip"]);
+        assert_eq!(added, 1 << b'x' | 1 << b't' | 1 << b'c', "another letter is not forgotten");
     }
 
     #[test]
@@ -241,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_a_token_in_it_is_not_told() {
+    fn an_address_with_a_token_in_it_is_not_sent() {
         for (referer, is_kept) in
             [("https://tv.example/s/T/live/a.m3u8", false), ("https://tv.example/watch", true)]
         {

@@ -1,21 +1,22 @@
-//! Taking an address to listen on, and saying who has it when it is taken.
+//! Binds an address to listen on; when it is in use, the error names the process that holds it.
 
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-/// An address that could not be taken.
+/// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("`{name}` can't listen on {address}: {error}{}", who.as_deref().unwrap_or_default())]
-pub struct Taken {
+pub struct BindError {
     name: String,
     address: SocketAddr,
     error: io::Error,
+    /// The process that holds it: `; it is held by …`.
     who: Option<String>,
 }
 
-/// Listens on `address` for the listener `name`.
-pub(super) fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, Taken> {
+/// Binds `address` for the listener `name`.
+pub(super) fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, BindError> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
         Ok(listener)
@@ -24,11 +25,11 @@ pub(super) fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, Taken
         let in_use = error.kind() == io::ErrorKind::AddrInUse;
         let who = in_use.then(|| owner(address.port())).flatten();
         let who = who.map(|who| format!("; it is held by {who}"));
-        Taken { name: name.to_owned(), address, error, who }
+        BindError { name: name.to_owned(), address, error, who }
     })
 }
 
-/// The process that listens on `port`, as far as Linux lets us see: `nginx (pid 812)`.
+/// The process that listens on `port`, if Linux shows it: `nginx (pid 812)`.
 fn owner(port: u16) -> Option<String> {
     let inode = listening_inode(port)?;
     let wanted = format!("socket:[{inode}]");
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_holds_a_taken_port_is_named() {
+    fn the_process_that_holds_a_port_is_named() {
         let first = bind("a", ([127, 0, 0, 1], 0).into()).expect("a free port");
         let address = first.local_addr().expect("a bound socket");
         let said = bind("b", address).expect_err("it is taken").to_string();

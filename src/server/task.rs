@@ -1,10 +1,11 @@
-//! Every task the gateway runs, and the runtime it runs on.
+//! The background tasks of the gateway, and the runtimes that they run on.
 
 use crate::admin::Admin;
 use crate::concurrency::Policy;
 use crate::gateway::{Gateway, Shared};
-use crate::observe::Observe;
+use crate::observe::{Event, Observe};
 use crate::session::KeySet;
+use crate::session::key_set::Refresh;
 use crate::store::{Endings, Revocations};
 use crate::upstream::Probe;
 use axum::Router;
@@ -16,59 +17,66 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How long a thread may take to end.
-const ENDS_WITHIN: Duration = Duration::from_secs(1);
+/// How long a runtime may take to end.
+const RUNTIME_ENDS_WITHIN: Duration = Duration::from_secs(1);
 
-/// The threads for what is not on a request's path.
-pub(super) struct Aside {
-    /// Health checks, the admin port, key sets, what stores publish.
+/// The runtimes, one thread each, for all work that no request waits for.
+pub(super) struct BackgroundRuntimes {
+    /// Health checks, the admin port, key sets, messages from stores.
     housekeeping: Runtime,
-    /// The renewers: nothing waits behind a tick.
+    /// The renewal of leases, on a thread of its own so that nothing delays it.
     keeping: Runtime,
 }
 
-impl Aside {
+impl BackgroundRuntimes {
     pub(super) fn start() -> io::Result<Self> {
         let thread = |name| {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             builder.worker_threads(1).thread_name(name).enable_all().build()
         };
-        Ok(Aside { housekeeping: thread("housekeeping")?, keeping: thread("keeping")? })
+        Ok(BackgroundRuntimes {
+            housekeeping: thread("housekeeping")?,
+            keeping: thread("keeping")?,
+        })
     }
 
-    /// Waits for `future`, from outside of these threads.
+    /// Runs `future` to its end and returns its result. Call it from another thread.
     pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.housekeeping.block_on(future)
     }
 
-    /// Ends them, whatever they do.
+    /// Ends all runtimes, also when a task still runs.
     pub(super) fn end(self) {
         for runtime in [self.housekeeping, self.keeping] {
-            runtime.shutdown_timeout(ENDS_WITHIN);
+            runtime.shutdown_timeout(RUNTIME_ENDS_WITHIN);
         }
     }
 }
 
-/// Starts what runs beside requests.
-pub(super) struct House<'a> {
-    aside: &'a Aside,
+/// Starts the background tasks and keeps their handles.
+pub(super) struct BackgroundTasks<'a> {
+    runtimes: &'a BackgroundRuntimes,
     stopped: watch::Receiver<bool>,
     observe: Observe,
     tasks: Vec<JoinHandle<()>>,
 }
 
-impl<'a> House<'a> {
-    pub(super) fn new(aside: &'a Aside, stopped: watch::Receiver<bool>, observe: Observe) -> Self {
-        House { aside, stopped, observe, tasks: Vec::new() }
+impl<'a> BackgroundTasks<'a> {
+    pub(super) fn new(
+        runtimes: &'a BackgroundRuntimes,
+        stopped: watch::Receiver<bool>,
+        observe: Observe,
+    ) -> Self {
+        BackgroundTasks { runtimes, stopped, observe, tasks: Vec::new() }
     }
 
-    /// What was started; it ends by itself once it is told to stop.
+    /// The handles of all tasks that were started. Each task ends by itself when the gateway stops.
     pub(super) fn tasks(self) -> Vec<JoinHandle<()>> {
         self.tasks
     }
 
     fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.push(self.aside.housekeeping.spawn(task));
+        self.tasks.push(self.runtimes.housekeeping.spawn(task));
     }
 
     /// Resolves when the gateway stops.
@@ -80,10 +88,11 @@ impl<'a> House<'a> {
         }
     }
 
-    /// Keeps leases alive, answers true, endpoints known and key sets fresh.
-    pub(super) fn keep(&mut self, shared: &Shared, gateway: &Gateway, admin: &Arc<Admin>) {
+    /// Starts the tasks that renew leases, follow the stores' messages, check endpoints and refresh
+    /// key sets.
+    pub(super) fn start(&mut self, shared: &Shared, gateway: &Gateway, admin: &Arc<Admin>) {
         for (_, renewer) in shared.take_renewers() {
-            self.tasks.push(self.aside.keeping.spawn(renewer.run(self.stop())));
+            self.tasks.push(self.runtimes.keeping.spawn(renewer.run(self.stop())));
         }
         for store in shared.open_stores() {
             if let Some(runner) = store.runner() {
@@ -91,12 +100,12 @@ impl<'a> House<'a> {
             }
             if let Some(revocations) = store.revocations() {
                 let (admin, observe) = (Arc::clone(admin), self.observe.clone());
-                let listen = hear_revocations(revocations, store.name.clone(), admin, observe);
-                self.spawn(until(self.stop(), listen));
+                let task = follow_revocations(revocations, store.name.clone(), admin, observe);
+                self.spawn(until(self.stop(), task));
             }
             if let Some(endings) = store.endings() {
                 let policies = gateway.policies.clone();
-                self.spawn(until(self.stop(), hear_endings(endings, policies)));
+                self.spawn(until(self.stop(), follow_endings(endings, policies)));
             }
         }
         for probe in gateway.upstreams.iter().filter_map(|upstream| upstream.probe()) {
@@ -129,7 +138,7 @@ async fn until(stop: impl Future<Output = ()>, task: impl Future<Output = ()>) {
     tokio::select! { () = stop => {}, () = task => {} }
 }
 
-async fn hear_revocations(
+async fn follow_revocations(
     mut revocations: Revocations,
     store: String,
     admin: Arc<Admin>,
@@ -138,11 +147,11 @@ async fn hear_revocations(
     loop {
         let is_up = revocations.until_changed().await;
         admin.stores.enter(&store, is_up);
-        observe.store_changed(&store, is_up);
+        observe.emit(&Event::StoreChanged { store: &store, is_up });
     }
 }
 
-async fn hear_endings(mut endings: Endings, policies: Vec<Arc<Policy>>) {
+async fn follow_endings(mut endings: Endings, policies: Vec<Arc<Policy>>) {
     loop {
         let ended = endings.next().await;
         for policy in &policies {
@@ -154,12 +163,16 @@ async fn hear_endings(mut endings: Endings, policies: Vec<Arc<Policy>>) {
 async fn check_health(mut probe: Probe, observe: Observe) {
     loop {
         for change in probe.round().await {
-            observe.endpoint_changed(probe.upstream(), &change);
+            let upstream = &probe.upstream().name;
+            observe.emit(&Event::EndpointChanged { upstream, change: &change });
         }
         tokio::time::sleep(probe.interval()).await;
     }
 }
 
 async fn refresh(key_set: Arc<KeySet>, stopped: watch::Receiver<bool>, observe: Observe) {
-    key_set.run(stopped, |set, refresh| observe.key_set_refreshed(set, refresh)).await;
+    let report = |key_set: &KeySet, refresh: &Refresh| {
+        observe.emit(&Event::KeySetRefreshed { key_set, refresh });
+    };
+    key_set.run(stopped, report).await;
 }

@@ -10,10 +10,10 @@ use std::io;
 use std::thread::JoinHandle;
 use tokio::sync::watch;
 
-/// What a worker runs: ends when the gateway stops accepting.
+/// The accept loops of one worker; the future ends when the gateway stops accepting.
 pub(super) type Job = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Threads that answer requests.
+/// The threads that answer requests.
 #[derive(Debug)]
 pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
@@ -40,12 +40,12 @@ impl Workers {
         Ok(Workers { threads, cut })
     }
 
-    /// Cuts what is still under way and waits for the threads.
+    /// Cuts the requests that are still under way and waits for the threads.
     pub(super) fn end(self) {
         // The receivers are gone only if the threads are.
         let _ = self.cut.send(true);
         for thread in self.threads {
-            // A panic was already told by itself.
+            // A panic was already reported by its thread.
             let _ = thread.join();
         }
     }

@@ -5,9 +5,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
 
-/// A place for log lines. `access_log: off` is short for `access_log: { to: off }`.
+/// The access log. `access_log: off` is short for `access_log: { to: off }`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Config {
+    /// Where lines go.
     pub to: Target,
 }
 
@@ -15,10 +16,12 @@ pub struct Config {
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
+    /// The standard output of the process.
     #[default]
     Stdout,
     /// Appended to; created when it is not there.
     File(FilePath),
+    /// No access log.
     Off,
 }
 

@@ -1,4 +1,4 @@
-//! Figures that others keep: read and shown when somebody looks.
+//! Metrics whose figures others count: brought up to date when `/metrics` is read.
 
 use super::All;
 use crate::session::key_set::Figures;
@@ -6,13 +6,13 @@ use crate::store;
 use prometheus::IntCounter;
 use streamgate_lease::{Census, Stats};
 
-/// Brings a counter up to a total that is kept elsewhere and only grows.
+/// Brings a counter up to a total that is counted elsewhere and only grows.
 fn catch_up(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
 
 impl All {
-    /// What a policy's leases have been through.
+    /// Shows the figures of a policy's leases.
     pub fn show_leases(&self, policy: &str, stats: &Stats, census: Census) {
         let label = &[policy];
         self.stream_leases.with_label_values(label).set(census.playing as i64);
@@ -41,7 +41,7 @@ impl All {
         }
     }
 
-    /// What became of uses of sessions that a store was to be told of.
+    /// Shows what became of the session activity that was to be written to a store.
     pub fn show_sessions(&self, store: &str, figures: &store::Figures) {
         for (result, total) in
             [("written", figures.written), ("failed", figures.failed), ("dropped", figures.dropped)]
@@ -50,12 +50,12 @@ impl All {
         }
     }
 
-    /// How many younger tokens were given out for sessions of one kind.
+    /// Shows how many reissued tokens were given out for sessions of one kind.
     pub fn show_reissues(&self, provider: &str, made: u64) {
         catch_up(&self.session_reissues.with_label_values(&[provider]), made);
     }
 
-    /// What a key set has been through.
+    /// Shows the figures of a key set.
     pub fn show_key_set(&self, provider: &str, figures: &Figures, now_secs: u64) {
         let fetches = |result| self.jwks_fetches.with_label_values(&[provider, result]);
         catch_up(&fetches("success"), figures.refreshes);

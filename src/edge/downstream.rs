@@ -1,11 +1,12 @@
-//! A client's connection, as Pingora holds it, with two things changed. Its next request can be
-//! waited for without holding more than the connection; and what Pingora says by itself of a head
-//! that it can't read or won't take is said in the gateway's own words.
+//! The stream to a client, as Pingora holds it, with two changes. The edge can wait for the next
+//! request without holding more than the connection. And Pingora's own answer to a head that it
+//! can't parse or won't take is replaced by the gateway's.
 //!
-//! Pingora answers such heads with a bare 400 or 405 before any of its phases, and closes. Whatever
-//! it writes before the edge was told of a head is that answer. Everything else passes as it is.
+//! Pingora answers such heads with a bare 400 or 405 before `early_request_filter` has run, and
+//! closes. So all bytes that it writes before that phase are this answer, and ours are sent in
+//! their place; all other writes pass through.
 
-use super::{HEAD, Head};
+use super::head_state::HeadState;
 use crate::denial::{Code, Denial};
 use crate::exchange::RequestId;
 use async_trait::async_trait;
@@ -23,19 +24,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A client's connection.
+/// The stream to a client. The next request's first byte can be read ahead of the rest.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct DownstreamStream {
     inner: Stream,
-    /// The first byte of a request, while nobody reads the rest.
+    /// The first byte of a request that nobody reads yet.
     first: Option<u8>,
-    /// What is said in place of Pingora's answer, as far as it is not sent yet.
+    /// The unsent rest of what replaces Pingora's answer.
     refusal: Option<Bytes>,
 }
 
-impl Wire {
+impl DownstreamStream {
     pub(super) fn new(inner: Stream) -> Self {
-        Wire { inner, first: None, refusal: None }
+        DownstreamStream { inner, first: None, refusal: None }
     }
 
     /// Ready when a request begins; an error when the connection ends instead.
@@ -49,11 +50,11 @@ impl Wire {
         Poll::Ready(self.first.map(|_| ()).ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
     }
 
-    /// Sends our words for Pingora's, which are taken as written.
+    /// Sends our refusal; `theirs`, Pingora's answer, is taken as written.
     fn refuse(&mut self, task: &mut Context<'_>, theirs: &[u8]) -> Poll<io::Result<usize>> {
         let ours = self.refusal.get_or_insert_with(|| {
             let code = code(theirs);
-            HEAD.set(Head::Refused(code));
+            HeadState::Refused(code).set();
             answer(code)
         });
         while ours.has_remaining() {
@@ -67,11 +68,11 @@ impl Wire {
     }
 
     fn is_refused(&self) -> bool {
-        self.refusal.is_some() || !matches!(HEAD.get(), Head::Read)
+        self.refusal.is_some() || !matches!(HeadState::get(), HeadState::Read)
     }
 }
 
-/// The row of the table that Pingora's status line means.
+/// The code that Pingora's status line stands for.
 fn code(theirs: &[u8]) -> Code {
     match theirs.get(9..12) {
         Some(b"405") => Code::MethodNotAllowed,
@@ -82,20 +83,20 @@ fn code(theirs: &[u8]) -> Code {
 fn answer(code: Code) -> Bytes {
     let reply = Denial::from(code).reply(RequestId::random().as_str());
     let mut head = Vec::with_capacity(512);
-    let mut say = |line: std::fmt::Arguments<'_>| {
+    let mut push = |line: std::fmt::Arguments<'_>| {
         head.write_fmt(line).expect("a vector takes all that is written");
     };
-    say(format_args!("HTTP/1.1 {}\r\nconnection: close\r\n", reply.status));
-    say(format_args!("content-length: {}\r\n", reply.body.len()));
+    push(format_args!("HTTP/1.1 {}\r\nconnection: close\r\n", reply.status));
+    push(format_args!("content-length: {}\r\n", reply.body.len()));
     for (name, value) in &reply.headers {
-        say(format_args!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
+        push(format_args!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
     }
-    say(format_args!("\r\n"));
+    push(format_args!("\r\n"));
     head.extend_from_slice(&reply.body);
     head.into()
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for DownstreamStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
@@ -115,7 +116,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for DownstreamStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
@@ -152,22 +153,22 @@ impl AsyncWrite for Wire {
 }
 
 #[async_trait]
-impl Shutdown for Wire {
+impl Shutdown for DownstreamStream {
     async fn shutdown(&mut self) {
         Shutdown::shutdown(&mut *self.inner).await;
     }
 }
 
-/// Only Pingora's own wait for a request would ask for it.
-impl Peek for Wire {}
+/// Only Pingora's own wait for a request would peek, and that wait is not used.
+impl Peek for DownstreamStream {}
 
-impl UniqueID for Wire {
+impl UniqueID for DownstreamStream {
     fn id(&self) -> UniqueIDType {
         self.inner.id()
     }
 }
 
-impl Ssl for Wire {
+impl Ssl for DownstreamStream {
     fn get_ssl(&self) -> Option<&TlsRef> {
         self.inner.get_ssl()
     }
@@ -181,7 +182,7 @@ impl Ssl for Wire {
     }
 }
 
-impl GetTimingDigest for Wire {
+impl GetTimingDigest for DownstreamStream {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.inner.get_timing_digest()
     }
@@ -195,7 +196,7 @@ impl GetTimingDigest for Wire {
     }
 }
 
-impl GetProxyDigest for Wire {
+impl GetProxyDigest for DownstreamStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.inner.get_proxy_digest()
     }
@@ -205,7 +206,7 @@ impl GetProxyDigest for Wire {
     }
 }
 
-impl GetSocketDigest for Wire {
+impl GetSocketDigest for DownstreamStream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.inner.get_socket_digest()
     }
@@ -222,33 +223,33 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
-    async fn connected() -> (TcpStream, Wire) {
+    async fn connected() -> (TcpStream, DownstreamStream) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let stream = pingora::protocols::l4::stream::Stream::from(accepted.expect("a client").0);
-        (client.expect("connected"), Wire::new(Box::new(stream)))
+        (client.expect("connected"), DownstreamStream::new(Box::new(stream)))
     }
 
     #[tokio::test]
     async fn the_byte_that_was_waited_for_is_read_with_the_rest() {
-        let (mut client, mut wire) = connected().await;
+        let (mut client, mut stream) = connected().await;
         for said in ["GET / HTTP/1.1\r\n", "x"] {
             client.write_all(said.as_bytes()).await.expect("sent");
-            poll_fn(|task| wire.poll_begun(task)).await.expect("it began");
-            poll_fn(|task| wire.poll_begun(task)).await.expect("it is not waited for again");
+            poll_fn(|task| stream.poll_begun(task)).await.expect("it began");
+            poll_fn(|task| stream.poll_begun(task)).await.expect("it is not waited for again");
             let mut none = [0; 0];
-            assert_eq!(wire.read(&mut none).await.expect("no room"), 0);
+            assert_eq!(stream.read(&mut none).await.expect("no room"), 0);
             let mut read = [0; 64];
-            let length = wire.read(&mut read).await.expect("read");
+            let length = stream.read(&mut read).await.expect("read");
             assert_eq!(&read[..length], said.as_bytes());
         }
     }
 
     #[tokio::test]
     async fn a_connection_that_ends_begins_nothing() {
-        let (client, mut wire) = connected().await;
+        let (client, mut stream) = connected().await;
         drop(client);
-        assert!(poll_fn(|task| wire.poll_begun(task)).await.is_err());
+        assert!(poll_fn(|task| stream.poll_begun(task)).await.is_err());
     }
 }

@@ -1,0 +1,129 @@
+//! HTTP/1 on one connection, request after request.
+//!
+//! Pingora bounds a single read, not a whole head, and waits for the next request inside the future
+//! of a whole exchange, some 20 KiB per silent client. Here a connection waits with its socket and
+//! nothing else; when the first byte has come, the head has a deadline.
+//!
+//! **Who knows that a head was read?** Only Pingora, which says so to a phase of the proxy, deep
+//! inside of the future that is polled here. The answer comes back through a thread-local,
+//! [`HeadState`], within one poll:
+//!
+//! ```text
+//! Http1::exchange                    sets what this exchange had reached: Unread or Read
+//! └ Pingora: process_new_http        is polled
+//!   ├ the head is not whole yet      ─► nothing is set: the deadline goes on
+//!   ├ the head can't be parsed: Pingora writes its own 400 or 405
+//!   │ └ DownstreamStream::poll_write ─► not Read: sends our refusal, sets Refused(code)
+//!   └ the head is good
+//!     ├ proxy: early_request_filter  ─► edge::head_was_read() sets Read
+//!     └ the answer is written
+//!       └ DownstreamStream::poll_write  is Read: the bytes pass
+//! Http1::exchange                    gets what is set now: Read ends the deadline, and the request
+//!                                    counts as under way; Refused is reported
+//! ```
+//!
+//! A poll is one synchronous call: no other exchange of this thread is polled before it returns.
+//! Each exchange sets its own state before its poll, so it never finds that of another.
+
+use super::deadline::Deadline;
+use super::downstream::DownstreamStream;
+use super::head_state::HeadState;
+use super::in_flight::InFlight;
+use super::listener::Listener;
+use crate::observe::{Event, Observe};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use tokio::time::Instant;
+
+/// How many requests one connection may carry; closing now and then gives its memory back.
+const REQUESTS_MAX: u32 = 1_000;
+
+/// The HTTP/1 side of one listener.
+pub(super) struct Http1<P> {
+    pub(super) proxy: Arc<P>,
+    pub(super) listener: Arc<Listener>,
+    pub(super) observe: Observe,
+    pub(super) in_flight: InFlight,
+}
+
+impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
+    /// Answers the requests of one connection until it ends.
+    pub(super) async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) {
+        let mut stream = Box::new(DownstreamStream::new(stream));
+        let mut settings: Option<HttpPersistentSettings> = None;
+        let mut stopping = shutdown.clone();
+        // Registered once per connection, not once per request.
+        let mut is_over = pin!(async {
+            // An error means that the gateway is gone, which is as final.
+            let _ = stopping.wait_for(|is_over| *is_over).await;
+        });
+        // A connection that was opened for nothing is closed sooner than one that was of use.
+        let mut deadline = Deadline::new(Instant::now() + self.listener.head_timeout);
+        loop {
+            let has_begun = poll_fn(|task| match stream.poll_begun(task) {
+                Poll::Ready(begun) => Poll::Ready(begun.is_ok()),
+                _ if is_over.as_mut().poll(task).is_ready() => Poll::Ready(false),
+                _ => deadline.poll(task).map(|()| false),
+            });
+            if !has_begun.await {
+                return;
+            }
+            let mut session = ServerSession::new_http1(stream);
+            match settings {
+                Some(settings) => settings.apply_to_session(&mut session),
+                None => session.set_keepalive_reuses_remaining(Some(REQUESTS_MAX)),
+            }
+            // Pingora takes this for the time until the head begins, which is over.
+            session.set_keepalive(Some(self.listener.idle_timeout.as_secs().max(1)));
+            let ended = self.exchange(session, shutdown, &mut deadline).await;
+            let Some((reused, next)) = ended.map(ReusedHttpStream::consume) else { return };
+            settings = next;
+            stream = reused.into_any().downcast().expect("Pingora gives back what it was given");
+            deadline.set(Instant::now() + self.listener.idle_timeout);
+        }
+    }
+
+    /// One request and its answer; `None` when the connection ends with it.
+    async fn exchange(
+        &self,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+        deadline: &mut Deadline,
+    ) -> Option<ReusedHttpStream> {
+        let mut exchange = self.proxy.process_new_http(session, shutdown);
+        let mut is_first_poll = true;
+        let mut under_way = None;
+        let listener = &*self.listener.name;
+        poll_fn(|task| {
+            if under_way.is_some() { HeadState::Read } else { HeadState::Unread }.set();
+            let polled = exchange.as_mut().poll(task);
+            match HeadState::get() {
+                HeadState::Refused(code) => {
+                    self.observe.emit(&Event::HeadRefused { listener, code });
+                }
+                HeadState::Read if under_way.is_none() => under_way = Some(self.in_flight.enter()),
+                HeadState::Unread | HeadState::Read => {}
+            }
+            if polled.is_ready() || under_way.is_some() {
+                return polled;
+            }
+            // Not even set for a head that is there whole.
+            if std::mem::take(&mut is_first_poll) {
+                deadline.set(Instant::now() + self.listener.head_timeout);
+            }
+            ready!(deadline.poll(task));
+            self.observe.emit(&Event::HeadTimedOut { listener });
+            Poll::Ready(None)
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests;

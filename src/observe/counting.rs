@@ -1,0 +1,80 @@
+//! How each event is counted.
+
+use super::event::{Ended, Event};
+use crate::denial::Code;
+use crate::exchange::Exchange;
+use crate::metrics::Metrics;
+
+/// Counts `event`.
+pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
+    match event {
+        Event::ExchangeEnded(ended) => exchange(metrics, ended),
+        Event::RequestDecided { route, took } => route.overhead.observe(took.as_secs_f64()),
+        Event::UpstreamAnswered { route, status, took } => route.count_answer(*status, *took),
+        Event::UpstreamRetried { upstream } => {
+            metrics.upstream_retries.with_label_values(&[upstream]).inc();
+        }
+        Event::UpstreamFailed { upstream, .. } => {
+            metrics.upstream_requests.with_label_values(&[upstream, "error"]).inc();
+        }
+        Event::HeadRefused { listener, code } => {
+            metrics.heads_refused.with_label_values(&[listener, code.name()]).inc();
+        }
+        Event::HeadTimedOut { listener } => {
+            metrics.heads_refused.with_label_values(&[listener, "timeout"]).inc();
+        }
+        Event::StoreChanged { store, is_up } => {
+            metrics.store_up.with_label_values(&[store]).set(i64::from(*is_up));
+        }
+        Event::SessionsRevoked { store, whose, is_done } => {
+            let result = if *is_done { "done" } else { "failed" };
+            metrics.session_revocations.with_label_values(&[store, whose, result]).inc();
+        }
+        // Health and key sets keep their own figures, which are collected when somebody looks.
+        Event::EndpointChanged { .. } | Event::KeySetRefreshed { .. } => {}
+    }
+}
+
+fn exchange(metrics: &Metrics, ended: &Ended<'_>) {
+    let (route, exchange) = (ended.route, ended.exchange);
+    route.count_request(ended.listener, ended.method, ended.status);
+    route.duration.observe(ended.took.as_secs_f64());
+    route.request_bytes.inc_by(ended.request_bytes);
+    route.response_bytes.inc_by(ended.response_bytes);
+    match (ended.upstream.is_some(), exchange.denied()) {
+        (true, None) => route.from_upstream.inc(),
+        _ => route.from_gateway.inc(),
+    }
+    if let Some(code) = exchange.denied() {
+        metrics.denials.with_label_values(&[route.name(), code.name()]).inc();
+    }
+    if exchange.session().is_some() {
+        route.auth_passed.inc();
+    }
+    if exchange.is_session_unasked {
+        metrics.sessions_unasked.inc();
+    }
+    if let Some(reason) = auth_refusal(exchange) {
+        let labels = [route.name(), "refused", reason];
+        metrics.auth_decisions.with_label_values(&labels).inc();
+    }
+    if let Some(outcome) = exchange.stream_outcome() {
+        route.count_stream(outcome);
+    }
+    if let Some(rung) = exchange.rung() {
+        route.count_rung(rung);
+    }
+    for (filter, code) in exchange.shadows() {
+        let labels = [route.name(), *filter, code.name()];
+        metrics.shadow_denials.with_label_values(&labels).inc();
+    }
+}
+
+/// Why a session was refused: the token's own reason, else the refusal's code.
+fn auth_refusal(exchange: &Exchange) -> Option<&'static str> {
+    let code = match exchange.denied()? {
+        code @ (Code::SessionMissing | Code::SessionEnded) => Some(code.name()),
+        _ => None,
+    };
+    exchange.session_reason().map(|reason| reason.reason()).or(code)
+}

@@ -1,0 +1,124 @@
+//! What happens in the gateway, as one enum.
+//!
+//! Whoever reports an event does not know who listens: metrics, the operator's log and the access
+//! log take the same value, and so will every later sink. An event borrows all that it tells, so
+//! reporting one copies and allocates nothing.
+
+use crate::denial::Code;
+use crate::exchange::Exchange;
+use crate::metrics::RouteMetrics;
+use crate::session::KeySet;
+use crate::session::key_set::Refresh;
+use crate::upstream::Change;
+use http::Method;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The head of a request could not be read, so there is no exchange.
+    HeadRefused {
+        /// The listener's name.
+        listener: &'a str,
+        /// What the client was answered.
+        code: Code,
+    },
+    /// A client took too long to send the head of a request.
+    HeadTimedOut {
+        /// The listener's name.
+        listener: &'a str,
+    },
+    /// Routing and filters have decided on a request.
+    RequestDecided {
+        /// Its route.
+        route: &'a RouteMetrics,
+        /// Since the request's head was read.
+        took: Duration,
+    },
+    /// An upstream's answer began.
+    UpstreamAnswered {
+        /// The route of the request.
+        route: &'a RouteMetrics,
+        /// The answer's status.
+        status: u16,
+        /// Since an endpoint was chosen.
+        took: Duration,
+    },
+    /// An endpoint took no connection, and another one is tried.
+    UpstreamRetried {
+        /// The upstream's name.
+        upstream: &'a str,
+    },
+    /// An upstream gave no answer, or no whole one.
+    UpstreamFailed {
+        /// The upstream's name.
+        upstream: &'a str,
+        /// The endpoint that was asked last.
+        endpoint: SocketAddr,
+        /// What broke, in a few words of ours.
+        why: &'a str,
+    },
+    /// A request was answered, or its client went away.
+    ExchangeEnded(&'a Ended<'a>),
+    /// Health checks changed their verdict on an endpoint.
+    EndpointChanged {
+        /// The upstream's name.
+        upstream: &'a str,
+        /// Which endpoint, and the new verdict.
+        change: &'a Change,
+    },
+    /// A store came within reach or was lost.
+    StoreChanged {
+        /// The store's name.
+        store: &'a str,
+        /// Whether it answers.
+        is_up: bool,
+    },
+    /// The admin port was asked to end one session, or all sessions of an account. Whose they were
+    /// is not part of the event.
+    SessionsRevoked {
+        /// The store's name.
+        store: &'a str,
+        /// `session` or `account`.
+        whose: &'static str,
+        /// Whether the store has done it.
+        is_done: bool,
+    },
+    /// A key set was fetched, or could not be.
+    KeySetRefreshed {
+        /// The key set.
+        key_set: &'a KeySet,
+        /// What came of it.
+        refresh: &'a Refresh,
+    },
+}
+
+/// An exchange that is over.
+#[derive(Debug)]
+pub struct Ended<'a> {
+    /// The listener's place in the file, and its name.
+    pub listener: (usize, &'a str),
+    /// The series of its route, or of requests that no route matched.
+    pub route: &'a RouteMetrics,
+    /// What filters found out, and what was refused.
+    pub exchange: &'a Exchange,
+    /// From the request's head to the end of the answer.
+    pub took: Duration,
+    /// As the client wrote it.
+    pub method: &'a Method,
+    /// As the client wrote it.
+    pub host: &'a str,
+    /// Without a token and without the query.
+    pub path: &'a str,
+    /// 0 when nothing was sent.
+    pub status: u16,
+    /// Body bytes from the client.
+    pub request_bytes: u64,
+    /// Body bytes to the client.
+    pub response_bytes: u64,
+    /// The upstream's name, and the endpoint that was asked last.
+    pub upstream: Option<(&'a str, SocketAddr)>,
+    /// What broke, in a few words of ours; never anything that a client sent.
+    pub fault: Option<&'a str>,
+}

@@ -1,0 +1,87 @@
+//! What every worker opens for clients: Pingora's accept loop on each bound socket, with the edge
+//! and the proxy behind it.
+//!
+//! This is where a listener's settings become Pingora's: TLS belongs to the `ListenerConfig` that
+//! `service` makes. What happens on an accepted connection is the edge's business.
+
+use super::worker::Job;
+use crate::edge::{Edge, InFlight, Listener};
+use crate::gateway::Gateway;
+use crate::observe::Observe;
+use crate::proxy::Proxy;
+use arc_swap::ArcSwap;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::server::Fds;
+use pingora::server::configuration::ServerConf;
+use pingora::services::{Service as _, listening::Service};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Unused connections to upstreams that are kept, per worker. Pingora's 128 are few for an edge:
+/// below the number of requests under way, connections are closed and opened again all the time.
+const UPSTREAM_POOL_PER_WORKER: usize = 1_024;
+
+/// What is read ahead from a client's connection (`benches/README.md`).
+const CONNECTION_READ_BYTES: usize = 1_024;
+
+/// Makes the accept loops of one worker after another.
+pub(super) struct ListenerFactory {
+    pub(super) live: Arc<ArcSwap<Gateway>>,
+    pub(super) observe: Observe,
+    pub(super) in_flight: InFlight,
+    /// True when no more connections are to be accepted.
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+impl ListenerFactory {
+    /// One worker's accept loops, one per listener, each on its own handle of the socket.
+    pub(super) fn job(&self, bound: &[(Arc<Listener>, TcpListener)]) -> io::Result<Job> {
+        let mut services = Vec::new();
+        for (listener, socket) in bound {
+            let address = socket.local_addr()?;
+            services.push((self.service(listener, address), fds(address, socket.try_clone()?)));
+        }
+        let stopped = self.stopped.clone();
+        Ok(Box::pin(async move {
+            let loops = services.iter_mut().map(|(service, fds)| {
+                service.start_service(Some(Arc::clone(fds)), stopped.clone(), 1)
+            });
+            join_all(loops).await;
+        }))
+    }
+
+    /// The accept loop of `listener`, which is bound to `address`.
+    fn service(&self, listener: &Arc<Listener>, address: SocketAddr) -> Service<App> {
+        let conf = Arc::new(ServerConf {
+            threads: 1,
+            upstream_keepalive_pool_size: UPSTREAM_POOL_PER_WORKER,
+            ..ServerConf::default()
+        });
+        let proxy = Proxy::new(self.live.clone(), self.observe.clone(), listener.clone());
+        let proxy = http_proxy(&conf, proxy);
+        let (observe, in_flight) = (self.observe.clone(), self.in_flight.clone());
+        let app = Edge::new(proxy, listener.clone(), observe, in_flight);
+        let mut service = Service::new(listener.name.to_string(), app);
+        // Pingora's 64 KiB would be held by every silent client; requests are read into a buffer of
+        // their own anyway. This much lets the first byte and the rest of a head come in one call.
+        // The write buffer stays: it joins a head and a small body in one packet.
+        let buffer = L4BufferSettings::default().read(CONNECTION_READ_BYTES);
+        service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffer));
+        service
+    }
+}
+
+type App = Edge<HttpProxy<Proxy>>;
+
+/// Hands a bound socket to Pingora, which looks for it under its address.
+fn fds(address: SocketAddr, socket: TcpListener) -> Arc<Mutex<Fds>> {
+    let mut fds = Fds::new();
+    fds.add(address.to_string(), socket.into_raw_fd());
+    Arc::new(Mutex::new(fds))
+}
