@@ -29,7 +29,6 @@ use http::StatusCode;
 use ladder::Ladder;
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 use streamgate_lease::{
     About, Bounds, Claim, Class, ClassLimit, Classes, DegradedPolicy, Grant, Lease, LeaseId,
     Leases, Live, Replace, StartsExhausted, State, StoreError, Timing,
@@ -132,9 +131,6 @@ pub struct Refusal {
     pub denial: Denial,
     pub outcome: Outcome,
 }
-
-/// How long a client waits that can't be decided about; the breaker probes more often.
-const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 
 impl Policy {
     /// Compiles the policy `name`; `leases` gives those of its store, with the policy's timing
@@ -256,14 +252,16 @@ impl Policy {
         match self.when_store_fails {
             WhenStoreFails::Local => match self.leases.hold_locally(claim) {
                 Ok(grant) => self.judge(grant, claim, false),
-                Err(StartsExhausted) => {
-                    Err(Refusal { denial: unavailable(), outcome: Outcome::Unavailable })
-                }
+                Err(StartsExhausted) => Err(Refusal {
+                    denial: Denial::enforcement_unavailable(),
+                    outcome: Outcome::Unavailable,
+                }),
             },
             WhenStoreFails::Open => Ok(Admission::Uncounted),
-            WhenStoreFails::Closed => {
-                Err(Refusal { denial: unavailable(), outcome: Outcome::Unavailable })
-            }
+            WhenStoreFails::Closed => Err(Refusal {
+                denial: Denial::enforcement_unavailable(),
+                outcome: Outcome::Unavailable,
+            }),
         }
     }
 
@@ -308,9 +306,4 @@ impl Policy {
     pub fn leases(&self) -> &Leases {
         &self.leases
     }
-}
-
-/// The store can't be asked and nothing else will do.
-pub fn unavailable() -> Denial {
-    Denial::from(Code::EnforcementUnavailable).retry_after(UNAVAILABLE_RETRY)
 }

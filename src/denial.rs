@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// Makes `Code` and its table from one row per refusal.
 macro_rules! denials {
@@ -98,6 +99,9 @@ impl Serialize for Code {
     }
 }
 
+/// When a client should ask again while the store is away; the breaker probes it more often.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
+
 /// One refusal, with what the client may be told about it.
 #[derive(Clone, Debug)]
 pub struct Denial(Box<Told>);
@@ -121,6 +125,12 @@ impl From<Code> for Denial {
 }
 
 impl Denial {
+    /// The store that must decide does not answer, and the configuration says to refuse then.
+    pub fn enforcement_unavailable() -> Self {
+        Denial::from(Code::EnforcementUnavailable).retry_after(UNAVAILABLE_RETRY)
+    }
+
+    /// The row of the table that is answered.
     pub fn code(&self) -> Code {
         self.0.code
     }
@@ -150,7 +160,7 @@ impl Denial {
     }
 
     /// Tells the client when to come back, in whole seconds, never less than one.
-    pub fn retry_after(self, wait: std::time::Duration) -> Self {
+    pub fn retry_after(self, wait: Duration) -> Self {
         let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
             .with("retry_after", seconds)
@@ -250,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_body_is_a_problem_document() {
-        let wait = std::time::Duration::from_millis(1200);
+        let wait = Duration::from_millis(1200);
         let body = body(Denial::from(Code::ConcurrencyLimit).with("limit", 3).retry_after(wait));
         assert_eq!(body["code"], "concurrency_limit");
         assert_eq!(body["status"], 409);

@@ -4,6 +4,7 @@
 //! a request that was never sent. What is matched here is what goes upstream: no second reading.
 
 pub mod head;
+pub mod cookie;
 mod path;
 
 pub use path::normalise;
@@ -95,35 +96,13 @@ impl<'a> Request<'a> {
 
     /// The values of the cookies called `name`, as they were written.
     pub fn cookies(&self, name: &str) -> impl Iterator<Item = &'a str> {
-        cookies(self.headers, name)
+        cookie::values(self.headers, name)
     }
 
     /// A header field as text; `None` also when it is not visible ASCII.
     pub fn header(&self, name: impl header::AsHeaderName) -> Option<&'a str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
-}
-
-/// The values of the cookies called `name` among the fields of a request, as they were written.
-pub fn cookies<'a>(fields: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
-    let fields = fields.get_all(header::COOKIE).into_iter();
-    // As UTF-8, which looks at many bytes at once; what a value may be is for its reader.
-    let fields = fields.filter_map(|field| str::from_utf8(field.as_bytes()).ok());
-    fields.flat_map(cookie_pairs).filter_map(move |pair| {
-        let value = pair.trim_ascii().strip_prefix(name)?;
-        value.strip_prefix('=')
-    })
-}
-
-/// What stands between the semicolons of a `Cookie` field (RFC 6265 §4.2).
-fn cookie_pairs(field: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(field);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let end = memchr::memchr(b';', text.as_bytes());
-        rest = end.map(|end| &text[end + 1..]);
-        Some(&text[..end.unwrap_or(text.len())])
-    })
 }
 
 /// The host of `authority` (RFC 3986 §3.2) without its port; an IPv6 address keeps its brackets.

@@ -9,7 +9,7 @@ mod body;
 
 use crate::concurrency::{
     Admission, Birth, Identity, Policy, Refusal, Rung, Stream, StreamId, conflict, lease_field,
-    lease_json, listed, unavailable,
+    lease_json, listed,
 };
 use crate::denial::{Code, Denial, Reply};
 use crate::exchange::{Account, Cause};
@@ -119,7 +119,7 @@ impl Call {
                 Ok(self.begun(StatusCode::CREATED, id, &lease))
             }
             Admission::Held(lease, _) => Ok(self.begun(StatusCode::OK, id, &lease)),
-            Admission::Uncounted => Err(unavailable().into()),
+            Admission::Uncounted => Err(Denial::enforcement_unavailable().into()),
         }
     }
 
@@ -147,7 +147,7 @@ impl Call {
         }
         match self.admit(Stream::of_player(id, &[])).await? {
             Admission::Held(lease, _) => Ok(held(StatusCode::OK, &lease, &lease_json(&lease))),
-            Admission::Uncounted => Err(unavailable().into()),
+            Admission::Uncounted => Err(Denial::enforcement_unavailable().into()),
         }
     }
 
@@ -232,7 +232,7 @@ fn held(status: StatusCode, lease: &Lease, shown: &Value) -> Reply {
 
 /// Lists and endings are the store's alone to know.
 fn lost(_: StoreError) -> Denial {
-    unavailable()
+    Denial::enforcement_unavailable()
 }
 
 impl Start {

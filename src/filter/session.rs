@@ -7,7 +7,7 @@ use crate::clock;
 use crate::denial::{Code, Denial};
 use crate::exchange::{Cause, Exchange, Finding};
 use crate::problem::Problem;
-use crate::request::{Request, cookies};
+use crate::request::{Request, cookie};
 use crate::session::{Refused, WhenStoreFails};
 use crate::units::Text;
 use crate::yaml::At;
@@ -78,7 +78,7 @@ impl Filter for SessionFilter {
             Err(_) if self.sessions.config.when_store_fails == WhenStoreFails::Open => {
                 Ok(Finding::UnaskedSession(session))
             }
-            Err(_) => Err(crate::concurrency::unavailable().into()),
+            Err(_) => Err(Denial::enforcement_unavailable().into()),
         }
     }
 
@@ -107,7 +107,8 @@ impl Filter for SessionFilter {
             return;
         }
         // An app that sends the token itself has no use for a cookie, which would soon differ.
-        let Some(token) = cookies(asked, &self.sessions.config.cookie.0).next() else { return };
+        let name = &self.sessions.config.cookie.0;
+        let Some(token) = cookie::values(asked, name).next() else { return };
         if session.is_reissue_due(now)
             && let Some(field) = reissue.field(token, session, now)
         {

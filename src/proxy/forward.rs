@@ -3,8 +3,7 @@
 //! client gets no field of an answer that was meant for the gateway only.
 
 use crate::exchange::Exchange;
-use crate::request::PATH_TOKEN_PREFIX;
-use bytes::Bytes;
+use crate::request::{PATH_TOKEN_PREFIX, cookie};
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
@@ -157,7 +156,7 @@ pub(super) fn strip_token(fields: &mut HeaderMap, cookies: &[String], is_verifie
     if is_verified && fields.get(header::AUTHORIZATION).is_some_and(bearer) {
         fields.remove(header::AUTHORIZATION);
     }
-    let Some(kept) = without(fields, cookies) else { return };
+    let Some(kept) = cookie::without(fields, cookies) else { return };
     fields.remove(header::COOKIE);
     if let Some(kept) = HeaderValue::from_maybe_shared(kept).ok().filter(|kept| !kept.is_empty()) {
         fields.insert(header::COOKIE, kept);
@@ -173,29 +172,6 @@ pub(super) fn strip_referer(fields: &mut HeaderMap) {
     if fields.get_all(header::REFERER).into_iter().any(holds_token) {
         fields.remove(header::REFERER);
     }
-}
-
-/// The request's cookies but for those named; `None` when there is nothing to take out.
-fn without(fields: &HeaderMap, cookies: &[String]) -> Option<Bytes> {
-    let is_token = |pair: &[u8]| {
-        let name = pair.split(|&byte| byte == b'=').next().unwrap_or(pair).trim_ascii();
-        cookies.iter().any(|cookie| cookie.as_bytes() == name)
-    };
-    // A player seldom has another cookie than its session's.
-    let mut all = fields.get_all(header::COOKIE).into_iter();
-    if let (Some(only), None) = (all.next(), all.next())
-        && memchr::memchr(b';', only.as_bytes()).is_none()
-    {
-        return is_token(only.as_bytes().trim_ascii()).then(Bytes::new);
-    }
-    let lists = fields.get_all(header::COOKIE).into_iter();
-    let pairs = lists.flat_map(|field| field.as_bytes().split(|&byte| byte == b';'));
-    let pairs: Vec<&[u8]> = pairs.map(<[u8]>::trim_ascii).filter(|p| !p.is_empty()).collect();
-    if !pairs.iter().any(|pair| is_token(pair)) {
-        return None;
-    }
-    let kept: Vec<&[u8]> = pairs.into_iter().filter(|pair| !is_token(pair)).collect();
-    Some(kept.join(&b"; "[..]).into())
 }
 
 #[cfg(test)]

@@ -10,9 +10,10 @@ use super::mint::Signer;
 use super::token::Token;
 use super::{Config as Sessions, Session};
 use crate::problem::{Place, Problem};
+use crate::request::cookie;
 use crate::units::{SameSite, Text};
 use crate::yaml::At;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -80,10 +81,7 @@ impl Reissue {
 
     /// Whether an answer already says what becomes of the cookie.
     pub fn is_settled_in(&self, answer: &HeaderMap) -> bool {
-        answer.get_all(header::SET_COOKIE).iter().any(|field| {
-            let rest = field.as_bytes().trim_ascii_start().strip_prefix(self.cookie.as_bytes());
-            rest.is_some_and(|rest| rest.trim_ascii_start().starts_with(b"="))
-        })
+        cookie::is_set(answer, &self.cookie)
     }
 
     /// The `Set-Cookie` field that brings a younger token in place of `token`, from which `session`

@@ -1,0 +1,110 @@
+//! The one reader of cookies, for requests and for answers.
+//!
+//! White space is treated in two ways, on purpose. A value is *taken* only if the name is written
+//! exactly, directly before the `=`. A cookie is *withheld* from an upstream also when white space
+//! stands around its name, because some servers ignore that white space and would read the token.
+//! In an answer, white space around the name is ignored as browsers do (RFC 6265 §5.2).
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+
+/// The values of the cookies called `name` among the fields of a request, as they were written.
+pub fn values<'a>(fields: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    let fields = fields.get_all(header::COOKIE).into_iter();
+    // As UTF-8, which looks at many bytes at once; what a value may be is for its reader.
+    let fields = fields.filter_map(|field| str::from_utf8(field.as_bytes()).ok());
+    fields.flat_map(pairs).filter_map(move |pair| {
+        let value = pair.trim_ascii().strip_prefix(name)?;
+        value.strip_prefix('=')
+    })
+}
+
+/// The cookies of a request without those called `names`; `None` when there is nothing to take out.
+pub fn without(fields: &HeaderMap, names: &[String]) -> Option<Bytes> {
+    let is_named = |pair: &[u8]| {
+        let name = name_of(pair);
+        names.iter().any(|withheld| withheld.as_bytes() == name)
+    };
+    // A player seldom has another cookie than its session's.
+    let mut all = fields.get_all(header::COOKIE).into_iter();
+    if let (Some(only), None) = (all.next(), all.next())
+        && memchr::memchr(b';', only.as_bytes()).is_none()
+    {
+        return is_named(only.as_bytes()).then(Bytes::new);
+    }
+    let lists = fields.get_all(header::COOKIE).into_iter();
+    let pairs = lists.flat_map(|field| field.as_bytes().split(|&byte| byte == b';'));
+    let pairs: Vec<&[u8]> = pairs.map(<[u8]>::trim_ascii).filter(|p| !p.is_empty()).collect();
+    if !pairs.iter().any(|pair| is_named(pair)) {
+        return None;
+    }
+    let kept: Vec<&[u8]> = pairs.into_iter().filter(|pair| !is_named(pair)).collect();
+    Some(kept.join(&b"; "[..]).into())
+}
+
+/// Whether an answer sets a cookie called `name`.
+pub fn is_set(answer: &HeaderMap, name: &str) -> bool {
+    let fields = answer.get_all(header::SET_COOKIE).into_iter();
+    let mut pairs = fields.map(|field| field.as_bytes()).filter(|field| field.contains(&b'='));
+    pairs.any(|pair| name_of(pair) == name.as_bytes())
+}
+
+/// What stands before the `=`, without the white space around it; all of it when there is no `=`.
+fn name_of(pair: &[u8]) -> &[u8] {
+    pair.split(|&byte| byte == b'=').next().unwrap_or(pair).trim_ascii()
+}
+
+/// What stands between the semicolons of a `Cookie` field (RFC 6265 §4.2).
+fn pairs(field: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = memchr::memchr(b';', text.as_bytes());
+        rest = end.map(|end| &text[end + 1..]);
+        Some(&text[..end.unwrap_or(text.len())])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn fields(name: &'static str, values: &[&'static [u8]]) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        for value in values {
+            fields.append(name, HeaderValue::from_bytes(value).expect("a field's value"));
+        }
+        fields
+    }
+
+    #[test]
+    fn a_value_is_taken_only_by_its_exact_name() {
+        let fields = fields("cookie", &[b" a=1; sid=x=y ;sid =z", b"sids=2;sid=;sid", b"sid=\xff"]);
+        assert_eq!(values(&fields, "sid").collect::<Vec<_>>(), ["x=y", ""]);
+        assert_eq!(values(&fields, "a").collect::<Vec<_>>(), ["1"]);
+    }
+
+    #[test]
+    fn what_any_server_could_take_for_the_token_is_withheld() {
+        let names = ["sid".to_owned()];
+        let left = |values: &[&'static [u8]]| without(&fields("cookie", values), &names);
+        assert_eq!(left(&[b"sid=x"]).as_deref(), Some(&b""[..]));
+        assert_eq!(left(&[b" sid =x;c=3"]).as_deref(), Some(&b"c=3"[..]));
+        assert_eq!(left(&[b"a=1", b"sid=\xff; b=2"]).as_deref(), Some(&b"a=1; b=2"[..]));
+        assert_eq!(left(&[b"sids=1; a=sid"]), None);
+    }
+
+    #[test]
+    fn an_answer_sets_a_cookie_as_browsers_read_it() {
+        for (field, expected) in [
+            (&b"sid=x; Path=/"[..], true),
+            (b" sid = x", true),
+            (b"sids=x", false),
+            (b"sid", false),
+            (b"a=1; sid=x", false),
+        ] {
+            assert_eq!(is_set(&fields("set-cookie", &[field]), "sid"), expected, "{field:?}");
+        }
+    }
+}
