@@ -80,7 +80,7 @@ impl Admin {
         let stores = StoreBoard::default();
         for store in shared.open_stores() {
             // A memory store is always there; another is not until it has answered.
-            stores.enter(&store.name, store.is_unwritable());
+            stores.enter(&store.name, store.is_in_process());
         }
         Admin {
             live,

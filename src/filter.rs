@@ -11,13 +11,13 @@ mod concurrency;
 mod session;
 mod shadow;
 
+use crate::activity::Activity;
 use crate::concurrency::Policy;
 use crate::denial::{Denial, Reply};
 use crate::exchange::{Cause, Exchange, Finding};
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::session::Verifier;
-use crate::store::Activity;
 use crate::yaml::{At, Named};
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, header};

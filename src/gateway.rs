@@ -14,6 +14,7 @@ mod unused;
 pub use route_summary::RouteSummary;
 pub use shared::Shared;
 
+use crate::activity::Activity;
 use crate::concurrency::Policy;
 use crate::config::Loaded;
 use crate::filter::Chain;
@@ -21,7 +22,6 @@ use crate::metrics::{Metrics, RouteMetrics};
 use crate::problem::Report;
 use crate::route::{Table, Target};
 use crate::session::Verifier;
-use crate::store::Activity;
 use crate::upstream::Upstream;
 use std::sync::Arc;
 

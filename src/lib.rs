@@ -26,6 +26,7 @@ pub mod metrics;
 // Parts: what routes and filters are made of.
 pub mod concurrency;
 pub mod upstream;
+pub mod activity;
 pub mod store;
 pub mod session;
 pub mod route;

@@ -264,18 +264,18 @@ impl Session {
         self.is_past_half_life(now) && self.renewal.beats(now, REISSUE_EVERY_SECS)
     }
 
-    /// Notes what its store was heard to say of it beside requests.
-    pub fn was_found(&self, is_active: bool) {
-        self.pulse.was_found(is_active);
+    /// Notes whether the session was revoked, as its store last said beside requests.
+    pub fn note_revoked(&self, is_revoked: bool) {
+        self.pulse.was_found(!is_revoked);
     }
 
-    /// Whether it was last found to be over. That it was not says nothing.
-    pub fn is_found_over(&self) -> bool {
+    /// Whether the store said that the session is over. `false` proves nothing.
+    pub fn is_revoked(&self) -> bool {
         self.pulse.has_stopped()
     }
 
-    /// Whether this use is to be told to the store: one in `every_ms` is, by the caller's clock.
-    pub fn is_use_due(&self, now_ms: u64, every_ms: u64) -> bool {
+    /// Whether this use is to be written to the store: one in `every_ms` is, by the caller's clock.
+    pub fn is_write_due(&self, now_ms: u64, every_ms: u64) -> bool {
         self.pulse.beats(now_ms, every_ms)
     }
 }

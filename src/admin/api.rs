@@ -147,7 +147,7 @@ impl Admin {
             }
         }
         for activity in &gateway.activities {
-            metrics.show_sessions(&activity.store.name, &activity.store.figures());
+            metrics.show_sessions(activity.store_name(), &activity.sessions.figures());
         }
         for policy in &gateway.policies {
             let leases = policy.leases();

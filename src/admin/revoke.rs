@@ -5,8 +5,8 @@
 
 use super::Admin;
 use super::api::shown;
+use crate::activity::{Activity, Ended};
 use crate::observe::Event;
-use crate::store::{Activity, Ended};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -63,7 +63,7 @@ async fn end(admin: &Admin, body: &[u8]) -> Result<Value, Refusal> {
                 None => continue,
             },
         };
-        let store = activity.store.name.as_str();
+        let store = activity.store_name();
         let is_done = ended.is_ok();
         admin.observe.emit(&Event::SessionsRevoked { store, whose: whose.name(), is_done });
         was_active |= done(ended, store, &stores)?.was_active;
@@ -149,7 +149,7 @@ fn done(
     before: &[String],
 ) -> Result<Ended, Refusal> {
     let error = match ended {
-        Ok(ended) if ended.is_told => return Ok(ended),
+        Ok(ended) if ended.is_published => return Ok(ended),
         Ok(_) => format!(
             "it is done in the store `{store}`, but the other gateways could not be told: they \
              find out within 5 seconds; ask again to tell them"

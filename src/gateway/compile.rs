@@ -2,13 +2,14 @@
 
 use super::{End, Gateway, Route, Shared, UNMATCHED};
 use super::{listener_checks, name, stream_token_checks, unused};
+use crate::activity::Activity;
 use crate::config::{self, Config, Loaded, Service};
 use crate::filter::{Chain, Fact, Parts, Sessions};
 use crate::metrics::Metrics;
 use crate::problem::{Level, Problem};
 use crate::route::{self, Candidate, Table};
 use crate::session::{self, Verifier};
-use crate::store::{Activity, Store};
+use crate::store::Store;
 use crate::upstream::Upstream;
 use crate::yaml::{At, Named};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub(super) fn gateway(
     let stores = shared.stores(&config.stores, loaded.base_dir(), &mut problems);
     let mut parts = Parts { sessions: Named::new("session"), policies: Named::new("policy") };
     for (name, entry) in config.sessions.iter() {
-        let compiled = sessions(loaded, name, entry, &stores, &mut problems);
+        let compiled = sessions(loaded, name, entry, (&stores, shared), &mut problems);
         parts.sessions.enter(name, compiled, &mut problems);
     }
     for (name, entry) in config.concurrency.iter() {
@@ -64,7 +65,7 @@ fn sessions(
     loaded: &Loaded,
     name: &At<String>,
     entry: &session::Config,
-    stores: &Named<Arc<Store>>,
+    (stores, shared): (&Named<Arc<Store>>, &Shared),
     problems: &mut Vec<Problem>,
 ) -> Result<Sessions, Vec<Problem>> {
     let limits = loaded.config.concurrency.iter();
@@ -74,9 +75,9 @@ fn sessions(
     problems.extend(verifier.warnings().iter().cloned());
     let active_in = match &entry.active_in {
         None => None,
-        Some(at) => Some((at, Arc::clone(stores.find(at)?))),
+        Some(at) => Some((at, stores.find(at)?)),
     };
-    if let Some((at, _)) = active_in.as_ref().filter(|(_, store)| store.is_unwritable()) {
+    if let Some((at, _)) = active_in.as_ref().filter(|(_, store)| store.is_in_process()) {
         let text = format!(
             "a memory store has no writer but this process, so no session can be active in `{}`",
             at.value
@@ -84,8 +85,8 @@ fn sessions(
         let help = "name a Redis (`REDIS_URL`), or leave `active_in` out";
         problems.push(at.problem(text).help(help).warning());
     }
-    let active_in = active_in.map(|(_, store)| Activity::new(&name.value, entry, store));
-    let active_in = active_in.map(Arc::new);
+    let activity = |store| Activity::new(&name.value, entry, shared.session_store(store));
+    let active_in = active_in.map(|(_, store)| Arc::new(activity(store)));
     Ok(Sessions { verifier: Arc::new(verifier), active_in, config: Arc::new(entry.clone()) })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Things are kept by name and settings, so the same entry compiled again is the same thing.
 
+use crate::activity::SessionStore;
 use crate::concurrency::{self, Policy};
 use crate::problem::Problem;
 use crate::store::{self, Store};
@@ -16,6 +17,7 @@ use streamgate_lease::{Bounds, Leases, Renewer, Timing};
 #[derive(Default)]
 pub struct Shared {
     stores: Mutex<HashMap<store::Settings, Arc<Store>>>,
+    session_stores: Mutex<HashMap<store::Settings, Arc<SessionStore>>>,
     /// By policy, store, timing and bounds: a changed limit or pepper forgets nobody.
     leases: Mutex<HashMap<(String, store::Settings, Timing, Bounds), Leases>>,
     renewers: Mutex<Vec<(String, Renewer)>>,
@@ -57,6 +59,13 @@ impl Shared {
     /// Every store that is open.
     pub fn open_stores(&self) -> Vec<Arc<Store>> {
         self.stores.lock().values().cloned().collect()
+    }
+
+    /// The sessions at `store`.
+    pub fn session_store(&self, store: &Arc<Store>) -> Arc<SessionStore> {
+        let mut all = self.session_stores.lock();
+        let new = || Arc::new(SessionStore::new(Arc::clone(store)));
+        Arc::clone(all.entry(store.settings().clone()).or_insert_with(new))
     }
 
     /// The policy `name` on `store`.

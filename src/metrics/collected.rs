@@ -1,8 +1,8 @@
 //! Metrics whose figures others count: brought up to date when `/metrics` is read.
 
 use super::All;
+use crate::activity;
 use crate::session::key_set::Figures;
-use crate::store;
 use prometheus::IntCounter;
 use streamgate_lease::{Census, Stats};
 
@@ -42,7 +42,7 @@ impl All {
     }
 
     /// Shows what became of the session activity that was to be written to a store.
-    pub fn show_sessions(&self, store: &str, figures: &store::Figures) {
+    pub fn show_sessions(&self, store: &str, figures: &activity::Figures) {
         for (result, total) in
             [("written", figures.written), ("failed", figures.failed), ("dropped", figures.dropped)]
         {

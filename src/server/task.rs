@@ -1,12 +1,13 @@
 //! The background tasks of the gateway, and the runtimes that they run on.
 
+use crate::activity::{Revocations, WriteBehind};
 use crate::admin::Admin;
 use crate::concurrency::Policy;
 use crate::gateway::{Gateway, Shared};
 use crate::observe::{Event, Observe};
 use crate::session::KeySet;
 use crate::session::key_set::Refresh;
-use crate::store::{Endings, Revocations};
+use crate::store::Endings;
 use crate::upstream::Probe;
 use axum::Router;
 use std::io;
@@ -95,10 +96,11 @@ impl<'a> BackgroundTasks<'a> {
             self.tasks.push(self.runtimes.keeping.spawn(renewer.run(self.stop())));
         }
         for store in shared.open_stores() {
-            if let Some(runner) = store.runner() {
-                self.spawn(until(self.stop(), runner.run()));
+            let sessions = shared.session_store(&store);
+            if let Some(writes) = WriteBehind::take(&sessions) {
+                self.spawn(until(self.stop(), writes.run()));
             }
-            if let Some(revocations) = store.revocations() {
+            if let Some(revocations) = sessions.revocations() {
                 let (admin, observe) = (Arc::clone(admin), self.observe.clone());
                 let task = follow_revocations(revocations, store.name.clone(), admin, observe);
                 self.spawn(until(self.stop(), task));

@@ -4,16 +4,18 @@
 use async_trait::async_trait;
 use auth::{SessionStore, StoreDown};
 use std::time::Duration;
+use streamgate::activity::MemorySessions;
 use streamgate::server::Running;
-use streamgate::store::MemorySessions;
 
 pub(crate) struct Embedded(MemorySessions);
 
 impl Embedded {
     /// The first embedded store of a gateway.
     pub(crate) fn of(gateway: &Running) -> Option<Self> {
-        let stores = gateway.shared.open_stores();
-        stores.iter().find_map(|store| store.memory_sessions().cloned()).map(Embedded)
+        let shared = &gateway.shared;
+        let stores = shared.open_stores();
+        let mut sessions = stores.iter().map(|store| shared.session_store(store));
+        sessions.find_map(|sessions| sessions.memory_sessions().cloned()).map(Embedded)
     }
 }
 

@@ -44,7 +44,11 @@ const BORDERS: &[Border] = &[
         why: "the admin port is the one place with a web framework",
     },
     border("reqwest", &["fetch"], "small documents are fetched bounded and timed in one place"),
-    border("redis", &["store"], "the store is behind its traits, so memory and Redis are equal"),
+    border(
+        "redis",
+        &["activity"],
+        "what sessions need of Redis is one room's, and leases have theirs",
+    ),
     border("cel", &["expr"], "expressions are parsed when the configuration is compiled"),
     border("jsonwebtoken", &["session", "cli"], "a token is verified in one place only"),
     border("prometheus", &["metrics"], "every family, label and help text stands in one struct"),
@@ -166,7 +170,7 @@ mod tests {
         check("src/filter/cors.rs", "use pingora::http::RequestHeader;", &[]);
         check("src/filter/cors.rs", "use pingora::{http::X,\n proxy::Session};", &[2]);
         check("src/upstream/peer.rs", "use pingora::upstreams::peer::HttpPeer;", &[]);
-        check("src/store/redis.rs", "use redis::Script;\nmod redis {}", &[]);
+        check("src/activity/redis.rs", "use redis::Script;\nmod redis {}", &[]);
         check("src/filter/cors.rs", "#[cfg(test)]\nmod tests { use axum::X; }", &[]);
     }
 

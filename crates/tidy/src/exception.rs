@@ -21,12 +21,6 @@ pub const EXCEPTIONS: &[Exception] = &[
         reason: "whoever gives the sources of keys a file of their own removes this entry",
     },
     Exception {
-        rule: "circle",
-        file: "src/store/activity.rs",
-        about: "store::activity → store::errand → store::activity",
-        reason: "whoever makes `activity` a room removes this entry, and the circle with it",
-    },
-    Exception {
         rule: "script",
         file: "crates/tidy/src/script.rs",
         about: "Lua in a Rust string",

@@ -1,41 +1,42 @@
-//! Active sessions in this process, for a gateway that stands alone.
+//! Active sessions in the memory of this process, for a gateway that stands alone.
 
-use super::known::Known;
-use super::mark::Mark;
+use super::revocation_key::RevocationKey;
+use super::session_cache::SessionCache;
 use foldhash::HashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many sessions may be active; one more ends the one that expires first.
+/// The most sessions that are active; one more ends the session that expires first.
 const SESSIONS_MAX: usize = 100_000;
 
-/// How many accounts may have been revoked; one more forgets the one that is forgotten first.
+/// The most revoked accounts that are remembered; one more drops the one that would be dropped
+/// first.
 const REVOKED_MAX: usize = 100_000;
 
-/// When an account's sessions were ended, in seconds since 1970, and until when that is remembered.
+/// When an account's sessions were ended, in seconds since 1970, and until when it is remembered.
 type Revoked = HashMap<String, (u64, Instant)>;
 
-/// Sessions and when they expire. A clone is another handle to the same.
+/// Sessions and when they expire. A clone is another handle to the same sessions.
 #[derive(Clone)]
 pub struct MemorySessions {
     active: Arc<Mutex<HashMap<String, Instant>>>,
     revoked: Arc<Mutex<Revoked>>,
-    known: Arc<Known>,
+    cache: Arc<SessionCache>,
 }
 
 impl MemorySessions {
-    pub(super) fn new(known: Arc<Known>) -> Self {
-        MemorySessions { active: Arc::default(), revoked: Arc::default(), known }
+    pub(super) fn new(cache: Arc<SessionCache>) -> Self {
+        MemorySessions { active: Arc::default(), revoked: Arc::default(), cache }
     }
 
-    /// The session is active for `ttl` from now.
+    /// Makes the session active for `ttl` from now.
     pub fn put(&self, session: &str, ttl: Duration) {
         let mut active = self.active.lock();
         if active.len() >= SESSIONS_MAX {
             let now = Instant::now();
-            active.retain(|_, expires| *expires > now);
+            active.retain(|_, expires| now < *expires);
         }
         if active.len() >= SESSIONS_MAX
             && let Some(first) = active.iter().min_by_key(|(_, expires)| **expires)
@@ -45,14 +46,14 @@ impl MemorySessions {
         }
         active.insert(session.to_owned(), Instant::now() + ttl);
         drop(active);
-        self.known.forget(session);
+        self.cache.forget(session);
     }
 
-    /// A session that is active stays so for `ttl` from now; `false` when it is not active.
+    /// Sets the expiry of an active session to `ttl` from now; `false` when it is not active.
     pub fn extend(&self, session: &str, ttl: Duration) -> bool {
         let now = Instant::now();
         match self.active.lock().get_mut(session) {
-            Some(expires) if *expires > now => {
+            Some(expires) if now < *expires => {
                 *expires = now + ttl;
                 true
             }
@@ -60,7 +61,7 @@ impl MemorySessions {
         }
     }
 
-    /// A session that is active stays so for at least `ttl` from now.
+    /// Moves the expiry of an active session to `ttl` from now, if that is later.
     pub(super) fn slide(&self, session: &str, ttl: Duration) {
         let now = Instant::now();
         if let Some(expires) = self.active.lock().get_mut(session).filter(|at| now < **at) {
@@ -68,8 +69,8 @@ impl MemorySessions {
         }
     }
 
-    /// All sessions of an account that began until now are over, at once.
-    pub(super) fn revoke(&self, mark: &Mark, remembered: Duration) {
+    /// Ends all sessions of an account that began until now, at once.
+    pub(super) fn revoke(&self, account: &RevocationKey, remembered: Duration) {
         let (now, until) = (Instant::now(), Instant::now() + remembered);
         let mut revoked = self.revoked.lock();
         if revoked.len() >= REVOKED_MAX {
@@ -81,25 +82,26 @@ impl MemorySessions {
             let first = first.0.clone();
             revoked.remove(&first);
         }
-        revoked.insert(mark.key(), (crate::clock::unix_seconds(), until));
+        revoked.insert(account.key(), (crate::clock::unix_seconds(), until));
         drop(revoked);
-        self.known.forget_account(mark.tag());
+        self.cache.forget_account(account.tag());
     }
 
-    /// Until when the account's sessions are over, in seconds since 1970.
-    pub(super) fn revoked_at(&self, mark: &Mark) -> Option<u64> {
-        let (at, until) = *self.revoked.lock().get(&mark.key())?;
+    /// When all sessions of the account were ended, in seconds since 1970.
+    pub(super) fn revoked_at(&self, account: &RevocationKey) -> Option<u64> {
+        let (at, until) = *self.revoked.lock().get(&account.key())?;
         (Instant::now() < until).then_some(at)
     }
 
-    /// The session is over, at once.
+    /// Ends the session, at once.
     pub fn delete(&self, session: &str) {
         self.active.lock().remove(session);
-        self.known.forget(session);
+        self.cache.forget(session);
     }
 
+    /// Whether the session is active now.
     pub fn is_active(&self, session: &str) -> bool {
         let expires = self.active.lock().get(session).copied();
-        expires.is_some_and(|expires| expires > Instant::now())
+        expires.is_some_and(|expires| Instant::now() < expires)
     }
 }
