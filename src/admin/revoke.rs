@@ -14,7 +14,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use streamgate_lease::StoreError;
+use streamgate_lease::{StoreError, UnavailableReason};
 
 /// The longest names, as in tokens, in bytes.
 const SESSION_BYTES_MAX: usize = 128;
@@ -173,7 +173,7 @@ fn done(
 fn is_surely_undone(error: &StoreError) -> bool {
     match error {
         StoreError::Resting | StoreError::Protocol(_) => true,
-        StoreError::Unavailable(why) => why == "refused",
-        _ => false,
+        StoreError::Unavailable(UnavailableReason::ConnectionRefused) => true,
+        StoreError::Unavailable(_) | StoreError::Timeout => false,
     }
 }

@@ -106,6 +106,6 @@ pub use leases::{Leases, StartsExhausted};
 pub use node::Bounds;
 pub use renewer::Renewer;
 pub use stats::{Lost, Stats};
-pub use store::{Admitted, Answer, LeaseStore, Slot, StoreError};
+pub use store::{Admitted, Answer, LeaseStore, Slot, StoreError, UnavailableReason};
 pub use table::{CachedEntry, Census, Playing};
 pub use timing::{Timing, TimingOutOfRange};

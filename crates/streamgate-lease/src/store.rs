@@ -1,7 +1,7 @@
-//! The verbs that a store of leases understands, and what each of them promises.
+//! LeaseStore: the operations of a store of leases, and what each of them promises.
 //!
-//! A store is the truth about who holds what. It decides one holder at a time, by its own clock,
-//! and never by anything that a viewer sent.
+//! The store is the source of truth for leases. It decides one holder at a time, by its own clock,
+//! and never by a time that a viewer sent.
 
 use crate::holder::Holder;
 use crate::lease::{Claim, Ending, Full, LeaseId, Live, State};
@@ -9,7 +9,7 @@ use crate::timing::Timing;
 use async_trait::async_trait;
 use std::time::Duration;
 
-/// Where leases are kept. Every verb is one decision, made whole or not at all.
+/// Where leases are kept. Every operation is atomic.
 #[async_trait]
 pub trait LeaseStore: Send + Sync {
     /// Admits, confirms or refuses. Idempotent: the same claim again finds the same slot, with
@@ -19,8 +19,8 @@ pub trait LeaseStore: Send + Sync {
     /// [`StoreError`]. After a timeout the claim may have been admitted; asking again is safe.
     async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError>;
 
-    /// Acquires many in as few round trips as the store can; answers stand in the claims' order.
-    /// One holder's trouble is not another's.
+    /// Acquires many in as few round trips as the store can; answers stand in the order of the
+    /// claims. An error of one holder does not affect the others.
     async fn acquire_all(
         &self,
         claims: &[Claim],
@@ -33,8 +33,8 @@ pub trait LeaseStore: Send + Sync {
         answers
     }
 
-    /// Moves expiries forward; never adds a slot, never shortens one. `None` means that the
-    /// renewal changed nothing, and that acquire must say why.
+    /// Moves expiries forward; never adds a slot, never shortens one. Returns the time to live from
+    /// now on; `None` means that the renewal changed nothing, and that acquire must say why.
     ///
     /// Results stand in the slots' order. An error means that the store could not be asked about
     /// this one; a store of many servers may answer about others all the same.
@@ -44,7 +44,7 @@ pub trait LeaseStore: Send + Sync {
         timing: &Timing,
     ) -> Vec<Result<Option<Duration>, StoreError>>;
 
-    /// Whether an outage for one holder is an outage for all: not so where holders are spread over
+    /// Whether an outage for one holder is an outage for all. It is not if holders are spread over
     /// servers that fail one by one.
     fn fails_as_one(&self) -> bool {
         true
@@ -78,7 +78,8 @@ pub trait LeaseStore: Send + Sync {
         timing: &Timing,
     ) -> Result<bool, StoreError>;
 
-    /// Remembers what a live stream's player declares, and since when. False if it is not live.
+    /// Records that the player of a live stream has paused or resumed, and when. False if the
+    /// stream is not live.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -90,14 +91,14 @@ pub trait LeaseStore: Send + Sync {
     ) -> Result<bool, StoreError>;
 }
 
-/// What a store says to a claim.
+/// The answer of a store to a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The slot is live.
     Held(Admitted),
     /// All slots are taken by others; nothing was changed.
     Full(Full),
-    /// The id was ended, and stays so for at least as long as this.
+    /// The id was ended, and stays ended for at least this long.
     Ended(Ending, Duration),
 }
 
@@ -110,11 +111,11 @@ pub struct Admitted {
     pub active: u32,
     /// When it was admitted, in unix milliseconds of the store's clock.
     pub started_at: u64,
-    /// How long it lives, counted from the moment the store was asked.
+    /// How long it lives, counted from the moment at which the store was asked.
     pub expires_in: Duration,
-    /// Those that ended so that this one may play.
+    /// The leases that were ended so that this one may play.
     pub replaced: Vec<LeaseId>,
-    /// Those that had been paused for long and lost their slots; they may ask again.
+    /// The leases that had been paused for long and lost their slots; they may ask again.
     pub idle: Vec<LeaseId>,
     /// It was adopted beyond the limit, and is to be claimed again rather than renewed.
     pub over_limit: bool,
@@ -123,13 +124,13 @@ pub struct Admitted {
 /// A slot whose expiry is to be moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
-    /// Whose.
+    /// Whose slot it is.
     pub holder: Holder,
-    /// Which.
+    /// Which lease it is.
     pub id: LeaseId,
     /// How long ago its player last showed a sign of life: its expiry is a ttl after that.
     pub silent_for: Duration,
-    /// Also keep what the store has of its holder from fading. Now and then, not every time.
+    /// Also extend the lives of the holder's keys in the store. Now and then, not every time.
     pub keep_keys: bool,
 }
 
@@ -139,19 +140,39 @@ pub enum StoreError {
     /// No answer within the deadline; what was asked may have happened.
     #[error("the store did not answer in time")]
     Timeout,
-    /// It cannot be reached, or it says that it cannot serve now.
+    /// The store cannot be reached, or it says that it cannot serve now.
     #[error("the store is not available: {0}")]
-    Unavailable(String),
-    /// It failed a moment ago, so it is not being asked just now.
+    Unavailable(UnavailableReason),
+    /// The circuit breaker is open: the store failed a moment ago, so it is not asked now.
     #[error("the store failed a moment ago and is left alone for now")]
     Resting,
-    /// It answered something that we cannot read.
+    /// The store answered something that we cannot read, or that the command was wrong.
     #[error("the store answered out of turn: {0}")]
     Protocol(String),
 }
 
+/// Why a store is not available: part of the text of [`StoreError::Unavailable`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnavailableReason {
+    /// Nobody listens at its address: it cannot have received the command.
+    #[error("refused")]
+    ConnectionRefused,
+    /// The connection was lost. The command may have been executed.
+    #[error("cut off")]
+    ConnectionLost,
+    /// Any other reason, in words or as the error code of a server.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<&str> for UnavailableReason {
+    fn from(text: &str) -> Self {
+        Self::Other(text.to_owned())
+    }
+}
+
 impl StoreError {
-    /// Others will fare no better just now. Otherwise it is a matter of this one holder.
+    /// Whether the error affects every holder. Otherwise it concerns this one holder.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         !matches!(self, Self::Protocol(_))

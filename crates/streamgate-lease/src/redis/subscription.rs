@@ -15,7 +15,7 @@
 
 use super::client::Client;
 use super::conn::store_error;
-use crate::store::StoreError;
+use crate::store::{StoreError, UnavailableReason};
 use ::redis::Client as RedisClient;
 use ::redis::aio::{PubSubSink, PubSubStream};
 use futures_util::StreamExt;
@@ -119,7 +119,7 @@ impl SubscriberConn {
         loop {
             match timeout_at(self.checked_at + every, self.stream.next()).await {
                 Ok(Some(message)) => return Ok(message.get_payload_bytes().to_vec()),
-                Ok(None) => return Err(StoreError::Unavailable("cut off".to_owned())),
+                Ok(None) => return Err(StoreError::Unavailable(UnavailableReason::ConnectionLost)),
                 Err(_due) => self.check(client, every).await?,
             }
         }
@@ -134,7 +134,7 @@ impl SubscriberConn {
             Err(_) => return Err(StoreError::Timeout),
         }
         if client.can_fail_over() && client.is_stale(&self.server).await {
-            return Err(StoreError::Unavailable("another server is to be listened to".to_owned()));
+            return Err(StoreError::Unavailable("another server is to be listened to".into()));
         }
         client.follow_master(&self.server);
         self.checked_at = Instant::now();

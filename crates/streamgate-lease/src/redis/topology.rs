@@ -134,5 +134,5 @@ impl Topology {
 
 /// The error for a slot that no node has, as far as is known.
 pub(super) fn no_owner() -> StoreError {
-    StoreError::Unavailable("no server has this slot".to_owned())
+    StoreError::Unavailable("no server has this slot".into())
 }

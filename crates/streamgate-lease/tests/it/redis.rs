@@ -213,16 +213,15 @@ async fn renewals_go_a_way_of_their_own_in_small_pipelines() {
     assert_eq!((last(" cmd=evalsha "), last(" cmd=zadd ")), (1, 1), "{clients}");
 }
 
-fn hurried(server: &Server) -> (Arc<Client>, RedisStore) {
-    let client = server.client();
-    (client.clone(), RedisStore::new(client))
+fn with_default_deadlines(server: &Server) -> RedisStore {
+    RedisStore::new(server.client())
 }
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_error_at_once_and_then_left_alone() {
     let mut server = Server::start().await;
     server.kill();
-    let (_, store) = hurried(&server);
+    let store = with_default_deadlines(&server);
     let timing = Timing::default();
     let began = Instant::now();
     let first = store.acquire(&claim("tv", 1), &timing).await.unwrap_err();
@@ -238,7 +237,7 @@ async fn a_server_that_is_not_there_is_an_error_at_once_and_then_left_alone() {
 #[tokio::test]
 async fn a_server_that_hangs_costs_one_deadline_and_is_then_left_alone() {
     let server = Server::start().await;
-    let (_, store) = hurried(&server);
+    let store = with_default_deadlines(&server);
     let timing = Timing::default();
     until("it answers", async || store.acquire(&claim("tv", 1), &timing).await.is_ok()).await;
     server.signal("-STOP");
@@ -261,7 +260,7 @@ async fn a_server_that_hangs_costs_one_deadline_and_is_then_left_alone() {
 async fn many_requests_to_a_dead_server_are_refused_within_one_deadline() {
     let mut server = Server::start().await;
     server.kill();
-    let (_, store) = hurried(&server);
+    let store = with_default_deadlines(&server);
     let store = Arc::new(store);
     let mut tasks = JoinSet::new();
     let began = Instant::now();
@@ -274,7 +273,7 @@ async fn many_requests_to_a_dead_server_are_refused_within_one_deadline() {
     let errors = tasks.join_all().await;
     assert!(began.elapsed() < AT_ONCE);
     let asked = errors.iter().filter(|error| **error != StoreError::Resting).count();
-    assert!(asked <= 2, "{asked} of 500 knocked at the door");
+    assert!(asked <= 2, "{asked} of 500 asked the server");
 }
 
 #[tokio::test]

@@ -125,15 +125,15 @@ impl Sentinel {
         sentinel: &RedisClient,
     ) -> RedisResult<Result<(RedisClient, MultiplexedConnection), StoreError>> {
         let Some((host, port)) = self.master_addr(&mut connect(sentinel).await?).await? else {
-            return Ok(Err(StoreError::Unavailable("its sentinels do not know it".to_owned())));
+            return Ok(Err(StoreError::Unavailable("its sentinels do not know it".into())));
         };
         let Ok(client) = self.credentials.client_at(&HostPort { host, port }) else {
-            return Ok(Err(StoreError::Unavailable("TLS".to_owned())));
+            return Ok(Err(StoreError::Unavailable("TLS".into())));
         };
         let mut master = connect(&client).await?;
         match cmd("ROLE").query_async::<Value>(&mut master).await? {
             Value::Array(words) if words.first().is_some_and(is_master) => Ok(Ok((client, master))),
-            _ => Ok(Err(StoreError::Unavailable("no master yet".to_owned()))),
+            _ => Ok(Err(StoreError::Unavailable("no master yet".into()))),
         }
     }
 

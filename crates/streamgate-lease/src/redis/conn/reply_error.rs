@@ -4,7 +4,7 @@
 //! When to ask again is the breaker's decision.
 
 use super::host_port::HostPort;
-use crate::store::StoreError;
+use crate::store::{StoreError, UnavailableReason};
 use ::redis::{ErrorKind, RedisError, ServerError, Value};
 
 /// Why a command has no result.
@@ -37,8 +37,8 @@ impl ReplyError {
     pub(crate) fn into_store_error(self) -> StoreError {
         match self {
             Self::Failed(error) => error,
-            Self::Moved(_) => StoreError::Unavailable("MOVED".to_owned()),
-            Self::Ask(_) => StoreError::Unavailable("ASK".to_owned()),
+            Self::Moved(_) => StoreError::Unavailable("MOVED".into()),
+            Self::Ask(_) => StoreError::Unavailable("ASK".into()),
         }
     }
 }
@@ -117,9 +117,13 @@ pub(crate) fn store_error(error: &RedisError) -> StoreError {
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
             StoreError::Protocol(error.category().to_owned())
         }
-        _ if error.is_connection_refusal() => StoreError::Unavailable("refused".to_owned()),
-        _ if error.is_connection_dropped() => StoreError::Unavailable("cut off".to_owned()),
-        _ => StoreError::Unavailable(error.category().to_owned()),
+        _ if error.is_connection_refusal() => {
+            StoreError::Unavailable(UnavailableReason::ConnectionRefused)
+        }
+        _ if error.is_connection_dropped() => {
+            StoreError::Unavailable(UnavailableReason::ConnectionLost)
+        }
+        _ => StoreError::Unavailable(error.category().into()),
     }
 }
 
@@ -128,6 +132,6 @@ pub(crate) fn store_error(error: &RedisError) -> StoreError {
 pub(crate) fn store_error_of_code(code: &str) -> StoreError {
     match code {
         "ERR" | "WRONGTYPE" | "NOSCRIPT" | "EXECABORT" => StoreError::Protocol(code.to_owned()),
-        _ => StoreError::Unavailable(code.to_owned()),
+        _ => StoreError::Unavailable(code.into()),
     }
 }

@@ -69,12 +69,12 @@ if why and now < tonumber(till) and not (again == '1' and anew) then
 end
 
 redis.call('ZREMRANGEBYSCORE', leases, '-inf', now)
--- GT makes the score of a node with a broken clock stick; this cuts it down to what is possible.
+-- With GT, the score of a gateway whose clock is wrong would stay; this cuts it to the maximum.
 for _, far in ipairs(redis.call('ZRANGEBYSCORE', leases, '(' .. (now + ttl_max), '+inf')) do
   redis.call('ZADD', leases, now + ttl_max, far)
 end
 
--- What the asker was promised for longer, and of which nothing is known here, was lost.
+-- A lease that the gateway holds to be live, and of which there is no record here, was lost.
 local adopt = ARGV[13] == '1' or (is_lost and not record)
 local mine = read(record ~= released and record)
 local expiry = tonumber(redis.call('ZSCORE', leases, id) or 0)
@@ -95,8 +95,8 @@ local function full(want)
   return { 'full', now, live, want.class or '', want.limit }
 end
 
--- One over the limit is within it as soon as there is a place beside those who are. One whose time
--- is up and who has none loses its slot.
+-- A lease over the limit counts as within it as soon as there is room beside the leases within it.
+-- If its time over the limit is up and there is no room, it loses its slot.
 local limit_of = {}
 for class, most in string.gmatch(ARGV[12], '([^=,]+)=(%d+)') do limit_of[class] = tonumber(most) end
 
@@ -127,7 +127,7 @@ if overdue then
   return full(overdue)
 end
 
--- What there has to be room in: classes first, as whoever makes room in one makes room in all.
+-- The limits that need room: classes first, because room made in a class is room for all.
 if is_new and is_lost and record and reusable == '1' then return full({ limit = 0 }) end
 if is_new and limit < 1 then return full({ limit = limit }) end
 local wants, is_tight = {}, false
@@ -171,7 +171,7 @@ if is_tight then
     end
     return found
   end
-  -- The first want without room, or nil when there is room for all.
+  -- Makes room. Returns the first limit without room, or nil.
   local function clear(replaces)
     for _, want in ipairs(wants) do
       local of_spare, of_busy = counted(spare, want), counted(busy, want)

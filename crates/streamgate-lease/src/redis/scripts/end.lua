@@ -17,7 +17,7 @@ if record and string.sub(record, 1, 1) == 'T' then return 0 end
 local seated = redis.call('ZREM', leases, id)
 if (not record or record == released) and seated == 0 then return 0 end
 
--- Without its record nobody knows what the id stands for; it is told for one ttl to be safe.
+-- Without a record nobody knows whether the id is reusable; then the tombstone lives for one ttl.
 local reusable = record and string.match(record, '^L%d+,%d+,(%d)') or '1'
 if record and verb == 'R' and reusable == '1' then
   redis.call('HSET', records, id, released)

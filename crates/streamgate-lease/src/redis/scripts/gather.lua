@@ -1,6 +1,6 @@
 -- gather: stands before every script. While a pepper is being changed, a holder has two names, and
--- gateways may disagree on which is the current one. Whatever lies under the other name comes under
--- this one's first, so that the script then finds all of it in one place.
+-- gateways may disagree on which is the current one. What lies under the other name is moved under
+-- the current name first, so that the script then finds all of it in one place.
 --
 -- KEYS   1, 2  leases and records of the current name     3, 4  of the other name, if there is one
 -- ARGV   none of its own
@@ -9,7 +9,7 @@
 --        of it does; else O(what lies there).
 -- Keeps  no expiry moves back, no TTL is shortened; what has ended under either name has ended.
 
--- The trace of a reusable lease that was released: it says that it was not lost, and nothing else.
+-- The record of a reusable lease that was released: it says only that the lease was not lost.
 local released = 'L0,0,1,'
 
 -- Publishes under all names of a holder that one of its leases was ended.
