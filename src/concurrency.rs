@@ -1,24 +1,21 @@
-//! How many streams an account may play at once: a policy, its leases, and what holds when the
-//! account is full or the store is gone.
+//! How many streams an account may play at once: a policy, its leases, and what it does when the
+//! account is full or the store does not answer.
 //!
-//! What a lease is and who keeps it alive is the library `streamgate-lease`. Finding out which
-//! stream a request belongs to is the filter's and the streams API's part.
+//! What a lease is and what renews it is in the library `streamgate-lease`. The filter
+//! `concurrency` and the streams API ask here; they decide when to ask and what to send.
 
+mod identify;
 mod answer;
-mod carrier;
 mod config;
 mod identity;
-mod ladder;
-mod playback;
-mod stream_token;
 
 pub use answer::{conflict, ended, lease_field, lease_json, listed};
-pub use carrier::REPLACE_PARAM;
 use config::Allowance;
 pub use config::{Config, WhenFull, WhenStoreFails};
-pub use identity::{Carry, Step};
-pub use ladder::{Birth, Identity, Rung, StreamId};
-pub use stream_token::{Bearer, Signet, TOKEN_CHARS, Unsealed};
+pub use identity::{
+    Carry, Identity, IdentitySource, MayStart, REPLACE_PARAM, SourceConfig, StreamId,
+    StreamTokenError, StreamTokenKey, Subject, TOKEN_CHARS,
+};
 
 use crate::denial::{Code, Denial};
 use crate::problem::{Problem, listed as listed_names};
@@ -26,7 +23,7 @@ use crate::session::{Disguise, Session, Viewer};
 use crate::units::Text;
 use crate::yaml::At;
 use http::StatusCode;
-use ladder::Ladder;
+use identity::StreamIdentity;
 use std::borrow::Cow;
 use std::sync::Arc;
 use streamgate_lease::{
@@ -35,16 +32,20 @@ use streamgate_lease::{
 };
 
 /// A policy that routes share by naming it.
+///
+/// Its methods stand in two files: admission and the leases here; which stream a request belongs
+/// to, and the token of a stream, in `concurrency/identify.rs`.
 pub struct Policy {
+    /// The name of its entry in the file.
     pub name: Arc<str>,
     leases: Leases,
     disguise: Disguise,
-    ladder: Ladder,
+    identity: StreamIdentity,
     limit: Allowance,
     classes: Vec<(Class, Allowance)>,
     when_full: WhenFull,
     when_store_fails: WhenStoreFails,
-    /// The status of `concurrency_limit`, where old clients need another one.
+    /// The status of `concurrency_limit`, where old clients need another status than 409.
     status: Option<StatusCode>,
 }
 
@@ -54,17 +55,20 @@ impl std::fmt::Debug for Policy {
     }
 }
 
-/// Which stream of a session is meant, and what the viewer wishes.
+/// Which stream of a session is meant, and what the viewer asks for.
 #[derive(Debug)]
 pub struct Stream<'a> {
+    /// Which stream it is.
     pub id: StreamId,
-    /// What kind of stream it is; classes of the policy.
+    /// What kind of stream it is: classes of the policy.
     pub classes: &'a [Class],
+    /// What a viewer reads of it in the list: its device and title.
     pub about: About,
+    /// The streams that it takes over from.
     pub replace: Replace,
-    /// A deliberate start by the viewer, not a player that goes on asking.
-    pub anew: bool,
-    /// Only to see what would happen: nobody has to go for it, whatever the policy says.
+    /// The viewer pressed play; it is not a player that only continues to ask.
+    pub explicit_start: bool,
+    /// The filter is in shadow: no other stream is replaced for this one, whatever the policy says.
     pub is_shadow: bool,
 }
 
@@ -72,11 +76,11 @@ impl<'a> Stream<'a> {
     /// The stream as a player's own requests show it.
     pub fn of_player(id: StreamId, classes: &'a [Class]) -> Self {
         let (about, replace) = (About::default(), Replace::Nobody);
-        Stream { id, classes, about, replace, anew: false, is_shadow: false }
+        Stream { id, classes, about, replace, explicit_start: false, is_shadow: false }
     }
 }
 
-/// A request that may go on, and why.
+/// Why a request may go on.
 #[derive(Clone, Debug)]
 pub enum Admission {
     /// The stream holds its slot.
@@ -88,13 +92,21 @@ pub enum Admission {
 /// How a decision came about: the label of `streamgate_stream_decisions_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
+    /// A new stream got a slot.
     Admitted,
+    /// The stream had its slot already.
     Renewed,
+    /// A new stream got the slot of another.
     Takeover,
+    /// The store did not answer, and this gateway admitted the stream alone.
     AdmittedDegraded,
+    /// The store did not answer, and the policy lets everybody play then.
     AdmittedFailOpen,
+    /// The account was full.
     Denied,
+    /// The stream had ended.
     Ended,
+    /// The store did not answer, and the policy refuses then.
     Unavailable,
 }
 
@@ -111,6 +123,7 @@ impl Outcome {
         Outcome::Unavailable,
     ];
 
+    /// The value of the label and the log field.
     pub const fn name(self) -> &'static str {
         match self {
             Outcome::Admitted => "admitted",
@@ -128,12 +141,14 @@ impl Outcome {
 /// A refusal and the outcome it is counted as.
 #[derive(Clone, Debug)]
 pub struct Refusal {
+    /// What the client gets.
     pub denial: Denial,
+    /// What is counted.
     pub outcome: Outcome,
 }
 
 impl Policy {
-    /// Compiles the policy `name`; `leases` gives those of its store, with the policy's timing
+    /// Compiles the policy `name`; `leases` makes the leases in its store, with the policy's timing
     /// and bounds.
     pub fn compile(
         name: &At<String>,
@@ -145,7 +160,7 @@ impl Policy {
             name: name.as_str().into(),
             leases: leases(checked.timing, checked.bounds),
             disguise: Disguise::new(checked.pepper),
-            ladder: checked.ladder,
+            identity: checked.identity,
             limit: checked.limit,
             classes: checked.classes,
             when_full: config.when_full,
@@ -154,7 +169,7 @@ impl Policy {
         })
     }
 
-    /// The session's account as this policy's pepper hides it.
+    /// The session's account, hashed with this policy's pepper.
     pub fn viewer<'s>(&self, session: &'s Session) -> Cow<'s, Viewer> {
         session.viewer(&self.disguise)
     }
@@ -175,14 +190,14 @@ impl Policy {
         }
     }
 
-    /// Lets a stream of these classes pass that is known here and fresh, and notes that it was
-    /// heard of. A look-up at most: its session remembers where it was found.
+    /// Admits a stream of these classes that this gateway knows and that is fresh, and notes that
+    /// its player asked. At most a look-up, because the session remembers where it was found.
     pub fn touch(&self, session: &Session, id: &LeaseId, classes: &[Class]) -> Option<Admission> {
         let lease = self.leases.touch_cached(&self.viewer(session).cached_entry, id, classes)?;
         Some(Admission::Held(lease, Outcome::Renewed))
     }
 
-    /// Whether what flows to a player already may flow on. A look-up.
+    /// Whether an answer that is being sent may go on. A look-up.
     pub fn goes_on(&self, lease: &Lease) -> bool {
         let alone = match self.when_store_fails {
             WhenStoreFails::Local => DegradedPolicy::Grace,
@@ -192,11 +207,11 @@ impl Policy {
         self.leases.may_continue(&lease.holder(), &lease.id(), alone)
     }
 
-    /// Lets a stream pass when it holds a slot or there is room for it: one round trip to the
-    /// store, unless it is known here.
+    /// Admits a stream that holds a slot, or for which there is room. Costs one round trip to the
+    /// store, unless this gateway knows the stream.
     pub async fn admit(&self, session: &Session, stream: Stream<'_>) -> Result<Admission, Refusal> {
         let holder = *self.viewer(session).holder();
-        let is_plain = matches!(stream.replace, Replace::Nobody) && !stream.anew;
+        let is_plain = matches!(stream.replace, Replace::Nobody) && !stream.explicit_start;
         if is_plain && let Some(admission) = self.touch(session, &stream.id.lease, stream.classes) {
             return Ok(admission);
         }
@@ -213,18 +228,23 @@ impl Policy {
             classes: self.classes_of(session, stream.classes),
             about: stream.about,
             replace,
-            reusable: stream.id.rung == Rung::Session,
-            explicit_start: stream.anew,
+            reusable: stream.id.source == IdentitySource::Session,
+            explicit_start: stream.explicit_start,
             adopt: false,
             lost: false,
         };
         match self.leases.hold(&claim).await {
-            Ok(grant) => self.judge(grant, &claim, is_takeover),
+            Ok(grant) => self.admission(grant, &claim, is_takeover),
             Err(_) => self.without_store(&claim),
         }
     }
 
-    fn judge(&self, grant: Grant, claim: &Claim, is_takeover: bool) -> Result<Admission, Refusal> {
+    fn admission(
+        &self,
+        grant: Grant,
+        claim: &Claim,
+        is_takeover: bool,
+    ) -> Result<Admission, Refusal> {
         match grant {
             Grant::Held(lease) => {
                 let outcome = match (lease.is_provisional(), lease.is_new(), is_takeover) {
@@ -251,7 +271,7 @@ impl Policy {
     fn without_store(&self, claim: &Claim) -> Result<Admission, Refusal> {
         match self.when_store_fails {
             WhenStoreFails::Local => match self.leases.hold_locally(claim) {
-                Ok(grant) => self.judge(grant, claim, false),
+                Ok(grant) => self.admission(grant, claim, false),
                 Err(StartsExhausted) => Err(Refusal {
                     denial: Denial::enforcement_unavailable(),
                     outcome: Outcome::Unavailable,
@@ -265,7 +285,7 @@ impl Policy {
         }
     }
 
-    /// The account's limit: its plan's claim where the token has one, else the default.
+    /// The account's limit: from the claim of its plan where the token has one, else the default.
     pub fn limit_of(&self, session: &Session) -> u32 {
         self.limit.of(session)
     }
@@ -277,12 +297,12 @@ impl Policy {
         Classes::new(limits).expect("a policy has no more classes than a stream may have")
     }
 
-    /// What the account plays now.
+    /// The streams that the account plays now.
     pub async fn list(&self, session: &Session) -> Result<Vec<Live>, StoreError> {
         self.leases.list(self.viewer(session).holder()).await
     }
 
-    /// Notes what a player declares of its stream; `false` when the stream is not live.
+    /// Notes the state that a player declares; `false` when its stream is not live.
     pub async fn declare(
         &self,
         session: &Session,
@@ -302,7 +322,7 @@ impl Policy {
         self.leases.terminate(self.viewer(session).holder(), code).await
     }
 
-    /// The leases themselves, for the admin page and the metrics.
+    /// The leases themselves, for the admin port and the metrics.
     pub fn leases(&self) -> &Leases {
         &self.leases
     }

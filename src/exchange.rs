@@ -2,7 +2,7 @@
 //!
 //! Filters read it and never write it; what they find out is a `Finding` that the chain enters.
 
-use crate::concurrency::{Admission, Outcome, Rung};
+use crate::concurrency::{Admission, IdentitySource, Outcome};
 use crate::denial::Code;
 use crate::session::{AccountText, Refused, Session, Viewer};
 use http::HeaderValue;
@@ -63,9 +63,9 @@ pub struct Playing {
     pub admission: Admission,
     /// What the lease's id prints as.
     pub lease_text: LeaseText,
-    pub rung: Rung,
+    pub rung: IdentitySource,
     /// It began with this request: the client does not know its token yet.
-    pub is_newborn: bool,
+    pub is_new_playback: bool,
 }
 
 /// What stands behind a refusal, for those who count and tell it.
@@ -76,7 +76,7 @@ pub enum Cause {
     /// The token was not taken.
     Token(Refused),
     /// The stream was not let in.
-    Stream(Outcome, Account, Rung),
+    Stream(Outcome, Account, IdentitySource),
 }
 
 /// The hash behind which an account hides, as it is told.
@@ -114,9 +114,9 @@ pub struct Exchange {
     account: Option<Account>,
     lease: Option<(Lease, LeaseText)>,
     stream_outcome: Option<Outcome>,
-    rung: Option<Rung>,
+    rung: Option<IdentitySource>,
     /// The stream's token goes out with the answer.
-    pub is_newborn: bool,
+    pub is_new_playback: bool,
     shadows: Vec<(&'static str, Code)>,
     session_reason: Option<Refused>,
     denied: Option<Code>,
@@ -135,7 +135,7 @@ impl Exchange {
             lease: None,
             stream_outcome: None,
             rung: None,
-            is_newborn: false,
+            is_new_playback: false,
             shadows: Vec::new(),
             session_reason: None,
             denied: None,
@@ -155,7 +155,7 @@ impl Exchange {
             Finding::Stream(playing) => {
                 self.account = Some(playing.account);
                 self.rung = Some(playing.rung);
-                self.is_newborn = playing.is_newborn;
+                self.is_new_playback = playing.is_new_playback;
                 match playing.admission {
                     Admission::Held(lease, outcome) => {
                         self.lease = Some((lease, playing.lease_text));
@@ -206,7 +206,7 @@ impl Exchange {
     }
 
     /// By what the stream was told from others.
-    pub fn rung(&self) -> Option<Rung> {
+    pub fn rung(&self) -> Option<IdentitySource> {
         self.rung
     }
 

@@ -10,7 +10,7 @@ mod family;
 pub use family::{Family, as_json, as_markdown};
 pub use route::RouteMetrics;
 
-use crate::concurrency::{Outcome, Rung};
+use crate::concurrency::{IdentitySource, Outcome};
 use family::Families;
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use std::sync::Arc;
@@ -189,7 +189,7 @@ impl Metrics {
             ),
             stream_identity: f.counters(
                 "stream_identity_total",
-                "Requests whose stream was judged, by what told it from others.",
+                "Requests whose stream was judged, by how it was identified.",
                 &["route", "rung"],
             ),
             stream_leases: f.gauges(
@@ -293,7 +293,7 @@ impl Metrics {
 
     /// The series of one route, and of the upstream that it leads to, looked up once.
     pub fn route(&self, name: &str, upstream: Option<&str>) -> RouteMetrics {
-        RouteMetrics::new(&self.0, name, (&Outcome::ALL, &Rung::ALL), upstream)
+        RouteMetrics::new(&self.0, name, (&Outcome::ALL, &IdentitySource::ALL), upstream)
     }
 
     /// Everything in the text format that Prometheus scrapes.

@@ -8,8 +8,8 @@
 mod body;
 
 use crate::concurrency::{
-    Admission, Birth, Identity, Policy, Refusal, Rung, Stream, StreamId, conflict, lease_field,
-    lease_json, listed,
+    Admission, Identity, IdentitySource, MayStart, Policy, Refusal, Stream, StreamId, conflict,
+    lease_field, lease_json, listed,
 };
 use crate::denial::{Code, Denial, Reply};
 use crate::exchange::{Account, Cause};
@@ -60,9 +60,9 @@ impl Call {
         policy: &Arc<Policy>,
         session: &Arc<Session>,
     ) -> Result<Call, Denial> {
-        let own = match policy.identify(request, session, Birth::Never) {
-            Ok(Identity::Of(id)) => Some(id),
-            Ok(Identity::Newborn) => None,
+        let own = match policy.identify(request, session, MayStart::Never) {
+            Ok(Identity::Known(id)) => Some(id),
+            Ok(Identity::NewPlayback) => None,
             Err(missing) if missing.code() == Code::StreamTokenMissing => None,
             Err(denial) => return Err(conflict(denial)),
         };
@@ -82,7 +82,7 @@ impl Call {
             Verb::End(id) => {
                 self.policy.release(&self.session, &id.lease).await.map_err(lost)?;
                 let mut reply = Reply::new(StatusCode::NO_CONTENT);
-                let forget = self.policy.forget_cookie().filter(|_| self.own == Some(*id));
+                let forget = self.policy.clear_cookie().filter(|_| self.own == Some(*id));
                 reply.headers.extend(forget.map(|cookie| (header::SET_COOKIE, cookie)));
                 Ok(reply)
             }
@@ -111,7 +111,7 @@ impl Call {
             classes: &[],
             about: About::new(wish.device.as_deref(), wish.title.as_deref()),
             replace: wish.replace()?,
-            anew: true,
+            explicit_start: true,
             is_shadow: false,
         };
         match self.admit(stream).await? {
@@ -127,9 +127,9 @@ impl Call {
     /// none: it may play again after it ended, and a token is for one playback.
     fn begun(&self, status: StatusCode, id: StreamId, lease: &Lease) -> Reply {
         let mut shown = lease_json(lease);
-        let carried = match id.rung {
-            Rung::Session => None,
-            _ => self.policy.hand_over(&self.session, &id.lease, &mut shown),
+        let carried = match id.source {
+            IdentitySource::Session => None,
+            _ => self.policy.give_token(&self.session, &id.lease, &mut shown),
         };
         let mut reply = held(status, lease, &shown);
         reply.headers.extend(carried);
@@ -142,7 +142,7 @@ impl Call {
         let is_live = declared.map_err(lost)?;
         // A session's own stream that is gone was stopped or fell silent: a beat does not start it
         // again. A playback's id may still regain the slot it held.
-        if !is_live && id.rung == Rung::Session {
+        if !is_live && id.source == IdentitySource::Session {
             return Err(conflict(Code::StreamExpired.into()).into());
         }
         match self.admit(Stream::of_player(id, &[])).await? {
@@ -152,11 +152,11 @@ impl Call {
     }
 
     async fn admit(&self, stream: Stream<'_>) -> Result<Admission, Halt> {
-        let rung = stream.id.rung;
+        let source = stream.id.source;
         let admitted = self.policy.admit(&self.session, stream).await;
         admitted.map_err(|Refusal { denial, outcome }| {
             let account = Account::of(&self.policy.viewer(&self.session));
-            Halt::Deny(conflict(denial), Cause::Stream(outcome, account, rung))
+            Halt::Deny(conflict(denial), Cause::Stream(outcome, account, source))
         })
     }
 }
@@ -173,18 +173,15 @@ impl Names<'_> {
         match (text, self.own) {
             ("current", Some(own)) => Ok(own),
             ("current", None) => Err(Code::StreamTokenMissing.into()),
-            (text, _) => {
-                let lease = LeaseId::of(self.session.id(), Some(&playback(text)?));
-                Ok(StreamId { lease, rung: Rung::PlaybackId })
-            }
+            (text, _) => Ok(StreamId::of_playback(self.session, &playback(text)?)),
         }
     }
 
     /// The same for a start: where streams have tokens, a request without one begins a playback.
     fn begin(&self, text: &str) -> Result<StreamId, Denial> {
-        let is_nameless = self.own.is_none_or(|own| own.rung == Rung::Session);
+        let is_nameless = self.own.is_none_or(|own| own.source == IdentitySource::Session);
         match text {
-            "current" if is_nameless && self.policy.gives_tokens() => Ok(Policy::newborn()),
+            "current" if is_nameless && self.policy.gives_tokens() => Ok(StreamId::new_playback()),
             text => self.find(text),
         }
     }

@@ -1,6 +1,7 @@
-//! What a viewer is told about streams: the list, and refusals one can act on.
+//! What a viewer reads about streams: the list, and refusals with what can be done about them.
 
-use super::{REPLACE_PARAM, WhenFull};
+use super::config::WhenFull;
+use super::identity::REPLACE_PARAM;
 use crate::clock;
 use crate::denial::{Code, Denial};
 use http::{HeaderValue, StatusCode};
@@ -46,7 +47,7 @@ const LEASE_FIELD_BYTES: usize = 96;
 
 /// A held lease as the value of the header field `Streamgate-Lease`; `text` is its id's.
 pub fn lease_field(lease: &Lease, text: &LeaseText) -> HeaderValue {
-    // Told with every media answer: one allocation, which the field then owns, and no formatter.
+    // Sent with every media answer: one allocation, which the field then owns, and no formatter.
     let mut field = Vec::with_capacity(LEASE_FIELD_BYTES);
     field.extend_from_slice(b"id=\"");
     field.extend_from_slice(text);
@@ -62,9 +63,9 @@ pub fn lease_field(lease: &Lease, text: &LeaseText) -> HeaderValue {
     HeaderValue::try_from(field).expect("digits and base64url are visible ASCII")
 }
 
-/// The account is full, or full of streams of a class: who is in the way, and what the viewer
-/// can do. Who wished to take over from a stream that the account does not play gets the list as
-/// it is, and not whether it is another's.
+/// The refusal of a full account, or of one that is full of streams of a class. It lists the
+/// streams in the way and what the viewer can do. A viewer who asked to take over a stream that the
+/// account does not play gets the same list, and does not learn whether another account plays it.
 pub(super) fn full(full: &Full, claim: &Claim, when_full: WhenFull) -> Denial {
     let plays = |id: &LeaseId| full.live.iter().any(|live| live.id == *id);
     let code = match &claim.replace {
@@ -91,7 +92,7 @@ pub(super) fn full(full: &Full, claim: &Claim, when_full: WhenFull) -> Denial {
         .retry_after(full.retry_after)
 }
 
-/// The stream itself was ended.
+/// The refusal of a stream that has ended.
 pub fn ended(why: Ending) -> Denial {
     match why {
         Ending::Terminated | Ending::Replaced => Denial::from(Code::StreamTerminated),

@@ -1,7 +1,6 @@
 //! A concurrency policy as the file has it.
 
-use super::identity::Step;
-use super::ladder::Ladder;
+use super::identity::{SourceConfig, StreamIdentity};
 use crate::problem::Problem;
 use crate::session::Session;
 use crate::units::{Count, Secret, Text, Time, TimeOrNone};
@@ -20,6 +19,7 @@ pub struct Config {
     /// At least 32 bytes. Account ids are hashed with it (HMAC-SHA-256) before they reach the
     /// store, a log or an upstream.
     pub pepper: Peppers,
+    /// How many streams an account may play.
     pub limit: Limit,
     /// Kinds of streams with limits of their own, at most 4. Routes say which streams they are.
     #[serde(default)]
@@ -27,13 +27,16 @@ pub struct Config {
     /// How long a slot outlives the last request of its stream.
     #[serde(default = "ttl")]
     pub ttl: At<Time>,
-    /// How it is found out which stream a request belongs to, the strongest first.
+    /// How a stream is identified: a list of sources, the strongest first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<At<Vec<At<Step>>>>,
+    pub identity: Option<At<Vec<At<SourceConfig>>>>,
+    /// What happens to one more stream of a full account.
     #[serde(default)]
     pub when_full: WhenFull,
+    /// What happens when the store does not answer.
     #[serde(default)]
     pub when_store_fails: WhenStoreFails,
+    /// Bounds of what a gateway may do alone when the store does not answer.
     #[serde(default)]
     pub degraded: Degraded,
     /// The HTTP status of `concurrency_limit` for clients that can't take 409.
@@ -132,7 +135,7 @@ pub enum WhenStoreFails {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Degraded {
-    /// How many streams a gateway may have started alone; beyond it they are told to come back.
+    /// How many streams a gateway may have started alone; further ones have to come back later.
     pub starts_max: At<Count>,
     /// How long a stream that was started alone goes on when the store has no room for it.
     /// `0s`: it is refused at once.
@@ -159,7 +162,7 @@ pub(super) struct Checked {
     pub(super) timing: Timing,
     pub(super) bounds: Bounds,
     pub(super) status: Option<StatusCode>,
-    pub(super) ladder: Ladder,
+    pub(super) identity: StreamIdentity,
     pub(super) limit: Allowance,
     pub(super) classes: Vec<(Class, Allowance)>,
 }
@@ -229,15 +232,15 @@ impl Config {
             })
         });
         let status = status.transpose().map_err(|problem| problems.push(problem));
-        let ladder = Ladder::compile(self.identity.as_ref());
-        let ladder = ladder.map_err(|told| problems.extend(told));
+        let identity =
+            StreamIdentity::compile(self.identity.as_ref()).map_err(|found| problems.extend(found));
         let classes = self.classes(&mut problems);
-        match (pepper, timing, status, ladder) {
-            (Some(pepper), Ok(timing), Ok(status), Ok(ladder)) if problems.is_empty() => {
+        match (pepper, timing, status, identity) {
+            (Some(pepper), Ok(timing), Ok(status), Ok(identity)) if problems.is_empty() => {
                 let starts_max = usize::try_from(self.degraded.starts_max.0).unwrap_or(usize::MAX);
                 let bounds = Bounds { starts_max, ..Bounds::default() };
                 let limit = (&self.limit).into();
-                Ok(Checked { pepper, timing, bounds, status, ladder, limit, classes })
+                Ok(Checked { pepper, timing, bounds, status, identity, limit, classes })
             }
             _ => Err(problems),
         }

@@ -1,190 +1,263 @@
-//! How a policy finds out which stream a request belongs to, as the file has it: a ladder, the
-//! strongest rung first.
+//! Which stream a request belongs to: the sources of identity that a policy tries, the strongest
+//! first.
+//!
+//! A stream token was signed by the gateway and proves the stream. The player's own id is only a
+//! hint *within* a verified session. The session itself is always there; where it is the identity,
+//! one login plays one stream.
 
+mod config;
+mod playback_id;
+mod stream_token;
+mod token_transport;
+
+pub use config::{Carry, SourceConfig};
+pub use stream_token::{StreamTokenError, StreamTokenKey, Subject, TOKEN_CHARS};
+pub use token_transport::REPLACE_PARAM;
+
+use crate::clock;
+use crate::denial::{Code, Denial, Reply};
 use crate::problem::Problem;
-use crate::units::{SameSite, Secret, Text, Time};
+use crate::request::Request;
+use crate::session::{Session, Viewer};
 use crate::yaml::At;
-use http::HeaderName;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use config::Settings;
+use http::{HeaderValue, header};
+use playback_id::playback_id;
+use rand::RngExt;
+use streamgate_lease::LeaseId;
+use token_transport::{TokenTransport, is_first, redirect};
 
-/// One rung of the ladder.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    /// A token that the gateway signs when a stream begins.
-    StreamToken(Settings),
-    /// The id that the player sends: `X-Playback-Session-Id`, or `sid` of CMCD.
+/// How a stream was identified: the value of the metric label and log field `rung`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IdentitySource {
+    /// By the token that the gateway signed when the stream began.
+    StreamToken,
+    /// By the id that the player sends.
     PlaybackId,
-    /// The session is the stream: one login plays one at a time.
+    /// By the session alone.
     Session,
 }
 
-/// How stream tokens are signed and carried.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// At least 32 bytes. Signs the tokens.
-    pub secret: At<Secret>,
-    /// Another secret whose tokens are taken: the next one, or the one before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub also: Option<At<Secret>>,
-    #[serde(default)]
-    pub carry: Carry,
-    /// How long a token is good; the longest playback without a new start.
-    #[serde(default = "lifetime")]
-    pub lifetime: At<Time>,
-    /// How the cookie is set, with `carry: cookie`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cookie: Option<At<Cookie>>,
-}
+impl IdentitySource {
+    /// Every source, for the metrics.
+    pub const ALL: [IdentitySource; 3] =
+        [IdentitySource::StreamToken, IdentitySource::PlaybackId, IdentitySource::Session];
 
-/// How a token gets from request to request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Carry {
-    /// Before the path, `/s/<token>/…`: a redirect puts it there, relative addresses inherit it.
-    #[default]
-    Path,
-    /// In a cookie: one stream for each browser, not for each tab.
-    Cookie,
-}
-
-/// The cookie that holds a stream token. It is always `HttpOnly`, for `Path=/`.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Cookie {
-    #[serde(default = "cookie_name")]
-    pub name: At<Text>,
-    /// Sent over TLS only. `false` is for development.
-    #[serde(default = "yes")]
-    pub secure: bool,
-    #[serde(default)]
-    pub same_site: SameSite,
-    /// One for each site that embeds the player (CHIPS).
-    #[serde(default)]
-    pub partitioned: bool,
-}
-
-impl Default for Cookie {
-    fn default() -> Self {
-        Cookie {
-            name: cookie_name(),
-            secure: yes(),
-            same_site: SameSite::default(),
-            partitioned: false,
-        }
-    }
-}
-
-fn lifetime() -> At<Time> {
-    At::unwritten(Time::secs(12 * 3_600))
-}
-
-fn cookie_name() -> At<Text> {
-    At::unwritten(Text(DEFAULT_COOKIE.to_owned()))
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// What the cookie is called when nobody says so.
-const DEFAULT_COOKIE: &str = "streamgate-stream";
-
-/// The shortest secret, in bytes.
-const SECRET_BYTES_MIN: usize = 32;
-
-/// A token that outlives a month is a login, not a stream.
-const LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
-
-/// Shorter than this, players would have to start again while they play.
-const LIFETIME_MIN: Duration = Duration::from_secs(60);
-
-impl Step {
-    fn name(&self) -> &'static str {
+    /// The value of the label and the log field.
+    pub const fn name(self) -> &'static str {
         match self {
-            Step::StreamToken(_) => "stream_token",
-            Step::PlaybackId => "playback_id",
-            Step::Session => "session",
-        }
-    }
-
-    /// The strongest first.
-    fn rank(&self) -> usize {
-        match self {
-            Step::StreamToken(_) => 0,
-            Step::PlaybackId => 1,
-            Step::Session => 2,
-        }
-    }
-
-    /// The settings of stream tokens, if it is that rung.
-    pub fn token(&self) -> Option<&Settings> {
-        match self {
-            Step::StreamToken(settings) => Some(settings),
-            Step::PlaybackId | Step::Session => None,
+            IdentitySource::StreamToken => "stream_token",
+            IdentitySource::PlaybackId => "playback_id",
+            IdentitySource::Session => "session",
         }
     }
 }
 
-/// Everything that is wrong with a ladder.
-pub(super) fn problems(ladder: &At<Vec<At<Step>>>) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    if ladder.is_empty() {
-        let text = "an empty `identity` finds no stream";
-        let help = "write `[ playback_id, session ]`, or leave it out";
-        problems.push(ladder.problem(text).help(help));
-    }
-    for (earlier, step) in ladder.iter().zip(ladder.iter().skip(1)) {
-        let (before, name) = (earlier.name(), step.name());
-        if step.rank() == earlier.rank() {
-            let text = format!("`{name}` stands here twice");
-            problems.push(step.problem(text).help("remove one of the two"));
-        } else if step.rank() < earlier.rank() {
-            let text = format!("`{name}` is stronger than `{before}` and stands behind it");
-            let help = "the strongest first: `stream_token`, `playback_id`, `session`";
-            problems.push(step.problem(text).help(help));
-        }
-    }
-    problems.extend(ladder.iter().filter_map(|step| step.token()).flat_map(Settings::problems));
-    problems
+/// A stream, and how it was identified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamId {
+    /// The lease that the stream holds or asks for.
+    pub lease: LeaseId,
+    /// How the stream was identified.
+    pub source: IdentitySource,
 }
 
-impl Settings {
-    fn problems(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for secret in [Some(&self.secret), self.also.as_ref()].into_iter().flatten() {
-            if secret.reveal().len() < SECRET_BYTES_MIN {
-                let text = format!("a stream token's secret needs {SECRET_BYTES_MIN} bytes");
-                problems.push(secret.problem(text).help("make one: `openssl rand -hex 32`"));
+impl StreamId {
+    /// A playback that begins now. Its id is random, and its token will carry it.
+    pub fn new_playback() -> Self {
+        let lease = LeaseId::from_bytes(rand::rng().random());
+        StreamId { lease, source: IdentitySource::StreamToken }
+    }
+
+    /// The playback that the player calls `id`, within this session.
+    pub fn of_playback(session: &Session, id: &str) -> Self {
+        let lease = LeaseId::of(session.id(), Some(id));
+        StreamId { lease, source: IdentitySource::PlaybackId }
+    }
+
+    /// The one stream of a session whose players send no id.
+    pub(super) fn of_session(viewer: &Viewer) -> Self {
+        StreamId { lease: viewer.own_stream, source: IdentitySource::Session }
+    }
+}
+
+/// Which stream a request belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// To a stream that something in the request identifies.
+    Known(StreamId),
+    /// To none yet: the request is the first of a playback, which will be given a token.
+    NewPlayback,
+}
+
+/// Whether a request without a stream token may start a playback of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayStart {
+    /// No: tokens are read, and none is given.
+    Never,
+    /// Yes, if it asks for a playlist and has no token.
+    AtPlaylist,
+    /// Yes, because the viewer pressed play. A cookie of the playback before is not used.
+    Explicitly,
+}
+
+/// How one policy identifies streams: its sources, compiled.
+#[derive(Debug)]
+pub(super) struct StreamIdentity {
+    /// `None`: the policy gives no tokens.
+    pub(super) tokens: Option<StreamTokens>,
+    takes_playback_id: bool,
+    takes_session: bool,
+}
+
+impl StreamIdentity {
+    /// Where the file has no `identity`, the player's id is tried, then the session.
+    pub(super) fn compile(
+        written: Option<&At<Vec<At<SourceConfig>>>>,
+    ) -> Result<Self, Vec<Problem>> {
+        let Some(written) = written else {
+            return Ok(StreamIdentity {
+                tokens: None,
+                takes_playback_id: true,
+                takes_session: true,
+            });
+        };
+        let problems = config::problems(written);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let sources = || written.iter().map(|source| &source.value);
+        Ok(StreamIdentity {
+            tokens: sources().find_map(SourceConfig::token).map(StreamTokens::new),
+            takes_playback_id: sources().any(|one| matches!(one, SourceConfig::PlaybackId)),
+            takes_session: sources().any(|one| matches!(one, SourceConfig::Session)),
+        })
+    }
+
+    /// Tries the sources in order.
+    pub(super) fn identify(
+        &self,
+        request: &Request<'_>,
+        session: &Session,
+        viewer: &Viewer,
+        may_start: MayStart,
+    ) -> Result<Identity, Denial> {
+        if let Some(tokens) = &self.tokens {
+            let starts = may_start != MayStart::Never && is_first(request);
+            let drops_cookie = may_start == MayStart::Explicitly && tokens.is_in_cookie();
+            match tokens.transport.find(request) {
+                Some(text) if !(starts && drops_cookie) => {
+                    return tokens.verify(text, viewer, session).map(Identity::Known);
+                }
+                _ if starts => return Ok(Identity::NewPlayback),
+                _ => {}
             }
         }
-        if !(LIFETIME_MIN..=LIFETIME_MAX).contains(&self.lifetime.0) {
-            let text = format!("a lifetime of {} is out of range", self.lifetime.value);
-            let help = "write 1m to 720h; as long as the longest playback, such as 12h";
-            problems.push(self.lifetime.problem(text).help(help));
-        }
-        let Some(cookie) = &self.cookie else { return problems };
-        if self.carry == Carry::Path {
-            let text = "`cookie` says how a cookie is set, and this token is carried in the path";
-            problems.push(cookie.problem(text).help("write `carry: cookie`, or remove it"));
-        }
-        if HeaderName::from_bytes(cookie.name.0.as_bytes()).is_err() {
-            let text = format!("`{}` cannot be the name of a cookie", cookie.name.value);
-            problems.push(cookie.name.problem(text).help("use letters, digits, `-` and `_`"));
-        }
-        if !cookie.secure && (cookie.partitioned || cookie.same_site == SameSite::None) {
-            let text = "browsers refuse this cookie: `same_site: none` and `partitioned` want TLS";
-            problems.push(cookie.problem(text).help("remove `secure: false`"));
-        }
-        problems
+        let weaker = self.without_token(request, session, viewer);
+        weaker.map(Identity::Known).ok_or_else(|| Code::StreamTokenMissing.into())
     }
 
-    /// The cookie's name, if one is set.
-    pub fn cookie_name(&self) -> Option<&str> {
-        let written = self.cookie.as_ref().map(|cookie| cookie.name.0.as_str());
-        (self.carry == Carry::Cookie).then(|| written.unwrap_or(DEFAULT_COOKIE))
+    /// The stream by the sources that are weaker than a token.
+    fn without_token(
+        &self,
+        request: &Request<'_>,
+        session: &Session,
+        viewer: &Viewer,
+    ) -> Option<StreamId> {
+        if self.takes_playback_id
+            && let Some(id) = playback_id(request)
+        {
+            return Some(StreamId::of_playback(session, &id));
+        }
+        self.takes_session.then(|| StreamId::of_session(viewer))
     }
+}
+
+/// The stream tokens of one policy: what signs them, how long they are good, how they travel.
+#[derive(Debug)]
+pub(super) struct StreamTokens {
+    key: StreamTokenKey,
+    lifetime_secs: u64,
+    transport: TokenTransport,
+}
+
+impl StreamTokens {
+    fn new(settings: &Settings) -> Self {
+        let also = settings.also.as_ref().map(|secret| secret.reveal().as_bytes());
+        StreamTokens {
+            key: StreamTokenKey::new(settings.secret.reveal().as_bytes(), also),
+            lifetime_secs: settings.lifetime.0.as_secs(),
+            transport: TokenTransport::new(settings),
+        }
+    }
+
+    /// Whether the tokens travel in a cookie, and not in the path.
+    fn is_in_cookie(&self) -> bool {
+        matches!(self.transport, TokenTransport::Cookie { .. })
+    }
+
+    /// A new token for this lease of this session.
+    pub(super) fn sign(&self, lease: &LeaseId, viewer: &Viewer, session: &Session) -> String {
+        let expires_at = clock::unix_seconds() + self.lifetime_secs;
+        self.key.sign(lease, expires_at, subject(viewer, session))
+    }
+
+    /// The redirect to a path with a new token; `None` where tokens do not travel in the path.
+    pub(super) fn redirect(
+        &self,
+        request: &Request<'_>,
+        lease: &LeaseId,
+        viewer: &Viewer,
+        session: &Session,
+    ) -> Option<Reply> {
+        if self.is_in_cookie() {
+            return None;
+        }
+        Some(redirect(&self.sign(lease, viewer, session), request))
+    }
+
+    /// The cookie with a new token; `None` where tokens do not travel in a cookie.
+    pub(super) fn cookie(
+        &self,
+        lease: &LeaseId,
+        viewer: &Viewer,
+        session: &Session,
+    ) -> Option<HeaderValue> {
+        if !self.is_in_cookie() {
+            return None;
+        }
+        self.transport.set(&self.sign(lease, viewer, session), self.lifetime_secs)
+    }
+
+    /// What makes a browser forget the cookie; `None` where tokens do not travel in a cookie.
+    pub(super) fn clear_cookie(&self) -> Option<HeaderValue> {
+        self.transport.clear()
+    }
+
+    /// The stream that the token names, if it is good and of this session.
+    fn verify(&self, text: &str, viewer: &Viewer, session: &Session) -> Result<StreamId, Denial> {
+        let now = clock::unix_seconds();
+        let mut verified = self.key.verify(text, subject(viewer, session), now);
+        // While a pepper is being changed, another gateway may have signed for the other name.
+        if let (Err(StreamTokenError::Invalid), Some(other)) = (verified, viewer.holder().other()) {
+            let account = other.to_string();
+            let subject = Subject { account: account.as_bytes(), session: session.id() };
+            verified = self.key.verify(text, subject, now);
+        }
+        let code = match verified {
+            Ok(lease) => return Ok(StreamId { lease, source: IdentitySource::StreamToken }),
+            Err(StreamTokenError::Invalid) => Code::StreamTokenInvalid,
+            Err(StreamTokenError::Expired) => Code::StreamExpired,
+        };
+        let denial = Denial::from(code);
+        // Without this, a browser would send the bad cookie again and again.
+        Err(match self.clear_cookie() {
+            Some(cookie) => denial.with_header(header::SET_COOKIE, cookie),
+            None => denial,
+        })
+    }
+}
+
+fn subject<'a>(viewer: &'a Viewer, session: &'a Session) -> Subject<'a> {
+    Subject { account: viewer.account_text(), session: session.id() }
 }

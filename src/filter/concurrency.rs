@@ -4,7 +4,7 @@
 
 use super::{Decision, Fact, Filter, Halt, Parts, Stance, set_cookie};
 use crate::concurrency::{
-    Admission, Birth, Identity, Policy, REPLACE_PARAM, Stream, StreamId, lease_field,
+    Admission, Identity, MayStart, Policy, REPLACE_PARAM, Stream, StreamId, lease_field,
 };
 use crate::denial::{Code, Denial};
 use crate::exchange::{Account, Cause, Exchange, Finding, Playing};
@@ -100,9 +100,9 @@ impl Filter for ConcurrencyFilter {
         if request.query_value(REPLACE_PARAM).is_some() {
             return None;
         }
-        let id = match self.identify(request, session, Birth::AtPlaylist) {
-            Ok(Identity::Of(id)) => id,
-            Ok(Identity::Newborn) => return None,
+        let id = match self.identify(request, session, MayStart::AtPlaylist) {
+            Ok(Identity::Known(id)) => id,
+            Ok(Identity::NewPlayback) => return None,
             Err(denial) => return Some(Err(denial.into())),
         };
         let admission = self.policy.touch(session, &id.lease, &self.classes)?;
@@ -112,22 +112,24 @@ impl Filter for ConcurrencyFilter {
     async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision {
         let session = known.session().expect("the chain was compiled behind `session`");
         let wish = request.query_value(REPLACE_PARAM).filter(|_| !self.is_shadow);
-        let birth = if wish.is_some() { Birth::Anew } else { Birth::AtPlaylist };
-        let (id, is_newborn) = match self.identify(request, session, birth)? {
-            Identity::Of(id) => (id, false),
-            Identity::Newborn => (Policy::newborn(), true),
+        let may_start = if wish.is_some() { MayStart::Explicitly } else { MayStart::AtPlaylist };
+        let (id, is_new_playback) = match self.identify(request, session, may_start)? {
+            Identity::Known(id) => (id, false),
+            Identity::NewPlayback => (StreamId::new_playback(), true),
         };
         let mut stream = Stream::of_player(id, &self.classes);
         stream.is_shadow = self.is_shadow;
         if let Some(wish) = wish {
             stream.replace = replace(wish)?;
-            stream.anew = true;
+            stream.explicit_start = true;
         }
         let admission = self.policy.admit(session, stream).await.map_err(|no| {
-            Halt::Deny(no.denial, Cause::Stream(no.outcome, self.account(session), id.rung))
+            Halt::Deny(no.denial, Cause::Stream(no.outcome, self.account(session), id.source))
         })?;
-        let found = Finding::Stream(self.playing(session, admission, id, is_newborn));
-        let begun = is_newborn.then(|| self.policy.begin(request, session, &id.lease)).flatten();
+        let found = Finding::Stream(self.playing(session, admission, id, is_new_playback));
+        let begun = is_new_playback
+            .then(|| self.policy.start_redirect(request, session, &id.lease))
+            .flatten();
         match begun {
             Some(reply) => Err(Halt::Settled(reply, Box::new(found))),
             None => Ok(found),
@@ -154,7 +156,7 @@ impl Filter for ConcurrencyFilter {
     fn response(&self, _: &HeaderMap, head: &mut ResponseHeader, known: &Exchange) {
         let Some((lease, text)) = known.lease_told() else { return };
         let _ = head.insert_header(ANSWER_FIELD, lease_field(lease, text));
-        if !known.is_newborn {
+        if !known.is_new_playback {
             return;
         }
         let cookie = known.session().and_then(|s| self.policy.cookie(s, &lease.id()));
@@ -170,14 +172,14 @@ impl ConcurrencyFilter {
         &self,
         request: &Request<'_>,
         session: &Session,
-        birth: Birth,
+        may_start: MayStart,
     ) -> Result<Identity, Denial> {
         if !self.is_shadow {
-            return self.policy.identify(request, session, birth);
+            return self.policy.identify(request, session, may_start);
         }
-        match self.policy.identify(request, session, Birth::Never) {
+        match self.policy.identify(request, session, MayStart::Never) {
             Err(missing) if missing.code() == Code::StreamTokenMissing => {
-                Ok(Identity::Of(self.policy.own_stream(session)))
+                Ok(Identity::Known(self.policy.own_stream(session)))
             }
             identified => identified,
         }
@@ -188,11 +190,11 @@ impl ConcurrencyFilter {
         session: &Session,
         admission: Admission,
         id: StreamId,
-        is_newborn: bool,
+        is_new_playback: bool,
     ) -> Playing {
         let viewer = self.policy.viewer(session);
         let (account, lease_text) = (Account::of(&viewer), viewer.text_of(&id.lease));
-        Playing { account, admission, lease_text, rung: id.rung, is_newborn }
+        Playing { account, admission, lease_text, rung: id.source, is_new_playback }
     }
 
     fn account(&self, session: &Session) -> Account {

@@ -1,7 +1,7 @@
 //! What stream tokens take up in the addresses and cookies of a whole gateway: a prefix that no
 //! route may want for itself, and names that no two may share.
 
-use crate::concurrency::{Carry, Step};
+use crate::concurrency::{Carry, SourceConfig};
 use crate::config::Config;
 use crate::filter;
 use crate::problem::{Place, Problem};
@@ -10,7 +10,7 @@ use crate::yaml::At;
 
 /// Whether some policy carries its tokens in the path.
 pub(super) fn in_path(config: &Config) -> bool {
-    steps(config).any(|step| step.token().is_some_and(|token| token.carry == Carry::Path))
+    sources(config).any(|source| source.token().is_some_and(|token| token.carry == Carry::Path))
 }
 
 /// The cookies of stream tokens.
@@ -66,18 +66,18 @@ pub(super) fn warnings(config: &Config) -> Vec<Problem> {
     both.collect()
 }
 
-fn steps(config: &Config) -> impl Iterator<Item = &At<Step>> {
-    let ladders = config.concurrency.iter().filter_map(|(_, policy)| policy.identity.as_ref());
-    ladders.flat_map(|ladder| ladder.iter())
+fn sources(config: &Config) -> impl Iterator<Item = &At<SourceConfig>> {
+    let lists = config.concurrency.iter().filter_map(|(_, policy)| policy.identity.as_ref());
+    lists.flat_map(|list| list.iter())
 }
 
 /// Each cookie of a stream token, with the place to complain at.
 fn named(config: &Config) -> impl Iterator<Item = (&str, Place)> {
-    steps(config).filter_map(|step| {
-        let token = step.token()?;
+    sources(config).filter_map(|source| {
+        let token = source.token()?;
         let name = token.cookie_name()?;
         let written = token.cookie.as_ref().map(|cookie| cookie.name.place);
-        let place = written.filter(|place| *place != Place::default()).unwrap_or(step.place);
+        let place = written.filter(|place| *place != Place::default()).unwrap_or(source.place);
         Some((name, place))
     })
 }

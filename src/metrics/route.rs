@@ -2,7 +2,7 @@
 //! label texts.
 
 use super::All;
-use crate::concurrency::{Outcome, Rung};
+use crate::concurrency::{IdentitySource, Outcome};
 use foldhash::HashMap;
 use http::Method;
 use parking_lot::RwLock;
@@ -21,7 +21,7 @@ pub struct RouteMetrics {
     pub from_gateway: IntCounter,
     pub auth_passed: IntCounter,
     streams: Vec<(Outcome, IntCounter)>,
-    rungs: Vec<(Rung, IntCounter)>,
+    rungs: Vec<(IdentitySource, IntCounter)>,
     /// The upstream that the route leads to, if it leads to one.
     upstream: Option<UpstreamSeries>,
     requests: IntCounterVec,
@@ -44,7 +44,7 @@ impl RouteMetrics {
     pub(super) fn new(
         all: &All,
         name: &str,
-        (outcomes, rungs): (&[Outcome], &[Rung]),
+        (outcomes, rungs): (&[Outcome], &[IdentitySource]),
         upstream: Option<&str>,
     ) -> Self {
         let route: &[&str] = &[name];
@@ -52,8 +52,9 @@ impl RouteMetrics {
         let stream = |outcome: &Outcome| {
             (*outcome, all.stream_decisions.with_label_values(&[name, outcome.name()]))
         };
-        let rung =
-            |rung: &Rung| (*rung, all.stream_identity.with_label_values(&[name, rung.name()]));
+        let rung = |rung: &IdentitySource| {
+            (*rung, all.stream_identity.with_label_values(&[name, rung.name()]))
+        };
         RouteMetrics {
             name: name.to_owned(),
             duration: all.request_duration.with_label_values(route),
@@ -108,8 +109,8 @@ impl RouteMetrics {
         upstream.met.write().insert(status, counter);
     }
 
-    /// Counts by what a stream was told from others.
-    pub fn count_rung(&self, rung: Rung) {
+    /// Counts how a stream was identified.
+    pub fn count_rung(&self, rung: IdentitySource) {
         if let Some((_, counter)) = self.rungs.iter().find(|(known, _)| *known == rung) {
             counter.inc();
         }

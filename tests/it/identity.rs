@@ -1,4 +1,4 @@
-//! Which stream a request belongs to: stream tokens in the path and in a cookie, and the rungs
+//! Which stream a request belongs to: stream tokens in the path and in a cookie, and the sources
 //! below them.
 
 use crate::access::Logged;
@@ -8,7 +8,7 @@ use reqwest::header::{COOKIE, LOCATION};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde_json::{Value, json};
 use streamgate::clock::unix_seconds;
-use streamgate::concurrency::{Bearer, Signet};
+use streamgate::concurrency::{StreamTokenKey, Subject};
 use streamgate::yaml::Environment;
 use streamgate_lease::{Holder, LeaseId, Pepper};
 
@@ -27,7 +27,7 @@ async fn variables(redis: Option<&Redis>) -> Environment {
     environment(redis).await.with("STREAM_SECRET", STREAM_SECRET)
 }
 
-/// `STANDARD` with this ladder.
+/// `STANDARD` with these sources of identity.
 fn yaml(identity: &str) -> String {
     STANDARD.replace("    pepper:", &format!("    identity: {identity}\n    pepper:"))
 }
@@ -84,9 +84,9 @@ async fn active(gateway: &Gateway, login: &Login) -> Value {
 /// A token as the gateway would sign it, but with an end of our choice.
 fn forged(secret: &str, account: &str, session: &str, expires_at: u64) -> String {
     let holder = Holder::of(&Pepper::new(PEPPER).unwrap(), account).to_string();
-    let bearer = Bearer { account: holder.as_bytes(), session };
+    let subject = Subject { account: holder.as_bytes(), session };
     let lease = LeaseId::from_bytes([7; 16]);
-    Signet::new(secret.as_bytes(), None).seal(&lease, expires_at, bearer)
+    StreamTokenKey::new(secret.as_bytes(), None).sign(&lease, expires_at, subject)
 }
 
 /// The first address in a playlist, resolved as every player does.
@@ -244,21 +244,21 @@ async fn a_pepper_is_changed_while_streams_play() {
 }
 
 #[tokio::test]
-async fn without_a_token_the_next_rung_tells_or_nothing_does() {
+async fn without_a_token_the_next_source_identifies_or_none_does() {
     let ann = Login::of("ann", "s");
-    let laddered = gateway(IN_PATH).await;
+    let both = gateway(IN_PATH).await;
     let named = |id: &'static str| {
-        ask(&laddered, &ann, "/live/final/180p/index").header("x-playback-session-id", id)
+        ask(&both, &ann, "/live/final/180p/index").header("x-playback-session-id", id)
     };
     let (one, again, two) =
         (send(named("a")).await, send(named("a")).await, send(named("b")).await);
     assert_eq!(lease(&one), lease(&again));
     assert_ne!(lease(&one), lease(&two));
     let rung = |rung| format!("streamgate_stream_identity_total{{route=\"live\",rung=\"{rung}\"}}");
-    laddered.counts(&rung("playback_id"), 3.0).await;
-    let own = send(ask(&laddered, &ann, "/live/final/180p/index")).await;
+    both.counts(&rung("playback_id"), 3.0).await;
+    let own = send(ask(&both, &ann, "/live/final/180p/index")).await;
     assert_ne!(lease(&own), lease(&one));
-    laddered.counts(&rung("session"), 1.0).await;
+    both.counts(&rung("session"), 1.0).await;
 
     let strict = gateway(ALONE).await;
     let missing = (409, "stream_token_missing".to_owned());

@@ -1,6 +1,7 @@
-//! How a stream token travels: before the path, or in a cookie. What is in it is not known here.
+//! How a stream token travels: in front of the path, or in a cookie. What is in the token is not
+//! known here.
 
-use super::identity::{Carry, Cookie, Settings};
+use super::config::{Carry, Cookie, Settings};
 use crate::denial::Reply;
 use crate::request::{PATH_TOKEN_PREFIX, Request};
 use http::{HeaderValue, StatusCode, header};
@@ -8,24 +9,26 @@ use http::{HeaderValue, StatusCode, header};
 /// The query parameter that takes over on a media request: `oldest`, or the code of a stream.
 pub const REPLACE_PARAM: &str = "streamgate-replace";
 
-/// What a player asks for first, by the end of its path. Requests behind it inherit the token.
+/// Endings of the paths that a player asks for first. The requests that follow inherit the token.
 const FIRST_ASKED: [&str; 2] = [".m3u8", ".mpd"];
 
-/// One way for a token to come back with the next request.
+/// How a token comes back with the next request.
 #[derive(Debug)]
-pub(super) enum Carrier {
+pub(super) enum TokenTransport {
+    /// In front of the path: `/s/<token>/…`.
     Path,
+    /// In a cookie.
     Cookie {
         name: String,
-        /// All that stands behind the value.
+        /// The cookie's attributes, as they stand behind its value.
         attributes: String,
     },
 }
 
-impl Carrier {
+impl TokenTransport {
     pub(super) fn new(settings: &Settings) -> Self {
         match settings.carry {
-            Carry::Path => Carrier::Path,
+            Carry::Path => TokenTransport::Path,
             Carry::Cookie => {
                 let default = Cookie::default();
                 let cookie = settings.cookie.as_ref().map_or(&default, |cookie| &cookie.value);
@@ -33,29 +36,29 @@ impl Carrier {
                 if cookie.partitioned {
                     attributes += "; Partitioned";
                 }
-                Carrier::Cookie { name: cookie.name.0.clone(), attributes }
+                TokenTransport::Cookie { name: cookie.name.0.clone(), attributes }
             }
         }
     }
 
-    /// The token that a request carries, be it good or not.
+    /// The token that a request carries. It is not verified yet.
     pub(super) fn find<'r>(&self, request: &'r Request<'_>) -> Option<&'r str> {
         match self {
-            Carrier::Path => request.path_token.as_ref().map(|token| token.text()),
-            Carrier::Cookie { name, .. } => request.cookies(name).next(),
+            TokenTransport::Path => request.path_token.as_ref().map(|token| token.text()),
+            TokenTransport::Cookie { name, .. } => request.cookies(name).next(),
         }
     }
 
-    /// What makes a browser keep `token`; `None`: it is not told by a field.
-    pub(super) fn keep(&self, token: &str, lifetime_secs: u64) -> Option<HeaderValue> {
-        let Carrier::Cookie { name, attributes } = self else { return None };
+    /// The cookie that holds `token`; `None` where the token travels in the path.
+    pub(super) fn set(&self, token: &str, lifetime_secs: u64) -> Option<HeaderValue> {
+        let TokenTransport::Cookie { name, attributes } = self else { return None };
         let field = format!("{name}={token}; Max-Age={lifetime_secs}{attributes}");
         Some(HeaderValue::try_from(field).expect("a name, base64url and our own words"))
     }
 
-    /// What makes a browser forget the token.
-    pub(super) fn forget(&self) -> Option<HeaderValue> {
-        self.keep("", 0)
+    /// The cookie that makes a browser forget the token; `None` where it travels in the path.
+    pub(super) fn clear(&self) -> Option<HeaderValue> {
+        self.set("", 0)
     }
 }
 
@@ -70,8 +73,8 @@ pub(super) fn is_first(request: &Request<'_>) -> bool {
         && FIRST_ASKED.iter().any(ends)
 }
 
-/// The redirect that puts `token` before the path of `request`. Nobody may store it: the next
-/// viewer gets a token of their own. The wish to take over was granted and is not repeated.
+/// The redirect that puts `token` in front of the path of `request`. No cache may store it, because
+/// the next viewer gets another token. `REPLACE_PARAM` is left out: the request was carried out.
 pub(super) fn redirect(token: &str, request: &Request<'_>) -> Reply {
     let mut to = format!("{}{token}{}", PATH_TOKEN_PREFIX, request.path);
     let mut mark = '?';
@@ -132,21 +135,21 @@ mod tests {
             assert_eq!(reply.status, 307);
             let field = |name| reply.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v);
             assert_eq!(field(header::LOCATION).expect("a place"), expected, "{asked}");
-            assert_eq!(field(header::CACHE_CONTROL).expect("told"), "no-store");
+            assert_eq!(field(header::CACHE_CONTROL).expect("a rule for caches"), "no-store");
         }
     }
 
     #[test]
     fn a_cookie_comes_back_as_it_was_set() {
         let cookie = Cookie { same_site: SameSite::None, partitioned: true, ..Cookie::default() };
-        let carrier = Carrier::new(&Settings {
+        let transport = TokenTransport::new(&Settings {
             cookie: Some(crate::yaml::At::unwritten(cookie)),
             ..settings(Carry::Cookie)
         });
-        let kept = carrier.keep("T-_0", 60).expect("a cookie");
+        let kept = transport.set("T-_0", 60).expect("a cookie");
         let attributes = "Max-Age=60; Path=/; HttpOnly; SameSite=None; Secure; Partitioned";
         assert_eq!(kept, format!("streamgate-stream=T-_0; {attributes}"));
-        assert!(carrier.forget().is_some_and(|v| v.to_str().unwrap().contains("=; Max-Age=0;")));
+        assert!(transport.clear().is_some_and(|v| v.to_str().unwrap().contains("=; Max-Age=0;")));
         for (cookies, expected) in [
             (&["a=1; streamgate-stream=T; b=2"][..], Some("T")),
             (&["a=1", "streamgate-stream=T"], Some("T")),
@@ -154,10 +157,10 @@ mod tests {
             (&["streamgate-stream"], None),
             (&[], None),
         ] {
-            let found = request("/", cookies, |request| carrier.find(request).map(str::to_owned));
+            let found = request("/", cookies, |request| transport.find(request).map(str::to_owned));
             assert_eq!(found.as_deref(), expected, "{cookies:?}");
         }
-        assert!(Carrier::new(&settings(Carry::Path)).keep("T", 60).is_none());
+        assert!(TokenTransport::new(&settings(Carry::Path)).set("T", 60).is_none());
     }
 
     fn settings(carry: Carry) -> Settings {

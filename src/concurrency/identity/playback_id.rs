@@ -8,14 +8,14 @@ use http::HeaderName;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
-/// The longest id that is taken at its word (CTA-5004 allows 64 characters; UUIDs have 36).
+/// The longest id that is used (CTA-5004 allows 64 characters; UUIDs have 36).
 const ID_CHARS_MAX: usize = 128;
 
 const PLAYBACK_FIELD: HeaderName = HeaderName::from_static("x-playback-session-id");
 const CMCD_FIELD: HeaderName = HeaderName::from_static("cmcd-session");
 const CMCD_PARAM: &str = "CMCD";
 
-/// The id that this request carries. One that is empty or too long counts as none: the session is
+/// The id that this request carries. An id that is empty or too long is ignored. The session is
 /// then the stream, which can only be stricter.
 pub(super) fn playback_id<'r>(request: &Request<'r>) -> Option<Cow<'r, str>> {
     let found = request
