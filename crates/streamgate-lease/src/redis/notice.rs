@@ -9,7 +9,7 @@ use crate::holder::Holder;
 use crate::lease::LeaseId;
 
 /// Names the lease that was ended. Subscribe to [`Notice::CHANNEL`] and hand what it names to
-/// [`Leases::doubt`](crate::Leases::doubt).
+/// [`Leases::mark_stale`](crate::Leases::mark_stale).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Notice {
     /// Whose lease it was.

@@ -2,8 +2,8 @@
 //! a deadline.
 //!
 //! There are two connections: one for single commands that a request waits for, one for the
-//! pipelines of a keeper. A viewer who starts does not wait behind renewals then, and pipelines are
-//! packed and unpacked by the thread that opened their connection, which is the keeper's.
+//! pipelines of a renewer. A viewer who starts does not wait behind renewals then, and pipelines
+//! are packed and unpacked by the thread that opened their connection, which is the renewer's.
 //!
 //! Each connection is opened by the first caller that needs it, so a server that is down at start
 //! is no error. A command that failed is not retried: its caller gets the error at once, and a
