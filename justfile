@@ -70,6 +70,6 @@ bless:
     cargo run --locked --quiet -- metrics > docs/metrics.md
     cargo run --locked --quiet -- schema > config/schema.json
 
-# Run everything in containers; compose.yaml says which variables it needs.
+# Run everything in containers; README.md says why the gateway among them does not start yet.
 up *ARGS:
     docker compose up --build {{ ARGS }}

@@ -94,7 +94,8 @@ impl Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stance {
     Enforcing,
-    /// It is only counted: whoever decides changes nothing for anybody.
+    /// It is only counted and refuses nobody. A filter `session` still keeps alive what it
+    /// accepts: a session's expiry slides as it does without the shadow.
     Shadow,
 }
 

@@ -6,6 +6,7 @@ use streamgate::config;
 use streamgate::denial;
 use streamgate::gateway::{Gateway, Shared};
 use streamgate::metrics::{self, Metrics};
+use streamgate::store::Timeouts;
 use streamgate::yaml::Environment;
 
 fn root() -> &'static Path {
@@ -117,6 +118,41 @@ fn is_made(page: &str, made: &str) {
 fn the_pages_of_tables_are_the_tables() {
     is_made("docs/denials.md", &denial::as_markdown());
     is_made("docs/metrics.md", &metrics::as_markdown(&Metrics::new().families));
+}
+
+/// What pages say of the time that a store may take is what the code gives it.
+#[test]
+fn the_timeouts_of_a_store_are_those_of_the_pages() {
+    let Timeouts { connect, command } = Timeouts::default();
+    for page in ["README.md", "docs/operations.md", "docs/filters/concurrency.md"] {
+        let text = fs::read_to_string(root().join(page)).expect("a page");
+        for time in [connect, command] {
+            let said = format!("{} ms", time.0.as_millis());
+            assert!(text.contains(&said), "{page} does not say {said}");
+        }
+    }
+}
+
+/// The gateway of compose.yaml reads config/gateway.yaml with the variables that stand there.
+/// While this fails to load, README.md has to say so.
+#[test]
+fn compose_does_what_the_readme_says() {
+    let compose = fs::read_to_string(root().join("compose.yaml")).expect("a file");
+    let file = root().join("config/gateway.yaml");
+    let mut variables = environment();
+    for (name, value) in compose.lines().filter_map(|line| line.trim().split_once(": ")) {
+        let is_variable = name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        if is_variable && !value.starts_with('$') {
+            variables = variables.with(name, value.to_owned());
+        }
+    }
+    let report = config::load(&file, &variables).err().map(|report| report.to_string());
+    let readme = fs::read_to_string(root().join("README.md")).expect("a page");
+    let says_that_it_fails = readme.contains("its gateway does not start yet");
+    assert_eq!(report.is_some(), says_that_it_fails, "README.md and compose.yaml: {report:?}");
+    if let Some(report) = report {
+        assert!(report.contains("`auth:4001` is not an address"), "another problem: {report}");
+    }
 }
 
 #[test]

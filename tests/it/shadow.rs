@@ -1,4 +1,4 @@
-//! Filters in shadow: they decide, are counted and told, and change nothing for anybody.
+//! Filters in shadow: they decide, are counted and logged, and refuse nobody.
 
 use crate::access::Logged;
 use crate::harness::{Gateway, Login, STANDARD, environment, outcome};

@@ -1,6 +1,6 @@
-//! How often a login may fail, for one account and from one address. In this process only: with
-//! N replicas an attacker has N times as many tries, and the gateway's rate limit is the first
-//! wall. What succeeds is given back, so an office behind one address can all log in.
+//! How often a login may fail, for one account and from one address. The counts are in this process
+//! only: with N replicas an attacker has N times as many tries. A login that succeeds is not
+//! counted, so everybody in an office behind one address can log in.
 
 use std::collections::HashMap;
 use std::hash::Hash;
