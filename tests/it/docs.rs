@@ -146,7 +146,10 @@ fn compose_does_what_the_readme_says() {
             variables = variables.with(name, value.to_owned());
         }
     }
-    let report = config::load(&file, &variables).err().map(|report| report.to_string());
+    let compiled = config::load(&file, &variables).and_then(|loaded| {
+        Gateway::compile(&loaded, &Shared::default(), &Metrics::new()).map(|_| ())
+    });
+    let report = compiled.err().map(|report| report.to_string());
     let readme = fs::read_to_string(root().join("README.md")).expect("a page");
     let says_that_it_fails = readme.contains("its gateway does not start yet");
     assert_eq!(report.is_some(), says_that_it_fails, "README.md and compose.yaml: {report:?}");

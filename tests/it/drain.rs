@@ -1,7 +1,7 @@
 //! The program itself: how it starts, how it ends without cutting anybody off, what it takes.
 
 use crate::harness::until;
-use crate::origin::{Nobody, Origin, yaml_leading_to};
+use crate::origin::{Origin, UnusedPort, proxying_yaml};
 use crate::process::{Process, failed};
 use crate::raw_client::RawClient;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ async fn readiness(admin: SocketAddr) -> u16 {
 async fn what_is_under_way_ends_well_and_nothing_new_begins() {
     let origin = Origin::listen().await;
     let process =
-        Process::start(&yaml_leading_to("", &format!("endpoints: ['{}']", origin.address))).await;
+        Process::start(&proxying_yaml("", &format!("endpoints: ['{}']", origin.address))).await;
     assert_eq!(readiness(process.admin).await, 200);
     let mut idle = RawClient::open(process.edge).await;
     idle.say(get("/a")).await;
@@ -60,7 +60,7 @@ async fn what_is_under_way_ends_well_and_nothing_new_begins() {
 async fn a_taken_port_is_told_with_its_holder() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = holder.local_addr().unwrap();
-    let yaml = yaml_leading_to("", "endpoints: ['127.0.0.1:1']");
+    let yaml = proxying_yaml("", "endpoints: ['127.0.0.1:1']");
     let yaml = yaml.replacen("127.0.0.1:0", &address.to_string(), 1);
     let (code, said) = failed(&yaml).await;
     assert_eq!(code, Some(1), "{said}");
@@ -76,7 +76,7 @@ async fn large_bodies_pass_in_little_memory() {
     const BYTES: usize = 64 << 20;
     const READERS: usize = 4;
     let origin = crate::origin::replica("a").await;
-    let process = Process::start(&yaml_leading_to("", &format!("endpoints: ['{origin}']"))).await;
+    let process = Process::start(&proxying_yaml("", &format!("endpoints: ['{origin}']"))).await;
     let before = process.memory();
     let mut readers = Vec::new();
     for _ in 0..READERS {
@@ -97,7 +97,7 @@ async fn a_large_upload_waits_for_its_upstream_in_little_memory() {
     const BYTES: usize = 64 << 20;
     let origin = Origin::listen().await;
     let process =
-        Process::start(&yaml_leading_to("", &format!("endpoints: ['{}']", origin.address))).await;
+        Process::start(&proxying_yaml("", &format!("endpoints: ['{}']", origin.address))).await;
     let before = process.memory();
     let edge = process.edge;
     let upload = tokio::spawn(async move {
@@ -123,9 +123,9 @@ async fn a_large_upload_waits_for_its_upstream_in_little_memory() {
 
 #[tokio::test]
 async fn it_starts_without_its_upstreams() {
-    let nobody = Nobody::there();
+    let nobody = UnusedPort::reserve();
     let fields = format!("endpoints: ['{}']", nobody.address);
-    let process = Process::start(&yaml_leading_to("", &fields)).await;
+    let process = Process::start(&proxying_yaml("", &fields)).await;
     assert_eq!(
         RawClient::open(process.edge).await.ask(get("/a")).await.code(),
         "upstream_unreachable"

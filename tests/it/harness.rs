@@ -128,10 +128,10 @@ impl Gateway {
         self.client.get(format!("http://{}{path}", self.admin)).send().await.unwrap()
     }
 
-    /// What the admin port answers to a wish, sent with this token.
-    pub(crate) async fn wish(&self, path: &str, token: &str, wish: &Value) -> (u16, Value) {
+    /// Posts to the admin port with this token: status and body of the answer.
+    pub(crate) async fn post_admin(&self, path: &str, token: &str, body: &Value) -> (u16, Value) {
         let request = self.client.post(format!("http://{}{path}", self.admin));
-        let response = request.bearer_auth(token).json(wish).send().await.unwrap();
+        let response = request.bearer_auth(token).json(body).send().await.unwrap();
         let status = response.status().as_u16();
         (status, response.json().await.unwrap_or_default())
     }

@@ -36,16 +36,16 @@ impl Origin {
 }
 
 /// An address that nobody listens on, and that nobody else can take while this lives.
-pub(crate) struct Nobody {
+pub(crate) struct UnusedPort {
     pub(crate) address: SocketAddr,
     _held: TcpSocket,
 }
 
-impl Nobody {
-    pub(crate) fn there() -> Self {
+impl UnusedPort {
+    pub(crate) fn reserve() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-        Nobody { address: socket.local_addr().unwrap(), _held: socket }
+        UnusedPort { address: socket.local_addr().unwrap(), _held: socket }
     }
 }
 
@@ -63,17 +63,17 @@ pub(crate) fn service(replica: String) -> axum::Router {
 }
 
 /// A gateway that leads everything to one upstream: `fields` are what is written of it.
-pub(crate) fn leading_to(fields: &str) -> Gateway {
-    leading_to_by("", fields)
+pub(crate) fn proxying_to(fields: &str) -> Gateway {
+    proxying_with("", fields)
 }
 
 /// The same, with more fields of the listener.
-pub(crate) fn leading_to_by(listener: &str, fields: &str) -> Gateway {
-    Gateway::start(&yaml_leading_to(listener, fields), &Environment::default())
+pub(crate) fn proxying_with(listener: &str, fields: &str) -> Gateway {
+    Gateway::start(&proxying_yaml(listener, fields), &Environment::default())
 }
 
 /// What such a gateway is configured with.
-pub(crate) fn yaml_leading_to(listener: &str, fields: &str) -> String {
+pub(crate) fn proxying_yaml(listener: &str, fields: &str) -> String {
     format!(
         r#"
 listeners: [ {{ name: edge, address: "127.0.0.1:0"{listener} }} ]

@@ -78,7 +78,7 @@ async fn one_session_ends_at_every_gateway_and_no_other_does() {
         assert_eq!(play(gateway, &phone).await, ok());
     }
     let began = Instant::now();
-    let (status, told) = gateways[0].wish(REVOKE, TOKEN, &json!({ "session": "tv" })).await;
+    let (status, told) = gateways[0].post_admin(REVOKE, TOKEN, &json!({ "session": "tv" })).await;
     assert_eq!(status, 200, "{told}");
     let expected = json!({ "revoked": "session", "was_active": true, "stores": ["shared"] });
     assert_eq!(told, expected);
@@ -89,7 +89,7 @@ async fn one_session_ends_at_every_gateway_and_no_other_does() {
     for gateway in &gateways {
         assert_eq!(play(gateway, &phone).await, ok());
     }
-    let (status, told) = gateways[1].wish(REVOKE, TOKEN, &json!({ "session": "tv" })).await;
+    let (status, told) = gateways[1].post_admin(REVOKE, TOKEN, &json!({ "session": "tv" })).await;
     assert_eq!((status, &told["was_active"]), (200, &json!(false)), "twice is no error");
     let done = "streamgate_session_revocations_total{result=\"done\",store=\"shared\",\
                 whose=\"session\"}";
@@ -112,7 +112,7 @@ async fn all_sessions_of_an_account_end_and_no_other_accounts_do() {
     }
     let began = Instant::now();
     let wish = json!({ "account": "ann@example.com" });
-    let (status, told) = gateways[0].wish(REVOKE, TOKEN, &wish).await;
+    let (status, told) = gateways[0].post_admin(REVOKE, TOKEN, &wish).await;
     assert_eq!((status, told), (200, json!({ "revoked": "account", "stores": ["shared"] })));
     for login in &anns {
         refused_everywhere(&gateways, login).await;
@@ -135,7 +135,7 @@ async fn a_login_after_the_end_counts_and_a_refreshed_token_of_before_does_not()
     let redis = Redis::start().await;
     let [gateway] = gateways(&redis).await;
     assert_eq!(play(&gateway, &login(&redis, "ann", "a1").await).await, ok());
-    let (status, told) = gateway.wish(REVOKE, TOKEN, &json!({ "account": "ann" })).await;
+    let (status, told) = gateway.post_admin(REVOKE, TOKEN, &json!({ "account": "ann" })).await;
     assert_eq!(status, 200, "{told}");
     let keys: Vec<String> = redis.ask(&["KEYS", "sg:revoked:*"]).await.unwrap();
     let at: u64 = redis.ask(&["GET", &keys[0]]).await.unwrap();
@@ -162,11 +162,11 @@ async fn the_end_is_never_moved_back() {
     let redis = Redis::start().await;
     let [gateway] = gateways(&redis).await;
     let wish = json!({ "account": "ann" });
-    assert_eq!(gateway.wish(REVOKE, TOKEN, &wish).await.0, 200);
+    assert_eq!(gateway.post_admin(REVOKE, TOKEN, &wish).await.0, 200);
     let keys: Vec<String> = redis.ask(&["KEYS", "sg:revoked:*"]).await.unwrap();
     // As a server would have left it whose clock was ahead.
     let _: () = redis.ask(&["SET", &keys[0], "9000000000", "EX", "60"]).await.unwrap();
-    assert_eq!(gateway.wish(REVOKE, TOKEN, &wish).await.0, 200);
+    assert_eq!(gateway.post_admin(REVOKE, TOKEN, &wish).await.0, 200);
     assert_eq!(redis.ask::<u64>(&["GET", &keys[0]]).await.unwrap(), 9_000_000_000);
     let _: () = redis.ask(&["SET", &keys[0], "nonsense", "EX", "60"]).await.unwrap();
     let anew = login(&redis, "ann", "a").await;
@@ -197,7 +197,7 @@ async fn a_long_answer_is_cut_when_its_session_ends() {
     assert_eq!(answer.status(), 200);
     assert!(answer.chunk().await.unwrap().is_some());
     let began = Instant::now();
-    let (status, told) = gateways[0].wish(REVOKE, TOKEN, &json!({ "account": "ann" })).await;
+    let (status, told) = gateways[0].post_admin(REVOKE, TOKEN, &json!({ "account": "ann" })).await;
     assert_eq!(status, 200, "{told}");
     while let Ok(Some(_)) = answer.chunk().await {}
     println!("a long answer was cut {:?} after the wish", began.elapsed());
@@ -212,7 +212,7 @@ async fn a_wish_needs_the_token_and_sense() {
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let bare = client.post(&url).json(&one).send().await.unwrap();
     assert_eq!(bare.status(), 401, "reading is open here, changing is not");
-    assert_eq!(gateway.wish(REVOKE, "another token", &one).await.0, 401);
+    assert_eq!(gateway.post_admin(REVOKE, "another token", &one).await.0, 401);
     assert_eq!(gateway.admin(REVOKE).await.status(), 405);
     let put = client.request(Method::PUT, &url).bearer_auth(TOKEN).json(&one).send().await.unwrap();
     assert_eq!(put.status(), 405);
@@ -227,19 +227,19 @@ async fn a_wish_needs_the_token_and_sense() {
         json!({ "session": "s", "all": true }),
         json!({ "session": 5 }),
     ] {
-        let (status, told) = gateway.wish(REVOKE, TOKEN, &wish).await;
+        let (status, told) = gateway.post_admin(REVOKE, TOKEN, &wish).await;
         assert_eq!(status, 400, "{wish}: {told}");
         assert!(told["error"].is_string(), "{told}");
     }
     let (status, told) =
-        gateway.wish(REVOKE, TOKEN, &json!({ "session": "x".repeat(9_000) })).await;
+        gateway.post_admin(REVOKE, TOKEN, &json!({ "session": "x".repeat(9_000) })).await;
     assert_eq!(status, 413, "{told}");
     let other = json!({ "session": "s", "sessions": "staff" });
-    let (status, told) = gateway.wish(REVOKE, TOKEN, &other).await;
+    let (status, told) = gateway.post_admin(REVOKE, TOKEN, &other).await;
     assert_eq!(status, 404);
     assert!(told.to_string().contains("viewers"), "{told}");
     let named = json!({ "session": "s", "sessions": "viewers" });
-    assert_eq!(gateway.wish(REVOKE, TOKEN, &named).await.0, 200);
+    assert_eq!(gateway.post_admin(REVOKE, TOKEN, &named).await.0, 200);
 }
 
 #[tokio::test]
@@ -247,16 +247,16 @@ async fn what_is_not_set_up_is_refused_and_nothing_is_done() {
     let line = "    revocation_pepper: \"${ACCOUNT_PEPPER}\"\n";
     let peppers = yaml().replace(line, "");
     let gateway = Gateway::start(&peppers, &environment(None).await);
-    let (status, told) = gateway.wish(REVOKE, TOKEN, &json!({ "account": "ann" })).await;
+    let (status, told) = gateway.post_admin(REVOKE, TOKEN, &json!({ "account": "ann" })).await;
     assert_eq!(status, 409);
     assert!(told.to_string().contains("nothing was done"), "{told}");
-    assert_eq!(gateway.wish(REVOKE, TOKEN, &json!({ "session": "s" })).await.0, 200);
+    assert_eq!(gateway.post_admin(REVOKE, TOKEN, &json!({ "session": "s" })).await.0, 200);
     let tokens_only = peppers.replace("    active_in: shared\n", "");
     let gateway = Gateway::start(&tokens_only, &environment(None).await);
-    assert_eq!(gateway.wish(REVOKE, TOKEN, &json!({ "session": "s" })).await.0, 409);
+    assert_eq!(gateway.post_admin(REVOKE, TOKEN, &json!({ "session": "s" })).await.0, 409);
     let no_token = peppers.replace(&format!(", token: \"{TOKEN}\""), "");
     let gateway = Gateway::start(&no_token, &environment(None).await);
-    let (status, told) = gateway.wish(REVOKE, TOKEN, &json!({ "session": "s" })).await;
+    let (status, told) = gateway.post_admin(REVOKE, TOKEN, &json!({ "session": "s" })).await;
     assert_eq!(status, 401);
     assert!(told.to_string().contains("admin.token"), "{told}");
 }
@@ -267,7 +267,7 @@ async fn a_store_that_is_gone_does_nothing_and_says_so() {
     let [gateway] = gateways(&redis).await;
     redis.kill();
     for wish in [json!({ "account": "ann" }), json!({ "session": "s" })] {
-        let (status, told) = gateway.wish(REVOKE, TOKEN, &wish).await;
+        let (status, told) = gateway.post_admin(REVOKE, TOKEN, &wish).await;
         assert_eq!(status, 503, "{told}");
         let told = told.to_string();
         assert!(told.contains("nothing was done") && told.contains("shared"), "{told}");

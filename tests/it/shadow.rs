@@ -2,7 +2,7 @@
 
 use crate::access::Logged;
 use crate::harness::{Gateway, Login, STANDARD, environment, outcome};
-use crate::origin::Nobody;
+use crate::origin::UnusedPort;
 use reqwest::RequestBuilder;
 use reqwest::header::COOKIE;
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ async fn nobody_is_replaced_for_it() {
 
 #[tokio::test]
 async fn a_store_that_is_gone_refuses_nobody() {
-    let nobody = Nobody::there();
+    let nobody = UnusedPort::reserve();
     let variables =
         environment(None).await.with("REDIS_URL", format!("redis://{}", nobody.address));
     let yaml = shadowed("    when_store_fails: closed\n");

@@ -1,7 +1,7 @@
 //! What passes through: bodies as they come, both ways, in every framing; tunnels; header fields.
 
 use crate::harness::{Gateway, Login, STANDARD, environment, until};
-use crate::origin::{Origin, leading_to, leading_to_by, replica};
+use crate::origin::{Origin, proxying_to, proxying_with, replica};
 use crate::raw_client::RawClient;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Method;
@@ -21,7 +21,7 @@ async fn nothing_is_under_way(gateway: &Gateway) {
 
 #[tokio::test]
 async fn an_answer_is_passed_on_as_it_comes_and_dropped_with_its_client() {
-    let gateway = leading_to(&format!("endpoints: ['{}']", replica("a").await));
+    let gateway = proxying_to(&format!("endpoints: ['{}']", replica("a").await));
     for chunked in ["false", "true"] {
         // The second half comes in ten minutes. An answer of known length may wait for a packet to
         // be full, so the first half is more than one.
@@ -40,7 +40,7 @@ async fn an_answer_is_passed_on_as_it_comes_and_dropped_with_its_client() {
 #[tokio::test]
 async fn the_upstream_is_let_go_when_the_client_goes() {
     let origin = Origin::listen().await;
-    let gateway = leading_to(&format!("endpoints: ['{}']", origin.address));
+    let gateway = proxying_to(&format!("endpoints: ['{}']", origin.address));
     // Before the answer begins, and in the middle of it.
     for begun in ["", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nhalf of"] {
         let mut raw = RawClient::open(gateway.edge).await;
@@ -60,7 +60,7 @@ async fn the_upstream_is_let_go_when_the_client_goes() {
 #[tokio::test]
 async fn a_request_body_is_passed_on_as_it_comes() {
     let origin = Origin::listen().await;
-    let gateway = leading_to(&format!("endpoints: ['{}']", origin.address));
+    let gateway = proxying_to(&format!("endpoints: ['{}']", origin.address));
     for (fields, first, last, seen) in [
         ("Content-Length: 10\r\n", "hello", "world", ("hello", "world")),
         (
@@ -84,7 +84,7 @@ async fn a_request_body_is_passed_on_as_it_comes() {
 
 #[tokio::test]
 async fn every_framing_of_an_answer_leaves_the_connection_usable() {
-    let gateway = leading_to(&format!("endpoints: ['{}']", replica("a").await));
+    let gateway = proxying_to(&format!("endpoints: ['{}']", replica("a").await));
     let mut raw = RawClient::open(gateway.edge).await;
     let long = raw.ask(get("/faults/slow?bytes=100000", "")).await;
     assert_eq!(long.body.len(), 100_000);
@@ -110,7 +110,7 @@ async fn every_framing_of_an_answer_leaves_the_connection_usable() {
 
 #[tokio::test]
 async fn the_upstream_says_whether_a_held_back_body_is_wanted() {
-    let gateway = leading_to(&format!("endpoints: ['{}']", replica("a").await));
+    let gateway = proxying_to(&format!("endpoints: ['{}']", replica("a").await));
     let mut raw = RawClient::open(gateway.edge).await;
     let fields = "Content-Length: 5\r\nExpect: 100-continue\r\n";
     raw.say(format!("POST /faults/echo HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await;
@@ -124,7 +124,7 @@ async fn the_upstream_says_whether_a_held_back_body_is_wanted() {
 #[tokio::test]
 async fn trailers_break_nothing() {
     let origin = Origin::listen().await;
-    let gateway = leading_to(&format!("endpoints: ['{}']", origin.address));
+    let gateway = proxying_to(&format!("endpoints: ['{}']", origin.address));
     let mut raw = RawClient::open(gateway.edge).await;
     let chunks = "5;ext=1\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n";
     let chunked = "Transfer-Encoding: chunked\r\n";
@@ -143,7 +143,7 @@ async fn trailers_break_nothing() {
 #[tokio::test]
 async fn a_broken_chunked_body_is_no_whole_one() {
     let origin = Origin::listen().await;
-    let gateway = leading_to(&format!("endpoints: ['{}']", origin.address));
+    let gateway = proxying_to(&format!("endpoints: ['{}']", origin.address));
     for broken in ["zz\r\nhello", "5\r\nhelloXX0\r\n\r\n", "-5\r\nhello"] {
         let mut raw = RawClient::open(gateway.edge).await;
         let head = "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -158,7 +158,7 @@ async fn a_broken_chunked_body_is_no_whole_one() {
 #[tokio::test]
 async fn a_body_that_stalls_or_drips_ends_in_time() {
     let fields = format!("endpoints: ['{}']", replica("a").await);
-    let gateway = leading_to_by(", body_timeout: 300ms", &fields);
+    let gateway = proxying_with(", body_timeout: 300ms", &fields);
     let post = |fields: &str| format!("POST /faults/echo HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
     for (fields, start) in
         [("Content-Length: 5\r\n", "he"), ("Transfer-Encoding: chunked\r\n", "5\r\nhe")]
@@ -183,7 +183,7 @@ async fn a_body_that_stalls_or_drips_ends_in_time() {
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_dropped() {
     let fields = format!("endpoints: ['{}']", replica("a").await);
-    let gateway = leading_to_by(", write_timeout: 300ms", &fields);
+    let gateway = proxying_with(", write_timeout: 300ms", &fields);
     let mut raw = RawClient::open(gateway.edge).await;
     raw.say(get("/faults/slow?bytes=60000000&chunk_bytes=1000000", "")).await;
     assert_eq!(raw.head().await.status, 200);
@@ -211,7 +211,7 @@ async fn a_body_has_its_limit_however_it_comes() {
 async fn a_websocket_passes_both_ways_and_may_be_silent() {
     let address = replica("a").await;
     let upstream = format!("endpoints: ['{address}'], timeouts: {{ read: 300ms, write: 300ms }}");
-    let gateway = leading_to_by(", body_timeout: 300ms, head_timeout: 300ms", &upstream);
+    let gateway = proxying_with(", body_timeout: 300ms, head_timeout: 300ms", &upstream);
     let url = format!("ws://{}/faults/websocket", gateway.edge);
     let (mut socket, response) = tokio_tungstenite::connect_async(url).await.unwrap();
     assert_eq!(response.status(), 101);
@@ -232,7 +232,7 @@ async fn a_websocket_passes_both_ways_and_may_be_silent() {
 #[tokio::test]
 async fn a_websocket_is_over_when_either_side_is_gone() {
     let origin = Origin::listen().await;
-    let gateway = leading_to(&format!("endpoints: ['{}']", origin.address));
+    let gateway = proxying_to(&format!("endpoints: ['{}']", origin.address));
     let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     for is_clients in [true, false] {
         let mut raw = RawClient::open(gateway.edge).await;
@@ -347,7 +347,7 @@ async fn the_token_passes_only_where_the_file_says_so() {
 #[tokio::test]
 async fn an_answers_own_fields_pass_and_its_hops_end_here() {
     let origin = Origin::listen().await;
-    let gateway = leading_to(&format!("endpoints: ['{}']", origin.address));
+    let gateway = proxying_to(&format!("endpoints: ['{}']", origin.address));
     let request = gateway.request(Method::GET, "/a").send();
     let answered = origin.answer_once(
         "HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nX-Own: yes\r\n\
@@ -368,7 +368,7 @@ async fn an_answers_own_fields_pass_and_its_hops_end_here() {
 #[tokio::test]
 async fn what_follows_an_upgrade_that_was_not_granted_is_no_tunnel() {
     let origin = Origin::listen().await;
-    let gateway = leading_to(&format!("endpoints: ['{}']", origin.address));
+    let gateway = proxying_to(&format!("endpoints: ['{}']", origin.address));
     let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     let mut raw = RawClient::open(gateway.edge).await;
     raw.say(get("/a", fields) + &get("/hidden", "")).await;
@@ -384,7 +384,7 @@ async fn what_follows_an_upgrade_that_was_not_granted_is_no_tunnel() {
 #[tokio::test]
 async fn requests_that_do_not_wait_are_answered_in_order_or_not_at_all() {
     // No browser and no player does that any more; Pingora refuses a request that is overtaken.
-    let gateway = leading_to(&format!("endpoints: ['{}']", replica("a").await));
+    let gateway = proxying_to(&format!("endpoints: ['{}']", replica("a").await));
     let slow = get("/faults/slow?first_byte_ms=200&bytes=3", "");
     let mut at_once = RawClient::open(gateway.edge).await;
     at_once.say(slow.clone() + &get("/faults/status/404", "")).await;

@@ -1,7 +1,7 @@
 //! Upstreams that fail in every way: what the client is told, what is tried again, who is asked.
 
 use crate::harness::{Gateway, outcome, until};
-use crate::origin::{Nobody, Origin, leading_to, replica, service};
+use crate::origin::{Origin, UnusedPort, proxying_to, replica, service};
 use crate::raw_client::RawClient;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -32,13 +32,13 @@ async fn answers(gateway: &Gateway, method: Method) -> String {
 
 #[tokio::test]
 async fn each_way_to_fail_has_its_code() {
-    let gateway = leading_to(&format!("endpoints: ['{}'], {IMPATIENT}", replica("a").await));
+    let gateway = proxying_to(&format!("endpoints: ['{}'], {IMPATIENT}", replica("a").await));
     assert_eq!(told(&gateway, "/faults/close").await, no(502, "upstream_invalid"));
     assert_eq!(told(&gateway, "/faults/hang").await, no(504, "upstream_timeout"));
     let slow = "/faults/slow?first_byte_ms=60000";
     assert_eq!(told(&gateway, slow).await, no(504, "upstream_timeout"));
-    let nobody = Nobody::there();
-    let gateway = leading_to(&format!("endpoints: ['{}'], {IMPATIENT}", nobody.address));
+    let nobody = UnusedPort::reserve();
+    let gateway = proxying_to(&format!("endpoints: ['{}'], {IMPATIENT}", nobody.address));
     assert_eq!(told(&gateway, "/a").await, no(502, "upstream_unreachable"));
     let failed = "streamgate_upstream_requests_total{code=\"error\",upstream=\"all\"}";
     assert_eq!(gateway.metric(failed).await, 1.0);
@@ -47,7 +47,7 @@ async fn each_way_to_fail_has_its_code() {
 #[tokio::test]
 async fn an_answer_that_is_none_is_not_passed_on() {
     let origin = Origin::listen().await;
-    let gateway = leading_to(&format!("endpoints: ['{}'], {IMPATIENT}", origin.address));
+    let gateway = proxying_to(&format!("endpoints: ['{}'], {IMPATIENT}", origin.address));
     let many: String = (0..300).map(|i| format!("X-{i}: 1\r\n")).collect();
     let cookie = "y".repeat(2_000_000);
     for (what, answer) in [
@@ -71,7 +71,7 @@ async fn an_answer_that_is_none_is_not_passed_on() {
 
 #[tokio::test]
 async fn a_large_head_passes() {
-    let gateway = leading_to(&format!("endpoints: ['{}']", replica("a").await));
+    let gateway = proxying_to(&format!("endpoints: ['{}']", replica("a").await));
     let mut raw = RawClient::open(gateway.edge).await;
     let answer = raw.ask(get("/faults/headers?fields=200&bytes=500")).await;
     assert_eq!((answer.status, answer.head.matches("x-fault-").count()), (200, 200));
@@ -79,14 +79,14 @@ async fn a_large_head_passes() {
 
 #[tokio::test]
 async fn a_cut_answer_never_looks_whole() {
-    let gateway = leading_to(&format!("endpoints: ['{}'], {IMPATIENT}", replica("a").await));
+    let gateway = proxying_to(&format!("endpoints: ['{}'], {IMPATIENT}", replica("a").await));
     for path in ["/faults/truncate?bytes=100&of=200", "/faults/stall?bytes=100&of=200"] {
         let response = gateway.get(path).send().await.unwrap();
         assert_eq!(response.status(), 200);
         assert!(response.bytes().await.is_err(), "{path}");
     }
     let origin = Origin::listen().await;
-    let gateway = leading_to(&format!("endpoints: ['{}'], {IMPATIENT}", origin.address));
+    let gateway = proxying_to(&format!("endpoints: ['{}'], {IMPATIENT}", origin.address));
     let mut raw = RawClient::open(gateway.edge).await;
     raw.say(get("/a")).await;
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -98,9 +98,9 @@ async fn a_cut_answer_never_looks_whole() {
 
 #[tokio::test]
 async fn a_dead_endpoint_is_passed_over_without_anybody_noticing() {
-    let nobody = Nobody::there();
+    let nobody = UnusedPort::reserve();
     let endpoints = format!("endpoints: ['{}', '{}']", nobody.address, replica("a").await);
-    let gateway = leading_to(&endpoints);
+    let gateway = proxying_to(&endpoints);
     for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
         for _ in 0..5 {
             assert_eq!(answers(&gateway, method.clone()).await, "a");
@@ -114,7 +114,7 @@ async fn a_dead_endpoint_is_passed_over_without_anybody_noticing() {
 async fn what_was_sent_once_is_not_sent_again() {
     let (first, second) = (Origin::listen().await, Origin::listen().await);
     let endpoints = format!("endpoints: ['{}', '{}']", first.address, second.address);
-    let gateway = leading_to(&endpoints);
+    let gateway = proxying_to(&endpoints);
     for method in [Method::POST, Method::GET] {
         let request = outcome(gateway.request(method.clone(), "/a"));
         // Whoever is asked hears the request and hangs up.
@@ -132,7 +132,7 @@ async fn what_was_sent_once_is_not_sent_again() {
 #[tokio::test]
 async fn a_kept_connection_that_is_gone_costs_no_request_that_may_be_repeated() {
     let origin = Origin::listen().await;
-    let gateway = leading_to(&format!("endpoints: ['{}']", origin.address));
+    let gateway = proxying_to(&format!("endpoints: ['{}']", origin.address));
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     for (method, expected) in [("GET", 200), ("POST", 502)] {
         // One connection of the client stays with one worker and its pool.
@@ -156,7 +156,7 @@ async fn a_kept_connection_that_is_gone_costs_no_request_that_may_be_repeated() 
 #[tokio::test]
 async fn requests_are_spread_by_weight() {
     let (a, b) = (replica("a").await, replica("b").await);
-    let gateway = leading_to(&format!("endpoints: ['{a} weight=3', '{b}']"));
+    let gateway = proxying_to(&format!("endpoints: ['{a} weight=3', '{b}']"));
     let mut asked = Vec::new();
     for _ in 0..8 {
         asked.push(answers(&gateway, Method::GET).await);
@@ -169,7 +169,7 @@ async fn requests_are_spread_by_weight() {
 async fn an_unwell_endpoint_is_taken_out_and_comes_back() {
     let (a, b) = (replica("a").await, replica("b").await);
     let health = "health: { path: /healthz, interval: 20ms, timeout: 5s, threshold: 2 }";
-    let gateway = leading_to(&format!("endpoints: ['{a}', '{b}'], {health}"));
+    let gateway = proxying_to(&format!("endpoints: ['{a}', '{b}'], {health}"));
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let is_well = || async {
         let shown: Value = gateway.admin("/api/upstreams").await.json().await.unwrap();
@@ -207,7 +207,7 @@ async fn h2c_replica() -> SocketAddr {
 #[tokio::test]
 async fn an_upstream_may_speak_http_2_without_tls() {
     let address = h2c_replica().await;
-    let gateway = leading_to(&format!("endpoints: ['{address}'], protocol: h2c, {IMPATIENT}"));
+    let gateway = proxying_to(&format!("endpoints: ['{address}'], protocol: h2c, {IMPATIENT}"));
     let body = "x".repeat(1_000_000);
     let request = gateway.request(Method::POST, "/faults/echo/a//b?c=d").body(body.clone());
     let echo: Value = request.send().await.unwrap().json().await.unwrap();

@@ -13,7 +13,7 @@ use std::error::Error;
 use std::path::Path;
 use std::thread;
 
-/// What there is.
+/// How many there are of each.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fleet {
     pub(crate) streams: usize,
@@ -21,8 +21,8 @@ pub(crate) struct Fleet {
     pub(crate) gateways: usize,
 }
 
-/// What happens to it. Times are milliseconds.
-struct Plot {
+/// What happens to the fleet. Times are milliseconds.
+struct Scenario {
     name: &'static str,
     file: &'static str,
     /// All streams start within this time.
@@ -45,15 +45,15 @@ const RENEWAL_US: f64 = 4.0;
 /// Every run is the same.
 const SEED: u64 = 0x5ca1e;
 
-const PLOTS: [Plot; 2] = [
-    Plot {
+const SCENARIOS: [Scenario; 2] = [
+    Scenario {
         name: "kick-off: all start within a minute",
         file: "kick-off.svg",
         ramp: 60_000,
         outage: None,
         end: 180_000,
     },
-    Plot {
+    Scenario {
         name: "outage: no Redis answers for two minutes, 1 % start meanwhile",
         file: "outage.svg",
         ramp: 60_000,
@@ -64,7 +64,7 @@ const PLOTS: [Plot; 2] = [
 
 /// Commands per tick and shard.
 #[derive(Clone)]
-struct Tally {
+struct Commands {
     shards: usize,
     acquires: Vec<u32>,
     renewals: Vec<u32>,
@@ -74,36 +74,36 @@ struct Tally {
 pub(crate) fn tell(fleet: Fleet, curves: Option<&Path>) -> Result<(), Box<dyn Error>> {
     println!("| {fleet:?} | acquires/s | renewals/s | busiest shard, 1 s | its CPU |");
     println!("|---|---|---|---|---|");
-    for plot in &PLOTS {
-        let tally = run(&fleet, plot);
-        let seconds = plot.end / 1000;
-        let second = |counts: &[u32], at: u32| tally.second(counts, at);
+    for scenario in &SCENARIOS {
+        let commands = run(&fleet, scenario);
+        let seconds = scenario.end / 1000;
+        let second = |counts: &[u32], at: u32| commands.second(counts, at);
         let sum = |counts: &[u32]| {
             (0..seconds).map(|at| second(counts, at).iter().sum::<u64>()).max().unwrap_or(0)
         };
         let (operations, cpu) = (0..seconds)
-            .flat_map(|at| tally.load(at))
+            .flat_map(|at| commands.load(at))
             .fold((0, 0.0_f64), |(most, busiest), (operations, cpu)| {
                 (most.max(operations), busiest.max(cpu))
             });
-        let (acquires, renewals) = (sum(&tally.acquires), sum(&tally.renewals));
+        let (acquires, renewals) = (sum(&commands.acquires), sum(&commands.renewals));
         println!(
             "| {} | {acquires} | {renewals} | {operations} commands | {:.0} % |",
-            plot.name,
+            scenario.name,
             cpu * 100.0
         );
         if let Some(folder) = curves {
-            let series = [&tally.acquires, &tally.renewals].map(|counts| {
+            let series = [&commands.acquires, &commands.renewals].map(|counts| {
                 (0..seconds).map(|at| second(counts, at).iter().sum::<u64>() as f64).collect()
             });
-            curve::draw(&folder.join(plot.file), plot.name, &series)?;
+            curve::draw(&folder.join(scenario.file), scenario.name, &series)?;
         }
     }
     Ok(())
 }
 
 /// All gateways, on all cores.
-fn run(fleet: &Fleet, plot: &Plot) -> Tally {
+fn run(fleet: &Fleet, scenario: &Scenario) -> Commands {
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
     let share = fleet.gateways.div_ceil(cores);
     thread::scope(|scope| {
@@ -112,15 +112,15 @@ fn run(fleet: &Fleet, plot: &Plot) -> Tally {
                 let last = fleet.gateways.min((core + 1) * share);
                 let mine = core * share..last.max(core * share);
                 scope.spawn(move || {
-                    let mut tally = Tally::new(fleet.shards, plot.end);
+                    let mut commands = Commands::new(fleet.shards, scenario.end);
                     mine.for_each(|gateway| {
-                        Gateway::new(fleet, plot, gateway).live(plot, &mut tally)
+                        Gateway::new(fleet, scenario, gateway).live(scenario, &mut commands)
                     });
-                    tally
+                    commands
                 })
             })
             .collect();
-        let mut sum = Tally::new(fleet.shards, plot.end);
+        let mut sum = Commands::new(fleet.shards, scenario.end);
         for part in parts {
             sum.add(&part.join().expect("a simulation has no way to fail"));
         }
@@ -147,19 +147,19 @@ struct Stream {
 }
 
 impl Gateway {
-    fn new(fleet: &Fleet, plot: &Plot, number: usize) -> Self {
+    fn new(fleet: &Fleet, scenario: &Scenario, number: usize) -> Self {
         let mut rng = StdRng::seed_from_u64(SEED + number as u64);
         let phase = rng.random_range(0..BEAT);
         let streams = fleet.streams / fleet.gateways;
-        let streams = (0..streams).map(|_| Stream::new(fleet, plot, &mut rng)).collect();
+        let streams = (0..streams).map(|_| Stream::new(fleet, scenario, &mut rng)).collect();
         Self { rng, phase, streams, cursor: 0 }
     }
 
-    fn live(mut self, plot: &Plot, tally: &mut Tally) {
+    fn live(mut self, scenario: &Scenario, commands: &mut Commands) {
         for stream in &mut self.streams {
-            match plot.is_out(stream.starts_at) {
+            match scenario.is_out(stream.starts_at) {
                 false => {
-                    tally.acquire(stream.starts_at, stream.shard);
+                    commands.acquire(stream.starts_at, stream.shard);
                     stream.renew_at = stream.starts_at + jittered(&mut self.rng);
                 }
                 true => {
@@ -169,15 +169,15 @@ impl Gateway {
             }
         }
         let mut now = self.phase;
-        while now < plot.end {
-            if !plot.is_out(now) {
-                self.tick(now, tally);
+        while now < scenario.end {
+            if !scenario.is_out(now) {
+                self.tick(now, commands);
             }
             now += BEAT;
         }
     }
 
-    fn tick(&mut self, now: u32, tally: &mut Tally) {
+    fn tick(&mut self, now: u32, commands: &mut Commands) {
         let mut left = self.streams.len() / BEAT_SHARE;
         for step in 0..self.streams.len() {
             let at = (self.cursor + step) % self.streams.len();
@@ -191,8 +191,8 @@ impl Gateway {
             }
             left -= 1;
             match std::mem::take(&mut stream.is_provisional) {
-                true => tally.acquire(now, stream.shard),
-                false => tally.renew(now, stream.shard),
+                true => commands.acquire(now, stream.shard),
+                false => commands.renew(now, stream.shard),
             }
             stream.renew_at = now + jittered(&mut self.rng);
         }
@@ -200,10 +200,10 @@ impl Gateway {
 }
 
 impl Stream {
-    fn new(fleet: &Fleet, plot: &Plot, rng: &mut StdRng) -> Self {
-        let starts_at = match plot.outage {
+    fn new(fleet: &Fleet, scenario: &Scenario, rng: &mut StdRng) -> Self {
+        let starts_at = match scenario.outage {
             Some((from, to)) if rng.random_ratio(1, 100) => rng.random_range(from..to),
-            _ => rng.random_range(0..plot.ramp),
+            _ => rng.random_range(0..scenario.ramp),
         };
         let shard = rng.random_range(0..fleet.shards) as u16;
         Self { starts_at, renew_at: 0, shard, is_provisional: false }
@@ -214,13 +214,13 @@ fn jittered(rng: &mut StdRng) -> u32 {
     rng.random_range(THIRD - THIRD / 5..THIRD + THIRD / 5)
 }
 
-impl Plot {
+impl Scenario {
     fn is_out(&self, now: u32) -> bool {
         self.outage.is_some_and(|(from, to)| (from..to).contains(&now))
     }
 }
 
-impl Tally {
+impl Commands {
     fn new(shards: usize, end: u32) -> Self {
         let cells = (end / TICK) as usize * shards;
         Self { shards, acquires: vec![0; cells], renewals: vec![0; cells] }
@@ -240,7 +240,7 @@ impl Tally {
         self.renewals[cell] += 1;
     }
 
-    fn add(&mut self, other: &Tally) {
+    fn add(&mut self, other: &Commands) {
         let pairs = self.acquires.iter_mut().zip(&other.acquires);
         pairs.for_each(|(sum, more)| *sum += more);
         let pairs = self.renewals.iter_mut().zip(&other.renewals);

@@ -144,7 +144,7 @@ struct Timed {
 
 /// What a playing stream's request does, by what its session remembers, and a new one's.
 #[derive(Default)]
-struct Watched {
+struct Samples {
     touches: Timed,
     /// To have a shard's lock alone, as whoever is admitted does.
     alone: Timed,
@@ -185,32 +185,32 @@ fn watch(
     sessions: &[CachedEntry],
     time: Duration,
     stores: &Stores,
-) -> Told<Watched> {
+) -> Told<Samples> {
     let turns = time.as_millis() / TURN.as_millis();
     let touches = TOUCHES_PER_SECOND / (1000 / TURN.as_millis() as usize);
-    let mut watched = Watched::default();
-    watched.touches.took.reserve_exact(turns as usize * touches);
-    watched.alone.took.reserve_exact(turns as usize * touches / TOUCHES_PER_START);
+    let mut samples = Samples::default();
+    samples.touches.took.reserve_exact(turns as usize * touches);
+    samples.alone.took.reserve_exact(turns as usize * touches / TOUCHES_PER_START);
     let nobody = LeaseId::of("nobody", None);
     let mut sessions = sessions.iter().cycle();
     let mut due = Instant::now();
     for turn in 0..turns {
         let these: Vec<_> = sessions.by_ref().take(touches).collect();
-        watched.touches.turn(&these, |session| {
+        samples.touches.turn(&these, |session| {
             let touched = leases.touch_cached(session, &id(), &[]);
             assert!(touched.is_some(), "a lease that is touched all the time stays");
         })?;
         let few: Vec<_> = these.iter().step_by(TOUCHES_PER_START).map(|of| of.holder()).collect();
-        watched.alone.turn(&few, |holder| leases.mark_stale(holder, &nobody))?;
+        samples.alone.turn(&few, |holder| leases.mark_stale(holder, &nobody))?;
         // In turn, because the first finds the other threads asleep.
         for is_idle in [turn % 2 == 0, turn % 2 == 1] {
-            let asked = if is_idle { &mut watched.asked_idle } else { &mut watched.asked };
+            let asked = if is_idle { &mut samples.asked_idle } else { &mut samples.asked };
             asked.turn(&few[..1], |holder| stores.ask(is_idle, holder))?;
         }
         due += TURN;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
-    Ok(watched)
+    Ok(samples)
 }
 
 impl Timed {
