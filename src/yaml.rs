@@ -1,21 +1,50 @@
 //! YAML into typed values that remember their place. The only room that knows the parser.
 //!
 //! What the values mean is not known here: each room reads its own part of the file.
+//!
+//! `parse` goes over the text twice, so that the operator gets every problem at once and each with
+//! its line and a caret. The second pass fills in the variables value by value, so that no value
+//! can change the structure of the file.
+//!
+//! ```text
+//!   the file's text ────────────────┬──────────────────────────────┐
+//!         │                         │                              │
+//!         │ environment::missing    │ first pass, untyped          │ second pass, typed
+//!         │ each `${NAME}` without  │                              │ (only if every variable
+//!         │ a value or a default    ▼                              │  has a value)
+//!         │                 serde_yaml → Tree                      ▼
+//!         │                         │                  serde_yaml → Deserialize of `T`
+//!         │                         │ schema_check                 │
+//!         │                         │ the Tree beside the          │ scalar: each single value
+//!         │                         │ JSON Schema of `T`: unknown  │   environment::fill
+//!         │                         │ and missing keys, values of  │   Scalar::read → a type
+//!         │                         │ the wrong kind               │   At: its line and column
+//!         │                         │                              │
+//!         ▼                         ▼                              ▼
+//!     Vec<Problem>      +      Vec<Problem>      +      `T`, or Vec<Problem>
+//!         └───────────────┬─────────┴──────────────────────────────┘
+//!                         ▼
+//!     problem::Report: sorted by line, each with its line of the file and a caret
+//! ```
+//!
+//! A text that is not YAML at all ends the first pass. `parser_messages` says the parser's error in
+//! words of ours. Then `gateway::compile` looks up names and adds its own problems, with the places
+//! that `At` has kept.
 
-mod brief;
 mod environment;
 mod list;
-mod named;
+mod scalar_or;
 mod scalar;
-mod shape;
+mod named;
+mod schema_check;
 mod tree;
-mod wording;
+mod parser_messages;
 
-pub use brief::Brief;
 pub use environment::Environment;
 pub use list::OneOrMany;
 pub use named::Named;
 pub use scalar::{Scalar, scalar};
+pub use scalar_or::ScalarOr;
 
 use crate::problem::{Place, Problem};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -33,8 +62,9 @@ pub const FILE_BYTES_MAX: usize = 1024 * 1024;
 /// How many nodes a configuration may unfold to by its aliases.
 const NODES_MAX: usize = 100_000;
 
-/// Reads `source` as a `T`, with the variables of `environment` filled in, and tells everything
-/// that is wrong: variables without a value, the shape, and each value that does not read.
+/// Reads `source` as a `T`, with the variables of `env` filled in. `Err` holds everything that is
+/// wrong: variables without a value, what does not fit the schema, and each value that cannot be
+/// read.
 pub fn parse<T>(source: &str, env: &Environment) -> Result<T, Vec<Problem>>
 where
     T: DeserializeOwned + JsonSchema,
@@ -45,25 +75,25 @@ where
     }
     let mut problems = env.missing(source);
     let is_filled = problems.is_empty();
-    match shape::misfits(source, &schemars::schema_for!(T).to_value()) {
-        Ok(misfits) => problems.extend(misfits),
+    match schema_check::check(source, &schemars::schema_for!(T).to_value()) {
+        Ok(found) => problems.extend(found),
         Err(error) => {
-            problems.push(wording::problem(&error, source));
+            problems.push(parser_messages::problem(&error, source));
             return Err(problems);
         }
     }
     if !is_filled {
-        // Without its variables no value is what it will be.
+        // A value whose variable is missing would be wrong only for that reason.
         return Err(problems);
     }
-    let is_shaped = problems.is_empty();
+    let fits_schema = problems.is_empty();
     let (read, misread) =
         scalar::collecting(|| env.during(|| serde_yaml::from_str_with_options(source, strict())));
     problems.extend(misread);
     match read {
         Ok(value) if problems.is_empty() => return Ok(value),
-        Err(error) if is_shaped => problems.push(wording::problem(&error, source)),
-        // A shape that does not fit was told already, and better.
+        Err(error) if fits_schema => problems.push(parser_messages::problem(&error, source)),
+        // What does not fit the schema was reported already, in a better message.
         Ok(_) | Err(_) => {}
     }
     Err(problems)
@@ -87,17 +117,19 @@ fn place(location: Location) -> Option<Place> {
 /// A value and where it was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct At<T> {
+    /// The value itself.
     pub value: T,
+    /// Its line and column in the file.
     pub place: Place,
 }
 
 impl<T> At<T> {
-    /// A default: it stands nowhere.
+    /// A default, which has no place in the file.
     pub fn unwritten(value: T) -> Self {
         At { value, place: Place::default() }
     }
 
-    /// A problem with this very value.
+    /// A problem with this value, at its place.
     pub fn problem(&self, text: impl Into<String>) -> Problem {
         Problem::at(self.place, text)
     }
@@ -150,6 +182,7 @@ impl<T> Default for Entries<T> {
 }
 
 impl<T> Entries<T> {
+    /// The entries in the file's order.
     pub fn iter(&self) -> impl Iterator<Item = (&At<String>, &T)> {
         self.0.iter().map(|(name, value)| (name, value))
     }

@@ -4,7 +4,7 @@ use super::identity::{SourceConfig, StreamIdentity};
 use crate::problem::Problem;
 use crate::session::Session;
 use crate::units::{Count, Secret, Text, Time, TimeOrNone};
-use crate::yaml::{At, Brief, Entries};
+use crate::yaml::{At, Entries, ScalarOr};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ pub struct Config {
 /// A pepper, or the two between which it is being changed.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Peppers(Brief<Secret, Change>);
+pub struct Peppers(ScalarOr<Secret, Change>);
 
 /// A change of pepper; all gateways know both before any of them turns the two round.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -63,8 +63,8 @@ impl Peppers {
     /// The current one first.
     pub fn all(&self) -> Vec<&At<Secret>> {
         match &self.0 {
-            Brief::Value(pepper) => vec![pepper],
-            Brief::Full(change) => vec![&change.current, &change.also],
+            ScalarOr::Value(pepper) => vec![pepper],
+            ScalarOr::Full(change) => vec![&change.current, &change.also],
         }
     }
 
@@ -102,7 +102,7 @@ pub struct Limit {
 #[serde(deny_unknown_fields)]
 pub struct ClassConfig {
     /// How many streams of it an account may play, a number or where it comes from.
-    pub limit: Brief<Count, Limit>,
+    pub limit: ScalarOr<Count, Limit>,
 }
 
 /// What happens to one more stream of a full account.
@@ -188,11 +188,11 @@ impl From<&Limit> for Allowance {
     }
 }
 
-impl From<&Brief<Count, Limit>> for Allowance {
-    fn from(limit: &Brief<Count, Limit>) -> Self {
+impl From<&ScalarOr<Count, Limit>> for Allowance {
+    fn from(limit: &ScalarOr<Count, Limit>) -> Self {
         match limit {
-            Brief::Value(most) => Allowance { claim: None, default: most.0 },
-            Brief::Full(limit) => limit.into(),
+            ScalarOr::Value(most) => Allowance { claim: None, default: most.0 },
+            ScalarOr::Full(limit) => limit.into(),
         }
     }
 }
@@ -201,8 +201,8 @@ impl Config {
     /// The claims that limits come from, which sessions have to keep.
     pub fn limit_claims(&self) -> impl Iterator<Item = &str> {
         let of_classes = self.classes.iter().filter_map(|(_, class)| match &class.limit {
-            Brief::Value(_) => None,
-            Brief::Full(limit) => Some(limit),
+            ScalarOr::Value(_) => None,
+            ScalarOr::Full(limit) => Some(limit),
         });
         let limits = of_classes.chain([&self.limit]);
         limits.filter_map(|limit| limit.claim.as_ref().map(|claim| claim.0.as_str()))

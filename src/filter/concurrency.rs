@@ -12,7 +12,7 @@ use crate::problem::Problem;
 use crate::request::Request;
 use crate::session::Session;
 use crate::units::Text;
-use crate::yaml::{At, Brief};
+use crate::yaml::{At, ScalarOr};
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
@@ -24,7 +24,7 @@ use streamgate_lease::{Class, LeaseId, Replace};
 /// The name of an entry of `concurrency`, or that and what kind of streams the route has.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Config(Brief<Text, Chosen>);
+pub struct Config(ScalarOr<Text, Chosen>);
 
 /// A policy, and the classes that the route's streams belong to.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -41,15 +41,15 @@ impl Config {
     /// The policy that it names.
     pub fn policy(&self) -> &At<Text> {
         match &self.0 {
-            Brief::Value(policy) => policy,
-            Brief::Full(chosen) => &chosen.policy,
+            ScalarOr::Value(policy) => policy,
+            ScalarOr::Full(chosen) => &chosen.policy,
         }
     }
 
     fn classes(&self) -> &[At<Text>] {
         match &self.0 {
-            Brief::Value(_) => &[],
-            Brief::Full(chosen) => &chosen.classes,
+            ScalarOr::Value(_) => &[],
+            ScalarOr::Full(chosen) => &chosen.classes,
         }
     }
 }

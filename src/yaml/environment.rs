@@ -1,7 +1,7 @@
 //! `${NAME}`, `${NAME:-default}` and `${NAME:?why}`, filled in from the environment.
 //!
 //! Filling happens value by value while the file is read, never in the raw text: a variable that
-//! holds a quote or a `#` can't change the file's shape, and every column stays what it was.
+//! holds a quote or a `#` can't change the file's structure, and every column stays what it was.
 
 use crate::problem::{Place, Problem};
 use std::borrow::Cow;
@@ -20,8 +20,8 @@ impl std::fmt::Debug for Environment {
 }
 
 thread_local! {
-    /// What is filled in on this thread just now. serde offers no way to hand a value down through
-    /// derived code, and reading a file is one synchronous call.
+    /// What is filled in while this thread reads a file. serde offers no way to hand a value down
+    /// through derived code, and reading a file is one synchronous call.
     static CURRENT: RefCell<Environment> = RefCell::default();
 }
 
@@ -82,7 +82,7 @@ impl Environment {
         let mut problems = Vec::new();
         for (index, line) in source.lines().enumerate() {
             let code = without_comment(line);
-            let mut tell = |start: usize, end: usize, (text, help): (String, String)| {
+            let mut report = |start: usize, end: usize, (text, help): (String, String)| {
                 let column = code[..start].chars().count() as u32 + 1;
                 let length = code[start..end].chars().count() as u32;
                 let place = Place { line: index as u32 + 1, column, length };
@@ -93,14 +93,16 @@ impl Environment {
             let behind = references.last().map_or(0, |last| last.end);
             for reference in references {
                 if leaves_its_quotes(code, &reference) {
-                    tell(reference.start, reference.start + 2, open());
-                } else if let Some(told) = reference.misspelled().or_else(|| self.lacks(&reference))
-                {
-                    tell(reference.start, reference.end, told);
+                    report(reference.start, reference.start + 2, open());
+                    continue;
+                }
+                let wrong = reference.misspelled().or_else(|| self.lacks(&reference));
+                if let Some(text_and_help) = wrong {
+                    report(reference.start, reference.end, text_and_help);
                 }
             }
             if let Some(start) = unclosed(code, behind) {
-                tell(start, start + 2, open());
+                report(start, start + 2, open());
             }
         }
         problems
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_are_missing_are_told_with_their_places() {
+    fn all_that_are_missing_are_reported_with_their_places() {
         let source = "a: ${B}\n# ${C}\nb: \"${D:?thirty bytes}\" # ${E}\nc: ${F:-x}\n";
         let missing = Environment::default().missing(source);
         let places: Vec<_> = missing.iter().map(|p| p.at.map(|at| (at.line, at.column))).collect();

@@ -1,4 +1,4 @@
-//! One value where a list may stand, too.
+//! A single value, or a list of values.
 
 use super::{At, Scalar, scalar};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -19,7 +19,7 @@ impl<T> OneOrMany<T> {
     }
 }
 
-/// What stands in the file; the place of a single value is known only around it.
+/// What the file says. The place of a single value is added by the caller, who knows it.
 enum Written<T> {
     One(String),
     Many(Vec<At<T>>),

@@ -1,10 +1,10 @@
-//! Things compiled from named entries, looked up where the file names them.
+//! The compiled entries of a section, found by the names that other parts of the file use.
 
 use super::At;
 use crate::problem::{Problem, listed, nearest};
 
-/// Compiled entries by name, in the file's order. One that did not compile is remembered too: who
-/// names it has made no mistake of their own.
+/// Compiled entries by name, in the file's order. An entry that did not compile is kept, too, so
+/// that a reference to it is not reported as a second problem.
 #[derive(Debug)]
 pub struct Named<T> {
     /// What its entries are called in messages: "store", "upstream".
@@ -13,22 +13,24 @@ pub struct Named<T> {
 }
 
 impl<T> Named<T> {
+    /// Without entries yet.
     pub fn new(kind: &'static str) -> Self {
         Named { kind, all: Vec::new() }
     }
 
-    /// Enters what became of the entry `name`; its problems go to `problems`.
+    /// Adds the entry `name`, or its problems to `problems`.
     pub fn enter(
         &mut self,
         name: &At<String>,
         compiled: Result<T, Vec<Problem>>,
         problems: &mut Vec<Problem>,
     ) {
-        let entry = compiled.map_err(|told| problems.extend(told)).ok();
+        let entry = compiled.map_err(|found| problems.extend(found)).ok();
         self.all.push((name.value.clone(), entry));
     }
 
-    /// What `name` means. `Err` is empty when the entry is there but wrong, which was told already.
+    /// The entry `name`. `Err` is empty when the entry exists and did not compile, because that was
+    /// reported already.
     pub fn find<N: AsRef<str>>(&self, name: &At<N>) -> Result<&T, Vec<Problem>> {
         let names = || self.all.iter().map(|(name, _)| name.as_str());
         let wanted = name.value.as_ref();

@@ -1,5 +1,5 @@
-//! Single values: texts, numbers, times. A value that does not read is noted and reading goes on,
-//! so that an operator hears of all of them at once.
+//! Single values: texts, numbers, times. A value that cannot be read is noted and the reading goes
+//! on, so that the operator gets all such problems at once.
 
 use super::{At, environment};
 use crate::problem::{Place, Problem};
@@ -14,7 +14,7 @@ pub trait Scalar: Sized {
     /// How it is written, after the word *write*: "a time such as `30s`".
     const EXPECTED: &'static str;
 
-    /// One that reads. It takes the place of one that does not until the whole file is read.
+    /// A value that can be read. It stands in for one that cannot, until the whole file is read.
     const EXAMPLE: &'static str;
 
     /// Reads it; `Err` says what is wrong beyond "this is not …", or is empty. It must not repeat
@@ -23,18 +23,19 @@ pub trait Scalar: Sized {
 }
 
 thread_local! {
-    /// Values that did not read while this thread reads a file: see `Environment` for why here.
+    /// Values that could not be read in the file that this thread reads. A thread-local for the
+    /// reason that `environment::CURRENT` gives.
     static MISREAD: RefCell<Vec<Problem>> = RefCell::default();
 }
 
-/// Runs `read` and returns with its result what single values were wrong.
+/// Runs `read` and returns its result with the problems of single values.
 pub(super) fn collecting<T>(read: impl FnOnce() -> T) -> (T, Vec<Problem>) {
     let before = MISREAD.take();
     let value = read();
     (value, MISREAD.replace(before))
 }
 
-/// Reads a scalar where the parser stands.
+/// Reads the scalar that the parser has next.
 pub fn scalar<'de, D: Deserializer<'de>, T: Scalar>(deserializer: D) -> Result<T, D::Error> {
     let At { value, place } = At::<String>::deserialize(deserializer)?;
     Ok(read(&value, place))
@@ -51,9 +52,6 @@ pub(super) fn read<T: Scalar>(written: &str, place: Place) -> T {
 
 fn misread<T: Scalar>(written: &str, place: Place, why: String) -> Problem {
     let shown = written.replace(char::is_control, " ");
-    let text = match why.is_empty() {
-        true => format!("`{shown}` is not {}", T::KIND),
-        false => why,
-    };
+    let text = if why.is_empty() { format!("`{shown}` is not {}", T::KIND) } else { why };
     Problem::at(place, text).help(format!("write {}", T::EXPECTED))
 }

@@ -29,7 +29,7 @@ fn values_know_their_place() {
 }
 
 #[test]
-fn each_misfit_says_where_and_what_would_be_right() {
+fn each_problem_says_where_and_what_would_be_right() {
     let cases = [
         ("ttl: 30\n", (1, 6), "a time needs a unit | write a time"),
         ("ttl: thirty\n", (1, 6), "`thirty` is not a time"),
@@ -49,7 +49,7 @@ fn each_misfit_says_where_and_what_would_be_right() {
 }
 
 #[test]
-fn all_misfits_are_told_at_once() {
+fn all_problems_are_reported_at_once() {
     let source = "ttl: 5\nnamed:\n  a: x\n  b: 0\n  a: 1\nother: 1\n";
     let problems = parse::<Shape>(source, &Environment::default()).expect_err("five mistakes");
     let mut lines: Vec<u32> = problems.iter().filter_map(|p| Some(p.at?.line)).collect();

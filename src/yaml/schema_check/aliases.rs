@@ -1,7 +1,7 @@
-//! What operators write who come from other gateways, and what it is called here.
+//! Keys of other gateways, and what they are called here.
 
 /// A word, the key that must be possible there, and the advice.
-const WORDS: [(&str, &str, &str); 22] = [
+const ALIASES: [(&str, &str, &str); 22] = [
     ("backend", "upstream", "it is called `upstream` here"),
     ("backends", "upstreams", "they are called `upstreams` here"),
     ("clusters", "upstreams", "they are called `upstreams` here"),
@@ -26,10 +26,10 @@ const WORDS: [(&str, &str, &str); 22] = [
     ("max", "default", "write `limit: { default: 3 }`"),
 ];
 
-/// Which of `known` a foreign word stands for, and the advice.
+/// Which of `known` a key of another gateway stands for, and the advice.
 pub(super) fn meant<'s>(written: &str, known: &[&'s str]) -> Option<(&'s str, &'static str)> {
     let written = written.to_ascii_lowercase();
-    let mut all = WORDS.iter().filter(|(word, ..)| *word == written);
+    let mut all = ALIASES.iter().filter(|(word, ..)| *word == written);
     all.find_map(|(_, key, advice)| {
         Some((known.iter().copied().find(|known| known == key)?, *advice))
     })

@@ -1,4 +1,4 @@
-//! One value where a mapping with more to say may stand, too.
+//! A single value, or a mapping that says more than the value can.
 
 use super::{At, Scalar, scalar};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -8,15 +8,18 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// `3`, or `{ claim: max_streams, default: 3 }`: a value with its place, or what it is short for.
+/// `3`, or `{ claim: max_streams, default: 3 }`: a single value, or the mapping that it is short
+/// for.
 #[derive(Clone, Debug, serde::Serialize)]
 #[serde(untagged)]
-pub enum Brief<T, M> {
+pub enum ScalarOr<T, M> {
+    /// A single value, with its place.
     Value(At<T>),
+    /// The mapping.
     Full(M),
 }
 
-/// What stands in the file; the place of a single value is known only around it.
+/// What the file says. The place of a single value is added by the caller, who knows it.
 enum Written<M> {
     Value(String),
     Full(M),
@@ -62,17 +65,19 @@ impl<'de, M: Deserialize<'de>> Deserialize<'de> for Written<M> {
     }
 }
 
-impl<'de, T: Scalar, M: Deserialize<'de>> Deserialize<'de> for Brief<T, M> {
+impl<'de, T: Scalar, M: Deserialize<'de>> Deserialize<'de> for ScalarOr<T, M> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let At { value, place } = At::<Written<M>>::deserialize(deserializer)?;
         Ok(match value {
-            Written::Value(text) => Brief::Value(At { value: scalar::read(&text, place), place }),
-            Written::Full(settings) => Brief::Full(settings),
+            Written::Value(text) => {
+                ScalarOr::Value(At { value: scalar::read(&text, place), place })
+            }
+            Written::Full(settings) => ScalarOr::Full(settings),
         })
     }
 }
 
-impl<T: JsonSchema, M: JsonSchema> JsonSchema for Brief<T, M> {
+impl<T: JsonSchema, M: JsonSchema> JsonSchema for ScalarOr<T, M> {
     fn inline_schema() -> bool {
         true
     }

@@ -1,11 +1,11 @@
-//! Whether the file has the shape of its schema: every unknown key, missing key, wrong kind and
+//! Whether the file fits its JSON Schema: every unknown key, missing key, wrong kind of value and
 //! unknown name, all at once and each at its place.
 //!
-//! The typed reading would stop at the first. The schema is the one that editors use, so that an
-//! editor and `streamgate check` cannot disagree.
+//! The typed pass would stop at the first of them. The schema is the one that editors use, so that
+//! an editor and `streamgate check` cannot disagree.
 
-mod foreign;
 mod schema;
+mod aliases;
 
 use super::tree::Tree;
 use super::{At, strict};
@@ -13,10 +13,10 @@ use crate::problem::{Place, Problem, listed, nearest};
 use schema::{Form, Schema};
 use serde_yaml::{DuplicateKeyPolicy, Error};
 
-/// All that does not fit; `Err` when the text is not YAML.
-pub(super) fn misfits(source: &str, root: &serde_json::Value) -> Result<Vec<Problem>, Error> {
+/// Everything that does not fit; `Err` when the text is not YAML.
+pub(super) fn check(source: &str, root: &serde_json::Value) -> Result<Vec<Problem>, Error> {
     let mut options = strict();
-    // Told here, with the place of both.
+    // Reported here, with the places of both.
     options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
     let tree: At<Tree> = serde_yaml::from_str_with_options(source, options)?;
     let mut walk = Walk { problems: Vec::new() };
@@ -51,7 +51,7 @@ impl Name {
 }
 
 impl Walk {
-    fn tell(&mut self, place: Place, text: String, help: impl Into<String>) {
+    fn report(&mut self, place: Place, text: String, help: impl Into<String>) {
         self.problems.push(Problem::at(place, text).help(help));
     }
 
@@ -84,7 +84,7 @@ impl Walk {
             (Form::YesNo, Tree::Value(None)) => {}
             (Form::YesNo, Tree::Value(Some(text))) => {
                 let text = format!("`{text}` is neither `true` nor `false`");
-                self.tell(node.place, text, "write `true` or `false`, without quotes");
+                self.report(node.place, text, "write `true` or `false`, without quotes");
             }
             (Form::Value(_), Tree::Value(_)) => {}
             _ => self.wrong_kind(&form, node, name),
@@ -97,11 +97,11 @@ impl Walk {
         match (&node.value, name) {
             (Tree::Nothing, Some(name)) => {
                 let text = format!("{label} has no value");
-                self.tell(name.place, text, format!("{help}, or remove it"));
+                self.report(name.place, text, format!("{help}, or remove it"));
             }
             (found, _) => {
                 let text = format!("{label} must be {wanted}, and is {}", found.kind());
-                self.tell(node.place, text, help);
+                self.report(node.place, text, help);
             }
         }
     }
@@ -112,7 +112,7 @@ impl Walk {
             if let Some((first, _)) = earlier {
                 let line = first.place.line;
                 let text = format!("`{}` stands here twice, first on line {line}", key.value);
-                self.tell(key.place, text, "remove one of the two");
+                self.report(key.place, text, "remove one of the two");
             }
         }
     }
@@ -127,7 +127,7 @@ impl Walk {
                 None => {
                     let known: Vec<&str> = known.iter().map(|(known, _)| *known).collect();
                     let text = format!("unknown key `{}`", key.value);
-                    self.tell(key.place, text, expectation(&key.value, &known));
+                    self.report(key.place, text, expectation(&key.value, &known));
                     misspelled.extend(meant(&key.value, &known).map(|(key, _)| key));
                 }
             }
@@ -149,7 +149,7 @@ impl Walk {
         let help = format!("add {}", adding.join(" and "));
         match name {
             Some(name) => {
-                self.tell(name.place, format!("{all} {verb} missing in {}", name.label), help);
+                self.report(name.place, format!("{all} {verb} missing in {}", name.label), help);
             }
             None => {
                 let problem = Problem::of_file(format!("{all} {verb} missing")).help(help);
@@ -165,13 +165,13 @@ impl Walk {
         let all: Vec<&str> = alone.iter().copied().chain(keys).collect();
         let mut unknown = |written: &str, place: Place| {
             let text = format!("unknown name `{written}`");
-            self.tell(place, text, expectation(written, &all));
+            self.report(place, text, expectation(written, &all));
         };
         match &node.value {
             Tree::Value(Some(text)) if alone.contains(&text.as_str()) => {}
             Tree::Value(Some(text)) if keyed.iter().any(|(key, _)| key == text) => {
                 let wrong = format!("`{text}` has settings, and stands here without");
-                self.tell(node.place, wrong, format!("write `{text}: …`"));
+                self.report(node.place, wrong, format!("write `{text}: …`"));
             }
             Tree::Value(Some(text)) if !alone.is_empty() => unknown(text, node.place),
             Tree::Mapping(entries) => match entries.as_slice() {
@@ -180,20 +180,20 @@ impl Walk {
                     Some((_, schema)) => self.node(schema, settings, Some(&Name::of(key))),
                     None if alone.contains(&key.value.as_str()) => {
                         let wrong = format!("`{}` has no settings", key.value);
-                        self.tell(key.place, wrong, format!("write `{}` alone", key.value));
+                        self.report(key.place, wrong, format!("write `{}` alone", key.value));
                     }
                     None => unknown(&key.value, key.place),
                 },
                 [_, (second, _), ..] => {
                     let text = format!("`{}` stands in the item of another name", second.value);
-                    self.tell(second.place, text, "give each an item of its own: `- name: …`");
+                    self.report(second.place, text, "give each an item of its own: `- name: …`");
                 }
             },
             _ => {
                 self.wrong_kind(form, node, name);
                 // A value here may be a secret whose key was forgotten.
-                let told = self.problems.pop().map(Problem::hidden);
-                self.problems.extend(told);
+                let hidden = self.problems.pop().map(Problem::hidden);
+                self.problems.extend(hidden);
             }
         }
     }
@@ -210,7 +210,7 @@ fn expectation(written: &str, known: &[&str]) -> String {
 
 /// Which of `known` was probably meant, and the sentence that says so.
 fn meant<'s>(written: &str, known: &[&'s str]) -> Option<(&'s str, String)> {
-    if let Some((key, advice)) = foreign::meant(written, known) {
+    if let Some((key, advice)) = aliases::meant(written, known) {
         return Some((key, format!("{advice};")));
     }
     let key = nearest(written, known.iter().copied())?;

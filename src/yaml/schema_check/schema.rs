@@ -1,5 +1,5 @@
-//! A JSON Schema as the walk over the file needs it. It reads what our own types describe, not
-//! every schema there is: see the shapes in `form`.
+//! A JSON Schema as the walk over the file needs it. It reads the schemas that our own types make,
+//! not every schema there is: `form` lists what it knows.
 
 use serde_json::{Map, Value};
 
@@ -10,7 +10,7 @@ pub(super) struct Schema<'s> {
     here: &'s Value,
 }
 
-/// The same, told apart by what it allows.
+/// What a schema allows.
 pub(super) enum Form<'s> {
     /// A mapping with these keys.
     Keys {
@@ -82,11 +82,14 @@ impl<'s> Schema<'s> {
         let is = |kind: &str| {
             here["type"] == kind || Self::list(here, "type").iter().any(|listed| listed == kind)
         };
-        match () {
-            () if is("object") => self.mapping(here),
-            () if is("array") => Form::List(self.at(&here["items"])),
-            () if is("boolean") => Form::YesNo,
-            () => Form::Value(here.get("description").and_then(Value::as_str)),
+        if is("object") {
+            self.mapping(here)
+        } else if is("array") {
+            Form::List(self.at(&here["items"]))
+        } else if is("boolean") {
+            Form::YesNo
+        } else {
+            Form::Value(here.get("description").and_then(Value::as_str))
         }
     }
 

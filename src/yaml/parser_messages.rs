@@ -1,11 +1,11 @@
-//! What the parser says, in words that tell the operator what to do.
+//! The parser's errors, in words that say what the operator can do.
 
 use super::place;
 use crate::problem::{Place, Problem, listed, nearest};
 use serde_yaml::Error;
 
-/// Part of what the parser says, what we say instead, and what would be right.
-const SENTENCES: [(&str, &str, &str); 17] = [
+/// A part of the parser's message, our message in its place, and what would be right.
+const MESSAGES: [(&str, &str, &str); 17] = [
     (
         "expected ',' or '}'",
         "the `{ … }` around this is broken",
@@ -127,7 +127,7 @@ fn plain(rendered: &str) -> String {
 }
 
 fn sentence(said: &str) -> (String, String) {
-    match SENTENCES.iter().find(|(part, ..)| said.contains(part)) {
+    match MESSAGES.iter().find(|(part, ..)| said.contains(part)) {
         Some((_, text, help)) => ((*text).to_owned(), (*help).to_owned()),
         None => (said.to_owned(), "compare with `config/gateway.yaml`".to_owned()),
     }
