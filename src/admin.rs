@@ -37,8 +37,10 @@ pub struct Admin {
     config: Value,
     token: Option<Secret>,
     is_loopback: bool,
+    /// Whether `/readyz` says that traffic may come.
     pub is_ready: Flag,
-    pub stores: StoreBoard,
+    /// Which stores answer.
+    pub stores: StoreStatus,
 }
 
 /// A yes or no that changes.
@@ -46,6 +48,7 @@ pub struct Admin {
 pub struct Flag(AtomicBool);
 
 impl Flag {
+    /// Sets it, for every thread.
     pub fn set(&self, yes: bool) {
         self.0.store(yes, Ordering::Release);
     }
@@ -55,11 +58,12 @@ impl Flag {
     }
 }
 
-/// Which stores are within reach.
+/// Which stores answer, by name.
 #[derive(Debug, Default)]
-pub struct StoreBoard(Mutex<BTreeMap<String, bool>>);
+pub struct StoreStatus(Mutex<BTreeMap<String, bool>>);
 
-impl StoreBoard {
+impl StoreStatus {
+    /// Notes whether the store answers.
     pub fn enter(&self, store: &str, is_up: bool) {
         self.0.lock().insert(store.to_owned(), is_up);
     }
@@ -70,6 +74,7 @@ impl StoreBoard {
 }
 
 impl Admin {
+    /// For the gateway in `live`, with the configuration that it was compiled from.
     pub fn new(
         config: &Config,
         live: Arc<ArcSwap<Gateway>>,
@@ -77,7 +82,7 @@ impl Admin {
         observe: Observe,
         in_flight: InFlight,
     ) -> Self {
-        let stores = StoreBoard::default();
+        let stores = StoreStatus::default();
         for store in shared.open_stores() {
             // A memory store is always there; another is not until it has answered.
             stores.enter(&store.name, store.is_in_process());

@@ -50,13 +50,13 @@ enum Verb {
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Mint a session token for development, signed with the configuration's secret.
-    Token(token::Wish),
+    Token(token::Options),
     /// List every refusal that a client can get.
     Denials(Listing),
     /// List every metric.
     Metrics(Listing),
     /// End a session, or all of an account, at every gateway that shares the store.
-    Revoke(revoke::Wish),
+    Revoke(revoke::Options),
     /// Ask the running gateway whether it is alive; for containers.
     Healthcheck,
 }
@@ -80,7 +80,7 @@ enum Format {
     Json,
 }
 
-/// Why a verb failed, already told or to be told.
+/// Why a verb failed, with what is printed.
 enum Failure {
     Config(Report),
     Usage(String),
@@ -99,18 +99,18 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { USAGE } else { 0 };
-            // Nobody is left to be told that the terminal is gone.
+            // If the terminal is gone, nobody can read why.
             let _ = error.print();
             return ExitCode::from(code);
         }
     };
     let done = match &cli.verb {
         None => run(&cli, &Run { drain: 30 }),
-        Some(Verb::Run(wish)) => run(&cli, wish),
+        Some(Verb::Run(options)) => run(&cli, options),
         Some(Verb::Check) => check(&cli),
         Some(Verb::Routes(listing)) => routes(&cli, listing.format),
         Some(Verb::Schema) => print(&pretty(&config::schema())),
-        Some(Verb::Token(wish)) => mint(&cli, wish),
+        Some(Verb::Token(options)) => mint(&cli, options),
         Some(Verb::Denials(listing)) => match listing.format {
             Format::Markdown => print(&denial::as_markdown()),
             Format::Json => print(&pretty(&denial::as_json())),
@@ -122,9 +122,9 @@ pub fn main() -> ExitCode {
                 Format::Json => print(&pretty(&metrics::as_json(families))),
             }
         }
-        Some(Verb::Revoke(wish)) => {
+        Some(Verb::Revoke(options)) => {
             let load = || load(&cli).map_err(Failure::Config);
-            revoke::revoke(wish, load).and_then(|answer| {
+            revoke::revoke(options, load).and_then(|answer| {
                 print(&pretty(&answer))?;
                 eprintln!("streamgate: revoked, at every gateway that shares the store");
                 Ok(())
@@ -169,7 +169,7 @@ fn print(text: &str) -> Result<(), Failure> {
     written.map_err(|error| Failure::Other(format!("can't write: {error}")))
 }
 
-fn run(cli: &Cli, wish: &Run) -> Result<(), Failure> {
+fn run(cli: &Cli, options: &Run) -> Result<(), Failure> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
     let running = server::start(load(cli)?).map_err(|error| match error {
@@ -180,7 +180,7 @@ fn run(cli: &Cli, wish: &Run) -> Result<(), Failure> {
         eprintln!("{}", running.warnings);
     }
     running.wait_for_signal().map_err(|error| Failure::Other(error.to_string()))?;
-    running.stop(Duration::from_secs(wish.drain));
+    running.stop(Duration::from_secs(options.drain));
     Ok(())
 }
 
@@ -212,19 +212,19 @@ fn routes(cli: &Cli, format: Format) -> Result<(), Failure> {
     }
 }
 
-fn mint(cli: &Cli, wish: &token::Wish) -> Result<(), Failure> {
-    let token = token::mint(&load(cli)?.config, wish).map_err(Failure::Other)?;
+fn mint(cli: &Cli, options: &token::Options) -> Result<(), Failure> {
+    let token = token::mint(&load(cli)?.config, options).map_err(Failure::Other)?;
     print(&format!("{token}\n"))
 }
 
 fn healthcheck(cli: &Cli) -> Result<(), Failure> {
     let admin = load(cli)?.config.admin.address.value;
-    let told = |why: String| Failure::Other(format!("{admin} is not well: {why}"));
+    let failed = |why: String| Failure::Other(format!("{admin} is not well: {why}"));
     let link = Link::parse(&format!("http://{admin}/healthz"), true);
-    let link = link.map_err(|why| told(why.to_owned()))?;
-    let fetcher = Fetcher::open(&link).map_err(|error| told(error.to_string()))?;
+    let link = link.map_err(|why| failed(why.to_owned()))?;
+    let fetcher = Fetcher::open(&link).map_err(|error| failed(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| told(error.to_string()))?;
-    runtime.block_on(fetcher.get(4096)).map_err(|error| told(error.to_string()))?;
+    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
+    runtime.block_on(fetcher.get(4096)).map_err(|error| failed(error.to_string()))?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Clients switch on `code`, never on text, so a code is never renamed. Bodies are
 //! `application/problem+json` (RFC 9457). What broke in the world and what the operator wrote wrong
-//! are told elsewhere; a filter turns them into one of these only where the client must know.
+//! are reported elsewhere; a filter turns them into one of these only where the client must know.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -64,7 +64,7 @@ denials! {
     StreamTokenMissing = 409 "stream_token_missing" "Start from the playlist"
         "The request has no stream token, which the first answer to a playlist gives.";
     TooManyRequests = 429 "too_many_requests" "Too many requests"
-        "The client asks too often; the answer says when to come back.";
+        "Reserved: no version sends it yet. The client asks too often.";
     EnforcementUnavailable = 503 "enforcement_unavailable" "Streams can't be counted right now"
         "The store of leases does not answer and the policy is to refuse then.";
     RouteNotFound = 404 "route_not_found" "There is nothing here"
@@ -88,7 +88,7 @@ denials! {
     UpstreamTimeout = 504 "upstream_timeout" "The service did not answer in time"
         "The upstream's answer did not begin, or stalled, longer than its timeout.";
     Overloaded = 503 "overloaded" "The gateway is busy"
-        "The gateway or the upstream has no room for one more request.";
+        "Reserved: no version sends it yet. There is no room for one more request.";
     GatewayFault = 500 "gateway_fault" "The gateway failed"
         "A bug of the gateway; it was logged.";
 }
@@ -102,13 +102,13 @@ impl Serialize for Code {
 /// When a client should ask again while the store is away; the breaker probes it more often.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 
-/// One refusal, with what the client may be told about it.
+/// One refusal, with what the client may learn about it.
 #[derive(Clone, Debug)]
-pub struct Denial(Box<Told>);
+pub struct Denial(Box<Fields>);
 
 /// Boxed: a refusal is rare, and its size would burden every result that may be one.
 #[derive(Clone, Debug)]
-struct Told {
+struct Fields {
     code: Code,
     status: StatusCode,
     detail: Option<&'static str>,
@@ -120,7 +120,7 @@ impl From<Code> for Denial {
     fn from(code: Code) -> Self {
         let status = StatusCode::from_u16(code.status()).expect("the table holds valid statuses");
         let (headers, extra) = (Vec::new(), Map::new());
-        Denial(Box::new(Told { code, status, detail: None, headers, extra }))
+        Denial(Box::new(Fields { code, status, detail: None, headers, extra }))
     }
 }
 
@@ -131,6 +131,7 @@ impl Denial {
     }
 
     /// The row of the table that is answered.
+    /// Its row of the table.
     pub fn code(&self) -> Code {
         self.0.code
     }
@@ -192,8 +193,11 @@ impl Denial {
 /// An answer that the gateway gives by itself.
 #[derive(Clone, Debug)]
 pub struct Reply {
+    /// The status line's code.
     pub status: StatusCode,
+    /// The header fields, in the order in which they are sent.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body; empty for none.
     pub body: Bytes,
 }
 
@@ -229,7 +233,7 @@ pub fn as_json() -> Value {
 /// The table as Markdown: what `docs/denials.md` holds.
 pub fn as_markdown() -> String {
     let mut page = String::from(
-        "# Denials\n\nEvery refusal the gateway can give. The body is `application/problem+json` \
+        "# Denials\n\nEvery code of a refusal. The body is `application/problem+json` \
          (RFC 9457);\nclients switch on `code`. This page is printed by `streamgate denials`.\n\n\
          | code | status | title | when |\n|---|---|---|---|\n",
     );

@@ -97,16 +97,22 @@ fn is_link_local(address: IpAddr) -> bool {
 /// Why there is no document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
+    /// The certificates of this host cannot be read.
     #[error("TLS cannot be used here: {0}")]
     Tls(String),
+    /// The answer did not come in time.
     #[error("no answer in {FETCH_MS_MAX} ms")]
     Timeout,
+    /// No connection, or it broke.
     #[error("the host cannot be reached: {0}")]
     Unreachable(String),
+    /// A redirect that is not followed.
     #[error("it redirects to another host, or too often")]
     Redirect,
+    /// An answer without the document.
     #[error("the answer has status {0}")]
     Status(u16),
+    /// An answer beyond the bound.
     #[error("the answer has more than {0} bytes")]
     TooLarge(usize),
 }
@@ -182,9 +188,10 @@ async fn body(response: &mut Response, bytes_max: usize) -> Result<Bytes, FetchE
 /// Follows a redirect only to where the operator's own URL already points: scheme, host and port.
 fn within_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
     let is_same = attempt.previous().iter().all(|url| url.origin() == attempt.url().origin());
-    match is_same && attempt.previous().len() <= REDIRECTS_MAX {
-        true => attempt.follow(),
-        false => attempt.error(FetchError::Redirect),
+    if is_same && attempt.previous().len() <= REDIRECTS_MAX {
+        attempt.follow()
+    } else {
+        attempt.error(FetchError::Redirect)
     }
 }
 

@@ -11,7 +11,9 @@ use std::sync::Arc;
 /// Where in the YAML something stands. Lines and columns count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
+    /// The line.
     pub line: u32,
+    /// The first column.
     pub column: u32,
     /// How many characters the caret underlines; 0 when the parser does not say.
     pub length: u32,
@@ -22,8 +24,11 @@ pub struct Place {
 pub struct Problem {
     /// `None` when it concerns the file as a whole.
     pub at: Option<Place>,
+    /// What is wrong.
     pub text: String,
+    /// What would be right.
     pub help: Option<String>,
+    /// Whether the configuration can run in spite of it.
     pub level: Level,
     /// What stands at its place may be a secret and is never shown.
     pub is_hidden: bool,
@@ -39,15 +44,18 @@ pub enum Level {
 }
 
 impl Problem {
+    /// An error at a place in the file.
     pub fn at(place: Place, text: impl Into<String>) -> Self {
         Problem { at: Some(place), ..Problem::of_file(text) }
     }
 
+    /// An error of the file as a whole.
     pub fn of_file(text: impl Into<String>) -> Self {
         let (level, is_hidden) = (Level::Error, false);
         Problem { at: None, text: text.into(), help: None, level, is_hidden }
     }
 
+    /// Adds what would be right.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
@@ -59,6 +67,7 @@ impl Problem {
         self
     }
 
+    /// Makes it a warning: the configuration can run.
     pub fn warning(mut self) -> Self {
         self.level = Level::Warning;
         self
@@ -73,10 +82,12 @@ const SHOWN_MAX: usize = 50;
 pub struct Report {
     file: String,
     source: Arc<str>,
+    /// The problems, sorted by their places.
     pub problems: Vec<Problem>,
 }
 
 impl Report {
+    /// Sorts `all` by their places in `source`, the text of `file`.
     pub fn new(file: impl Into<String>, source: impl Into<Arc<str>>, all: Vec<Problem>) -> Self {
         let mut problems = all;
         problems.sort_by_key(|problem| (problem.at, problem.level));

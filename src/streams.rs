@@ -17,20 +17,20 @@ use crate::filter::Halt;
 use crate::request::Request;
 use crate::route::Captures;
 use crate::session::Session;
-use body::{Beat, Start};
+use body::{Heartbeat, Start};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use streamgate_lease::{About, Lease, LeaseId, Replace, StoreError};
 
-/// A call that was understood, before its body is read.
+/// A call whose method and path are known to be good; its body is not read yet.
 #[derive(Debug)]
 pub struct Call {
     policy: Arc<Policy>,
     session: Arc<Session>,
     verb: Verb,
-    /// The stream that the request itself belongs to, where something tells which.
+    /// The stream that the request itself belongs to, if something in it identifies one.
     own: Option<StreamId>,
 }
 
@@ -38,7 +38,7 @@ pub struct Call {
 enum Verb {
     List,
     Start(StreamId),
-    Beat(StreamId),
+    Heartbeat(StreamId),
     End(StreamId),
     Terminate(LeaseId),
 }
@@ -53,7 +53,7 @@ impl Call {
     /// The largest body that any call takes.
     pub const BODY_BYTES_MAX: usize = 16 * 1024;
 
-    /// Understands the call from its method and the path behind the route's prefix.
+    /// Reads the call from its method and from the path behind the route's prefix.
     pub fn read(
         request: &Request<'_>,
         captures: &Captures,
@@ -68,35 +68,36 @@ impl Call {
         };
         let rest = captures.last(&request.path).unwrap_or_default();
         let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
-        let verb = verb(request.method, &segments, &Names { policy, session, own })?;
+        let verb = verb(request.method, &segments, &PathNames { policy, session, own })?;
         let (policy, session) = (Arc::clone(policy), Arc::clone(session));
         Ok(Call { policy, session, verb, own })
     }
 
-    /// Carries it out.
+    /// Does what the call asks, and answers it.
     pub async fn answer(&self, body: &[u8]) -> Result<Reply, Halt> {
         match &self.verb {
             Verb::List => Ok(self.list().await?),
             Verb::Start(id) => self.start(*id, body).await,
-            Verb::Beat(id) => self.beat(*id, body).await,
+            Verb::Heartbeat(id) => self.heartbeat(*id, body).await,
             Verb::End(id) => {
-                self.policy.release(&self.session, &id.lease).await.map_err(lost)?;
+                self.policy.release(&self.session, &id.lease).await.map_err(store_failed)?;
                 let mut reply = Reply::new(StatusCode::NO_CONTENT);
                 let forget = self.policy.clear_cookie().filter(|_| self.own == Some(*id));
                 reply.headers.extend(forget.map(|cookie| (header::SET_COOKIE, cookie)));
                 Ok(reply)
             }
             Verb::Terminate(code) => {
-                match self.policy.terminate(&self.session, code).await.map_err(lost)? {
-                    true => Ok(Reply::new(StatusCode::NO_CONTENT)),
-                    false => Err(Code::StreamNotFound.into()),
+                let ended = self.policy.terminate(&self.session, code).await;
+                if !ended.map_err(store_failed)? {
+                    return Err(Code::StreamNotFound.into());
                 }
+                Ok(Reply::new(StatusCode::NO_CONTENT))
             }
         }
     }
 
     async fn list(&self) -> Result<Reply, Denial> {
-        let live = self.policy.list(&self.session).await.map_err(lost)?;
+        let live = self.policy.list(&self.session).await.map_err(store_failed)?;
         let current = self.own.as_ref().map(|own| &own.lease);
         let streams: Vec<Value> = live.iter().map(|live| listed(live, current)).collect();
         let limit = self.policy.limit_of(&self.session);
@@ -105,12 +106,12 @@ impl Call {
     }
 
     async fn start(&self, id: StreamId, body: &[u8]) -> Result<Reply, Halt> {
-        let wish = Start::read(body)?;
+        let asked = Start::read(body)?;
         let stream = Stream {
             id,
             classes: &[],
-            about: About::new(wish.device.as_deref(), wish.title.as_deref()),
-            replace: wish.replace()?,
+            about: About::new(asked.device.as_deref(), asked.title.as_deref()),
+            replace: asked.replace()?,
             explicit_start: true,
             is_shadow: false,
         };
@@ -136,10 +137,10 @@ impl Call {
         reply
     }
 
-    async fn beat(&self, id: StreamId, body: &[u8]) -> Result<Reply, Halt> {
-        let state = Beat::read(body)?.state();
+    async fn heartbeat(&self, id: StreamId, body: &[u8]) -> Result<Reply, Halt> {
+        let state = Heartbeat::read(body)?.state();
         let declared = self.policy.declare(&self.session, &id.lease, state).await;
-        let is_live = declared.map_err(lost)?;
+        let is_live = declared.map_err(store_failed)?;
         // A session's own stream that is gone was stopped or fell silent: a beat does not start it
         // again. A playback's id may still regain the slot it held.
         if !is_live && id.source == IdentitySource::Session {
@@ -161,14 +162,14 @@ impl Call {
     }
 }
 
-/// What a stream may be called in a path.
-struct Names<'a> {
+/// What the names of streams in a path mean for this request.
+struct PathNames<'a> {
     policy: &'a Policy,
     session: &'a Session,
     own: Option<StreamId>,
 }
 
-impl Names<'_> {
+impl PathNames<'_> {
     fn find(&self, text: &str) -> Result<StreamId, Denial> {
         match (text, self.own) {
             ("current", Some(own)) => Ok(own),
@@ -187,14 +188,14 @@ impl Names<'_> {
     }
 }
 
-fn verb(method: &Method, segments: &[&str], names: &Names<'_>) -> Result<Verb, Denial> {
+fn verb(method: &Method, segments: &[&str], names: &PathNames<'_>) -> Result<Verb, Denial> {
     let id = |text: &str| names.find(text);
     match (method, segments) {
         (&Method::GET | &Method::HEAD, []) => Ok(Verb::List),
         (&Method::PUT, [text]) => names.begin(text).map(Verb::Start),
         (&Method::DELETE, [text]) => id(text).map(Verb::End),
         (&Method::POST, [text, "end"]) => id(text).map(Verb::End),
-        (&Method::POST, [text, "heartbeat"]) => id(text).map(Verb::Beat),
+        (&Method::POST, [text, "heartbeat"]) => id(text).map(Verb::Heartbeat),
         (&Method::POST, [code, "terminate"]) => {
             // What is no code at all names no stream either.
             code.parse().map(Verb::Terminate).map_err(|_| Code::StreamNotFound.into())
@@ -215,10 +216,10 @@ fn allow(methods: &'static str) -> Denial {
 fn playback(segment: &str) -> Result<String, Denial> {
     let malformed = || Denial::from(Code::RequestMalformed).because("the stream's id is not valid");
     let id = percent_decode_str(segment).decode_utf8().map_err(|_| malformed())?;
-    match id.len() <= ID_BYTES_MAX {
-        true => Ok(id.into_owned()),
-        false => Err(malformed()),
+    if ID_BYTES_MAX < id.len() {
+        return Err(malformed());
     }
+    Ok(id.into_owned())
 }
 
 fn held(status: StatusCode, lease: &Lease, shown: &Value) -> Reply {
@@ -227,8 +228,8 @@ fn held(status: StatusCode, lease: &Lease, shown: &Value) -> Reply {
     reply
 }
 
-/// Lists and endings are the store's alone to know.
-fn lost(_: StoreError) -> Denial {
+/// Only the store knows every stream of an account, so without it a list or an ending is refused.
+fn store_failed(_: StoreError) -> Denial {
     Denial::enforcement_unavailable()
 }
 

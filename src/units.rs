@@ -19,10 +19,12 @@ use std::time::Duration;
 pub struct Time(pub Duration);
 
 impl Time {
+    /// So many milliseconds.
     pub const fn ms(ms: u64) -> Self {
         Time(Duration::from_millis(ms))
     }
 
+    /// So many seconds.
     pub const fn secs(secs: u64) -> Self {
         Time(Duration::from_secs(secs))
     }
@@ -118,7 +120,7 @@ impl fmt::Display for Address {
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself, for the one who computes with it.
+    /// The text itself, for code that computes with it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -182,10 +184,10 @@ impl Scalar for FilePath {
     const EXPECTED: &'static str = "the path of a file";
 
     fn read(text: &str) -> Result<Self, String> {
-        match text.is_empty() {
-            true => Err(String::new()),
-            false => Ok(FilePath(PathBuf::from(text))),
+        if text.is_empty() {
+            return Err(String::new());
         }
+        Ok(FilePath(PathBuf::from(text)))
     }
 }
 
@@ -259,8 +261,10 @@ impl fmt::Display for Count {
 /// How many worker threads: `auto` (one per core) or a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Workers {
+    /// One for each core.
     #[default]
     Auto,
+    /// So many.
     Exactly(Count),
 }
 

@@ -13,13 +13,13 @@ use std::sync::Arc;
 /// How many streams one answer lists.
 const STREAMS_MAX: usize = 1_000;
 
-pub(super) fn shown(status: StatusCode, value: &impl Serialize) -> Response {
+pub(super) fn json_answer(status: StatusCode, value: &impl Serialize) -> Response {
     answer(Reply::new(status).json("application/json", value))
 }
 
 /// The process answers.
 pub(super) async fn alive() -> Response {
-    shown(StatusCode::OK, &json!({ "status": "alive" }))
+    json_answer(StatusCode::OK, &json!({ "status": "alive" }))
 }
 
 /// Whether traffic should come here. A store that is out of reach degrades the gateway and does not
@@ -28,28 +28,30 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let stores = admin.stores.all();
     let down: Vec<&String> = stores.iter().filter(|(_, up)| !**up).map(|(name, _)| name).collect();
     match (admin.is_ready.is_set(), down.is_empty()) {
-        (false, _) => shown(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "draining" })),
-        (true, true) => shown(StatusCode::OK, &json!({ "status": "ready" })),
+        (false, _) => {
+            json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "draining" }))
+        }
+        (true, true) => json_answer(StatusCode::OK, &json!({ "status": "ready" })),
         (true, false) => {
-            shown(StatusCode::OK, &json!({ "status": "degraded", "stores_down": down }))
+            json_answer(StatusCode::OK, &json!({ "status": "degraded", "stores_down": down }))
         }
     }
 }
 
-/// Walks through all leases on a thread of its own: a million take up to 65 ms, and the
+/// Walks through all leases on a blocking thread: a million take up to 65 ms, and the
 /// thread that answers here has the connections to the stores, too.
-async fn aside(walk: impl FnOnce() -> Response + Send + 'static) -> Response {
+async fn on_blocking_thread(walk: impl FnOnce() -> Response + Send + 'static) -> Response {
     let walked = tokio::task::spawn_blocking(walk).await;
-    // Not done only when the gateway is gone.
+    // It fails only when the runtime stops.
     walked.unwrap_or_else(|_| StatusCode::SERVICE_UNAVAILABLE.into_response())
 }
 
 /// Everything that is counted, for Prometheus.
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    aside(move || counted(&admin)).await
+    on_blocking_thread(move || metrics_text(&admin)).await
 }
 
-fn counted(admin: &Admin) -> Response {
+fn metrics_text(admin: &Admin) -> Response {
     admin.refresh();
     match admin.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
@@ -62,14 +64,14 @@ fn counted(admin: &Admin) -> Response {
 
 /// The configuration that runs, with its secrets masked.
 pub(super) async fn config(State(admin): State<Arc<Admin>>) -> Response {
-    shown(StatusCode::OK, &admin.config)
+    json_answer(StatusCode::OK, &admin.config)
 }
 
 /// Every route, the more specific first.
 pub(super) async fn routes(State(admin): State<Arc<Admin>>) -> Response {
     let gateway = admin.live.load();
     let rows: Value = gateway.route_summaries().iter().map(|row| row.as_json()).collect();
-    shown(StatusCode::OK, &rows)
+    json_answer(StatusCode::OK, &rows)
 }
 
 /// Every upstream with its endpoints and whether they are well.
@@ -86,12 +88,12 @@ pub(super) async fn upstreams(State(admin): State<Arc<Admin>>) -> Response {
         let endpoints: Vec<Value> = endpoints.collect();
         json!({ "name": &*upstream.name, "endpoints": endpoints })
     });
-    shown(StatusCode::OK, &rows.collect::<Vec<Value>>())
+    json_answer(StatusCode::OK, &rows.collect::<Vec<Value>>())
 }
 
 /// What this gateway keeps alive, at most `STREAMS_MAX` per policy; accounts by their hash.
 pub(super) async fn streams(State(admin): State<Arc<Admin>>) -> Response {
-    aside(move || playing(&admin)).await
+    on_blocking_thread(move || playing(&admin)).await
 }
 
 fn playing(admin: &Admin) -> Response {
@@ -111,10 +113,10 @@ fn playing(admin: &Admin) -> Response {
         let playing: Vec<Value> = playing.collect();
         json!({ "policy": &*policy.name, "total": leases.census().playing, "streams": playing })
     });
-    shown(StatusCode::OK, &rows.collect::<Vec<Value>>())
+    json_answer(StatusCode::OK, &rows.collect::<Vec<Value>>())
 }
 
-/// Tells what there is.
+/// Lists the paths that exist.
 pub(super) async fn unknown(uri: Uri) -> Response {
     let there = [
         "/healthz",
@@ -127,7 +129,7 @@ pub(super) async fn unknown(uri: Uri) -> Response {
         "/api/sessions/revoke",
     ];
     let error = format!("there is no {}", uri.path());
-    shown(StatusCode::NOT_FOUND, &json!({ "error": error, "there_is": there }))
+    json_answer(StatusCode::NOT_FOUND, &json!({ "error": error, "there_is": there }))
 }
 
 impl Admin {

@@ -4,7 +4,7 @@
 //! repeats it.
 
 use super::Admin;
-use super::api::shown;
+use super::api::json_answer;
 use crate::activity::{Activity, Ended};
 use crate::observe::Event;
 use axum::body::Bytes;
@@ -20,10 +20,10 @@ use streamgate_lease::{StoreError, UnavailableReason};
 const SESSION_BYTES_MAX: usize = 128;
 const ACCOUNT_BYTES_MAX: usize = 256;
 
-/// What can be wished for.
+/// What a request can ask for.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+struct Asked {
     session: Option<String>,
     account: Option<String>,
     /// The entry of `sessions`; left out, every one with a store.
@@ -43,17 +43,17 @@ const WRITE: &str = "send {\"session\": \"…\"} or {\"account\": \"…\"}; with
 /// `POST /api/sessions/revoke`.
 pub(super) async fn revoke(State(admin): State<Arc<Admin>>, body: Bytes) -> Response {
     match end(&admin, &body).await {
-        Ok(done) => shown(StatusCode::OK, &done),
-        Err((status, error)) => shown(status, &json!({ "error": error })),
+        Ok(done) => json_answer(StatusCode::OK, &done),
+        Err((status, error)) => json_answer(status, &json!({ "error": error })),
     }
 }
 
 type Refusal = (StatusCode, String);
 
 async fn end(admin: &Admin, body: &[u8]) -> Result<Value, Refusal> {
-    let wish: Wish = serde_json::from_slice(body).map_err(|_| malformed(WRITE))?;
-    let whose = whose(&wish)?;
-    let activities = chosen(admin, wish.sessions.as_deref(), whose)?;
+    let asked: Asked = serde_json::from_slice(body).map_err(|_| malformed(WRITE))?;
+    let whose = whose(&asked)?;
+    let activities = chosen(admin, asked.sessions.as_deref(), whose)?;
     let (mut stores, mut was_active) = (Vec::new(), false);
     for activity in activities {
         let ended = match whose {
@@ -92,11 +92,11 @@ fn malformed(why: &str) -> Refusal {
     (StatusCode::BAD_REQUEST, why.to_owned())
 }
 
-fn whose(wish: &Wish) -> Result<Whose<'_>, Refusal> {
+fn whose(asked: &Asked) -> Result<Whose<'_>, Refusal> {
     let fits = |text: &str, bytes_max| {
         (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control)
     };
-    match (&wish.session, &wish.account) {
+    match (&asked.session, &asked.account) {
         (Some(session), None) if fits(session, SESSION_BYTES_MAX) => Ok(Whose::Session(session)),
         (None, Some(account)) if fits(account, ACCOUNT_BYTES_MAX) => Ok(Whose::Account(account)),
         (Some(_), None) => Err(malformed("no session has such an id: 1 to 128 bytes of text")),

@@ -18,9 +18,9 @@ const TOKEN_BYTES_MAX: u64 = 4 * 1024;
 /// The longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// Whose sessions shall end, and which gateway does it.
+/// Whose sessions are to end, and which gateway ends them.
 #[derive(Args, Debug)]
-pub(super) struct Wish {
+pub(super) struct Options {
     #[command(flatten)]
     whose: Whose,
     /// The entry of `sessions`; left out, every one with a store.
@@ -48,15 +48,15 @@ struct Whose {
 
 /// Asks the gateway and returns its answer.
 pub(super) fn revoke(
-    wish: &Wish,
+    options: &Options,
     load: impl FnOnce() -> Result<Loaded, Failure>,
 ) -> Result<Value, Failure> {
     let other = |why: String| Failure::Other(why);
-    let written = read_token(wish.token_file.as_deref())?;
+    let written = read_token(options.token_file.as_deref())?;
     // The file is needed only for what nobody said.
-    let loaded = if wish.admin.is_some() && written.is_some() { None } else { Some(load()?) };
+    let loaded = if options.admin.is_some() && written.is_some() { None } else { Some(load()?) };
     let admin = loaded.as_ref().map(|loaded| &loaded.config.admin);
-    let base = match (&wish.admin, admin) {
+    let base = match (&options.admin, admin) {
         (Some(url), _) => url.trim_end_matches('/').to_owned(),
         (None, Some(admin)) => format!("http://{}", reachable(admin.address.0)),
         (None, None) => return Err(other("no admin port: name it with `--admin URL`".to_owned())),
@@ -71,24 +71,26 @@ pub(super) fn revoke(
     })?;
     let link = Link::parse(&format!("{base}/api/sessions/revoke"), true);
     let link = link.map_err(|why| Failure::Usage(format!("`--admin {base}`: {why}")))?;
-    let told = |why: String| other(format!("{base}: {why}"));
-    let fetcher = Fetcher::open(&link).map_err(|error| told(error.to_string()))?;
+    let failed = |why: String| other(format!("{base}: {why}"));
+    let fetcher = Fetcher::open(&link).map_err(|error| failed(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| told(error.to_string()))?;
+    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
     let body = json!({
-        "session": wish.whose.session,
-        "account": account(wish.whose.account.as_deref()).map_err(other)?,
-        "sessions": wish.sessions,
+        "session": options.whose.session,
+        "account": account(options.whose.account.as_deref()).map_err(other)?,
+        "sessions": options.sessions,
     });
     let asked = fetcher.post(&body, &token, ANSWER_BYTES_MAX);
     let (status, answer) = runtime.block_on(asked).map_err(|error| {
-        told(format!("{error}; whether anything was done is not known: ask again"))
+        failed(format!("{error}; whether anything was done is not known: ask again"))
     })?;
     let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
     match (status, answer["error"].as_str()) {
         (200, _) if answer["revoked"].is_string() => Ok(answer),
-        (_, Some(error)) => Err(told(error.to_owned())),
-        (status, None) => Err(told(format!("this is not a gateway's admin port: status {status}"))),
+        (_, Some(error)) => Err(failed(error.to_owned())),
+        (status, None) => {
+            Err(failed(format!("this is not a gateway's admin port: status {status}")))
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use crate::session::mint::{Claims, Signer};
 use clap::Args;
 use serde_json::{Map, Value};
 
-/// What the token shall say.
+/// What the token is to say.
 #[derive(Args, Debug)]
-pub(super) struct Wish {
+pub(super) struct Options {
     /// The account (`sub`).
     #[arg(long, default_value = "alice")]
     sub: String,
@@ -28,9 +28,9 @@ pub(super) struct Wish {
 }
 
 /// Signs it with the first shared secret of the session's keys.
-pub(super) fn mint(config: &Config, wish: &Wish) -> Result<String, String> {
+pub(super) fn mint(config: &Config, options: &Options) -> Result<String, String> {
     let mut sessions = config.sessions.iter();
-    let found = match &wish.session {
+    let found = match &options.session {
         None => sessions.next(),
         Some(name) => sessions.find(|(known, _)| known.value == *name),
     };
@@ -44,13 +44,17 @@ pub(super) fn mint(config: &Config, wish: &Wish) -> Result<String, String> {
     let iat = clock::unix_seconds();
     let made_up = || format!("dev-{:016x}", rand::random::<u64>());
     let claims = Claims {
-        sub: wish.sub.clone(),
-        sid: Some(wish.sid.clone().unwrap_or_else(made_up)),
+        sub: options.sub.clone(),
+        sid: Some(options.sid.clone().unwrap_or_else(made_up)),
         iss: session.issuer.as_ref().map(|issuer| issuer.0.clone()),
         aud: session.audience.as_ref().map(|audience| audience.0.clone()),
         iat,
-        exp: iat.saturating_add(wish.ttl),
-        extra: wish.claim.iter().map(|pair| claim(pair)).collect::<Result<Map<_, _>, String>>()?,
+        exp: iat.saturating_add(options.ttl),
+        extra: options
+            .claim
+            .iter()
+            .map(|pair| claim(pair))
+            .collect::<Result<Map<_, _>, String>>()?,
     };
     signer.sign(&claims).map_err(|error| error.to_string())
 }

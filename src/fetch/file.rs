@@ -8,8 +8,8 @@ use std::path::Path;
 pub fn file(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 <= bytes_max {
-        true => Ok(bytes),
-        false => Err(io::Error::other(format!("it has more than {bytes_max} bytes"))),
+    if bytes_max < bytes.len() as u64 {
+        return Err(io::Error::other(format!("it has more than {bytes_max} bytes")));
     }
+    Ok(bytes)
 }

@@ -20,20 +20,20 @@ const SECRET_KEYS: [&str; 10] = [
     "secret",
 ];
 
-/// A key of ours that only looks like one of them misspelled.
-const OPEN_KEY: &str = "secure";
+/// A key whose value may be shown, although it looks like one of them misspelled.
+const PUBLIC_KEY: &str = "secure";
 
-/// What a secret is shown as.
+/// What is printed in place of a secret.
 const MASK: &str = "***";
 
-/// A line to show, and where its columns went.
-pub(super) struct Shown {
+/// A line of the file with its secrets masked, and how its columns moved.
+pub(super) struct MaskedLine {
     pub(super) text: String,
     /// What was masked, in characters of the original line; ascending.
     masked: Vec<Range<usize>>,
 }
 
-impl Shown {
+impl MaskedLine {
     /// Line number `index` of `lines`, counted from 0. `hidden` is masked whatever it is.
     pub(super) fn new(lines: &[&str], index: usize, hidden: Vec<Range<usize>>) -> Self {
         let line: Vec<char> = lines[index].chars().map(printable).collect();
@@ -58,7 +58,7 @@ impl Shown {
             from = range.end;
         }
         text.extend(&line[from..]);
-        Shown { text, masked }
+        MaskedLine { text, masked }
     }
 
     /// Where `columns` of the original line, counted from 0, are in `text`.
@@ -114,7 +114,7 @@ fn continues_a_secret(lines: &[&str], index: usize) -> bool {
 /// A misspelled key hides its value, too.
 fn is_secret(key: &str) -> bool {
     let key = key.trim_matches(['"', '\'']);
-    key != OPEN_KEY && nearest(key, SECRET_KEYS.into_iter()).is_some()
+    key != PUBLIC_KEY && nearest(key, SECRET_KEYS.into_iter()).is_some()
 }
 
 /// The literal values behind secrets' keys. One that only names a variable may be seen.
@@ -171,7 +171,7 @@ mod tests {
 
     fn check(source: &str, expected: &str) {
         let lines: Vec<&str> = source.lines().collect();
-        assert_eq!(Shown::new(&lines, lines.len() - 1, Vec::new()).text, expected, "{source}");
+        assert_eq!(MaskedLine::new(&lines, lines.len() - 1, Vec::new()).text, expected, "{source}");
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn columns_follow_what_was_masked() {
         let line = "{ hs256: abcdefgh, kidd: x }";
-        let shown = Shown::new(&[line], 0, Vec::new());
+        let shown = MaskedLine::new(&[line], 0, Vec::new());
         let at = line.find("kidd").expect("it is there");
         let columns = shown.columns(at..at + 4);
         assert_eq!(&shown.text[columns], "kidd");

@@ -1,7 +1,7 @@
 //! The line that a problem is about, with the place underlined.
 
 use super::Place;
-use super::mask::Shown;
+use super::mask::MaskedLine;
 use std::fmt;
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ pub(super) fn write(
     let Some(line) = lines.get(index) else { return Ok(()) };
     let here = hidden.iter().filter(|hidden| hidden.line == place.line);
     let hidden = here.map(|hidden| underlined(line, *hidden)).collect();
-    let shown = Shown::new(&lines, index, hidden);
+    let shown = MaskedLine::new(&lines, index, hidden);
     let (line, columns) = cropped(&shown.text, shown.columns(underlined(line, place)));
     let number = place.line.to_string();
     let gutter = " ".repeat(number.len());

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use streamgate_lease::State;
 
-/// `PUT`: who starts, and whom to replace.
+/// `PUT`: what starts, and which streams it takes over from.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Start {
@@ -18,7 +18,7 @@ pub(super) struct Start {
 /// `heartbeat`: what the player declares.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Beat {
+pub(super) struct Heartbeat {
     #[serde(default)]
     state: Declared,
 }
@@ -37,7 +37,7 @@ impl Start {
     }
 }
 
-impl Beat {
+impl Heartbeat {
     pub(super) fn read(body: &[u8]) -> Result<Self, Denial> {
         json(body, "the body is not `{state: playing|paused}`")
     }
@@ -50,11 +50,10 @@ impl Beat {
     }
 }
 
-/// An empty body wishes nothing.
+/// An empty body asks for the defaults.
 fn json<T: DeserializeOwned + Default>(body: &[u8], why: &'static str) -> Result<T, Denial> {
-    match body.trim_ascii().is_empty() {
-        true => Ok(T::default()),
-        false => serde_json::from_slice(body)
-            .map_err(|_| Denial::from(Code::RequestMalformed).because(why)),
+    if body.trim_ascii().is_empty() {
+        return Ok(T::default());
     }
+    serde_json::from_slice(body).map_err(|_| Denial::from(Code::RequestMalformed).because(why))
 }

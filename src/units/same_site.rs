@@ -1,21 +1,24 @@
-//! Where a cookie of ours comes along from.
+//! The attributes of a cookie that the gateway sets.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which requests from other sites bring the cookie along.
+/// Which requests from other sites carry the cookie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SameSite {
+    /// None of them.
     Strict,
+    /// Only those that follow a link to a page of ours.
     #[default]
     Lax,
+    /// All of them.
     None,
 }
 
 impl SameSite {
-    /// What stands in a `Set-Cookie` field behind the value and the age of a cookie of ours, which
-    /// no script can read.
+    /// The rest of a `Set-Cookie` field, behind the cookie's value and age. No script can read the
+    /// cookie.
     pub fn attributes(self, path: &str, secure: bool) -> String {
         let same_site = match self {
             SameSite::Strict => "Strict",
