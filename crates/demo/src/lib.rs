@@ -82,21 +82,21 @@ async fn auth_service(
     environment: &Environment,
     gateway: &Running,
 ) -> Result<axum::Router, DemoError> {
-    let told = |error: String| DemoError::Auth(error);
+    let failed = |error: String| DemoError::Auth(error);
     let sessions: Arc<dyn SessionStore> = match environment.var("REDIS_URL") {
         Some(url) if !url.is_empty() && url != "memory:" => {
-            Arc::new(RedisSessions::new(url).map_err(|error| told(error.to_string()))?)
+            Arc::new(RedisSessions::new(url).map_err(|error| failed(error.to_string()))?)
         }
-        _ => Arc::new(Embedded::of(gateway).ok_or(told("no store for sessions".to_owned()))?),
+        _ => Arc::new(Embedded::of(gateway).ok_or(failed("no store for sessions".to_owned()))?),
     };
     let key = environment.var("SESSION_SECRET").unwrap_or_default().as_bytes();
-    let signing = Signing::hs256(key).map_err(|error| told(error.to_string()))?;
+    let signing = Signing::hs256(key).map_err(|error| failed(error.to_string()))?;
     let mut settings = auth::Settings::new(signing, sessions);
     let seeds: Result<_, _> = ACCOUNTS.iter().map(|account| account.parse()).collect();
-    settings.seeds = seeds.map_err(|error: auth::account::SpecError| told(error.to_string()))?;
+    settings.seeds = seeds.map_err(|error: auth::account::SpecError| failed(error.to_string()))?;
     // The demo speaks plain HTTP, over which a `Secure` cookie would not be sent.
     settings.cookie_secure = Secure::Auto;
-    auth::app(settings).await.map_err(|error| told(error.to_string()))
+    auth::app(settings).await.map_err(|error| failed(error.to_string()))
 }
 
 impl Demo {

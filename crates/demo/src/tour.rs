@@ -48,7 +48,7 @@ pub fn stops(edge: SocketAddr, admin: SocketAddr, jars: &str) -> Vec<Stop> {
             format!("curl -si -b {jars}/laptop {live} | grep -iE '^HTTP|^streamgate-lease'"),
         ),
         stop(
-            "Take over the oldest slot from the tablet; the TV is told on its next request.",
+            "Take over the oldest slot from the tablet; the TV learns it from its next request.",
             format!(
                 "curl -s -o /dev/null -w 'tablet %{{http_code}}\\n' -b {jars}/tablet \
                  '{live}?streamgate-replace=oldest'; curl -s -w '\\n' -b {jars}/tv {live}"

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_seed_is_told_by_its_part_and_not_repeated() {
+    fn a_bad_seed_is_reported_by_its_part_and_not_repeated() {
         let cases = [
             ("alice", SpecError::Form),
             ("a:b:c:1:2", SpecError::Form),

@@ -183,31 +183,31 @@ impl Arguments {
 
     /// The key that signs, and those that are accepted beside it.
     fn signing(&self) -> Result<Signing, String> {
-        let told = |problem: SigningError| problem.to_string();
+        let text = |problem: SigningError| problem.to_string();
         let mut signing = self.signing_key()?;
         if let Ok(former) = std::env::var("SESSION_SECRET_FORMER") {
-            let former = Signing::hs256(former.as_bytes()).map_err(told)?;
-            signing = signing.accepting(former).map_err(told)?;
+            let former = Signing::hs256(former.as_bytes()).map_err(text)?;
+            signing = signing.accepting(former).map_err(text)?;
         }
         for AcceptedKey { pair, path } in &self.accepted_keys {
-            let accepted = Signing::pem(*pair, &small_file(path)?).map_err(told)?;
-            signing = signing.accepting(accepted).map_err(told)?;
+            let accepted = Signing::pem(*pair, &small_file(path)?).map_err(text)?;
+            signing = signing.accepting(accepted).map_err(text)?;
         }
         Ok(signing)
     }
 
     fn signing_key(&self) -> Result<Signing, String> {
         let secret = std::env::var("SESSION_SECRET").ok();
-        let told = |problem: SigningError| problem.to_string();
+        let text = |problem: SigningError| problem.to_string();
         match (&self.signing_key, &self.session_secret_file, secret) {
             (Some(path), None, None) => {
                 let pair = self.signing_algorithm.ok_or("--signing-key needs its algorithm")?;
-                Signing::pem(pair, &small_file(path)?).map_err(told)
+                Signing::pem(pair, &small_file(path)?).map_err(text)
             }
             (None, Some(path), None) => {
-                Signing::hs256(small_file(path)?.trim_ascii_end()).map_err(told)
+                Signing::hs256(small_file(path)?.trim_ascii_end()).map_err(text)
             }
-            (None, None, Some(secret)) => Signing::hs256(secret.as_bytes()).map_err(told),
+            (None, None, Some(secret)) => Signing::hs256(secret.as_bytes()).map_err(text),
             (None, None, None) => Err("nothing to sign with: set SESSION_SECRET to 32 bytes or \
                  more, or name a --session-secret-file or a --signing-key"
                 .to_owned()),
@@ -239,9 +239,9 @@ impl Arguments {
 }
 
 fn small_file(path: &PathBuf) -> Result<Vec<u8>, String> {
-    let told = |problem: std::io::Error| format!("{}: {problem}", path.display());
-    if std::fs::metadata(path).map_err(told)?.len() > KEY_BYTES_MAX {
+    let named = |problem: std::io::Error| format!("{}: {problem}", path.display());
+    if std::fs::metadata(path).map_err(named)?.len() > KEY_BYTES_MAX {
         return Err(format!("{}: no key is larger than {KEY_BYTES_MAX} bytes", path.display()));
     }
-    std::fs::read(path).map_err(told)
+    std::fs::read(path).map_err(named)
 }

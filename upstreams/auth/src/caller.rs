@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Caller {
     Net(IpAddr),
-    /// Neither a gateway nor the connection told.
+    /// Neither a gateway nor the connection says the address.
     Unknown,
 }
 

@@ -9,8 +9,8 @@ pub enum Clock {
     /// The machine's clock.
     #[default]
     Wall,
-    /// Seconds since the Unix epoch that somebody else turns: a test's clock.
-    Turned(Arc<AtomicU64>),
+    /// Seconds since the Unix epoch that a test sets.
+    Manual(Arc<AtomicU64>),
 }
 
 impl Clock {
@@ -21,7 +21,7 @@ impl Clock {
             Clock::Wall => std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs()),
-            Clock::Turned(seconds) => seconds.load(Ordering::Relaxed),
+            Clock::Manual(seconds) => seconds.load(Ordering::Relaxed),
         }
     }
 }

@@ -21,9 +21,9 @@ mod body;
 mod caller;
 mod cookie;
 mod credential;
-mod door;
 mod origin;
 mod refusal;
+mod routes;
 mod settings;
 mod throttle;
 
@@ -75,5 +75,5 @@ pub async fn app(settings: Settings) -> Result<Router, OpenError> {
     }
     let throttle = Throttle::new(settings.per_account, settings.per_address);
     let service = Service { settings, accounts, passwords, throttle };
-    Ok(door::routes(Arc::new(service)))
+    Ok(routes::routes(Arc::new(service)))
 }

@@ -86,36 +86,36 @@ async fn serve(arguments: Arguments) -> Result<(), String> {
 fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (tell, told) = watch::channel(false);
+    let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         // Nobody listening any more means that the program is ending anyway.
-        let _ = tell.send(true);
+        let _ = sender.send(true);
     });
-    Ok(told)
+    Ok(receiver)
 }
 
 /// Adds an account to a file database; the running service sees it at once.
 async fn add_account(asked: AddAccount) -> Result<(), String> {
-    let told = |problem: &dyn std::error::Error| problem.to_string();
-    let name = asked.name.parse().map_err(|problem| told(&problem))?;
-    let account = Account::new(name, &asked.tier, asked.max_streams).map_err(|e| told(&e))?;
+    let text = |problem: &dyn std::error::Error| problem.to_string();
+    let name = asked.name.parse().map_err(|problem| text(&problem))?;
+    let account = Account::new(name, &asked.tier, asked.max_streams).map_err(|e| text(&e))?;
     let password = match asked.password {
         Some(password) => password,
         None => first_line()?,
     };
-    let password = Password::parse(password).map_err(|e| told(&e))?;
-    let passwords = Passwords::open(HashCost::default()).await.map_err(|e| told(&e))?;
-    let hash = passwords.hash(password).await.map_err(|e| told(&e))?;
+    let password = Password::parse(password).map_err(|e| text(&e))?;
+    let passwords = Passwords::open(HashCost::default()).await.map_err(|e| text(&e))?;
+    let hash = passwords.hash(password).await.map_err(|e| text(&e))?;
     let at = AccountsAt::File(asked.accounts);
-    let accounts = Accounts::open(&at).await.map_err(|e| told(&e))?;
+    let accounts = Accounts::open(&at).await.map_err(|e| text(&e))?;
     let name = account.name.clone();
     let added = if asked.replace {
         accounts.replace(account, hash).await
     } else {
         accounts.add(account, hash).await
     };
-    added.map_err(|e| told(&e))?;
+    added.map_err(|e| text(&e))?;
     eprintln!("auth: the account {name} can log in");
     Ok(())
 }

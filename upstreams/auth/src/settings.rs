@@ -1,4 +1,4 @@
-//! What an auth service can be told. Parsed values only; `main.rs` reads them from the outside.
+//! The settings of an auth service. Parsed values only; `main.rs` reads flags and environment.
 
 use std::path::PathBuf;
 use std::sync::Arc;

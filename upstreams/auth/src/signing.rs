@@ -165,10 +165,10 @@ impl Signing {
     /// A token of ours as claims: signature, issuer and audience hold. Whether it has expired is
     /// the caller's question, because the caller has the clock.
     pub(crate) fn read(&self, token: &str, issuer: &str, audience: &str) -> Option<Claims> {
-        let told = jsonwebtoken::decode_header(token).ok()?;
+        let header = jsonwebtoken::decode_header(token).ok()?;
         // The header picks among our keys and never brings one; each key keeps its algorithm.
-        let keys = self.keys().filter(|key| key.header.kid == told.kid);
-        keys.filter(|key| key.header.alg == told.alg).find_map(|key| {
+        let keys = self.keys().filter(|key| key.header.kid == header.kid);
+        keys.filter(|key| key.header.alg == header.alg).find_map(|key| {
             let mut asked = Validation::new(key.header.alg);
             asked.set_issuer(&[issuer]);
             asked.set_audience(&[audience]);

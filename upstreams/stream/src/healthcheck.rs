@@ -1,4 +1,4 @@
-//! Asks a running service whether it is well, for containers that have no curl. Not a client.
+//! Asks a running service whether it is healthy, for containers that have no curl. Not a client.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// Longest wait for each of connecting, asking and being answered.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// 0 when `/healthz` at that address says 200, else 1 and a sentence on stderr.
 pub(crate) fn ask(listen: SocketAddr) -> ExitCode {
@@ -34,9 +34,9 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 }
 
 fn status_line(address: SocketAddr) -> std::io::Result<String> {
-    let mut connection = TcpStream::connect_timeout(&address, PATIENCE)?;
-    connection.set_read_timeout(Some(PATIENCE))?;
-    connection.set_write_timeout(Some(PATIENCE))?;
+    let mut connection = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    connection.set_read_timeout(Some(TIMEOUT))?;
+    connection.set_write_timeout(Some(TIMEOUT))?;
     let ask = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     connection.write_all(ask.as_bytes())?;
     let mut head = [0; 64];

@@ -110,11 +110,11 @@ async fn serve(arguments: Arguments) -> Result<(), String> {
 fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (tell, told) = watch::channel(false);
+    let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         // Nobody listening any more means that the program is ending anyway.
-        let _ = tell.send(true);
+        let _ = sender.send(true);
     });
-    Ok(told)
+    Ok(receiver)
 }

@@ -51,7 +51,7 @@ macro_rules! turn {
     };
 }
 
-/// Every rendition, best first: players begin with the first that they are told of.
+/// Every rendition, best first: players begin with the first that the playlist lists.
 pub static RENDITIONS: [Rendition; 2] = [
     Rendition {
         name: "360p",

@@ -1,4 +1,4 @@
-//! What a stream service can be told. Parsed values only; `main.rs` reads them from the outside.
+//! The settings of a stream service. Parsed values only; `main.rs` reads flags and environment.
 
 use std::fmt;
 use std::str::FromStr;

@@ -10,14 +10,14 @@ use super::{SessionStore, StoreDown};
 
 /// What a session's key begins with; the gateway reads the same.
 pub const KEY_PREFIX: &str = "sg:session:";
-/// Where ended sessions are told; a message is a session id.
+/// The channel of ended sessions; a message is a session id.
 pub const REVOKED_CHANNEL: &str = "sg:revoked";
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
-/// Attempts to connect again before a request is told that the store is down.
+/// Attempts to connect again before a request gets the answer that the store is down.
 const RECONNECTS: usize = 1;
 
 /// One Redis or Valkey, with a connection that comes back by itself.

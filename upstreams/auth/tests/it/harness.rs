@@ -113,7 +113,7 @@ impl Auth {
 
     pub(crate) async fn start(mut settings: Settings) -> Self {
         let clock = Arc::new(AtomicU64::new(BEGIN));
-        settings.clock = Clock::Turned(Arc::clone(&clock));
+        settings.clock = Clock::Manual(Arc::clone(&clock));
         let router = auth::app(settings).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -195,7 +195,7 @@ impl Answer {
         self.fields.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The problem's code, and that it is told as a problem.
+    /// The problem's code, and that it comes as a problem document.
     pub(crate) fn refused(&self) -> (u16, String) {
         assert_eq!(self.field("content-type"), "application/problem+json", "{self:?}");
         assert_eq!(self.json()["status"], self.status.as_u16());

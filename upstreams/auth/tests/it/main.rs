@@ -1,7 +1,7 @@
 //! The whole auth service, over real sockets, with a real Redis. One binary, one module per theme.
 #![allow(clippy::unwrap_used)]
 
-mod door;
+mod routes;
 mod harness;
 mod keys;
 mod outage;

@@ -1,5 +1,5 @@
 //! The store goes away: nobody is let in on a session that no gateway could see, and nobody is
-//! told that a session has ended when it has not.
+//! given the answer that a session has ended when it has not.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -103,9 +103,9 @@ fn it_serves_says_that_it_is_well_and_stops_at_a_signal() {
 
 fn address(child: &mut Child) -> String {
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
-    let told = lines.find_map(|line| {
+    let address = lines.find_map(|line| {
         let line = line.unwrap();
         line.strip_prefix("auth: listening on http://").map(str::to_owned)
     });
-    told.expect("it says where it listens")
+    address.expect("it says where it listens")
 }

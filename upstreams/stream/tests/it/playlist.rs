@@ -82,9 +82,9 @@ async fn replicas_and_moments_agree_about_every_segment() {
         assert_eq!((&answer.bytes, answer.field("etag")), (&twin.bytes, twin.field("etag")));
         let playlist = media(&answer);
         for (number, discontinuity, segment) in numbered(&playlist) {
-            let told = (discontinuity, segment.discontinuity, segment.program_date_time);
-            let before = seen.insert(number, told);
-            assert!(before.is_none_or(|before| before == told), "{number} changed");
+            let listed = (discontinuity, segment.discontinuity, segment.program_date_time);
+            let before = seen.insert(number, listed);
+            assert!(before.is_none_or(|before| before == listed), "{number} changed");
         }
     }
     let tags = seen.values().filter(|(_, tagged, _)| *tagged).count();
@@ -143,7 +143,7 @@ async fn what_is_not_there_is_told_by_its_code() {
         assert_eq!(stream.get(&path).await.refused(), (404, code.to_owned()), "{path}");
     }
     let lingers = stream.get(&format!("/live/final/360p/{}.ts", now - 20)).await;
-    assert_eq!(lingers.status, 200, "a player that is late still gets what it was told of");
+    assert_eq!(lingers.status, 200, "a player that is late still gets what the playlist listed");
     let ahead = stream.get(&format!("/live/final/360p/{now}.ts")).await;
     assert_eq!(ahead.status, 200, "another replica's clock may be ahead");
 }

@@ -29,8 +29,8 @@ fn bad_settings_end_with_78_and_a_sentence() {
 fn it_serves_says_that_it_is_well_and_stops_at_a_signal() {
     let mut child = program(&["--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let told = lines.next().unwrap().unwrap();
-    let address = told.strip_prefix("stream: listening on http://").unwrap().to_owned();
+    let line = lines.next().unwrap().unwrap();
+    let address = line.strip_prefix("stream: listening on http://").unwrap().to_owned();
     let asked = program(&["healthcheck", "--listen", &address]).output().unwrap();
     assert!(asked.status.success(), "{asked:?}");
     let signalled = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();

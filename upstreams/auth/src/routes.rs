@@ -1,5 +1,5 @@
-//! The routes: who comes in, who stays, who goes. Each handler reads top to bottom as the order
-//! in which things are asked; how each is asked is elsewhere.
+//! The routes and their handlers: login, refresh, logout, me, keys. Each handler reads from top to
+//! bottom in the order in which things are checked; how each is checked is elsewhere.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,8 +44,8 @@ pub(crate) fn routes(service: Arc<Service>) -> Router {
         .with_state(service)
 }
 
-/// Password in, session out. A wrong password and an unknown account are told alike, and take
-/// as long.
+/// Takes a password and gives a session. A wrong password and an unknown account get the same
+/// answer, after the same time.
 async fn login(State(service): State<Arc<Service>>, request: Request) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
     let settings = &service.settings;

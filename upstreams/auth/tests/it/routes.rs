@@ -1,4 +1,4 @@
-//! Who is let in and who is not, and that a *no* tells nothing it should not.
+//! Logins that are accepted and refused, and refusals that reveal nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ async fn plain() -> Auth {
     Auth::start(settings(Arc::new(TokensOnly))).await
 }
 
-fn told(status: u16, code: &str) -> (u16, String) {
+fn refusal(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
 }
 
@@ -26,7 +26,7 @@ async fn a_wrong_password_and_an_unknown_account_are_told_alike() {
     let auth = plain().await;
     let wrong = auth.login("alice", "looking-glass").await;
     let unknown = auth.login("nobody", "looking-glass").await;
-    assert_eq!(wrong.refused(), told(401, "credentials_invalid"));
+    assert_eq!(wrong.refused(), refusal(401, "credentials_invalid"));
     assert_eq!(wrong.text, unknown.text);
     let names = |answer: &crate::harness::Answer| {
         answer.fields.keys().map(ToString::to_string).collect::<Vec<_>>()
@@ -43,10 +43,17 @@ async fn failed_logins_of_one_account_are_counted_and_successes_are_not() {
         assert_eq!(auth.login("alice", "wonderland").await.status, 200);
     }
     for _ in 0..3 {
-        assert_eq!(auth.login("alice", "wrong").await.refused(), told(401, "credentials_invalid"));
+        assert_eq!(
+            auth.login("alice", "wrong").await.refused(),
+            refusal(401, "credentials_invalid")
+        );
     }
     let refused = auth.login("ALICE", "wonderland").await;
-    assert_eq!(refused.refused(), told(429, "too_many_requests"), "even with the right password");
+    assert_eq!(
+        refused.refused(),
+        refusal(429, "too_many_requests"),
+        "even with the right password"
+    );
     let wait: u64 = refused.field("retry-after").parse().unwrap();
     assert!((1..=601).contains(&wait), "{wait}");
     assert_eq!(refused.json()["retry_after"], wait);
@@ -56,7 +63,7 @@ async fn failed_logins_of_one_account_are_counted_and_successes_are_not() {
         auth.login("nobody", "wrong").await;
     }
     let unknown = auth.login("nobody", "wrong").await;
-    assert_eq!(unknown.refused(), told(429, "too_many_requests"), "the same for one unknown");
+    assert_eq!(unknown.refused(), refusal(429, "too_many_requests"), "the same for one unknown");
 }
 
 #[tokio::test]
@@ -68,10 +75,14 @@ async fn failed_logins_from_one_address_are_counted() {
     for name in ["a", "b", "c"] {
         let body = format!(r#"{{"account":"{name}","password":"guess"}}"#);
         let answer = auth.post("/auth/login", &from("203.0.113.7"), &body).await;
-        assert_eq!(answer.refused(), told(401, "credentials_invalid"));
+        assert_eq!(answer.refused(), refusal(401, "credentials_invalid"));
     }
     let same = auth.post("/auth/login", &from("198.51.100.1, 203.0.113.7"), ALICE).await;
-    assert_eq!(same.refused(), told(429, "too_many_requests"), "what the client adds is not read");
+    assert_eq!(
+        same.refused(),
+        refusal(429, "too_many_requests"),
+        "what the client adds is not read"
+    );
     let other = auth.post("/auth/login", &from("203.0.113.8"), ALICE).await;
     assert_eq!(other.status, 200);
 }
@@ -81,10 +92,10 @@ async fn another_site_cannot_make_a_browser_log_in_or_out() {
     let auth = plain().await;
     for path in ["/auth/login", "/auth/logout", "/auth/refresh"] {
         let cross = auth.post(path, &[JSON, ("sec-fetch-site", "cross-site")], ALICE).await;
-        assert_eq!(cross.refused(), told(403, "origin_refused"), "{path}");
+        assert_eq!(cross.refused(), refusal(403, "origin_refused"), "{path}");
         let origin = [JSON, ("origin", "https://evil.example"), ("x-forwarded-host", "tv.example")];
         let cross = auth.post(path, &origin, ALICE).await;
-        assert_eq!(cross.refused(), told(403, "origin_refused"), "{path}");
+        assert_eq!(cross.refused(), refusal(403, "origin_refused"), "{path}");
     }
     let ours = [JSON, ("origin", "https://tv.example"), ("x-forwarded-host", "tv.example")];
     assert_eq!(auth.post("/auth/login", &ours, ALICE).await.status, 200);
@@ -123,7 +134,7 @@ async fn what_cannot_be_read_is_refused_with_a_code() {
     ];
     for (kind, body, status, code) in cases {
         let refused = auth.post("/auth/login", &[kind], body).await.refused();
-        assert_eq!(refused, told(status, code), "{kind:?} {:.60}", body);
+        assert_eq!(refused, refusal(status, code), "{kind:?} {:.60}", body);
     }
 }
 
@@ -138,20 +149,20 @@ async fn a_session_must_be_ours_and_only_one() {
     let both = format!("{mine}; {other}");
     for cookie in [&forged, none, &both, "session=x"] {
         let refused = auth.get("/auth/me", &[("cookie", cookie)]).await.refused();
-        assert_eq!(refused, told(401, "session_invalid"), "{cookie}");
+        assert_eq!(refused, refusal(401, "session_invalid"), "{cookie}");
     }
-    assert_eq!(auth.get("/auth/me", &[]).await.refused(), told(401, "session_missing"));
+    assert_eq!(auth.get("/auth/me", &[]).await.refused(), refusal(401, "session_missing"));
     auth.turn_clock(12 * 3600);
     let old = auth.get("/auth/me", &[("cookie", &mine)]).await;
-    assert_eq!(old.refused(), told(401, "session_expired"));
+    assert_eq!(old.refused(), refusal(401, "session_expired"));
 }
 
 #[tokio::test]
 async fn what_is_not_served_is_told_as_a_problem() {
     let auth = plain().await;
-    assert_eq!(auth.get("/auth/nothing", &[]).await.refused(), told(404, "route_not_found"));
+    assert_eq!(auth.get("/auth/nothing", &[]).await.refused(), refusal(404, "route_not_found"));
     let get = auth.send(Method::GET, "/auth/login", Ask::default()).await;
-    assert_eq!(get.refused(), told(405, "method_not_allowed"));
+    assert_eq!(get.refused(), refusal(405, "method_not_allowed"));
     assert_eq!(get.field("allow"), "POST");
     assert_eq!(auth.get("/healthz", &[]).await.status, 200);
 }
