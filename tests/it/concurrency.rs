@@ -179,7 +179,7 @@ async fn another_stream_is_ended_by_its_code() {
         let list = body(call(&gateway, &phone, Method::GET, "/streams")).await;
         let code = list["streams"][0]["code"].as_str().unwrap();
         let end = format!("/streams/{code}/terminate");
-        // Not by another account, which is not told that it exists.
+        // Not by another account, which does not learn that it exists.
         let bob = Login::of("bob", "b");
         let foreign = outcome(call(&gateway, &bob, Method::POST, &end)).await;
         assert_eq!(foreign, (404, "stream_not_found".to_owned()));

@@ -28,9 +28,9 @@ async fn refused(rows: &[(&str, String, u16, bool)]) {
         let mut raw = RawClient::open(gateway.edge).await;
         let answer = raw.ask(head).await;
         assert_eq!(answer.status, *status, "{what}: {}", answer.head);
-        let told: Value = serde_json::from_str(&answer.body).expect(what);
-        assert_eq!(told["status"], *status, "{what}: also Pingora's own no is in our words");
-        assert!(told["code"].is_string() && told["instance"].is_string(), "{what}: {told}");
+        let reply: Value = serde_json::from_str(&answer.body).expect(what);
+        assert_eq!(reply["status"], *status, "{what}: also Pingora's own no is in our words");
+        assert!(reply["code"].is_string() && reply["instance"].is_string(), "{what}: {reply}");
         assert_eq!(raw.serves_another_after(&answer).await, *is_kept, "{what}: {}", answer.head);
     }
     assert_eq!(reached(&gateway).await, [""; 0], "nothing reached the upstream");

@@ -72,7 +72,7 @@ impl Process {
             let address = |name: &str| said["fields"][name].as_str()?.parse().ok();
             edge = edge.or(address("address"));
             if let Some(admin) = address("admin") {
-                let edge = edge.expect("listeners are told first");
+                let edge = edge.expect("listeners are printed first");
                 return Process { child, lines, edge, admin, _directory: directory };
             }
         }

@@ -78,10 +78,10 @@ async fn one_session_ends_at_every_gateway_and_no_other_does() {
         assert_eq!(play(gateway, &phone).await, ok());
     }
     let began = Instant::now();
-    let (status, told) = gateways[0].post_admin(REVOKE, TOKEN, &json!({ "session": "tv" })).await;
-    assert_eq!(status, 200, "{told}");
+    let (status, reply) = gateways[0].post_admin(REVOKE, TOKEN, &json!({ "session": "tv" })).await;
+    assert_eq!(status, 200, "{reply}");
     let expected = json!({ "revoked": "session", "was_active": true, "stores": ["shared"] });
-    assert_eq!(told, expected);
+    assert_eq!(reply, expected);
     refused_everywhere(&gateways, &tv).await;
     let took = began.elapsed();
     println!("one session was refused at two gateways {took:?} after the wish");
@@ -89,8 +89,8 @@ async fn one_session_ends_at_every_gateway_and_no_other_does() {
     for gateway in &gateways {
         assert_eq!(play(gateway, &phone).await, ok());
     }
-    let (status, told) = gateways[1].post_admin(REVOKE, TOKEN, &json!({ "session": "tv" })).await;
-    assert_eq!((status, &told["was_active"]), (200, &json!(false)), "twice is no error");
+    let (status, reply) = gateways[1].post_admin(REVOKE, TOKEN, &json!({ "session": "tv" })).await;
+    assert_eq!((status, &reply["was_active"]), (200, &json!(false)), "twice is no error");
     let done = "streamgate_session_revocations_total{result=\"done\",store=\"shared\",\
                 whose=\"session\"}";
     assert_eq!(gateways[0].metric(done).await, 1.0);
@@ -112,8 +112,8 @@ async fn all_sessions_of_an_account_end_and_no_other_accounts_do() {
     }
     let began = Instant::now();
     let wish = json!({ "account": "ann@example.com" });
-    let (status, told) = gateways[0].post_admin(REVOKE, TOKEN, &wish).await;
-    assert_eq!((status, told), (200, json!({ "revoked": "account", "stores": ["shared"] })));
+    let (status, reply) = gateways[0].post_admin(REVOKE, TOKEN, &wish).await;
+    assert_eq!((status, reply), (200, json!({ "revoked": "account", "stores": ["shared"] })));
     for login in &anns {
         refused_everywhere(&gateways, login).await;
     }
@@ -135,8 +135,8 @@ async fn a_login_after_the_end_counts_and_a_refreshed_token_of_before_does_not()
     let redis = Redis::start().await;
     let [gateway] = gateways(&redis).await;
     assert_eq!(play(&gateway, &login(&redis, "ann", "a1").await).await, ok());
-    let (status, told) = gateway.post_admin(REVOKE, TOKEN, &json!({ "account": "ann" })).await;
-    assert_eq!(status, 200, "{told}");
+    let (status, reply) = gateway.post_admin(REVOKE, TOKEN, &json!({ "account": "ann" })).await;
+    assert_eq!(status, 200, "{reply}");
     let keys: Vec<String> = redis.ask(&["KEYS", "sg:revoked:*"]).await.unwrap();
     let at: u64 = redis.ask(&["GET", &keys[0]]).await.unwrap();
 
@@ -197,8 +197,8 @@ async fn a_long_answer_is_cut_when_its_session_ends() {
     assert_eq!(answer.status(), 200);
     assert!(answer.chunk().await.unwrap().is_some());
     let began = Instant::now();
-    let (status, told) = gateways[0].post_admin(REVOKE, TOKEN, &json!({ "account": "ann" })).await;
-    assert_eq!(status, 200, "{told}");
+    let (status, reply) = gateways[0].post_admin(REVOKE, TOKEN, &json!({ "account": "ann" })).await;
+    assert_eq!(status, 200, "{reply}");
     while let Ok(Some(_)) = answer.chunk().await {}
     println!("a long answer was cut {:?} after the wish", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
@@ -227,17 +227,17 @@ async fn a_wish_needs_the_token_and_sense() {
         json!({ "session": "s", "all": true }),
         json!({ "session": 5 }),
     ] {
-        let (status, told) = gateway.post_admin(REVOKE, TOKEN, &wish).await;
-        assert_eq!(status, 400, "{wish}: {told}");
-        assert!(told["error"].is_string(), "{told}");
+        let (status, reply) = gateway.post_admin(REVOKE, TOKEN, &wish).await;
+        assert_eq!(status, 400, "{wish}: {reply}");
+        assert!(reply["error"].is_string(), "{reply}");
     }
-    let (status, told) =
+    let (status, reply) =
         gateway.post_admin(REVOKE, TOKEN, &json!({ "session": "x".repeat(9_000) })).await;
-    assert_eq!(status, 413, "{told}");
+    assert_eq!(status, 413, "{reply}");
     let other = json!({ "session": "s", "sessions": "staff" });
-    let (status, told) = gateway.post_admin(REVOKE, TOKEN, &other).await;
+    let (status, reply) = gateway.post_admin(REVOKE, TOKEN, &other).await;
     assert_eq!(status, 404);
-    assert!(told.to_string().contains("viewers"), "{told}");
+    assert!(reply.to_string().contains("viewers"), "{reply}");
     let named = json!({ "session": "s", "sessions": "viewers" });
     assert_eq!(gateway.post_admin(REVOKE, TOKEN, &named).await.0, 200);
 }
@@ -247,18 +247,18 @@ async fn what_is_not_set_up_is_refused_and_nothing_is_done() {
     let line = "    revocation_pepper: \"${ACCOUNT_PEPPER}\"\n";
     let peppers = yaml().replace(line, "");
     let gateway = Gateway::start(&peppers, &environment(None).await);
-    let (status, told) = gateway.post_admin(REVOKE, TOKEN, &json!({ "account": "ann" })).await;
+    let (status, reply) = gateway.post_admin(REVOKE, TOKEN, &json!({ "account": "ann" })).await;
     assert_eq!(status, 409);
-    assert!(told.to_string().contains("nothing was done"), "{told}");
+    assert!(reply.to_string().contains("nothing was done"), "{reply}");
     assert_eq!(gateway.post_admin(REVOKE, TOKEN, &json!({ "session": "s" })).await.0, 200);
     let tokens_only = peppers.replace("    active_in: shared\n", "");
     let gateway = Gateway::start(&tokens_only, &environment(None).await);
     assert_eq!(gateway.post_admin(REVOKE, TOKEN, &json!({ "session": "s" })).await.0, 409);
     let no_token = peppers.replace(&format!(", token: \"{TOKEN}\""), "");
     let gateway = Gateway::start(&no_token, &environment(None).await);
-    let (status, told) = gateway.post_admin(REVOKE, TOKEN, &json!({ "session": "s" })).await;
+    let (status, reply) = gateway.post_admin(REVOKE, TOKEN, &json!({ "session": "s" })).await;
     assert_eq!(status, 401);
-    assert!(told.to_string().contains("admin.token"), "{told}");
+    assert!(reply.to_string().contains("admin.token"), "{reply}");
 }
 
 #[tokio::test]
@@ -267,11 +267,11 @@ async fn a_store_that_is_gone_does_nothing_and_says_so() {
     let [gateway] = gateways(&redis).await;
     redis.kill();
     for wish in [json!({ "account": "ann" }), json!({ "session": "s" })] {
-        let (status, told) = gateway.post_admin(REVOKE, TOKEN, &wish).await;
-        assert_eq!(status, 503, "{told}");
-        let told = told.to_string();
-        assert!(told.contains("nothing was done") && told.contains("shared"), "{told}");
-        assert!(!told.contains("ann"), "{told}");
+        let (status, reply) = gateway.post_admin(REVOKE, TOKEN, &wish).await;
+        assert_eq!(status, 503, "{reply}");
+        let reply = reply.to_string();
+        assert!(reply.contains("nothing was done") && reply.contains("shared"), "{reply}");
+        assert!(!reply.contains("ann"), "{reply}");
     }
 }
 
@@ -342,11 +342,11 @@ async fn the_command_line_says_why_it_failed() {
     ];
     for (arguments, variables, code, words) in cases {
         let output = run(arguments, variables, "").await;
-        let (ended, told) = said(&output);
-        assert_eq!(ended, code, "{arguments:?}: {told}");
-        assert!(told.contains(words), "{arguments:?}: {told}");
+        let (ended, reply) = said(&output);
+        assert_eq!(ended, code, "{arguments:?}: {reply}");
+        assert!(reply.contains(words), "{arguments:?}: {reply}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
-        assert!(!told.contains(TOKEN) && !told.contains("wrong"), "{told}");
+        assert!(!reply.contains(TOKEN) && !reply.contains("wrong"), "{reply}");
     }
 }
 

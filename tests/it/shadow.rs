@@ -40,9 +40,9 @@ async fn who_would_be_refused_plays_and_is_counted() {
     }
     assert_eq!(status(play(gateway, "a", PLAYLIST)).await, 200);
     let lines = logged.lines(4).await;
-    let told: Vec<&Value> = lines.iter().map(|line| &line["shadow"]).collect();
+    let shadows: Vec<&Value> = lines.iter().map(|line| &line["shadow"]).collect();
     let full = json!("concurrency_limit");
-    assert_eq!(told, [&Value::Null, &full, &full, &Value::Null]);
+    assert_eq!(shadows, [&Value::Null, &full, &full, &Value::Null]);
     assert!(lines.iter().all(|line| line["code"] == Value::Null), "{lines:?}");
     gateway.counts(&denials("concurrency", "concurrency_limit"), 2.0).await;
     let refused = "streamgate_denials_total{code=\"concurrency_limit\",route=\"live\"}";

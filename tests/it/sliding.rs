@@ -32,7 +32,7 @@ async fn written(gateway: &Gateway, count: f64) {
     until("uses are written", || async { gateway.metric(series).await >= count }).await;
 }
 
-/// How often the store was told to move an expiry.
+/// How often the store was asked to move an expiry.
 async fn writes(redis: &Redis) -> u64 {
     let stats: String = redis.ask(&["INFO", "commandstats"]).await.unwrap();
     let calls = stats.lines().filter(|line| line.starts_with("cmdstat_pexpire"));
@@ -153,7 +153,7 @@ async fn a_session_that_was_ended_is_not_brought_back() {
     put(&redis, "60000").await;
     assert_eq!(play(&gateway, &cookie).await, ok());
     written(&gateway, 1.0).await;
-    // Nobody was told, so what is remembered still lets it pass, and its uses are written.
+    // No gateway got a message, so what is remembered still lets it pass, and its uses are written.
     let _: () = redis.ask(&["DEL", "sg:session:s"]).await.unwrap();
     until("a use is written after the end", || async {
         play(&gateway, &cookie).await;

@@ -96,7 +96,7 @@ async fn everyone_plays_when_the_policy_is_open_and_no_one_new_when_it_is_closed
 #[tokio::test]
 async fn a_store_that_hangs_costs_its_deadline_once_and_then_nothing() {
     let redis = Redis::start().await;
-    // A short ttl, because what was admitted here is told to the store a third of it later.
+    // A short ttl, because what was admitted here is written to the store a third of it later.
     let yaml = with_mode("local").replace("    pepper:", "    ttl: 6s\n    pepper:");
     let gateway = Gateway::start(&yaml, &environment(Some(&redis)).await);
     assert_eq!(play(&gateway, &Login::of("ann", "0")).await, ok());

@@ -1,4 +1,4 @@
-//! Upstreams that fail in every way: what the client is told, what is tried again, who is asked.
+//! Upstreams that fail in every way: what the client gets, what is tried again, who is asked.
 
 use crate::harness::{Gateway, outcome, until};
 use crate::origin::{Origin, UnusedPort, proxying_to, replica, service};
@@ -14,7 +14,7 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
-async fn told(gateway: &Gateway, path: &str) -> (u16, String) {
+async fn reply(gateway: &Gateway, path: &str) -> (u16, String) {
     outcome(gateway.get(path)).await
 }
 
@@ -33,13 +33,13 @@ async fn answers(gateway: &Gateway, method: Method) -> String {
 #[tokio::test]
 async fn each_way_to_fail_has_its_code() {
     let gateway = proxying_to(&format!("endpoints: ['{}'], {IMPATIENT}", replica("a").await));
-    assert_eq!(told(&gateway, "/faults/close").await, no(502, "upstream_invalid"));
-    assert_eq!(told(&gateway, "/faults/hang").await, no(504, "upstream_timeout"));
+    assert_eq!(reply(&gateway, "/faults/close").await, no(502, "upstream_invalid"));
+    assert_eq!(reply(&gateway, "/faults/hang").await, no(504, "upstream_timeout"));
     let slow = "/faults/slow?first_byte_ms=60000";
-    assert_eq!(told(&gateway, slow).await, no(504, "upstream_timeout"));
+    assert_eq!(reply(&gateway, slow).await, no(504, "upstream_timeout"));
     let nobody = UnusedPort::reserve();
     let gateway = proxying_to(&format!("endpoints: ['{}'], {IMPATIENT}", nobody.address));
-    assert_eq!(told(&gateway, "/a").await, no(502, "upstream_unreachable"));
+    assert_eq!(reply(&gateway, "/a").await, no(502, "upstream_unreachable"));
     let failed = "streamgate_upstream_requests_total{code=\"error\",upstream=\"all\"}";
     assert_eq!(gateway.metric(failed).await, 1.0);
 }
@@ -64,8 +64,8 @@ async fn an_answer_that_is_none_is_not_passed_on() {
         ("too many fields", format!("HTTP/1.1 200 OK\r\n{many}\r\n")),
         ("a field without end", format!("HTTP/1.1 200 OK\r\nX-A: {cookie}\r\n\r\n")),
     ] {
-        let (told, _) = tokio::join!(told(&gateway, "/a"), origin.answer_once(&answer));
-        assert_eq!(told, no(502, "upstream_invalid"), "{what}");
+        let (reply, _) = tokio::join!(reply(&gateway, "/a"), origin.answer_once(&answer));
+        assert_eq!(reply, no(502, "upstream_invalid"), "{what}");
     }
 }
 
@@ -124,8 +124,8 @@ async fn what_was_sent_once_is_not_sent_again() {
                 request = second.answer_once("") => request,
             }
         };
-        let (told, _) = tokio::join!(request, hung_up);
-        assert_eq!(told, no(502, "upstream_invalid"), "{method}");
+        let (reply, _) = tokio::join!(request, hung_up);
+        assert_eq!(reply, no(502, "upstream_invalid"), "{method}");
     }
 }
 
@@ -219,7 +219,7 @@ async fn an_upstream_may_speak_http_2_without_tls() {
     assert_eq!(large.bytes().await.unwrap().len(), 5_000_000);
     let cut = gateway.get("/faults/truncate?bytes=100&of=200").send().await.unwrap();
     assert!(cut.bytes().await.is_err());
-    assert_eq!(told(&gateway, "/faults/hang").await, no(504, "upstream_timeout"));
+    assert_eq!(reply(&gateway, "/faults/hang").await, no(504, "upstream_timeout"));
     // One connection carries them all, side by side.
     let many = (0..20).map(|_| gateway.get("/faults/slow?first_byte_ms=100").send());
     for response in futures_util::future::join_all(many).await {

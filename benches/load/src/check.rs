@@ -74,8 +74,8 @@ pub fn sessions(target: SocketAddr) -> io::Result<Findings> {
     findings.expect(client.reconnections() == 0, || "a refusal closed the connection".into());
     findings.expect(!seen.contains("somebody-else"), || "a claimed identity went upstream".into());
     findings.expect(!seen.contains("session="), || "the token went upstream".into());
-    let told = seen.contains("x-streamgate-session:");
-    findings.expect(told, || "the upstream was not told of the session".into());
+    let is_sent = seen.contains("x-streamgate-session:");
+    findings.expect(is_sent, || "the upstream did not get the session".into());
     Ok(findings)
 }
 
@@ -98,8 +98,8 @@ pub fn leases(target: SocketAddr, store: &Store) -> io::Result<Findings> {
     }
     let seen = client.get("/lease/echo", &playing)?.body;
     let seen = String::from_utf8_lossy(&seen).to_lowercase();
-    let told = seen.contains("x-streamgate-account:") && !seen.contains("check-lease");
-    findings.expect(told, || "the upstream was not told of the account by its pseudonym".into());
+    let is_sent = seen.contains("x-streamgate-account:") && !seen.contains("check-lease");
+    findings.expect(is_sent, || "the upstream did not get the account by its pseudonym".into());
     let calls = calls_between(&before, &store.commands()?);
     findings.expect(calls == 0, || {
         format!("{QUIET_REQUESTS} requests with a live lease made {calls} calls to the store")

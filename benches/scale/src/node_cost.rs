@@ -134,7 +134,7 @@ async fn keep(renewer: Renewer, leases: Leases, is_over: Arc<Notify>) -> Vec<Dur
 /// How long something took, by the clock.
 #[derive(Default)]
 struct Timed {
-    /// Sorted when it is told.
+    /// Sorted when it is printed.
     took: Vec<Duration>,
     /// Turns with one of more than a millisecond in which the thread gave up its core by itself: it
     /// waited for a lock. In the others the core was taken from it.
