@@ -50,7 +50,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     #[serde(default = "admin_address")]
-    pub address: At<Address>,
+    pub(crate) address: At<Address>,
     /// Needed for whatever changes something, and for everything when the address is not loopback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<At<Secret>>,
@@ -72,7 +72,7 @@ fn admin_address() -> At<Address> {
 pub struct Route {
     /// Names it in logs and metrics.
     pub name: At<Text>,
-    pub r#match: route::Match,
+    pub(crate) r#match: route::Match,
     /// Steps in order.
     #[serde(default)]
     pub filters: Vec<At<filter::Config>>,
@@ -108,7 +108,9 @@ pub enum Service {
 /// A configuration with the text it was read from, for messages that show it.
 #[derive(Debug)]
 pub struct Loaded {
+    /// What was read.
     pub config: Config,
+    /// The file that it was read from.
     pub file: PathBuf,
     source: String,
 }
@@ -129,7 +131,7 @@ impl Loaded {
 pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
     let fail = |problem: Problem| Report::new(path.display().to_string(), "", vec![problem]);
     let mut bytes = Vec::new();
-    // One byte more than may be there tells that there are too many; `/dev/zero` has no end.
+    // One byte more than allowed is enough to refuse a file; `/dev/zero` has no end.
     let most = yaml::FILE_BYTES_MAX as u64 + 1;
     let read = std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
     if let Err(error) = read {

@@ -27,56 +27,59 @@ impl std::ops::Deref for Metrics {
     }
 }
 
-/// The families. Each field is named like its metric, without prefix and unit.
+/// The families. Each field is named like its metric, without prefix and unit; what it means is in
+/// its help text. Figures that others count are shown by the methods in `metrics/collected.rs`.
 #[derive(Debug)]
 pub struct All {
-    pub registry: Registry,
+    pub(crate) registry: Registry,
+    /// The list of families, for documentation.
     pub families: Vec<Family>,
 
-    pub requests: IntCounterVec,
-    pub request_duration: HistogramVec,
-    pub gateway_overhead: HistogramVec,
-    pub request_body_bytes: IntCounterVec,
-    pub response_body_bytes: IntCounterVec,
-    pub requests_in_flight: IntGauge,
-    pub responses_by_source: IntCounterVec,
-    pub denials: IntCounterVec,
-    pub shadow_denials: IntCounterVec,
-    pub heads_refused: IntCounterVec,
+    pub(crate) requests: IntCounterVec,
+    pub(crate) request_duration: HistogramVec,
+    pub(crate) gateway_overhead: HistogramVec,
+    pub(crate) request_body_bytes: IntCounterVec,
+    pub(crate) response_body_bytes: IntCounterVec,
+    pub(crate) requests_in_flight: IntGauge,
+    pub(crate) responses_by_source: IntCounterVec,
+    pub(crate) denials: IntCounterVec,
+    pub(crate) shadow_denials: IntCounterVec,
+    pub(crate) heads_refused: IntCounterVec,
 
-    pub auth_decisions: IntCounterVec,
-    pub jwks_fetches: IntCounterVec,
-    pub jwks_unknown_kid: IntCounterVec,
-    pub jwks_last_success: IntGaugeVec,
-    pub sessions_unasked: IntCounter,
-    pub session_extensions: IntCounterVec,
-    pub session_reissues: IntCounterVec,
-    pub session_revocations: IntCounterVec,
+    pub(crate) auth_decisions: IntCounterVec,
+    pub(crate) jwks_fetches: IntCounterVec,
+    pub(crate) jwks_unknown_kid: IntCounterVec,
+    pub(crate) jwks_last_success: IntGaugeVec,
+    pub(crate) sessions_unasked: IntCounter,
+    pub(crate) session_extensions: IntCounterVec,
+    pub(crate) session_reissues: IntCounterVec,
+    pub(crate) session_revocations: IntCounterVec,
 
-    pub stream_decisions: IntCounterVec,
-    pub stream_identity: IntCounterVec,
-    pub stream_leases: IntGaugeVec,
-    pub stream_leases_provisional: IntGaugeVec,
-    pub lease_over_limit: IntGaugeVec,
-    pub lease_adopted_over_limit: IntCounterVec,
-    pub lease_provisional_starts: IntCounterVec,
-    pub lease_starts_refused: IntCounterVec,
-    pub lease_degraded_for: prometheus::GaugeVec,
-    pub lease_degraded: prometheus::GaugeVec,
-    pub stream_renewals: IntCounterVec,
-    pub stream_lease_end: IntCounterVec,
-    pub stream_roster_evicted: IntCounterVec,
-    pub stream_beat_duration: prometheus::GaugeVec,
-    pub store_errors: IntCounterVec,
-    pub store_up: IntGaugeVec,
+    pub(crate) stream_decisions: IntCounterVec,
+    pub(crate) stream_identity: IntCounterVec,
+    pub(crate) stream_leases: IntGaugeVec,
+    pub(crate) stream_leases_provisional: IntGaugeVec,
+    pub(crate) lease_over_limit: IntGaugeVec,
+    pub(crate) lease_adopted_over_limit: IntCounterVec,
+    pub(crate) lease_provisional_starts: IntCounterVec,
+    pub(crate) lease_starts_refused: IntCounterVec,
+    pub(crate) lease_degraded_for: prometheus::GaugeVec,
+    pub(crate) lease_degraded: prometheus::GaugeVec,
+    pub(crate) stream_renewals: IntCounterVec,
+    pub(crate) stream_lease_end: IntCounterVec,
+    pub(crate) stream_roster_evicted: IntCounterVec,
+    pub(crate) stream_events_dropped: IntCounterVec,
+    pub(crate) stream_beat_duration: prometheus::GaugeVec,
+    pub(crate) store_errors: IntCounterVec,
+    pub(crate) store_up: IntGaugeVec,
 
-    pub upstream_requests: IntCounterVec,
-    pub upstream_request_duration: HistogramVec,
-    pub upstream_endpoints: IntGaugeVec,
-    pub upstream_retries: IntCounterVec,
+    pub(crate) upstream_requests: IntCounterVec,
+    pub(crate) upstream_request_duration: HistogramVec,
+    pub(crate) upstream_endpoints: IntGaugeVec,
+    pub(crate) upstream_retries: IntCounterVec,
 
-    pub access_log_dropped: IntCounter,
-    pub build_info: IntGaugeVec,
+    pub(crate) access_log_dropped: IntCounter,
+    pub(crate) build_info: IntGaugeVec,
 }
 
 /// From half a millisecond, a look-up on the same host, to half a minute, a stalled origin.
@@ -245,6 +248,11 @@ impl Metrics {
             stream_roster_evicted: f.counters(
                 "stream_roster_evicted_total",
                 "Streams forgotten for want of room; the store is asked again.",
+                &["policy"],
+            ),
+            stream_events_dropped: f.counters(
+                "stream_events_dropped_total",
+                "Starts and ends of streams that were not reported, because too many waited.",
                 &["policy"],
             ),
             stream_beat_duration: f.float_gauges(

@@ -25,6 +25,12 @@ impl Observe {
         Observe { metrics, access }
     }
 
+    /// Whether a sink takes [`Event::Stream`]. If none does, nobody need subscribe to a policy's
+    /// leases, and a start costs no message.
+    pub fn takes_streams(&self) -> bool {
+        log::takes_streams()
+    }
+
     /// Reports `event`. Another sink is another line here.
     pub fn emit(&self, event: &Event<'_>) {
         counting::count(&self.metrics, event);

@@ -1,4 +1,4 @@
-//! What a client asks for, read once: host, normalised path, query, header fields.
+//! The request of a client, read once: host, normalised path, query, header fields.
 //!
 //! It borrows from the request's head and changes nothing, so the same routes and filters can judge
 //! a request that was never sent. What is matched here is what goes upstream: no second reading.
@@ -17,6 +17,7 @@ use std::borrow::Cow;
 /// One request as routes and filters see it.
 #[derive(Debug)]
 pub struct Request<'a> {
+    /// As the client wrote it.
     pub method: &'a Method,
     /// In lower case, without the port.
     pub host: Cow<'a, str>,
@@ -24,18 +25,20 @@ pub struct Request<'a> {
     pub path: Cow<'a, str>,
     /// Without the `?`.
     pub query: Option<&'a str>,
+    /// All header fields.
     pub headers: &'a HeaderMap,
-    /// What stood before the path, where the gateway looks for it.
+    /// The stream token that stood before the path, if the gateway looks for one there.
     pub path_token: Option<PathToken<'a>>,
 }
 
 /// Before the path of a request that carries its stream's token there: `/s/<token>/live/…`.
 pub const PATH_TOKEN_PREFIX: &str = "/s/";
 
-/// The text of a stream token, good or not. It does not print.
+/// The text of a stream token, valid or not. It does not print.
 pub struct PathToken<'a>(Cow<'a, str>);
 
 impl PathToken<'_> {
+    /// The token as it was written.
     pub fn text(&self) -> &str {
         &self.0
     }
@@ -66,7 +69,7 @@ impl<'a> Request<'a> {
     }
 
     /// Takes a stream token off the path, if it begins with one: routes, filters, upstreams and
-    /// logs then see the path behind it. Whether it is good is not known here.
+    /// logs then see the path behind it. Whether it is valid is checked elsewhere.
     pub fn split_path_token(&mut self) {
         let Some(behind) = self.path.strip_prefix(PATH_TOKEN_PREFIX) else { return };
         let token_len = behind.find('/').unwrap_or(behind.len());

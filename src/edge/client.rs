@@ -1,8 +1,8 @@
 //! Who the client of a request is, as filters, logs and upstreams are to see it.
 //!
-//! Today this is what the connection itself says: the other end of the socket, and `http`, because
-//! no listener speaks TLS. Nothing that a client writes counts. Other sources of the truth, such as
-//! a load balancer in front, are to be read here and nowhere else.
+//! Today both come from the connection itself: the address of the other end, and `http`, because no
+//! listener has TLS. Nothing that a client writes is believed. What a load balancer in front says
+//! of its clients is to be read here and nowhere else.
 
 use http::uri::Scheme;
 use pingora::proxy::Session as Downstream;

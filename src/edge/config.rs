@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Names it in logs and metrics.
     pub name: At<Text>,
-    pub address: At<Address>,
+    pub(crate) address: At<Address>,
     /// How long the head of a request may take.
     #[serde(default = "head_timeout")]
     pub head_timeout: Time,

@@ -4,9 +4,9 @@
 //! of a whole exchange, some 20 KiB per silent client. Here a connection waits with its socket and
 //! nothing else; when the first byte has come, the head has a deadline.
 //!
-//! **Who knows that a head was read?** Only Pingora, which says so to a phase of the proxy, deep
-//! inside of the future that is polled here. The answer comes back through a thread-local,
-//! [`HeadState`], within one poll:
+//! The head is read by Pingora, inside of the future that is polled here, and Pingora reports it
+//! only to a phase of the proxy. The report comes back through a thread-local, [`HeadState`],
+//! within one poll:
 //!
 //! ```text
 //! Http1::exchange                    sets what this exchange had reached: Unread or Read

@@ -1,10 +1,11 @@
-//! How many requests are being answered: counted as long as each lives, however it ends.
+//! Counts the requests that are being answered. Each counts until its guard is dropped, however it
+//! ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
-/// The number of requests under way; a drain waits for none. A clone counts the same.
+/// The number of requests that are being answered; a drain waits until it is 0. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct InFlight(Arc<Count>);
 
@@ -18,11 +19,13 @@ struct Count {
 pub struct Guard(Arc<Count>);
 
 impl InFlight {
+    /// Counts one more request, until the guard is dropped.
     pub fn enter(&self) -> Guard {
         self.0.now.fetch_add(1, Ordering::Relaxed);
         Guard(Arc::clone(&self.0))
     }
 
+    /// How many requests are being answered.
     pub fn now(&self) -> u64 {
         self.0.now.load(Ordering::Acquire)
     }

@@ -29,6 +29,8 @@ impl All {
         catch_up(&self.lease_starts_refused.with_label_values(label), stats.starts_refused);
         catch_up(&self.stream_renewals.with_label_values(label), stats.renewals);
         catch_up(&self.stream_roster_evicted.with_label_values(label), stats.evicted);
+        let unreported = self.stream_events_dropped.with_label_values(label);
+        catch_up(&unreported, stats.events_dropped);
         catch_up(&self.store_errors.with_label_values(label), stats.store_errors);
         for (reason, total) in [
             ("released", stats.lost.released),

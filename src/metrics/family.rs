@@ -13,9 +13,13 @@ const PREFIX: &str = "streamgate_";
 /// One family as the documentation shows it.
 #[derive(Clone, Debug)]
 pub struct Family {
+    /// The whole name, with its prefix.
     pub name: String,
+    /// `counter`, `gauge` or `histogram`.
     pub kind: &'static str,
+    /// What it means, in a sentence.
     pub help: &'static str,
+    /// The names of its labels.
     pub labels: Vec<&'static str>,
 }
 

@@ -1,5 +1,5 @@
-//! The series of one route, resolved once: a request then costs an increment, not a look-up by
-//! label texts.
+//! The series of one route, looked up once: counting a request is then an increment, not a look-up
+//! by label texts.
 
 use super::All;
 use crate::concurrency::{IdentitySource, Outcome};
@@ -13,20 +13,20 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct RouteMetrics {
     name: String,
-    pub duration: Histogram,
-    pub overhead: Histogram,
-    pub request_bytes: IntCounter,
-    pub response_bytes: IntCounter,
-    pub from_upstream: IntCounter,
-    pub from_gateway: IntCounter,
-    pub auth_passed: IntCounter,
+    pub(crate) duration: Histogram,
+    pub(crate) overhead: Histogram,
+    pub(crate) request_bytes: IntCounter,
+    pub(crate) response_bytes: IntCounter,
+    pub(crate) from_upstream: IntCounter,
+    pub(crate) from_gateway: IntCounter,
+    pub(crate) auth_passed: IntCounter,
     streams: Vec<(Outcome, IntCounter)>,
     rungs: Vec<(IdentitySource, IntCounter)>,
     /// The upstream that the route leads to, if it leads to one.
     upstream: Option<UpstreamSeries>,
     requests: IntCounterVec,
-    /// Series by listener, method and status, as they are met. Bounded: listeners are few, methods
-    /// are folded, a status has three digits.
+    /// Series by listener, method and status, looked up at their first use. Bounded: listeners are
+    /// few, methods that are not usual share one label, and a status has three digits.
     met: RwLock<HashMap<(usize, &'static str, u16), IntCounter>>,
 }
 
@@ -36,7 +36,7 @@ struct UpstreamSeries {
     name: String,
     duration: Histogram,
     answers: IntCounterVec,
-    /// Series by status, as they are met.
+    /// Series by status, looked up at their first use.
     met: RwLock<HashMap<u16, IntCounter>>,
 }
 
@@ -124,7 +124,7 @@ impl RouteMetrics {
     }
 }
 
-/// Methods that are told apart; a client may invent others without end.
+/// The label of a method. A client may invent methods without end, so all others share one label.
 fn folded(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

@@ -30,8 +30,8 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
             let result = if *is_done { "done" } else { "failed" };
             metrics.session_revocations.with_label_values(&[store, whose, result]).inc();
         }
-        // Health and key sets keep their own figures, which are collected when somebody looks.
-        Event::EndpointChanged { .. } | Event::KeySetRefreshed { .. } => {}
+        // Leases, health and key sets count by themselves (`metrics/collected.rs`).
+        Event::Stream { .. } | Event::EndpointChanged { .. } | Event::KeySetRefreshed { .. } => {}
     }
 }
 

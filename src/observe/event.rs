@@ -1,7 +1,7 @@
 //! What happens in the gateway, as one enum.
 //!
 //! Whoever reports an event does not know who listens: metrics, the operator's log and the access
-//! log take the same value, and so will every later sink. An event borrows all that it tells, so
+//! log take the same value, and so will every later sink. An event borrows its values, so
 //! reporting one copies and allocates nothing.
 
 use crate::denial::Code;
@@ -13,6 +13,7 @@ use crate::upstream::Change;
 use http::Method;
 use std::net::SocketAddr;
 use std::time::Duration;
+use streamgate_lease::LeaseEvent;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -61,6 +62,16 @@ pub enum Event<'a> {
     },
     /// A request was answered, or its client went away.
     ExchangeEnded(&'a Ended<'a>),
+    /// A stream started or ended on this gateway, or was refused. A gateway that subscribes to
+    /// these at all does so because a sink takes them: [`Observe::takes_streams`].
+    ///
+    /// [`Observe::takes_streams`]: super::Observe::takes_streams
+    Stream {
+        /// The policy's name.
+        policy: &'a str,
+        /// Which stream, and what happened to it.
+        event: &'a LeaseEvent,
+    },
     /// Health checks changed their verdict on an endpoint.
     EndpointChanged {
         /// The upstream's name.

@@ -1,8 +1,9 @@
-//! Which events the operator's log tells, and in which words. Tokens and accounts are in none.
+//! The lines of the operator's log. No line has a token or an account's name in it.
 
 use super::event::Event;
 use crate::session::key_set::Refresh;
-use tracing::{info, warn};
+use streamgate_lease::{Change, LeaseEvent};
+use tracing::{Level, debug, info, warn};
 
 /// Writes a line about `event`, if it deserves one.
 pub(super) fn write(event: &Event<'_>) {
@@ -17,6 +18,7 @@ pub(super) fn write(event: &Event<'_>) {
         Event::UpstreamFailed { upstream, endpoint, why } => {
             warn!(upstream, %endpoint, why, "an upstream gave no answer");
         }
+        Event::Stream { policy, event } => stream(policy, event),
         Event::EndpointChanged { upstream, change } => {
             let endpoint = change.endpoint;
             match change.is_well {
@@ -46,5 +48,24 @@ pub(super) fn write(event: &Event<'_>) {
                 }
             }
         }
+    }
+}
+
+/// Whether lines about streams are written: one per start and end is only for a close look.
+pub(super) fn takes_streams() -> bool {
+    tracing::enabled!(Level::DEBUG)
+}
+
+fn stream(policy: &str, event: &LeaseEvent) {
+    let lease = event.id;
+    match event.change {
+        Change::Started { how, .. } => {
+            debug!(policy, %lease, how = how.as_str(), "a stream started");
+        }
+        Change::Adopted { over_limit } => {
+            debug!(policy, %lease, over_limit, "the store has taken over a stream");
+        }
+        Change::Ended { why, .. } => debug!(policy, %lease, why = why.as_str(), "a stream ended"),
+        Change::Refused { why } => debug!(policy, %lease, ?why, "a stream was refused"),
     }
 }

@@ -14,6 +14,7 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
+use streamgate_lease::Events;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -89,8 +90,8 @@ impl<'a> BackgroundTasks<'a> {
         }
     }
 
-    /// Starts the tasks that renew leases, follow the stores' messages, check endpoints and refresh
-    /// key sets.
+    /// Starts the tasks that renew leases, follow the stores' messages, report starts and ends of
+    /// streams if somebody wants them, check endpoints and refresh key sets.
     pub(super) fn start(&mut self, shared: &Shared, gateway: &Gateway, admin: &Arc<Admin>) {
         for (_, renewer) in shared.take_renewers() {
             self.tasks.push(self.runtimes.keeping.spawn(renewer.run(self.stop())));
@@ -108,6 +109,13 @@ impl<'a> BackgroundTasks<'a> {
             if let Some(endings) = store.endings() {
                 let policies = gateway.policies.clone();
                 self.spawn(until(self.stop(), follow_endings(endings, policies)));
+            }
+        }
+        if self.observe.takes_streams() {
+            for policy in &gateway.policies {
+                let (events, name) = (policy.leases().events(), policy.name.clone());
+                let task = report_streams(events, name, self.observe.clone());
+                self.spawn(until(self.stop(), task));
             }
         }
         for probe in gateway.upstreams.iter().filter_map(|upstream| upstream.probe()) {
@@ -162,6 +170,12 @@ async fn follow_endings(mut endings: Endings, policies: Vec<Arc<Policy>>) {
     }
 }
 
+async fn report_streams(mut events: Events, policy: Arc<str>, observe: Observe) {
+    while let Some(event) = events.recv().await {
+        observe.emit(&Event::Stream { policy: &policy, event: &event });
+    }
+}
+
 async fn check_health(mut probe: Probe, observe: Observe) {
     loop {
         for change in probe.round().await {
@@ -178,3 +192,6 @@ async fn refresh(key_set: Arc<KeySet>, stopped: watch::Receiver<bool>, observe: 
     };
     key_set.run(stopped, report).await;
 }
+
+#[cfg(test)]
+mod tests;
