@@ -25,7 +25,7 @@
 //! ACTIVE, IDLE ─clock ≥ expiry→ EXPIRED ─acquire, room→ ACTIVE
 //! IDLE ─somebody needs the slot→ EXPIRED
 //! ACTIVE, IDLE, EXPIRED ─release, terminate, replace→ ENDED
-//! reusable: ─release→ NONE; ENDED ─a ttl later, or acquire anew with room→ NONE, ACTIVE
+//! reusable: ─release→ NONE; ENDED ─a ttl later→ NONE; ENDED ─explicit start, room→ ACTIVE
 //! any ─acquire, no room→ unchanged
 //! ```
 //!
@@ -62,7 +62,7 @@
 //! use streamgate_lease::{Claim, Grant, Holder, LeaseId, Leases, Pepper, Timing};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-//! let (leases, _keeper) = Leases::new(Arc::new(MemoryStore::new()), Timing::default());
+//! let (leases, _renewer) = Leases::new(Arc::new(MemoryStore::new()), Timing::default());
 //! let alice = Holder::of(&Pepper::new([7; 32])?, "alice");
 //! let tv = Claim::new(alice, LeaseId::of("session", Some("playback 1")), 1);
 //! let pc = Claim::new(alice, LeaseId::of("session", Some("playback 2")), 1);
@@ -95,6 +95,7 @@ mod timing;
 mod lease;
 mod holder;
 mod clock;
+mod sync;
 
 pub use event::{Change, End, Events, LeaseEvent, Refusal, Start};
 pub use holder::{Holder, Pepper, PepperTooShort};

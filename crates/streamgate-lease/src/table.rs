@@ -11,6 +11,8 @@ mod shard;
 mod cached_entry;
 mod entry;
 mod atomics;
+#[cfg(all(test, streamgate_loom))]
+mod model;
 
 use crate::clock::Clock;
 use crate::event::{Change, End, Start};

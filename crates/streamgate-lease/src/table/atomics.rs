@@ -5,7 +5,8 @@
 //! Each of these values is true by itself and says nothing about another value, so `Relaxed` is
 //! enough. Values that must change together change under the exclusive lock only.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU64};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A point in time, in the node's milliseconds.
 #[derive(Debug)]

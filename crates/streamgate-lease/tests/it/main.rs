@@ -5,6 +5,7 @@
 
 mod boundary;
 mod contract;
+mod events;
 mod fleet;
 mod renewer;
 mod load;

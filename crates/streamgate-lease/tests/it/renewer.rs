@@ -149,7 +149,7 @@ async fn a_stream_costs_at_most_three_writes_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_silent_are_not_renewed_and_leave_the_roster() {
+async fn the_silent_are_not_renewed_and_leave_the_table() {
     let node = Node::at(&FaultyStore::new());
     assert_eq!(node.word(&claim("tv", 1)).await, "new");
     pass(TTL - SECOND).await;

@@ -2,22 +2,24 @@
 //! it likes, but never before all have taken the last one and a ttl has passed.
 
 use super::faults::{Faults, Handle};
-use super::policy::PEPPER_STEPS;
+use super::policy::{Key, PEPPER_STEPS, account};
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use streamgate_lease::{Bounds, CachedEntry, Claim, Grant, Holder, Leases, StoreError};
+use streamgate_lease::{
+    Bounds, CachedEntry, Change, Claim, Events, Grant, Holder, Leases, StoreError,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::policy::Key;
-
 const GATEWAYS: usize = 3;
 /// Few enough to be reached.
 const STARTS_MAX: usize = 4;
+/// More than a run has.
+const EVENTS_MAX: usize = 1 << 20;
 
 /// By the step of the pepper, too: a holder has another other name then.
 type CachedEntries = HashMap<(usize, Holder), Arc<CachedEntry>>;
@@ -53,6 +55,7 @@ pub(super) struct Fleet {
     faults: Arc<Faults>,
     pub(super) gateways: Vec<Gateway>,
     renewers: Vec<JoinHandle<()>>,
+    events: Vec<Events>,
     stop: watch::Sender<()>,
     bounds: Bounds,
     ttl: Duration,
@@ -68,13 +71,15 @@ impl Fleet {
             faults,
             gateways: Vec::new(),
             renewers: Vec::new(),
+            events: Vec::new(),
             stop: watch::channel(()).0,
-            bounds: Bounds { table_entries_max: 4096, starts_max, ..Bounds::default() },
+            bounds: Bounds { table_entries_max: 4096, starts_max, events_max: EVENTS_MAX },
             at_one: Instant::now(),
         };
         let step = rng.random_range(0..PEPPER_STEPS);
         for _ in 0..GATEWAYS {
             let (gateway, renewer) = fleet.gateway(step);
+            fleet.events.push(gateway.leases.events());
             fleet.gateways.push(gateway);
             fleet.renewers.push(renewer);
         }
@@ -100,6 +105,8 @@ impl Fleet {
     pub(super) fn crashes(&mut self, rng: &mut SmallRng) {
         let n = rng.random_range(0..GATEWAYS);
         let (gateway, renewer) = self.gateway(self.gateways[n].pepper_step);
+        starts_and_ends_alternate(&mut self.events[n]);
+        self.events[n] = gateway.leases.events();
         self.gateways[n] = gateway;
         std::mem::replace(&mut self.renewers[n], renewer).abort();
     }
@@ -125,5 +132,25 @@ impl Fleet {
         for renewer in self.renewers {
             renewer.await.unwrap();
         }
+        for (mut events, gateway) in self.events.into_iter().zip(self.gateways) {
+            let playing = starts_and_ends_alternate(&mut events);
+            assert!(gateway.leases.playing(usize::MAX).len() <= playing, "one never started");
+            assert_eq!(gateway.leases.stats().events_dropped, 0);
+        }
     }
+}
+
+/// On one node each stream starts, ends and starts again. Returns how many have not ended.
+fn starts_and_ends_alternate(events: &mut Events) -> usize {
+    let mut playing = BTreeSet::new();
+    while let Some(event) = events.try_recv() {
+        let key = (account(&event.holder), event.id);
+        match event.change {
+            Change::Started { .. } => assert!(playing.insert(key), "started twice: {event:?}"),
+            Change::Ended { .. } => assert!(playing.remove(&key), "ended twice: {event:?}"),
+            Change::Adopted { .. } => assert!(playing.contains(&key), "not there: {event:?}"),
+            Change::Refused { .. } => {}
+        }
+    }
+    playing.len()
 }
