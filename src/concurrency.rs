@@ -19,7 +19,7 @@ pub use identity::{
 
 use crate::denial::{Code, Denial};
 use crate::problem::{Problem, listed as listed_names};
-use crate::session::{Disguise, Session, Viewer};
+use crate::session::{AccountHasher, Session, Viewer};
 use crate::units::Text;
 use crate::yaml::At;
 use http::StatusCode;
@@ -39,7 +39,7 @@ pub struct Policy {
     /// The name of its entry in the file.
     pub name: Arc<str>,
     leases: Leases,
-    disguise: Disguise,
+    hasher: AccountHasher,
     identity: StreamIdentity,
     limit: Allowance,
     classes: Vec<(Class, Allowance)>,
@@ -159,7 +159,7 @@ impl Policy {
         Ok(Policy {
             name: name.as_str().into(),
             leases: leases(checked.timing, checked.bounds),
-            disguise: Disguise::new(checked.pepper),
+            hasher: AccountHasher::new(checked.pepper),
             identity: checked.identity,
             limit: checked.limit,
             classes: checked.classes,
@@ -171,7 +171,7 @@ impl Policy {
 
     /// The session's account, hashed with this policy's pepper.
     pub fn viewer<'s>(&self, session: &'s Session) -> Cow<'s, Viewer> {
-        session.viewer(&self.disguise)
+        session.viewer(&self.hasher)
     }
 
     /// The class `name` of this policy.

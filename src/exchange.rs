@@ -4,7 +4,7 @@
 
 use crate::concurrency::{Admission, IdentitySource, Outcome};
 use crate::denial::Code;
-use crate::session::{AccountText, Refused, Session, Viewer};
+use crate::session::{AccountText, Session, TokenError, Viewer};
 use http::HeaderValue;
 use http::uri::Scheme;
 use rand::RngExt;
@@ -74,7 +74,7 @@ pub enum Cause {
     /// The refusal's code says it all.
     Plain,
     /// The token was not taken.
-    Token(Refused),
+    Token(TokenError),
     /// The stream was not let in.
     Stream(Outcome, Account, IdentitySource),
 }
@@ -118,7 +118,7 @@ pub struct Exchange {
     /// The stream's token goes out with the answer.
     pub is_new_playback: bool,
     shadows: Vec<(&'static str, Code)>,
-    session_reason: Option<Refused>,
+    session_reason: Option<TokenError>,
     denied: Option<Code>,
 }
 
@@ -215,7 +215,7 @@ impl Exchange {
         &self.shadows
     }
 
-    pub fn session_reason(&self) -> Option<Refused> {
+    pub fn session_reason(&self) -> Option<TokenError> {
         self.session_reason
     }
 

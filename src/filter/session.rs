@@ -8,7 +8,7 @@ use crate::denial::{Code, Denial};
 use crate::exchange::{Cause, Exchange, Finding};
 use crate::problem::Problem;
 use crate::request::{Request, cookie};
-use crate::session::{Refused, WhenStoreFails};
+use crate::session::{TokenError, WhenStoreFails};
 use crate::units::Text;
 use crate::yaml::At;
 use async_trait::async_trait;
@@ -150,7 +150,7 @@ impl SessionFilter {
         let bearer = bearer.filter_map(text).filter_map(bearer_token);
         for token in request.cookies(cookie).chain(bearer) {
             if found.is_some_and(|other| other != token) {
-                return Err(refusal(Refused::Malformed("two different tokens")));
+                return Err(refusal(TokenError::Malformed("two different tokens")));
             }
             found = Some(token);
         }
@@ -170,10 +170,10 @@ fn bearer_token(field: &str) -> Option<&str> {
 }
 
 /// A token's refusal under the code that clients know.
-fn refusal(reason: Refused) -> Halt {
+fn refusal(reason: TokenError) -> Halt {
     let code = match reason {
-        Refused::Expired => Code::SessionExpired,
-        Refused::KeysUnavailable => Code::EnforcementUnavailable,
+        TokenError::Expired => Code::SessionExpired,
+        TokenError::KeysUnavailable => Code::EnforcementUnavailable,
         _ => Code::SessionInvalid,
     };
     Halt::Deny(code.into(), Cause::Token(reason))

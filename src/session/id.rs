@@ -1,12 +1,13 @@
-//! A session's id, which lies in the session and not behind it: it is told upstream with every
-//! request, and each place that a request must look up in memory costs more than copying a line.
+//! A session's id, stored inside the session and not on the heap: it goes upstream with every
+//! request, and a cache miss costs more than copying a cache line.
 
 use smallvec::SmallVec;
 
-/// The longest that takes no place of its own, in bytes: a UUID has 36.
+/// The longest id that needs no memory of its own, in bytes: a UUID has 36.
 const INLINE_BYTES: usize = 40;
 
-#[derive(Clone, PartialEq, Eq)]
+/// A session's id.
+#[derive(PartialEq, Eq)]
 pub(super) struct Id(SmallVec<[u8; INLINE_BYTES]>);
 
 impl Id {

@@ -1,8 +1,9 @@
-//! Signing tokens: what `streamgate token` prints for development, and younger tokens for a login
-//! (see `reissue`). A login itself is the auth service's to sign.
+//! Signs tokens: those that `streamgate token` prints for development, and younger tokens for a
+//! login (see `reissue`). The first token of a login is the auth service's to sign.
 
-use super::algorithm::{Algorithm, Family};
-use super::{Config, key};
+use super::config::Config;
+use super::keys::key_source;
+use super::token::algorithm::{Algorithm, Family};
 use crate::units::Secret;
 use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
@@ -11,8 +12,10 @@ use serde_json::{Map, Value};
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum MintError {
+    /// The key is not one for this algorithm.
     #[error("this is no private key for {0} in PEM form")]
     Key(&'static str),
+    /// The library could not sign.
     #[error("the token cannot be signed: {0}")]
     Sign(#[from] jsonwebtoken::errors::Error),
 }
@@ -25,7 +28,7 @@ pub struct Signer {
     key: EncodingKey,
 }
 
-/// What a token shall say.
+/// The claims of a token that is to be signed.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Claims {
     /// The account.
@@ -33,14 +36,17 @@ pub struct Claims {
     /// The session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sid: Option<String>,
+    /// The issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
+    /// The audience.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aud: Option<String>,
-    /// Seconds since 1970, as is `exp`.
+    /// When it was issued, in seconds since 1970.
     pub iat: u64,
+    /// When it expires, in seconds since 1970.
     pub exp: u64,
-    /// Any others.
+    /// Any other claims.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -71,10 +77,10 @@ impl Signer {
     pub fn of(config: &Config) -> Option<Self> {
         config.keys.iter().find_map(|key| {
             let (algorithm, secret) = match &key.value {
-                key::Config::Hs256(secret) => (Algorithm::Hs256, secret),
-                key::Config::Hs384(secret) => (Algorithm::Hs384, secret),
-                key::Config::Hs512(secret) => (Algorithm::Hs512, secret),
-                key::Config::Pem(_) | key::Config::Jwks(_) => return None,
+                key_source::Config::Hs256(secret) => (Algorithm::Hs256, secret),
+                key_source::Config::Hs384(secret) => (Algorithm::Hs384, secret),
+                key_source::Config::Hs512(secret) => (Algorithm::Hs512, secret),
+                key_source::Config::Pem(_) | key_source::Config::Jwks(_) => return None,
             };
             Signer::secret(algorithm, secret).ok()
         })
@@ -85,7 +91,7 @@ impl Signer {
         self.sign_as(self.kid.as_deref(), claims)
     }
 
-    /// Likewise, with a key that verifiers know as `kid`.
+    /// The token that says `claims`, signed with the key that verifiers know as `kid`.
     pub(super) fn sign_as(
         &self,
         kid: Option<&str>,
@@ -96,7 +102,7 @@ impl Signer {
         Ok(jsonwebtoken::encode(&header, claims, &self.key)?)
     }
 
-    /// Whether this is how it signs.
+    /// Whether it signs with this algorithm.
     pub(super) fn signs_as(&self, algorithm: Algorithm) -> bool {
         self.algorithm == algorithm
     }

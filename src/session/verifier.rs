@@ -3,17 +3,18 @@
 //! The order is that of RFC 8725: form, key and algorithm from our side, signature, and only then
 //! what the token says.
 
-use super::claims::Rules;
-use super::header;
-use super::key::{self, Key};
-use super::key_set::KeySet;
-use super::memory::Memory;
-use super::reissue::Reissue;
+use super::config::Config;
+use super::keys::key::Key;
+use super::keys::key_set::KeySet;
+use super::keys::key_source::KeySource;
+use super::reissue::{self, Reissue};
 use super::token::Token;
-use super::{Config, Refused, Session};
+use super::token::claims::Rules;
+use super::token::error::TokenError;
+use super::token_cache::TokenCache;
+use super::{Session, claim_headers, lifetime};
 use crate::clock;
 use crate::problem::Problem;
-use crate::yaml::At;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderName;
@@ -32,7 +33,7 @@ pub struct Verifier {
     sets: Box<[Arc<KeySet>]>,
     rules: Rules,
     reissue: Option<Reissue>,
-    memory: Memory,
+    cache: TokenCache,
     headers: Vec<(String, HeaderName)>,
     warnings: Vec<Problem>,
 }
@@ -48,7 +49,7 @@ impl fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// Reads key files, relative to `base_dir`, and tells everything that is wrong. No network:
+    /// Reads key files, relative to `base_dir`, and returns everything that is wrong. No network:
     /// key sets from URLs are empty until the server runs them.
     ///
     /// `claims` are kept in the session, beside those that the configuration maps to headers.
@@ -59,14 +60,16 @@ impl Verifier {
         base_dir: &Path,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = config.problems();
-        let headers = header::compile(&config.claims_to_headers, &mut problems);
+        problems.extend(lifetime::problems(config));
+        problems.extend(reissue::problems(config));
+        let headers = claim_headers::compile(&config.claims_to_headers, &mut problems);
         let (mut keys, mut sets, mut warnings) = (Vec::new(), Vec::new(), config.warnings());
         for written in config.keys.iter() {
-            match Verifying::compile(name, written, base_dir) {
-                Ok(Verifying::Key(key)) => keys.push(key),
-                Ok(Verifying::Set(set, told)) => {
+            match KeySource::compile(name, written, base_dir) {
+                Ok(KeySource::Key(key)) => keys.push(key),
+                Ok(KeySource::Set(set, skipped)) => {
                     sets.push(set);
-                    warnings.extend(told);
+                    warnings.extend(skipped);
                 }
                 Err(all) => problems.extend(all),
             }
@@ -81,7 +84,7 @@ impl Verifier {
             sets: sets.into(),
             rules: config.rules(claims),
             reissue: Reissue::compile(config),
-            memory: Memory::new(config.remember.0 as usize),
+            cache: TokenCache::new(config.remember.0 as usize),
             headers,
             warnings,
         })
@@ -92,6 +95,7 @@ impl Verifier {
         &self.warnings
     }
 
+    /// The entry of `sessions`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -106,8 +110,9 @@ impl Verifier {
         self.reissue.as_ref()
     }
 
-    /// Takes over the key sets of the verifier that this one replaces, where they are the same:
-    /// a reload must not begin without keys.
+    /// Takes over the key sets of the verifier that this one replaces, where they are the same, so
+    /// that it does not begin without keys. It is for a change of the configuration in a running
+    /// gateway, which the gateway cannot do yet: only a test calls it.
     pub fn adopt(mut self, older: &Verifier) -> Self {
         for set in &mut self.sets {
             if let Some(running) = older.sets.iter().find(|running| running.is_like(set)) {
@@ -117,47 +122,47 @@ impl Verifier {
         self
     }
 
-    /// The sets that a task must `run`, and that metrics tell about.
+    /// The key sets. A task must `run` each of them.
     pub fn key_sets(&self) -> &[Arc<KeySet>] {
         &self.sets
     }
 
-    /// How many verified tokens are remembered just now.
+    /// The number of verified tokens in the cache.
     pub fn remembered_count(&self) -> usize {
-        self.memory.len()
+        self.cache.len()
     }
 
-    /// What this very token was found to prove not long ago. No signature is computed, and nothing
-    /// allocated. `None` says nothing about the token: ask `verify`.
+    /// The session of this token, if it was verified not long ago. No signature is computed and
+    /// nothing is allocated. `None` says nothing about the token: call `verify`.
     pub fn remembered(&self, token: &str) -> Option<Arc<Session>> {
-        self.memory.find(token, self.epoch(), clock::unix_seconds())
+        self.cache.find(token, self.epoch(), clock::unix_seconds())
     }
 
-    /// Verifies `token` and remembers it. Waits only if its key is not known and the issuer may
-    /// have a new one.
-    pub async fn verify(&self, token: &str) -> Result<Arc<Session>, Refused> {
+    /// Verifies `token` and caches the result. Waits only if its key is not known and the issuer
+    /// may have a new one.
+    pub async fn verify(&self, token: &str) -> Result<Arc<Session>, TokenError> {
         self.verify_at(token, clock::unix_seconds()).await
     }
 
-    pub(super) async fn verify_at(&self, text: &str, now: u64) -> Result<Arc<Session>, Refused> {
+    pub(super) async fn verify_at(&self, text: &str, now: u64) -> Result<Arc<Session>, TokenError> {
         let token = Token::parse(text)?;
-        // Before the proof: if the keys change meanwhile, what is remembered is already outdated.
+        // Taken before the proof: if the keys change meanwhile, the cached result is outdated.
         let mut epoch = self.epoch();
         if let Err(refused) = self.prove(&token) {
-            if !self.may_be_news(&token) {
+            if !self.may_be_new_key(&token) {
                 return Err(refused);
             }
-            epoch = self.prove_with_news(&token, refused).await?;
+            epoch = self.prove_with_new_keys(&token, refused).await?;
         }
         let digest = || URL_SAFE_NO_PAD.encode(Sha256::digest(token.signed));
         let session = Arc::new(self.rules.session(token.claims()?, now, digest)?);
-        self.memory.insert(text, epoch, session.clone());
+        self.cache.insert(text, epoch, session.clone());
         Ok(session)
     }
 
     /// Tries the keys that may have signed the token.
-    fn prove(&self, token: &Token<'_>) -> Result<(), Refused> {
-        let mut refused = Refused::UnknownKey;
+    fn prove(&self, token: &Token<'_>) -> Result<(), TokenError> {
+        let mut refused = TokenError::UnknownKey;
         let mut tries = 0;
         let mut attempt = |key: &Key| {
             if !key.answers_to(token.kid.as_deref()) {
@@ -165,16 +170,16 @@ impl Verifier {
             }
             if key.algorithm != token.algorithm {
                 // A bad signature says more than a key that was not tried.
-                if refused == Refused::UnknownKey {
-                    refused = Refused::Algorithm;
+                if refused == TokenError::UnknownKey {
+                    refused = TokenError::Algorithm;
                 }
                 return None;
             }
             tries += 1;
-            if tries > TRIES_MAX {
+            if TRIES_MAX < tries {
                 return None;
             }
-            refused = Refused::BadSignature;
+            refused = TokenError::BadSignature;
             key.verifies(token.signed, token.signature).then_some(())
         };
         let found = match self.keys.iter().find_map(&mut attempt) {
@@ -184,8 +189,8 @@ impl Verifier {
         found.ok_or(refused)
     }
 
-    /// Whether a key that would verify the token may exist at its issuer, unknown to us.
-    fn may_be_news(&self, token: &Token<'_>) -> bool {
+    /// Whether the issuer may have a key for the token that is not known here.
+    fn may_be_new_key(&self, token: &Token<'_>) -> bool {
         let Some(kid) = &token.kid else {
             return self.sets.iter().any(|set| !set.is_usable());
         };
@@ -194,8 +199,13 @@ impl Verifier {
         !is_ours && self.sets.iter().all(|set| set.find(is_known).is_none())
     }
 
-    /// Asks all sets at once, waits for one after the other, and returns the epoch of the proof.
-    async fn prove_with_news(&self, token: &Token<'_>, first: Refused) -> Result<u64, Refused> {
+    /// Asks all sets for a refresh, waits for one after the other, and returns the epoch in which
+    /// the token was verified.
+    async fn prove_with_new_keys(
+        &self,
+        token: &Token<'_>,
+        first: TokenError,
+    ) -> Result<u64, TokenError> {
         let kid = token.kid.as_deref();
         let mut refused = first;
         let waits: Vec<_> = self.sets.iter().filter_map(|set| set.ask(kid)).collect();
@@ -209,39 +219,12 @@ impl Verifier {
         }
         match self.sets.iter().all(|set| set.is_usable()) {
             true => Err(refused),
-            false => Err(Refused::KeysUnavailable),
+            false => Err(TokenError::KeysUnavailable),
         }
     }
 
-    /// Changes whenever the keys do.
+    /// A number that changes whenever the keys do.
     fn epoch(&self) -> u64 {
         self.sets.iter().map(|set| set.version()).sum()
-    }
-}
-
-/// What one entry of `keys` becomes.
-enum Verifying {
-    Key(Key),
-    Set(Arc<KeySet>, Vec<Problem>),
-}
-
-impl Verifying {
-    fn compile(
-        name: &str,
-        written: &At<key::Config>,
-        base_dir: &Path,
-    ) -> Result<Self, Vec<Problem>> {
-        use super::Algorithm::{Hs256, Hs384, Hs512};
-        let key = match &written.value {
-            key::Config::Hs256(secret) => key::secret(Hs256, secret),
-            key::Config::Hs384(secret) => key::secret(Hs384, secret),
-            key::Config::Hs512(secret) => key::secret(Hs512, secret),
-            key::Config::Pem(file) => key::pem(file, base_dir),
-            key::Config::Jwks(set) => {
-                let (set, told) = KeySet::compile(name, written, set, base_dir)?;
-                return Ok(Verifying::Set(Arc::new(set), told));
-            }
-        };
-        key.map(Verifying::Key).map_err(|problem| vec![problem])
     }
 }

@@ -4,16 +4,16 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 use streamgate_lease::{CachedEntry, Holder, LeaseId, LeaseText, Pepper};
 
-/// A holder as it prints.
+/// The text of a holder, in hexadecimal digits and a dash.
 pub type AccountText = [u8; 34];
 
-/// Who watches, without saying who it is. Texts lie in it, not behind it: a gateway has many
-/// viewers, and each place that a request must look up in memory costs more than copying a line.
+/// Who watches, without the account's name. Its texts are stored inside and not on the heap: a
+/// gateway has many viewers, and each cache miss of a request costs more than copying a cache line.
 #[derive(Clone, Debug)]
 pub struct Viewer {
-    /// Whose slots they are, and where the gateway keeps one of its leases.
+    /// The holder of the slots, and where the gateway has one of its leases.
     pub cached_entry: CachedEntry,
-    /// The stream that the session itself is, for players that send no id of a playback.
+    /// The id of the stream for players that send no id of a playback: one per session.
     pub own_stream: LeaseId,
     account: AccountText,
     own: LeaseText,
@@ -29,56 +29,52 @@ impl Viewer {
         Viewer { cached_entry: CachedEntry::new(holder), own_stream, account, own }
     }
 
-    /// Whose slots they are.
+    /// The holder of the slots.
     pub fn holder(&self) -> &Holder {
         self.cached_entry.holder()
     }
 
-    /// What the holder prints as, without the printing.
+    /// The holder as text, which is at hand and not formatted again.
     pub fn account_text(&self) -> &AccountText {
         &self.account
     }
 
-    /// What the id of one of its streams prints as, which is at hand for the session's own.
+    /// The id of one of its streams as text; the text of `own_stream` is at hand.
     pub fn text_of(&self, stream: &LeaseId) -> LeaseText {
         if *stream == self.own_stream { self.own } else { stream.text() }
     }
 }
 
-/// A pepper with a number of its own, so that what was computed with it can be recognised.
+/// Hashes accounts with a pepper. Each has a number of its own, by which a cached hash is
+/// recognised.
 #[derive(Debug)]
-pub struct Disguise {
+pub struct AccountHasher {
     pepper: Pepper,
     number: u64,
 }
 
-impl Disguise {
+impl AccountHasher {
+    /// A hasher with this pepper and a new number.
     pub fn new(pepper: Pepper) -> Self {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Disguise { pepper, number: NEXT.fetch_add(1, Ordering::Relaxed) }
+        AccountHasher { pepper, number: NEXT.fetch_add(1, Ordering::Relaxed) }
     }
 }
 
-/// The viewer under the first disguise that was asked for: a session seldom meets a second.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Memo(OnceLock<(u64, Viewer)>);
+/// The viewer under the first hasher that was asked for, computed once. A session seldom meets a
+/// second hasher; for that one the viewer is computed each time.
+#[derive(Debug, Default)]
+pub(super) struct OnceViewer(OnceLock<(u64, Viewer)>);
 
-impl Memo {
+impl OnceViewer {
     pub(super) fn viewer(
         &self,
-        disguise: &Disguise,
+        hasher: &AccountHasher,
         new: impl Fn(&Pepper) -> Viewer,
     ) -> Cow<'_, Viewer> {
-        let compute = || (disguise.number, new(&disguise.pepper));
+        let compute = || (hasher.number, new(&hasher.pepper));
         let (number, viewer) = self.0.get_or_init(compute);
-        if *number == disguise.number { Cow::Borrowed(viewer) } else { Cow::Owned(compute().1) }
-    }
-}
-
-impl PartialEq for Memo {
-    /// What was computed is no part of what a session is.
-    fn eq(&self, _: &Memo) -> bool {
-        true
+        if *number == hasher.number { Cow::Borrowed(viewer) } else { Cow::Owned(compute().1) }
     }
 }

@@ -2,7 +2,7 @@
 //! the row is about the signature: nothing but the named flaw can refuse them.
 
 use super::fixture::*;
-use crate::session::{Algorithm, Refused};
+use crate::session::{Algorithm, TokenError};
 use serde_json::json;
 
 const GOOD: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
@@ -154,16 +154,16 @@ async fn texts_that_are_no_tokens() {
 #[test]
 fn every_reason_is_in_the_list() {
     let all = [
-        Refused::Malformed(""),
-        Refused::Algorithm,
-        Refused::UnknownKey,
-        Refused::BadSignature,
-        Refused::Expired,
-        Refused::NotYet,
-        Refused::Issuer,
-        Refused::Audience,
-        Refused::Claims(""),
-        Refused::KeysUnavailable,
+        TokenError::Malformed(""),
+        TokenError::Algorithm,
+        TokenError::UnknownKey,
+        TokenError::BadSignature,
+        TokenError::Expired,
+        TokenError::NotYet,
+        TokenError::Issuer,
+        TokenError::Audience,
+        TokenError::Claims(""),
+        TokenError::KeysUnavailable,
     ];
-    assert_eq!(all.map(|refused| refused.reason()), Refused::REASONS);
+    assert_eq!(all.map(|refused| refused.reason()), TokenError::REASONS);
 }

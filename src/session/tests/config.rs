@@ -2,7 +2,7 @@
 
 use super::fixture::*;
 use crate::problem::{Level, Problem};
-use crate::session::{Config, Refused, Verifier, WhenStoreFails};
+use crate::session::{Config, TokenError, Verifier, WhenStoreFails};
 use crate::yaml::{self, Entries, Environment};
 use serde_json::json;
 use std::path::Path;
@@ -164,7 +164,7 @@ fn the_page_tells_the_truth() {
             assert!(all.iter().all(|problem| problem.text.contains("cannot be read")), "{all:?}");
         }
     }
-    for reason in Refused::REASONS {
+    for reason in TokenError::REASONS {
         assert!(page.contains(&format!("`{reason}`")), "{reason}");
     }
 }

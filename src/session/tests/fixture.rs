@@ -2,6 +2,7 @@
 
 use super::super::*;
 use crate::clock::unix_seconds;
+use crate::problem::Problem;
 use crate::yaml::{self, Environment};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;

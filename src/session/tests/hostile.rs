@@ -1,7 +1,8 @@
 //! Key sets and texts from people who wish us ill.
 
 use super::fixture::*;
-use crate::session::{Algorithm, jwk};
+use crate::session::Algorithm;
+use crate::session::keys::jwk;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

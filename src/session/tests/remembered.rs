@@ -1,8 +1,8 @@
 //! Tokens that were verified not long ago.
 
 use super::fixture::*;
-use crate::session::memory::Memory;
-use crate::session::{Algorithm, Dates, Refused, Session};
+use crate::session::token_cache::TokenCache;
+use crate::session::{Algorithm, Dates, Session, TokenError};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ async fn nothing_is_remembered_beyond_its_expiry() {
     let token = shared(Algorithm::Hs256).token(None, &claims_with(json!({ "exp": now - 10 })));
     assert!(verifier.verify(&token).await.is_ok());
     assert!(verifier.remembered(&token).is_none());
-    assert_eq!(verifier.verify_at(&token, now + 60).await, Err(Refused::Expired));
+    assert_eq!(verifier.verify_at(&token, now + 60).await, Err(TokenError::Expired));
 }
 
 #[tokio::test]
@@ -46,26 +46,26 @@ fn session(expires_at: u64) -> Arc<Session> {
 
 #[test]
 fn memory_is_bounded_and_keeps_what_is_in_use() {
-    let memory = Memory::new(1_000);
-    memory.insert("in use", 0, session(10));
+    let cache = TokenCache::new(1_000);
+    cache.insert("in use", 0, session(10));
     for number in 0..20_000 {
-        memory.insert(&format!("token {number}"), 0, session(10));
-        assert!(memory.find("in use", 0, 0).is_some(), "{number}");
+        cache.insert(&format!("token {number}"), 0, session(10));
+        assert!(cache.find("in use", 0, 0).is_some(), "{number}");
     }
-    assert!(memory.len() <= 1_000, "{}", memory.len());
-    assert!(memory.len() >= 400, "{}", memory.len());
-    assert!(memory.find("token 0", 0, 0).is_none());
-    assert!(memory.find("token 19999", 0, 0).is_some());
+    assert!(cache.len() <= 1_000, "{}", cache.len());
+    assert!(cache.len() >= 400, "{}", cache.len());
+    assert!(cache.find("token 0", 0, 0).is_none());
+    assert!(cache.find("token 19999", 0, 0).is_some());
 }
 
 #[test]
 fn entries_of_other_keys_and_old_ones_are_not_found() {
-    let memory = Memory::new(100);
-    memory.insert("t", 1, session(10));
-    assert!(memory.find("t", 1, 9).is_some());
-    assert!(memory.find("t", 1, 10).is_none());
-    assert!(memory.find("t", 2, 0).is_none());
-    memory.insert("t", 2, session(10));
-    assert!(memory.find("t", 2, 0).is_some());
-    assert_eq!(memory.len(), 1);
+    let cache = TokenCache::new(100);
+    cache.insert("t", 1, session(10));
+    assert!(cache.find("t", 1, 9).is_some());
+    assert!(cache.find("t", 1, 10).is_none());
+    assert!(cache.find("t", 2, 0).is_none());
+    cache.insert("t", 2, session(10));
+    assert!(cache.find("t", 2, 0).is_some());
+    assert_eq!(cache.len(), 1);
 }

@@ -2,9 +2,9 @@
 
 use super::fixture::*;
 use super::issuer::{Issuer, pass};
-use crate::session::desk::{COOL_DOWN, UNKNOWN_KEPT};
 use crate::session::key_set::KeySetError;
-use crate::session::{Algorithm, Refresh, Refused};
+use crate::session::keys::refresh_gate::{COOL_DOWN, UNKNOWN_KEPT};
+use crate::session::{Algorithm, Refresh, TokenError};
 use axum::http::StatusCode;
 use serde_json::json;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ async fn a_new_key_is_fetched_when_its_first_token_comes() {
     assert_eq!(issuer.hits(), 2);
     // The old key was withdrawn: what it had proven counts no more.
     assert!(verifier.remembered(&old).is_none());
-    assert_eq!(verifier.verify(&old).await, Err(Refused::UnknownKey));
+    assert_eq!(verifier.verify(&old).await, Err(TokenError::UnknownKey));
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn invented_names_cause_one_fetch_per_cool_down() {
     let invented = async |from: u32| {
         for number in from..from + 20 {
             let token = a.token(Some(&format!("invented-{number}")), &claims());
-            assert_eq!(verifier.verify(&token).await, Err(Refused::UnknownKey));
+            assert_eq!(verifier.verify(&token).await, Err(TokenError::UnknownKey));
         }
     };
     invented(0).await;
@@ -94,13 +94,13 @@ async fn a_name_that_was_not_found_is_remembered_for_a_while() {
     issuer.run(&verifier).await;
     let token = a.token(Some("gone"), &claims());
     pass(COOL_DOWN + SECOND).await;
-    assert_eq!(verifier.verify(&token).await, Err(Refused::UnknownKey));
+    assert_eq!(verifier.verify(&token).await, Err(TokenError::UnknownKey));
     assert_eq!(issuer.hits(), 2);
     pass(COOL_DOWN + SECOND).await;
-    assert_eq!(verifier.verify(&token).await, Err(Refused::UnknownKey));
+    assert_eq!(verifier.verify(&token).await, Err(TokenError::UnknownKey));
     assert_eq!((issuer.hits(), verifier.key_sets()[0].figures().unknown_remembered), (2, 1));
     pass(UNKNOWN_KEPT).await;
-    assert_eq!(verifier.verify(&token).await, Err(Refused::UnknownKey));
+    assert_eq!(verifier.verify(&token).await, Err(TokenError::UnknownKey));
     assert_eq!(issuer.hits(), 3);
 }
 
@@ -149,7 +149,7 @@ async fn the_last_good_set_serves_while_the_issuer_is_down() {
     // Not for ever: somebody may have stolen a key that we cannot hear is withdrawn.
     let before = issuer.told().len();
     pass(DAY).await;
-    assert_eq!(verifier.verify(&token).await, Err(Refused::KeysUnavailable));
+    assert_eq!(verifier.verify(&token).await, Err(TokenError::KeysUnavailable));
     assert!(!verifier.key_sets()[0].figures().is_usable);
     issuer.refreshed(before + 1).await;
     // And back again with the first good answer, the very same document.
@@ -168,7 +168,7 @@ async fn without_a_first_set_nothing_can_be_said() {
     issuer.run(&verifier).await;
     for kid in [Some("a"), None] {
         let token = a.token(kid, &claims());
-        assert_eq!(verifier.verify(&token).await, Err(Refused::KeysUnavailable));
+        assert_eq!(verifier.verify(&token).await, Err(TokenError::KeysUnavailable));
     }
     issuer.publish(&[a.jwk("a")]);
     // The task tries again by itself, and soon: often both are started together.
@@ -240,7 +240,7 @@ async fn a_set_whose_task_has_ended_refuses_at_once() {
     tokio::task::yield_now().await;
     issuer.stop();
     let refused = tokio::time::timeout(SECOND, waiter.join_all()).await.expect("at once");
-    assert_eq!(refused, [Err(Refused::KeysUnavailable)]);
+    assert_eq!(refused, [Err(TokenError::KeysUnavailable)]);
 }
 
 #[tokio::test]
@@ -253,7 +253,7 @@ async fn two_issuers_do_not_wait_for_each_other_longer_than_needed() {
     assert!(verifier.verify(&a.token(Some("a"), &claims())).await.is_ok());
     assert!(verifier.verify(&b.token(Some("b"), &claims())).await.is_ok());
     let token = a.token(Some("b"), &claims());
-    assert_eq!(verifier.verify(&token).await, Err(Refused::BadSignature));
+    assert_eq!(verifier.verify(&token).await, Err(TokenError::BadSignature));
 }
 
 #[tokio::test]

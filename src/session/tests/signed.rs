@@ -1,7 +1,7 @@
 //! Every algorithm, with its good and its bad signatures; and what good tokens become.
 
 use super::fixture::*;
-use crate::session::{Algorithm, Refused, mint};
+use crate::session::{Algorithm, TokenError, mint};
 use serde_json::{Map, Value, json};
 
 /// Verifies with a PEM file, and with a key set, what `pair` signed.
@@ -19,7 +19,7 @@ async fn check(pair: &Pair) {
         assert_eq!(session.claim("max_streams"), Some(&json!(2)));
         assert_eq!(session.claim("sub"), None, "only what was asked for is kept");
         for bad in spoiled(&good) {
-            assert_eq!(verifier.verify(&bad).await, Err(Refused::BadSignature), "{name}");
+            assert_eq!(verifier.verify(&bad).await, Err(TokenError::BadSignature), "{name}");
         }
     }
 }
@@ -62,7 +62,7 @@ async fn shared_secrets() {
         let good = shared(algorithm).token(None, &claims());
         assert_eq!(verifier.verify(&good).await.unwrap().account(), "alice");
         for bad in spoiled(&good) {
-            assert_eq!(verifier.verify(&bad).await, Err(Refused::BadSignature), "{key}");
+            assert_eq!(verifier.verify(&bad).await, Err(TokenError::BadSignature), "{key}");
         }
     }
 }
@@ -76,11 +76,11 @@ async fn the_key_decides_the_algorithm() {
     let mut forger = shared(Algorithm::Hs256);
     forger.signing = jsonwebtoken::EncodingKey::from_secret(RSA.public_pem.as_bytes());
     let forged = forger.token(None, &claims());
-    assert_eq!(verifier.verify(&forged).await, Err(Refused::Algorithm));
+    assert_eq!(verifier.verify(&forged).await, Err(TokenError::Algorithm));
     // The right key with a sibling of its algorithm.
     for other in [Algorithm::Rs512, Algorithm::Ps256] {
         let token = RSA.with(other).token(None, &claims());
-        assert_eq!(verifier.verify(&token).await, Err(Refused::Algorithm), "{other:?}");
+        assert_eq!(verifier.verify(&token).await, Err(TokenError::Algorithm), "{other:?}");
     }
 }
 
@@ -92,7 +92,7 @@ async fn named_keys_are_tried_only_for_their_name() {
     assert!(verifier.verify(&RSA.token(Some("a"), &claims())).await.is_ok());
     assert!(verifier.verify(&RSA.token(None, &claims())).await.is_ok());
     let other = RSA.token(Some("b"), &claims());
-    assert_eq!(verifier.verify(&other).await, Err(Refused::UnknownKey));
+    assert_eq!(verifier.verify(&other).await, Err(TokenError::UnknownKey));
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_secret_can_be_changed_without_logging_anybody_out() {
 async fn times_have_a_leeway_of_thirty_seconds() {
     let verifier = verifier("{ hs256: \"${SECRET}\" }");
     let now = 1_800_000_000_u64;
-    let check = async |claim: &str, offset: i64, expected: Result<(), Refused>| {
+    let check = async |claim: &str, offset: i64, expected: Result<(), TokenError>| {
         let time = now.checked_add_signed(offset).unwrap();
         let base = json!({ "exp": now + 3600, "nbf": null, "iat": null });
         let mut claims = claims_with(base);
@@ -118,10 +118,10 @@ async fn times_have_a_leeway_of_thirty_seconds() {
     };
     check("exp", 1, Ok(())).await;
     check("exp", -29, Ok(())).await;
-    check("exp", -30, Err(Refused::Expired)).await;
-    check("exp", -3600, Err(Refused::Expired)).await;
+    check("exp", -30, Err(TokenError::Expired)).await;
+    check("exp", -3600, Err(TokenError::Expired)).await;
     check("nbf", 30, Ok(())).await;
-    check("nbf", 31, Err(Refused::NotYet)).await;
+    check("nbf", 31, Err(TokenError::NotYet)).await;
     // When it was issued is told, not judged.
     check("iat", 3600, Ok(())).await;
 }
@@ -246,5 +246,5 @@ async fn when_a_login_began_is_the_earlier_of_what_the_token_says() {
     }
     let old = claims_with(json!({ "auth_time": now - 7_300 }));
     let token = shared(Algorithm::Hs512).token(None, &old);
-    assert_eq!(verifier.verify(&token).await, Err(Refused::Expired));
+    assert_eq!(verifier.verify(&token).await, Err(TokenError::Expired));
 }

@@ -1,27 +1,28 @@
-//! How long sessions of one kind live, and under what name an account's sessions can be ended: the
-//! settings and what may be wrong with them. Writing lives to a store is the room `store`'s work.
+//! The lifetime settings of sessions (`idle`, `absolute`, `revocation_pepper`) and what may be
+//! wrong with them. Writing expiries to a store is the work of the room `activity`.
 
-use super::Config;
+use super::config::Config;
 use crate::problem::Problem;
 use crate::units::Time;
 use crate::yaml::At;
 use std::time::Duration;
 use streamgate_lease::Pepper;
 
-/// What `idle` may be. Below it, answers that are remembered for seconds would be longer; above it,
-/// the key in the store means nothing.
+/// The range of `idle`. A shorter time would be over before a cached answer is; a longer one makes
+/// the key in the store meaningless.
 const IDLE_MIN: Time = Time::secs(3);
 const IDLE_MAX: Time = Time::secs(168 * 3600);
 
-/// What `absolute` may be: up to a year.
+/// The range of `absolute`: up to a year.
 const ABSOLUTE_MIN: Time = Time::secs(60);
 const ABSOLUTE_MAX: Time = Time::secs(8_760 * 3600);
 
-/// What an account's name is hashed with, and how long the end of its sessions is remembered.
+/// How all sessions of an account are ended.
 #[derive(Clone, Debug)]
 pub struct Revocation {
+    /// What the account's name is hashed with.
     pub pepper: Pepper,
-    /// No session lives longer, so nothing needs to be remembered longer.
+    /// How long the end is remembered: no session lives longer than this.
     pub remembered: Duration,
 }
 
@@ -33,7 +34,7 @@ impl Config {
     }
 }
 
-/// What is wrong with them.
+/// What is wrong with these settings.
 pub(super) fn problems(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut check = |name: &str, time: &Option<At<Time>>, min: Time, max: Time| {
@@ -54,12 +55,12 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         );
         problems.push(idle.problem(text).help("make `idle` shorter, or `absolute` longer"));
     }
-    problems.extend(alone(config));
+    problems.extend(missing_parts(config));
     problems
 }
 
-/// Settings that stand without those they need.
-fn alone(config: &Config) -> Vec<Problem> {
+/// Settings that lack another setting which they need.
+fn missing_parts(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     let store = "add `active_in: …` with a store that all gateways share";
     if let Some(idle) = config.idle.as_ref().filter(|_| config.active_in.is_none()) {

@@ -1,10 +1,11 @@
-//! Signed claims → a session. Asked only after the signature was found to be good.
+//! The claims of a token → a session. It is called only after the signature was found to be good.
 
-use super::{Dates, Refused, Session};
+use super::error::TokenError;
+use crate::session::{Dates, Session};
 use serde_json::{Map, Value};
 
-/// How far the clocks of the issuer and this host may be apart, in seconds.
-pub(super) const LEEWAY_SECS: u64 = 30;
+/// How far the clocks of the issuer and of this host may be apart, in seconds.
+pub(in crate::session) const LEEWAY_SECS: u64 = 30;
 
 /// The longest account, in bytes.
 const ACCOUNT_BYTES_MAX: usize = 256;
@@ -12,30 +13,32 @@ const ACCOUNT_BYTES_MAX: usize = 256;
 /// The longest id of a session, in bytes. It becomes part of a key in the store.
 const ID_BYTES_MAX: usize = 128;
 
-/// The end of the year 9999: no date lies beyond, and arithmetic with dates can't overflow.
+/// The end of the year 9999. Later dates are refused, so arithmetic with dates can't overflow.
 const DATE_MAX: u64 = 253_402_300_799;
 
 /// What claims must say, and which of them are kept.
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
-    pub(super) issuer: Option<Box<str>>,
-    pub(super) audience: Option<Box<str>>,
+pub(in crate::session) struct Rules {
+    /// What `iss` must be.
+    pub(in crate::session) issuer: Option<Box<str>>,
+    /// What `aud` must be, or have among its members.
+    pub(in crate::session) audience: Option<Box<str>>,
     /// How long a login counts at most, in seconds.
-    pub(super) absolute_secs: Option<u64>,
-    /// The claims that others ask for, sorted.
-    pub(super) kept: Box<[Box<str>]>,
+    pub(in crate::session) absolute_secs: Option<u64>,
+    /// The claims that the session keeps, sorted.
+    pub(in crate::session) kept: Box<[Box<str>]>,
 }
 
 impl Rules {
     /// The session that these claims make at `now` (Unix seconds). `fallback` names it when the
     /// claims do not.
-    pub(super) fn session(
+    pub(in crate::session) fn session(
         &self,
         mut claims: Map<String, Value>,
         now: u64,
         fallback: impl FnOnce() -> String,
-    ) -> Result<Session, Refused> {
-        let expires_at = date(&claims, "exp")?.ok_or(Refused::Claims("`exp` is missing"))?;
+    ) -> Result<Session, TokenError> {
+        let expires_at = date(&claims, "exp")?.ok_or(TokenError::Claims("`exp` is missing"))?;
         let not_before = date(&claims, "nbf")?.unwrap_or(0);
         let issued = date(&claims, "iat")?;
         let began_at = began_at(&claims, issued);
@@ -44,18 +47,18 @@ impl Rules {
             Some((absolute, began)) => expires_at.min(began.saturating_add(absolute)),
             None => expires_at,
         };
-        if now >= expires_at + LEEWAY_SECS {
-            return Err(Refused::Expired);
+        if expires_at + LEEWAY_SECS <= now {
+            return Err(TokenError::Expired);
         }
         if now + LEEWAY_SECS < not_before {
-            return Err(Refused::NotYet);
+            return Err(TokenError::NotYet);
         }
         self.check_origin(&claims)?;
-        let account = word(&claims, "sub", ACCOUNT_BYTES_MAX)?;
-        let account = account.ok_or(Refused::Claims("`sub` is missing"))?;
-        let id = match word(&claims, "sid", ID_BYTES_MAX)? {
+        let account = name(&claims, "sub", ACCOUNT_BYTES_MAX)?;
+        let account = account.ok_or(TokenError::Claims("`sub` is missing"))?;
+        let id = match name(&claims, "sid", ID_BYTES_MAX)? {
             Some(id) => id,
-            None => word(&claims, "jti", ID_BYTES_MAX)?.unwrap_or_else(|| fallback().into()),
+            None => name(&claims, "jti", ID_BYTES_MAX)?.unwrap_or_else(|| fallback().into()),
         };
         let kept = self
             .kept
@@ -65,28 +68,28 @@ impl Rules {
         Ok(Session::new(account, &id, kept.collect(), dates))
     }
 
-    fn check_origin(&self, claims: &Map<String, Value>) -> Result<(), Refused> {
+    fn check_origin(&self, claims: &Map<String, Value>) -> Result<(), TokenError> {
         if let Some(issuer) = &self.issuer
             && claims.get("iss").and_then(Value::as_str) != Some(issuer)
         {
-            return Err(Refused::Issuer);
+            return Err(TokenError::Issuer);
         }
         let Some(audience) = &self.audience else { return Ok(()) };
         let is_ours = |value: &Value| value.as_str() == Some(audience);
         match claims.get("aud") {
-            // A member that is no text makes the claim malformed, whatever stands beside it.
+            // A member that is no text makes the whole claim malformed.
             Some(Value::Array(all)) if all.iter().all(Value::is_string) => {
-                all.iter().any(is_ours).then_some(()).ok_or(Refused::Audience)
+                all.iter().any(is_ours).then_some(()).ok_or(TokenError::Audience)
             }
             Some(one) if is_ours(one) => Ok(()),
-            _ => Err(Refused::Audience),
+            _ => Err(TokenError::Audience),
         }
     }
 }
 
 /// When the login was. A token that is refreshed gets a new `iat` and keeps its `auth_time` (OpenID
-/// Connect Core, 2), so the earlier of both counts. An `auth_time` that is no date says nothing of
-/// the login: then nothing is known of it.
+/// Connect Core, 2), so the earlier of both counts. If `auth_time` is not a date, nothing is known
+/// of the login.
 fn began_at(claims: &Map<String, Value>, issued: Option<u64>) -> Option<u64> {
     match date(claims, "auth_time") {
         Ok(Some(login)) => Some(issued.map_or(login, |issued| issued.min(login))),
@@ -96,10 +99,10 @@ fn began_at(claims: &Map<String, Value>, issued: Option<u64>) -> Option<u64> {
 }
 
 /// A NumericDate (RFC 7519 §2): seconds since 1970, a fraction cut off.
-pub(super) fn date(
+pub(in crate::session) fn date(
     claims: &Map<String, Value>,
     name: &'static str,
-) -> Result<Option<u64>, Refused> {
+) -> Result<Option<u64>, TokenError> {
     let seconds = match claims.get(name) {
         None => return Ok(None),
         Some(Value::Number(number)) => match number.as_u64() {
@@ -112,7 +115,7 @@ pub(super) fn date(
     };
     match seconds {
         Some(seconds) if seconds <= DATE_MAX => Ok(Some(seconds)),
-        _ => Err(Refused::Claims(match name {
+        _ => Err(TokenError::Claims(match name {
             "exp" => "`exp` is no date",
             "nbf" => "`nbf` is no date",
             _ => "`iat` is no date",
@@ -120,20 +123,20 @@ pub(super) fn date(
     }
 }
 
-/// A text that can name something: not empty, bounded, without control characters.
-fn word(
+/// A claim that names something: a text that is not empty, bounded, without control characters.
+fn name(
     claims: &Map<String, Value>,
-    name: &'static str,
+    claim: &'static str,
     bytes_max: usize,
-) -> Result<Option<Box<str>>, Refused> {
-    match claims.get(name) {
+) -> Result<Option<Box<str>>, TokenError> {
+    match claims.get(claim) {
         None => Ok(None),
         Some(Value::String(text))
             if (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control) =>
         {
             Ok(Some(text.as_str().into()))
         }
-        Some(_) => Err(Refused::Claims(match name {
+        Some(_) => Err(TokenError::Claims(match claim {
             "sub" => "`sub` is not usable",
             "sid" => "`sid` is not usable",
             _ => "`jti` is not usable",

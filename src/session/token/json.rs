@@ -1,17 +1,18 @@
-//! JSON objects from strangers: no name twice, no deeper than needed.
+//! JSON objects from untrusted senders: no name twice, and a bounded depth.
 //!
-//! Two readers of one token must never see different claims, and JSON leaves it open which of two
-//! equal names counts. So such an object is refused, at any depth (RFC 8725 §2.4, RFC 7519 §4).
+//! Two readers of one token must never see different claims, and JSON does not say which of two
+//! equal names counts. So an object with a name twice is refused, at any depth (RFC 8725 §2.4, RFC
+//! 7519 §4).
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// How many objects and arrays may stand within each other.
-pub(super) const DEPTH_MAX: u32 = 32;
+/// How deep objects and arrays may be nested.
+pub(in crate::session) const DEPTH_MAX: u32 = 32;
 
 /// Reads `bytes` as exactly one object in UTF-8; `None` when it is anything else.
-pub(super) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
+pub(in crate::session) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Strict { depth_left: DEPTH_MAX }.deserialize(&mut reader).ok()?;
     reader.end().ok()?;

@@ -1,8 +1,9 @@
-//! Tokens that were verified not long ago, so that a player's next request costs a look-up.
+//! The cache of tokens that were verified not long ago: a player's next request costs a look-up.
 //!
-//! Two generations: what is new or asked for is in the young one; when that is full it becomes the
-//! old one, and what nobody asked for since is forgotten. So memory is bounded without a list to
-//! keep in order, and a flood of new tokens can't push out those that are in use at once.
+//! It has two generations. Tokens that are new or asked for are in the young one. When that is full
+//! it becomes the old one, and the tokens of the old one that nobody asked for are dropped. So
+//! memory is bounded without a list in order of use, and a flood of new tokens does not push out at
+//! once those that are in use.
 
 use super::Session;
 use foldhash::fast::RandomState;
@@ -12,7 +13,7 @@ use std::hash::BuildHasher;
 use std::mem;
 use std::sync::Arc;
 
-/// Locks that requests spread over.
+/// The number of locks, so that requests seldom wait for one another.
 const SHARDS: usize = 16;
 
 /// The whole token is the key: a digest would cost more than comparing a kilobyte.
@@ -21,7 +22,7 @@ type Generation = HashMap<Box<str>, Entry, RandomState>;
 #[derive(Clone)]
 struct Entry {
     session: Arc<Session>,
-    /// The keys it was verified with; when they change it must be verified anew.
+    /// The keys it was verified with; when they change it must be verified again.
     epoch: u64,
 }
 
@@ -32,16 +33,17 @@ struct Shard {
 }
 
 /// Verified tokens, at most as many as it was made for.
-pub(super) struct Memory {
+pub(super) struct TokenCache {
     shards: Box<[RwLock<Shard>]>,
     hasher: RandomState,
-    /// How many entries make a generation of one shard full.
+    /// The most entries of a generation of one shard.
     generation_max: usize,
 }
 
-impl Memory {
+impl TokenCache {
+    /// A cache for this many tokens.
     pub(super) fn new(sessions_max: usize) -> Self {
-        Memory {
+        TokenCache {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             hasher: RandomState::default(),
             generation_max: (sessions_max / SHARDS / 2).max(1),
@@ -61,7 +63,7 @@ impl Memory {
         }
         let mut shard = shard.write();
         let Some((token, entry)) = shard.old.remove_entry(token) else {
-            // Another request was quicker and moved it.
+            // Another request was faster and moved it.
             return shard.young.get(token).filter(is_good).map(|entry| entry.session.clone());
         };
         let session = entry.session.clone();
@@ -69,6 +71,7 @@ impl Memory {
         Some(session)
     }
 
+    /// Keeps what `token` proves with the keys of `epoch`.
     pub(super) fn insert(&self, token: &str, epoch: u64, session: Arc<Session>) {
         let mut shard = self.shard(token).write();
         shard.old.remove(token);

@@ -1,6 +1,6 @@
 //! The signature algorithms, by the names that RFC 7518 gives them.
 //!
-//! Which one a token is checked with is a property of its key, never of the token.
+//! The key decides with which one a token is checked, never the token.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,24 +9,36 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Algorithm {
+    /// HMAC with SHA-256.
     Hs256,
+    /// HMAC with SHA-384.
     Hs384,
+    /// HMAC with SHA-512.
     Hs512,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
     Rs256,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
     Rs384,
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
     Rs512,
+    /// RSASSA-PSS with SHA-256.
     Ps256,
+    /// RSASSA-PSS with SHA-384.
     Ps384,
+    /// RSASSA-PSS with SHA-512.
     Ps512,
+    /// ECDSA on P-256 with SHA-256.
     Es256,
+    /// ECDSA on P-384 with SHA-384.
     Es384,
+    /// EdDSA on Ed25519.
     #[serde(rename = "EdDSA")]
     EdDsa,
 }
 
 /// What kind of key an algorithm needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub(in crate::session) enum Family {
     /// A secret that signer and verifier share.
     Secret,
     Rsa,
@@ -52,8 +64,8 @@ impl Algorithm {
         Algorithm::EdDsa,
     ];
 
-    /// The one that is written exactly so, as `alg` in a token or a key set.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    /// The algorithm with exactly this name, as `alg` has it in a token or a key set.
+    pub(in crate::session) fn named(name: &str) -> Option<Self> {
         Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
@@ -75,7 +87,8 @@ impl Algorithm {
         }
     }
 
-    pub(super) fn family(self) -> Family {
+    /// The kind of key that it needs.
+    pub(in crate::session) fn family(self) -> Family {
         match self {
             Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512 => Family::Secret,
             Algorithm::Rs256 | Algorithm::Rs384 | Algorithm::Rs512 => Family::Rsa,
@@ -85,8 +98,8 @@ impl Algorithm {
         }
     }
 
-    /// The same in the words of the library that computes it.
-    pub(super) fn jose(self) -> jsonwebtoken::Algorithm {
+    /// The same as a value of the library that computes it.
+    pub(in crate::session) fn jose(self) -> jsonwebtoken::Algorithm {
         match self {
             Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
             Algorithm::Hs384 => jsonwebtoken::Algorithm::HS384,

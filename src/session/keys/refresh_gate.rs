@@ -1,38 +1,40 @@
-//! Where requests ask for a key that is not known, and the one task that fetches hears of it.
+//! The gate between requests that need a key which is not known, and the one task that fetches the
+//! key set (single flight, with a cool-down).
 //!
-//! One attempt serves all who wait. After it nobody can cause another for a while, whatever names
-//! of keys they invent, and names that an attempt did not find are remembered. A request that
-//! goes away takes nothing with it: the attempt belongs to the task, not to the one who asked.
+//! One fetch serves all requests that wait. After a fetch no request can cause another one for a
+//! while, whatever key names its sender invents, and names that a fetch did not find are
+//! remembered. A request that is cancelled does not cancel the fetch, which belongs to the task.
 
-use super::token::KID_BYTES_MAX;
+use crate::session::token::KID_BYTES_MAX;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
-/// How long after the beginning of an attempt, good or bad, no request causes another.
-pub(super) const COOL_DOWN: Duration = Duration::from_secs(30);
+/// How long after the beginning of a fetch, good or bad, no request causes another.
+pub(in crate::session) const COOL_DOWN: Duration = Duration::from_secs(30);
 
-/// How long a name that was not found is not asked for again.
-pub(super) const UNKNOWN_KEPT: Duration = Duration::from_secs(120);
+/// How long a key that was not found is not asked for again.
+pub(in crate::session) const UNKNOWN_KEPT: Duration = Duration::from_secs(120);
 
-/// How many such names are remembered, of at most `KID_BYTES_MAX` bytes each.
+/// The most such names that are remembered, of at most `KID_BYTES_MAX` bytes each.
 const UNKNOWN_MAX: usize = 128;
 
-/// How long a request waits for an attempt: a little longer than the attempt may take.
+/// How long a request waits for a fetch: a little longer than the fetch may take.
 const WAIT_MAX: Duration = Duration::from_millis(crate::fetch::FETCH_MS_MAX + 500);
 
-/// What became of the question for a key.
+/// Why there is nothing to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// The last attempt began too recently.
+pub(super) enum Closed {
+    /// The last fetch began too recently.
     Cooling,
-    /// An attempt that ended not long ago did not find this name.
+    /// A fetch that ended not long ago did not find this name.
     KnownUnknown,
 }
 
-pub(super) struct Desk {
+/// Lets one fetch run at a time, and not too often.
+pub(super) struct RefreshGate {
     state: Mutex<State>,
     called: Notify,
     finished: watch::Sender<u64>,
@@ -40,43 +42,47 @@ pub(super) struct Desk {
 
 #[derive(Default)]
 struct State {
-    /// When the last attempt began.
-    last_attempt: Option<Instant>,
+    /// When the last fetch began.
+    last_fetch: Option<Instant>,
+    /// A fetch is running.
     is_busy: bool,
+    /// A request has asked for a fetch, and none has begun since.
     is_called: bool,
+    /// The names of keys that requests wait for.
     asked: Vec<Box<str>>,
-    /// The oldest first.
+    /// Names that were not found, and when; the oldest first.
     unknown: VecDeque<(Box<str>, Instant)>,
 }
 
-/// An attempt that is under way, or about to be.
-pub(super) struct Wait(watch::Receiver<u64>);
+/// A fetch that is running or about to begin.
+pub(in crate::session) struct Wait(watch::Receiver<u64>);
 
 impl Wait {
-    /// Returns when the attempt has ended, or when it takes too long.
-    pub(super) async fn done(mut self) {
+    /// Returns when the fetch has ended, or when it takes too long.
+    pub(in crate::session) async fn done(mut self) {
         // Too late, or the key set is gone: either way there is nothing more to wait for.
         let _ = timeout(WAIT_MAX, self.0.changed()).await;
     }
 }
 
-impl Desk {
+impl RefreshGate {
+    /// A gate that has seen no fetch.
     pub(super) fn new() -> Self {
         let (finished, _) = watch::channel(0);
-        Desk { state: Mutex::default(), called: Notify::new(), finished }
+        RefreshGate { state: Mutex::default(), called: Notify::new(), finished }
     }
 
-    /// Asks for the key called `kid`, or for any key at all.
-    pub(super) fn ask(&self, kid: Option<&str>) -> Result<Wait, Answer> {
+    /// Asks for a fetch that may find the key called `kid`, or any key at all.
+    pub(super) fn ask(&self, kid: Option<&str>) -> Result<Wait, Closed> {
         let wait = Wait(self.finished.subscribe());
         let now = Instant::now();
         let mut state = self.state.lock();
         if kid.is_some_and(|kid| state.is_unknown(kid, now)) {
-            return Err(Answer::KnownUnknown);
+            return Err(Closed::KnownUnknown);
         }
         if !state.is_busy && !state.is_called {
-            if state.last_attempt.is_some_and(|at| now < at + COOL_DOWN) {
-                return Err(Answer::Cooling);
+            if state.last_fetch.is_some_and(|at| now < at + COOL_DOWN) {
+                return Err(Closed::Cooling);
             }
             state.is_called = true;
             self.called.notify_one();
@@ -87,26 +93,26 @@ impl Desk {
         Ok(wait)
     }
 
-    /// Waits until somebody asks.
+    /// Waits until a request asks for a fetch.
     pub(super) async fn called(&self) {
         loop {
             self.called.notified().await;
-            // An attempt that began on its own may have answered already.
+            // A fetch that was due anyway may have begun since.
             if self.state.lock().is_called {
                 return;
             }
         }
     }
 
-    /// An attempt begins.
+    /// A fetch begins.
     pub(super) fn begin(&self) {
         let mut state = self.state.lock();
-        state.last_attempt = Some(Instant::now());
+        state.last_fetch = Some(Instant::now());
         state.is_busy = true;
         state.is_called = false;
     }
 
-    /// The attempt has ended. `is_known` tells which names it found; `None`: it failed.
+    /// The fetch has ended. `is_known` says which names it found; `None`: it failed.
     pub(super) fn finish(&self, is_known: Option<&dyn Fn(&str) -> bool>) {
         let mut state = self.state.lock();
         let asked = std::mem::take(&mut state.asked);
@@ -118,7 +124,7 @@ impl Desk {
             }
         }
         state.is_busy = false;
-        self.finished.send_modify(|attempts| *attempts += 1);
+        self.finished.send_modify(|fetches| *fetches += 1);
     }
 }
 

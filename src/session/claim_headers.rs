@@ -1,14 +1,14 @@
-//! Which claims upstreams get, and in which header fields.
+//! `claims_to_headers`: which claims upstreams get, and in which header fields.
 //!
-//! Only the names are decided here; the filter writes the fields.
+//! Here the names are checked; the filter `session` writes the fields.
 
 use crate::problem::Problem;
 use crate::units::Text;
 use crate::yaml::{At, Entries};
 use http::HeaderName;
 
-/// Fields that decide how a message is read, whose connection it is, or who the client is to
-/// others. A claim must not be able to say such things.
+/// Fields that decide how a message is read, how its connection is used, or who the client is. A
+/// claim must not be able to set them.
 const RESERVED: [&str; 17] = [
     "authorization",
     "connection",
@@ -29,7 +29,7 @@ const RESERVED: [&str; 17] = [
     "via",
 ];
 
-/// What the gateway itself says to upstreams begins so.
+/// The beginning of the fields that the gateway itself sends to upstreams.
 const OWN_PREFIX: &str = "x-streamgate-";
 
 /// The claims with their fields, in the order of the file.

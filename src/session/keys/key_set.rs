@@ -1,19 +1,18 @@
 //! An issuer's key set, kept up to date in the background: from a URL or from a file.
 //!
 //! Requests read the last good set and never fetch. A bad answer changes nothing; when no good one
-//! came for a day, the set counts as missing. What happens is told to the caller of `run`, who
-//! knows about logs and metrics; nothing of that is known here.
+//! came for a day, the set counts as missing. The caller of `run` is told each attempt, for logs
+//! and metrics, which are not known here.
 
 mod settings;
 
 pub use settings::Config;
 
-use super::desk::{Answer, Desk, Wait};
 use super::jwk::{self, Skipped};
-use super::key::{self, Key};
+use super::key::Key;
+use super::refresh_gate::{Closed, RefreshGate, Wait};
 use crate::fetch::{self, FetchError, Fetcher};
-use crate::problem::Problem;
-use crate::yaml::At;
+use crate::problem::{Place, Problem};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use once_cell::sync::OnceCell;
@@ -41,10 +40,13 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Why a set could not be refreshed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
+    /// It could not be fetched from its URL.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// Its file could not be read.
     #[error("the file cannot be read: {0}")]
     File(String),
+    /// It was read, and no key in it can be used.
     #[error("the key set is of no use: {0}")]
     Unusable(&'static str),
 }
@@ -52,18 +54,23 @@ pub enum KeySetError {
 /// What one attempt to refresh a set came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refresh {
-    /// Other keys than before. Tokens that were verified with the old ones are verified anew.
-    Changed { keys: usize, skipped: Vec<Skipped> },
+    /// Other keys than before. Tokens that were verified with the old ones are verified again.
+    Changed {
+        /// The number of keys that are used.
+        keys: usize,
+        /// The keys of the set that are not used.
+        skipped: Vec<Skipped>,
+    },
     /// The same document as before.
     Same,
     /// The last good set stays.
     Failed(KeySetError),
 }
 
-/// What a set has been through, for metrics.
+/// The figures of one set, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Usable keys just now.
+    /// The number of usable keys now.
     pub keys: usize,
     /// Since the set was last read successfully; `None`: never.
     pub age: Option<Duration>,
@@ -104,7 +111,7 @@ pub struct KeySet {
     /// When the issuer last gave a good answer.
     confirmed: Mutex<Option<Instant>>,
     version: AtomicU64,
-    desk: Desk,
+    gate: RefreshGate,
     is_running: AtomicBool,
     counts: Counts,
 }
@@ -119,22 +126,22 @@ impl fmt::Debug for KeySet {
 }
 
 impl KeySet {
-    /// A set that is empty until `run` fills it; one from a file is read here, so that a missing
-    /// or useless file is told before anything starts.
-    pub(super) fn compile(
+    /// A set that is empty until `run` fills it. A set from a file is read here, so that `check`
+    /// reports a missing or useless file. `place` is where the configuration has the set.
+    pub(in crate::session) fn compile(
         name: &str,
-        config: &At<key::Config>,
+        place: Place,
         set: &Config,
         base_dir: &Path,
     ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let settings = Settings::compile(config, set, base_dir)?;
+        let settings = Settings::compile(place, set, base_dir)?;
         let key_set = KeySet {
             name: name.into(),
             settings,
             loaded: ArcSwapOption::empty(),
             confirmed: Mutex::default(),
             version: AtomicU64::new(0),
-            desk: Desk::new(),
+            gate: RefreshGate::new(),
             is_running: AtomicBool::new(false),
             counts: Counts::default(),
         };
@@ -147,11 +154,10 @@ impl KeySet {
         })?;
         match key_set.take(document.into()) {
             Ok(Refresh::Changed { skipped, .. }) => {
-                let told = skipped.iter().map(|Skipped { position, why }| {
+                let warnings = skipped.iter().map(|Skipped { position, why }| {
                     file.problem(format!("key {position} of the set is not used: {why}")).warning()
                 });
-                let told = told.collect();
-                Ok((key_set, told))
+                Ok((key_set, warnings.collect()))
             }
             Ok(_) => Ok((key_set, Vec::new())),
             Err(error) => Err(vec![file.problem(format!("{}: {error}", file.value))]),
@@ -163,13 +169,13 @@ impl KeySet {
         &self.name
     }
 
-    /// Whether `other` would read the same keys.
-    pub(super) fn is_like(&self, other: &KeySet) -> bool {
+    /// Whether `other` would read the same keys. Only `Verifier::adopt` asks.
+    pub(in crate::session) fn is_like(&self, other: &KeySet) -> bool {
         self.settings == other.settings
     }
 
-    /// Keeps the set up to date until `stop` turns true or its sender is gone. Each attempt is
-    /// told to `tell`. A second call while one is running returns at once.
+    /// Keeps the set up to date until `stop` turns true or its sender is gone, and calls `tell`
+    /// after each attempt. A second call while one is running returns at once.
     pub async fn run(&self, mut stop: watch::Receiver<bool>, tell: impl Fn(&KeySet, &Refresh)) {
         if self.is_running.swap(true, Ordering::AcqRel) {
             return;
@@ -182,6 +188,7 @@ impl KeySet {
         }
     }
 
+    /// What the set has been through so far.
     pub fn figures(&self) -> Figures {
         let age = self.confirmed.lock().map(|at| at.elapsed());
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -198,29 +205,32 @@ impl KeySet {
     }
 
     /// Changes whenever the keys do.
-    pub(super) fn version(&self) -> u64 {
+    pub(in crate::session) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
     /// Whether there is a set that may be used.
-    pub(super) fn is_usable(&self) -> bool {
+    pub(in crate::session) fn is_usable(&self) -> bool {
         self.confirmed.lock().is_some_and(|at| at.elapsed() < STALE_MAX)
     }
 
-    /// Hands each usable key to `visit` until it returns something.
-    pub(super) fn find<T>(&self, mut visit: impl FnMut(&Key) -> Option<T>) -> Option<T> {
+    /// Calls `visit` with each usable key until it returns something.
+    pub(in crate::session) fn find<T>(
+        &self,
+        mut visit: impl FnMut(&Key) -> Option<T>,
+    ) -> Option<T> {
         if !self.is_usable() {
             return None;
         }
         self.loaded.load().as_ref()?.keys.iter().find_map(&mut visit)
     }
 
-    /// Asks the task for a key that is not known. `None`: there is nothing to wait for.
-    pub(super) fn ask(&self, kid: Option<&str>) -> Option<Wait> {
-        let (wait, count) = match self.desk.ask(kid) {
+    /// Asks the task of `run` for a key that is not known. `None`: there is nothing to wait for.
+    pub(in crate::session) fn ask(&self, kid: Option<&str>) -> Option<Wait> {
+        let (wait, count) = match self.gate.ask(kid) {
             Ok(wait) => (Some(wait), &self.counts.waited),
-            Err(Answer::Cooling) => (None, &self.counts.cooling),
-            Err(Answer::KnownUnknown) => (None, &self.counts.remembered),
+            Err(Closed::Cooling) => (None, &self.counts.cooling),
+            Err(Closed::KnownUnknown) => (None, &self.counts.remembered),
         };
         count.fetch_add(1, Ordering::Relaxed);
         wait
@@ -235,9 +245,9 @@ impl KeySet {
         loop {
             tokio::select! {
                 () = sleep_until(due) => {}
-                () = self.desk.called() => {}
+                () = self.gate.called() => {}
             }
-            self.desk.begin();
+            self.gate.begin();
             let refresh = self.settle(self.read(&fetcher).await);
             failures = match refresh {
                 Refresh::Failed(_) => failures + 1,
@@ -248,7 +258,7 @@ impl KeySet {
         }
     }
 
-    /// The document as it is now. The fetcher is opened by the first who succeeds in it.
+    /// The document as it is now. The fetcher is opened at the first attempt that succeeds in it.
     async fn read(&self, fetcher: &OnceCell<Fetcher>) -> Result<Bytes, KeySetError> {
         let link = match &self.settings.source {
             Source::Url(link) => link,
@@ -272,8 +282,8 @@ impl KeySet {
         };
         let is_known = |kid: &str| self.find(|key| key.is_called(kid).then_some(())).is_some();
         match refresh {
-            Refresh::Failed(_) => self.desk.finish(None),
-            _ => self.desk.finish(Some(&is_known)),
+            Refresh::Failed(_) => self.gate.finish(None),
+            _ => self.gate.finish(Some(&is_known)),
         }
         refresh
     }
@@ -295,8 +305,9 @@ impl KeySet {
         Ok(refresh)
     }
 
-    /// How long until the next attempt, after so many failures in a row: a tenth more or less than
-    /// planned, so that a fleet that was started at once does not ask the issuer at once.
+    /// The time until the next attempt after this number of failures in a row. It is up to a tenth
+    /// more or less than planned, so that gateways that started together do not ask the issuer
+    /// together.
     fn pause(&self, failures: u32) -> Duration {
         let planned = match failures {
             0 => self.settings.refresh,
@@ -306,12 +317,12 @@ impl KeySet {
     }
 }
 
-/// While it lives the set has its task. However the task ends, nobody is left waiting.
+/// Marks the set as running. However the task ends, dropping this wakes all who wait.
 struct Running<'a>(&'a KeySet);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.desk.finish(None);
+        self.0.gate.finish(None);
         self.0.is_running.store(false, Ordering::Release);
     }
 }

@@ -1,17 +1,19 @@
-//! Why a token proves nothing. For metrics and logs; what the client is told is the filter's part.
+//! Why a token proves nothing. It is for metrics and logs; what the client gets is the filter's
+//! work.
 
-/// The reason, without any content of the token.
+/// The reason. It holds no content of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// It is no signed token of the form that is accepted here (RFC 7515, compact).
+pub enum TokenError {
+    /// It is not a signed token in compact form (RFC 7515), or it is one that is not accepted here.
     #[error("the token is malformed: {0}")]
     Malformed(&'static str),
-    /// Its `alg` is none that its key is used with.
+    /// Its `alg` is not the algorithm of its key.
     #[error("the token is signed with another algorithm than its key is for")]
     Algorithm,
     /// No key that may have signed it is known.
     #[error("the token names a key that is not known")]
     UnknownKey,
+    /// The signature was not made with the key.
     #[error("the signature is not valid")]
     BadSignature,
     /// `exp` has passed, the leeway included.
@@ -20,19 +22,21 @@ pub enum Refused {
     /// `nbf` lies ahead, the leeway included.
     #[error("the token is not valid yet")]
     NotYet,
+    /// `iss` is not what the configuration says.
     #[error("the token is from another issuer")]
     Issuer,
+    /// `aud` is not what the configuration says.
     #[error("the token is for another audience")]
     Audience,
     /// The signed claims lack what a session needs, or hold it in a wrong form.
     #[error("the claims are not those of a session: {0}")]
     Claims(&'static str),
-    /// A key set was never loaded, or is too old: nothing can be said about the token.
+    /// A key set was never loaded, or is too old, so the token can't be checked.
     #[error("the keys are not available")]
     KeysUnavailable,
 }
 
-impl Refused {
+impl TokenError {
     /// Every value that `reason` can have, for the table of metrics.
     pub const REASONS: [&'static str; 10] = [
         "malformed",
@@ -50,16 +54,16 @@ impl Refused {
     /// Its name as a label: one of `REASONS`.
     pub fn reason(&self) -> &'static str {
         match self {
-            Refused::Malformed(_) => "malformed",
-            Refused::Algorithm => "algorithm",
-            Refused::UnknownKey => "unknown_key",
-            Refused::BadSignature => "bad_signature",
-            Refused::Expired => "expired",
-            Refused::NotYet => "not_yet",
-            Refused::Issuer => "issuer",
-            Refused::Audience => "audience",
-            Refused::Claims(_) => "claims",
-            Refused::KeysUnavailable => "keys_unavailable",
+            TokenError::Malformed(_) => "malformed",
+            TokenError::Algorithm => "algorithm",
+            TokenError::UnknownKey => "unknown_key",
+            TokenError::BadSignature => "bad_signature",
+            TokenError::Expired => "expired",
+            TokenError::NotYet => "not_yet",
+            TokenError::Issuer => "issuer",
+            TokenError::Audience => "audience",
+            TokenError::Claims(_) => "claims",
+            TokenError::KeysUnavailable => "keys_unavailable",
         }
     }
 }

@@ -1,10 +1,9 @@
-//! What an operator writes about a key set → what the set is made from.
-//!
-//! Nothing is read here, neither file nor network.
+//! What an operator writes about a key set → its settings. Nothing is read here, neither a file nor
+//! the network.
 
 use crate::fetch::Link;
 use crate::problem::{Place, Problem};
-use crate::session::{Algorithm, key};
+use crate::session::token::algorithm::Algorithm;
 use crate::units::{FilePath, Text, Time};
 use crate::yaml::At;
 use schemars::JsonSchema;
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often a set may be refreshed.
+/// The range of `refresh`.
 const REFRESH_MIN: Time = Time::secs(10);
 const REFRESH_MAX: Time = Time::secs(12 * 60 * 60);
 
@@ -43,14 +42,18 @@ fn default_refresh() -> At<Time> {
     At { value: Time::secs(600), place: Place::default() }
 }
 
-/// What makes two key sets the same, before and after a reload.
+/// What makes two key sets the same: with equal settings they read the same keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
+    /// Where the set comes from.
     pub(super) source: Source,
+    /// The time between two refreshes.
     pub(super) refresh: Duration,
+    /// The algorithms that its keys may have; empty: every asymmetric one.
     pub(super) allowed: Vec<Algorithm>,
 }
 
+/// Where a key set comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Url(Link),
@@ -58,8 +61,9 @@ pub(super) enum Source {
 }
 
 impl Settings {
+    /// The settings of `set`, which the file has at `place`.
     pub(super) fn compile(
-        config: &At<key::Config>,
+        place: Place,
         set: &Config,
         base_dir: &Path,
     ) -> Result<Self, Vec<Problem>> {
@@ -80,7 +84,7 @@ impl Settings {
             (None, Some(file)) => Ok(Source::File(base_dir.join(&file.0))),
             _ => {
                 let text = "a key set comes from exactly one place";
-                problems.push(config.problem(text).help("write either `url: …` or `file: …`"));
+                problems.push(Problem::at(place, text).help("write either `url: …` or `file: …`"));
                 Err(())
             }
         };

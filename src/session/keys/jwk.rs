@@ -1,39 +1,39 @@
 //! The text of a key set (RFC 7517) → keys.
 //!
-//! The text comes from the network: keys that are not fit are left out and told, and whatever
-//! stands in it, the process lives on. How the text gets here is `key_set`'s knowledge.
+//! The text comes from the network. Keys that are not fit are skipped and reported; no text can
+//! stop the process. How the text gets here is the knowledge of `key_set`.
 
-use super::algorithm::Algorithm;
-use super::json;
 use super::key::Key;
-use super::token::is_kid;
+use crate::session::token::algorithm::{Algorithm, Family};
+use crate::session::token::{is_kid, json};
 use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
 /// The most keys that a set may hold.
 const KEYS_MAX: usize = 64;
 
-/// The numbers of RSA keys, in base64url characters: 8192 bits, and an exponent of 64 bits.
+/// The longest numbers of RSA keys, in base64url characters: 8192 bits, and an exponent of 64 bits.
 const MODULUS_CHARS_MAX: usize = 1400;
 const EXPONENT_CHARS_MAX: usize = 12;
 
 /// A key of the set that is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
-    /// Where it stands in the set, counted from 1.
+    /// Its position in the set, counted from 1.
     pub position: usize,
+    /// What is wrong with it.
     pub why: &'static str,
 }
 
 /// The keys of `document` whose algorithm is in `allowed` (empty: every asymmetric one), or why
 /// the document as a whole is of no use.
-pub(super) fn parse(
+pub(in crate::session) fn parse(
     document: &[u8],
     allowed: &[Algorithm],
 ) -> Result<(Vec<Key>, Vec<Skipped>), &'static str> {
     let set = json::object(document).ok_or("it is no JSON object with unique names")?;
     let Some(Value::Array(all)) = set.get("keys") else { return Err("it has no list `keys`") };
-    if all.len() > KEYS_MAX {
+    if KEYS_MAX < all.len() {
         return Err("it holds more than 64 keys");
     }
     let (mut keys, mut skipped) = (Vec::new(), Vec::new());
@@ -82,7 +82,6 @@ fn check_use(jwk: &Map<String, Value>) -> Result<(), &'static str> {
 /// The one algorithm of this key. Where the set leaves it open, only RSA keys have a choice: the
 /// first RSA algorithm that is allowed, else RS256.
 fn algorithm(jwk: &Map<String, Value>, allowed: &[Algorithm]) -> Result<Algorithm, &'static str> {
-    use super::algorithm::Family;
     match jwk.get("alg") {
         Some(Value::String(name)) => Algorithm::named(name).ok_or("its `alg` is not known"),
         Some(_) => Err("its `alg` is no text"),
@@ -104,7 +103,6 @@ fn material(
     kind: &str,
     algorithm: Algorithm,
 ) -> Result<DecodingKey, &'static str> {
-    use super::algorithm::Family;
     let number = |name, chars_max| part(jwk, name, 1..=chars_max);
     let read = match (kind, algorithm.family()) {
         ("RSA", Family::Rsa) => DecodingKey::from_rsa_components(
