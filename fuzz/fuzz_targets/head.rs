@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Uri, header};
 use libfuzzer_sys::fuzz_target;
-use streamgate::request::{Request, cookies, head};
+use streamgate::request::{Request, cookie, head};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((parts, target)) = parts(bytes) else { return };
@@ -17,7 +17,10 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(mut request) = Request::read(&parts) else { return };
     request.split_path_token();
     assert!(request.path.starts_with('/'), "a path begins with `/`");
-    assert_eq!(cookies(&parts.headers, "session").count(), request.cookies("session").count());
+    assert_eq!(
+        cookie::values(&parts.headers, "session").count(),
+        request.cookies("session").count()
+    );
 });
 
 /// A request line and header fields, one a line, as far as they can be put into a head at all.

@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 use tidy::exception::{EXCEPTIONS, inexcusable, stale};
 use tidy::finding::Finding;
 use tidy::tree::Tree;
-use tidy::{border, circle, floor, island, name, paper, proof, roster, script, size, word};
+use tidy::{
+    border, circle, floor, glossary, island, name, paper, proof, roster, script, size, word,
+};
 
 static TREE: LazyLock<Tree> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -40,6 +42,7 @@ rules! {
     files_fit => size::files,
     filters_are_complete => roster::filters,
     functions_fit_on_a_screen => size::functions,
+    glossary_rows_are_in_the_code => glossary::rows,
     imports_point_down => floor::imports,
     islands_know_no_strangers => island::strangers,
     items_are_named_by_what_they_are => name::items,
@@ -51,6 +54,7 @@ rules! {
     no_unfinished_work_is_marked => word::marks,
     no_words_that_must_not_be => word::code,
     pages_have_one_title => paper::titles,
+    public_types_are_named_by_known_words => glossary::types,
     scripts_have_a_head => script::heads,
     scripts_have_one_caller => script::callers,
     tests_do_not_sleep => proof::sleeps,
