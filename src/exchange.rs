@@ -4,6 +4,7 @@
 
 use crate::concurrency::{Admission, IdentitySource, Outcome};
 use crate::denial::Code;
+use crate::route::RouteIndex;
 use crate::session::{AccountText, Session, TokenError, Viewer};
 use http::HeaderValue;
 use http::uri::Scheme;
@@ -99,6 +100,18 @@ impl Account {
     }
 }
 
+/// What the request asks for, as the gateway reads it: what upstreams get and logs show.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// It was not read, so nobody knows what may stand in it.
+    #[default]
+    Unread,
+    /// The client wrote it as it is read.
+    AsWritten,
+    /// The path, normalised and without a stream's token, and the query.
+    Rewritten(String),
+}
+
 /// All that is known of one request.
 #[derive(Debug)]
 pub struct Exchange {
@@ -108,6 +121,9 @@ pub struct Exchange {
     /// The scheme of the URL that the client asked for.
     pub scheme: Scheme,
     pub began: Instant,
+    /// What the request asks for.
+    pub target: Target,
+    route: Option<RouteIndex>,
     session: Option<Arc<Session>>,
     /// The session passed by its signature alone.
     pub is_session_unasked: bool,
@@ -129,6 +145,8 @@ impl Exchange {
             client,
             scheme: Scheme::HTTP,
             began: Instant::now(),
+            target: Target::Unread,
+            route: None,
             session: None,
             is_session_unasked: false,
             account: None,
@@ -140,6 +158,17 @@ impl Exchange {
             session_reason: None,
             denied: None,
         }
+    }
+
+    /// Enters the route that the request takes.
+    pub fn enter(&mut self, route: RouteIndex) {
+        assert!(self.route.is_none(), "a request is judged once and takes one route");
+        self.route = Some(route);
+    }
+
+    /// The route that was entered, in the table of the gateway that judged the request.
+    pub fn route(&self) -> Option<RouteIndex> {
+        self.route
     }
 
     /// Enters what a filter found out.

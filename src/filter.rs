@@ -13,19 +13,21 @@ mod shadow;
 
 use crate::activity::Activity;
 use crate::concurrency::Policy;
-use crate::denial::{Denial, Reply};
+use crate::denial::{Code, Denial, Reply};
 use crate::exchange::{Cause, Exchange, Finding};
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::session::Verifier;
 use crate::yaml::{At, Named};
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Makes the YAML variants, their construction and the index of filters from one line each.
 macro_rules! filters {
@@ -121,7 +123,7 @@ pub enum Halt {
     Deny(Denial, Cause),
     Reply(Reply),
     /// The filter's own answer, and what it found out.
-    Settled(Reply, Box<Finding>),
+    Answered(Reply, Box<Finding>),
 }
 
 impl<D: Into<Denial>> From<D> for Halt {
@@ -132,6 +134,31 @@ impl<D: Into<Denial>> From<D> for Halt {
 
 /// What a filter says of a request.
 pub type Decision = Result<Finding, Halt>;
+
+/// What a filter says of a request, for people who ask why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterVerdict {
+    /// The request goes on.
+    Passes,
+    /// The filter stands in a shadow, and the request goes on; otherwise it would be refused.
+    WouldRefuse(Code),
+    Refuses(Code),
+    /// The filter answers the request itself, with this status.
+    Answers(StatusCode),
+}
+
+impl FilterVerdict {
+    fn of(decision: &Decision) -> Self {
+        match decision {
+            Ok(Finding::Shadow(_, code)) => FilterVerdict::WouldRefuse(*code),
+            Ok(_) => FilterVerdict::Passes,
+            Err(Halt::Deny(denial, _)) => FilterVerdict::Refuses(denial.code()),
+            Err(Halt::Reply(reply) | Halt::Answered(reply, _)) => {
+                FilterVerdict::Answers(reply.status)
+            }
+        }
+    }
+}
 
 /// A step in a route's chain.
 #[async_trait]
@@ -187,6 +214,27 @@ pub struct Sessions {
     pub config: Arc<crate::session::Config>,
 }
 
+/// How often the filters are asked whether a long answer may go on.
+const DURING_EVERY: Duration = Duration::from_secs(5);
+
+/// An answer that flows: when the filters were last asked about it.
+#[derive(Debug, Default)]
+pub struct Flow {
+    asked_at: Option<Instant>,
+}
+
+impl Flow {
+    fn is_check_due(&mut self) -> bool {
+        let now = Instant::now();
+        let since = *self.asked_at.get_or_insert(now);
+        let is_due = DURING_EVERY <= now - since;
+        if is_due {
+            self.asked_at = Some(now);
+        }
+        is_due
+    }
+}
+
 /// The filters of one route, in written order.
 #[derive(Default)]
 pub struct Chain(Vec<(&'static str, Box<dyn Filter>)>);
@@ -231,13 +279,22 @@ impl Chain {
         self.0.iter().map(|(name, _)| *name)
     }
 
-    /// Asks each filter in turn; what one finds out is known to the next.
-    pub async fn decide(&self, request: &Request<'_>, known: &mut Exchange) -> Result<(), Halt> {
-        for (_, filter) in &self.0 {
+    /// Asks each filter in turn; what one finds out is known to the next. `trace` gets what each
+    /// filter that was asked says.
+    pub async fn decide(
+        &self,
+        request: &Request<'_>,
+        known: &mut Exchange,
+        mut trace: Option<&mut Vec<(&'static str, FilterVerdict)>>,
+    ) -> Result<(), Halt> {
+        for (name, filter) in &self.0 {
             let decision = match filter.decide_at_once(request, known) {
                 Some(decision) => decision,
                 None => filter.decide(request, known).await,
             };
+            if let Some(trace) = &mut trace {
+                trace.push((name, FilterVerdict::of(&decision)));
+            }
             known.learn(decision?);
         }
         Ok(())
@@ -249,9 +306,12 @@ impl Chain {
         }
     }
 
-    /// Whether a long answer may go on.
-    pub fn during(&self, known: &Exchange) -> Result<(), Denial> {
-        self.0.iter().try_for_each(|(_, filter)| filter.during(known))
+    /// Whether a long answer may go on. The filters are asked now and then; in between it may.
+    pub fn during(&self, known: &Exchange, flow: &mut Flow) -> Result<(), Denial> {
+        match flow.is_check_due() {
+            true => self.0.iter().try_for_each(|(_, filter)| filter.during(known)),
+            false => Ok(()),
+        }
     }
 
     /// In reverse order: what decided last speaks first.

@@ -17,6 +17,8 @@ pub use shared::Shared;
 use crate::activity::Activity;
 use crate::concurrency::Policy;
 use crate::config::Loaded;
+use crate::denial::Code;
+use crate::exchange::Exchange;
 use crate::filter::Chain;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::problem::Report;
@@ -52,8 +54,18 @@ pub struct Route {
     pub end: End,
     pub forward_token: bool,
     /// The largest body a request may bring, in bytes.
-    pub body_bytes_max: u64,
+    body_bytes_max: u64,
     pub metrics: Arc<RouteMetrics>,
+}
+
+impl Route {
+    /// Refuses a body of this size, announced or received, if it is too large.
+    pub fn check_body(&self, bytes: u64) -> Result<(), Code> {
+        match bytes <= self.body_bytes_max {
+            true => Ok(()),
+            false => Err(Code::BodyTooLarge),
+        }
+    }
 }
 
 /// Where a route leads.
@@ -79,6 +91,16 @@ impl End {
 pub const UNMATCHED: &str = "_unmatched";
 
 impl Gateway {
+    /// The route that an exchange entered, if it was judged by this gateway and met one.
+    pub fn route_of(&self, exchange: &Exchange) -> Option<&Arc<Route>> {
+        exchange.route().map(|index| self.table.get(index))
+    }
+
+    /// Where the exchange is counted.
+    pub fn metrics_of(&self, exchange: &Exchange) -> &RouteMetrics {
+        self.route_of(exchange).map_or(&self.unmatched, |route| &route.metrics)
+    }
+
     /// Compiles what was loaded. `Ok` may come with warnings; `Err` tells all problems at once.
     pub fn compile(
         loaded: &Loaded,

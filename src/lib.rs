@@ -10,6 +10,7 @@ pub mod admin;
 
 // Motion: what happens to a request, from its first byte to its last.
 pub mod proxy;
+pub mod judge;
 pub mod streams;
 
 // Plan: what a file compiles to, the file itself, what its listeners and filters do.

@@ -8,16 +8,19 @@ mod fault;
 mod forward;
 mod respond;
 mod timeouts;
+mod tunnel;
 
 pub use context::Ctx;
 
-use crate::denial::{Code, Denial, Reply};
+use crate::denial::Denial;
 use crate::edge::{self, Client, Listener};
+use crate::exchange::{Cause, Exchange};
 use crate::filter::Halt;
-use crate::gateway::{End, Gateway};
+use crate::gateway::Gateway;
+use crate::judge::{Verdict, judge};
 use crate::observe::{Event, Observe};
-use crate::request::{Request, head};
-use crate::streams::Call;
+use crate::request::head;
+use crate::upstream::Attempt;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -36,59 +39,28 @@ pub struct Proxy {
     listener: Arc<Listener>,
 }
 
-/// Where a request goes that was let pass.
-enum Onward {
-    Upstream,
-    Streams(Call),
-}
-
 impl Proxy {
     pub fn new(live: Arc<ArcSwap<Gateway>>, observe: Observe, listener: Arc<Listener>) -> Self {
         Proxy { live, observe, listener }
     }
 
-    /// Route and filters: the whole judgement of one request.
-    async fn judge(
+    /// What is to be done with a request whose head has come.
+    async fn judge<'c>(
         &self,
-        written: &RequestHeader,
-        raw: impl FnOnce() -> Bytes,
-        ctx: &mut Ctx,
-    ) -> Result<Onward, Halt> {
+        downstream: &Downstream,
+        gateway: &'c Gateway,
+        exchange: &mut Exchange,
+    ) -> Result<Verdict<'c>, Halt> {
+        let written = downstream.req_header();
         let parts = written.as_ref();
-        let announced_bytes = head::check(parts, written.raw_path(), raw)?;
-        let mut request = Request::read(parts)?;
-        let gateway = Arc::clone(&ctx.gateway);
-        if gateway.takes_path_tokens {
-            request.split_path_token();
-        }
-        ctx.understood(&request, written);
-        let (route, captures) = gateway.table.find(&request)?;
-        ctx.enter(route);
-        if announced_bytes > route.body_bytes_max {
-            return Err(Code::BodyTooLarge.into());
-        }
-        route.chain.decide(&request, &mut ctx.exchange).await?;
-        match &route.end {
-            End::Upstream(_) => Ok(Onward::Upstream),
-            End::Redirect(target) => Err(Halt::Reply(target.reply(&request, &captures))),
-            End::Streams(policy) => {
-                let session = ctx.exchange.session().expect("compiled behind `session`");
-                let call = Call::read(&request, &captures, policy, session)?;
-                Ok(Onward::Streams(call))
-            }
-        }
-    }
-
-    async fn answer_call(&self, call: Call, downstream: &mut Downstream) -> Result<Reply, Halt> {
-        let within = self.listener.body_timeout;
-        let body = respond::read_body(downstream, Call::BODY_BYTES_MAX, within).await?;
-        call.answer(&body).await
+        head::check_raw(parts, written.raw_path(), || downstream.to_h1_raw())?;
+        judge(gateway, parts, exchange, None).await
     }
 
     async fn halt(&self, halt: Halt, downstream: &mut Downstream, ctx: &mut Ctx) -> Result<bool> {
         let reply = match halt {
             Halt::Reply(reply) => reply,
-            Halt::Settled(reply, found) => {
+            Halt::Answered(reply, found) => {
                 ctx.exchange.learn(*found);
                 reply
             }
@@ -133,17 +105,21 @@ impl ProxyHttp for Proxy {
         downstream: &mut Downstream,
         ctx: &mut Box<Ctx>,
     ) -> Result<bool> {
-        let head = downstream.req_header();
-        let judged = self.judge(head, || downstream.to_h1_raw(), ctx).await;
+        let ctx = &mut **ctx;
+        let judged = self.judge(downstream, &ctx.gateway, &mut ctx.exchange).await;
         let (route, took) = (ctx.route_metrics(), ctx.exchange.began.elapsed());
         self.observe.emit(&Event::RequestDecided { route, took });
         let halt = match judged {
-            Ok(Onward::Upstream) => return Ok(false),
+            Ok(Verdict::Proxy { upstream, .. }) => {
+                ctx.attempt = Some(upstream.attempt());
+                return Ok(false);
+            }
+            Ok(Verdict::Redirect(reply)) => Halt::Reply(reply),
             // Boxed: rare, and too large to lie in every request's future.
-            Ok(Onward::Streams(call)) => match Box::pin(self.answer_call(call, downstream)).await {
-                Ok(reply) => Halt::Reply(reply),
-                Err(halt) => halt,
-            },
+            Ok(Verdict::Streams(call)) => {
+                let answered = respond::to_call(downstream, call, self.listener.body_timeout);
+                Box::pin(answered).await.map_or_else(|halt| halt, Halt::Reply)
+            }
             Err(halt) => halt,
         };
         self.halt(halt, downstream, ctx).await
@@ -154,12 +130,10 @@ impl ProxyHttp for Proxy {
         downstream: &mut Downstream,
         ctx: &mut Box<Ctx>,
     ) -> Result<Box<HttpPeer>> {
-        let Some(mut peer) = ctx.next_peer() else {
+        let Some(mut peer) = ctx.attempt.as_mut().and_then(Attempt::next_peer) else {
             return Error::e_explain(ErrorType::ConnectError, "no endpoint is left");
         };
-        if downstream.is_upgrade_req() {
-            peer.options.read_timeout = Some(timeouts::TUNNEL_IDLE);
-        }
+        tunnel::prepare(downstream, &mut peer);
         Ok(peer)
     }
 
@@ -170,9 +144,10 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        ctx.endpoint_refused();
-        if ctx.may_try_another() {
-            self.observe.emit(&Event::UpstreamRetried { upstream: ctx.upstream_name() });
+        if let Some(attempt) = &mut ctx.attempt
+            && attempt.refused()
+        {
+            self.observe.emit(&Event::UpstreamRetried { upstream: attempt.upstream() });
             error.set_retry(true);
         }
         error
@@ -184,26 +159,10 @@ impl ProxyHttp for Proxy {
         head: &mut RequestHeader,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        let Some(route) = &ctx.route else { return Ok(()) };
-        if let Some(target) = ctx.target() {
-            head.set_raw_path(target.as_bytes())?;
+        match ctx.route() {
+            Some(route) => forward::request(head, &ctx.gateway, route, &ctx.exchange),
+            None => Ok(()),
         }
-        forward::edit(head, |fields| {
-            forward::prepare(fields, &ctx.exchange);
-            let gateway = &ctx.gateway;
-            match route.forward_token {
-                true => forward::strip_token(fields, &gateway.stream_cookies, false),
-                false => {
-                    let is_verified = ctx.exchange.session().is_some();
-                    forward::strip_token(fields, &gateway.token_cookies, is_verified);
-                }
-            }
-            if gateway.takes_path_tokens {
-                forward::strip_referer(fields);
-            }
-            route.chain.upstream_request(fields, &ctx.exchange);
-        });
-        Ok(())
     }
 
     async fn request_body_filter(
@@ -213,8 +172,12 @@ impl ProxyHttp for Proxy {
         _end: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        let received = ctx.receive(body.as_ref(), &self.listener);
-        received.or_else(|code| Error::e_explain(ErrorType::HTTPStatus(code.status()), "the body"))
+        let Some(chunk) = body else { return Ok(()) };
+        ctx.count_received(chunk);
+        let Some(route) = ctx.route().filter(|_| !ctx.is_tunnel) else { return Ok(()) };
+        let (bytes, took) = (ctx.request_bytes, ctx.exchange.began.elapsed());
+        let checked = route.check_body(bytes).and_then(|()| self.listener.check_body(bytes, took));
+        checked.or_else(|code| Error::e_explain(ErrorType::HTTPStatus(code.status()), "the body"))
     }
 
     async fn upstream_response_filter(
@@ -223,19 +186,12 @@ impl ProxyHttp for Proxy {
         head: &mut ResponseHeader,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        if let Some(took) = ctx.upstream_began(head.status.as_u16()) {
-            let (route, status) = (ctx.route_metrics(), head.status.as_u16());
+        let status = head.status.as_u16();
+        if let Some(took) = ctx.attempt.as_mut().and_then(|attempt| attempt.answered(status)) {
+            let route = ctx.route_metrics();
             self.observe.emit(&Event::UpstreamAnswered { route, status, took });
         }
-        if head.status != http::StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(());
-        }
-        if !downstream.is_upgrade_req() {
-            let why = "101 that nobody asked for";
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
-        }
-        ctx.is_tunnel = true;
-        timeouts::begin_tunnel(downstream);
+        ctx.is_tunnel = tunnel::begin(downstream, head)?;
         Ok(())
     }
 
@@ -247,7 +203,7 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         let asked = downstream.req_header();
         forward::back(head, asked.version);
-        if let Some(route) = &ctx.route {
+        if let Some(route) = ctx.route() {
             route.chain.response(&asked.headers, head, &ctx.exchange);
         }
         timeouts::end_if_stopping(downstream);
@@ -261,10 +217,15 @@ impl ProxyHttp for Proxy {
         end: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<Option<Duration>> {
-        match ctx.send(body.as_ref(), end) {
+        ctx.count_sent(body.as_ref().map_or(0, Bytes::len));
+        let ctx = &mut **ctx;
+        let Some(route) = ctx.gateway.route_of(&ctx.exchange).filter(|_| !end) else {
+            return Ok(None);
+        };
+        match route.chain.during(&ctx.exchange, &mut ctx.flow) {
             Ok(()) => Ok(None),
             Err(denial) => {
-                ctx.exchange.note(denial.code(), crate::exchange::Cause::Plain);
+                ctx.exchange.note(denial.code(), Cause::Plain);
                 Error::e_explain(ErrorType::Custom("stopped"), "the stream was ended")
             }
         }
@@ -277,15 +238,17 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> FailToProxy {
         let fault = fault::of(error);
-        ctx.fault = Some(fault.told);
+        ctx.fault = Some(fault.message);
         if fault.is_upstreams
-            && let Some((upstream, endpoint)) = ctx.endpoint()
+            && let Some(attempt) = &mut ctx.attempt
+            && let Some((upstream, endpoint)) = attempt.failed(fault.message)
         {
-            self.observe.emit(&Event::UpstreamFailed { upstream, endpoint, why: fault.told });
+            let why = fault.message;
+            self.observe.emit(&Event::UpstreamFailed { upstream, endpoint, why });
         }
         let mut status = 0;
         if let Some(code) = fault.code.filter(|_| downstream.response_written().is_none()) {
-            ctx.exchange.note(code, crate::exchange::Cause::Plain);
+            ctx.exchange.note(code, Cause::Plain);
             status = code.status();
             downstream.set_keepalive(None);
             let reply = Denial::from(code).reply(ctx.exchange.id.as_str());
@@ -306,7 +269,6 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, downstream: &mut Downstream, _: Option<&Error>, ctx: &mut Box<Ctx>) {
-        let listener = (self.listener.number, &*self.listener.name);
-        self.observe.emit(&Event::ExchangeEnded(&ctx.ended(downstream, listener)));
+        self.observe.emit(&Event::ExchangeEnded(&ctx.ended(downstream, &self.listener)));
     }
 }

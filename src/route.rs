@@ -3,13 +3,15 @@
 //! What happens on a route, the chain of filters and its end, is put together by `gateway`.
 
 mod condition;
+mod considered;
 mod redirect;
 mod table;
 mod template;
 
 pub use condition::{Conditions, Wanted};
+pub use considered::{Considered, Lost};
 pub use redirect::{Redirect, Target};
-pub use table::{Miss, Table};
+pub use table::{Found, Miss, RouteIndex, Table};
 pub use template::{Host, Misfit, PARAMS_MAX, Template};
 
 use crate::problem::{Place, Problem};

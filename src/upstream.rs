@@ -2,20 +2,23 @@
 //!
 //! Which request goes to which upstream is the routes' business.
 
+mod attempt;
+mod balance;
 mod health;
 mod peer;
 
+pub use attempt::{Attempt, Outcome};
 pub use health::{Change, Health, Probe};
 
 use crate::problem::Problem;
 use crate::units::{Address, Count, Text, Time};
 use crate::yaml::At;
+use balance::Balance;
 use pingora::upstreams::peer::HttpPeer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One upstream as the file has it.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -26,6 +29,9 @@ pub struct Config {
     /// What it speaks.
     #[serde(default)]
     pub protocol: Protocol,
+    /// How the next server is chosen.
+    #[serde(default, skip_serializing_if = "balance::Config::is_default")]
+    pub balance: balance::Config,
     #[serde(default)]
     pub timeouts: Timeouts,
     /// Ask its servers whether they are well; left out: they are taken to be.
@@ -71,14 +77,13 @@ impl Default for Timeouts {
 /// The sum of all weights of one upstream; bounds the size of its schedule.
 const WEIGHTS_MAX: u32 = 1_000;
 
-/// A running upstream.
+/// A running upstream. What it does for one request is in `attempt.rs`, which endpoint is next in
+/// `balance.rs`.
 #[derive(Debug)]
 pub struct Upstream {
     pub name: Arc<str>,
     pub endpoints: Vec<Endpoint>,
-    /// Indices of endpoints in the order they are taken, each as often as its weight says.
-    schedule: Vec<u16>,
-    next: AtomicUsize,
+    balance: Box<dyn Balance>,
     probe: Option<health::Config>,
 }
 
@@ -124,35 +129,29 @@ impl Upstream {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let schedule = schedule(&endpoints);
+        let balance = config.balance.build(&endpoints);
         Ok(Upstream {
             name: name.as_str().into(),
             endpoints,
-            schedule,
-            next: AtomicUsize::new(0),
+            balance,
             probe: config.health.clone(),
         })
     }
 
-    /// The next endpoint in turn that is well and not among those that were `tried`. When none is
-    /// well, all are taken to be: the checks may be what is broken.
-    pub fn pick(&self, tried: &[usize]) -> Option<usize> {
-        // A second try takes nobody's turn, or every other turn would meet the same dead endpoint.
-        let start = match tried.is_empty() {
-            true => self.next.fetch_add(1, Ordering::Relaxed),
-            false => self.next.load(Ordering::Relaxed),
-        };
-        let turn = |i: usize| usize::from(self.schedule[(start + i) % self.schedule.len()]);
-        let mut in_turn = (0..self.schedule.len()).map(turn).filter(|i| !tried.contains(i));
-        let first = in_turn.next()?;
-        if self.endpoints[first].health.is_asked() {
-            return Some(first);
-        }
-        in_turn.find(|&i| self.endpoints[i].health.is_asked()).or(Some(first))
+    /// Begins to ask this upstream for an answer to one request.
+    pub fn attempt(self: &Arc<Self>) -> Attempt {
+        Attempt::new(Arc::clone(self))
+    }
+
+    /// The endpoint to ask next, none of those that were `tried`.
+    fn pick(&self, tried: &[usize]) -> Option<usize> {
+        let picked = self.balance.pick(&self.endpoints, tried);
+        assert!(picked.is_none_or(|index| !tried.contains(&index)), "no endpoint is picked twice");
+        picked
     }
 
     /// What Pingora connects to for endpoint number `index`.
-    pub fn peer(&self, index: usize) -> Box<HttpPeer> {
+    fn peer(&self, index: usize) -> Box<HttpPeer> {
         Box::new(self.endpoints[index].peer.clone())
     }
 
@@ -183,23 +182,6 @@ fn endpoint(name: &At<String>, written: &At<Text>, config: &Config) -> Result<En
     })?;
     let peer = peer::template(name, address.0, config.protocol, &config.timeouts);
     Ok(Endpoint { address: address.0, weight: weight.0, health: Health::default(), peer })
-}
-
-/// Smooth weighted round robin (nginx's method), played through once: an endpoint of weight 3
-/// beside one of weight 1 gives `a a b a`, never `a a a b`.
-fn schedule(endpoints: &[Endpoint]) -> Vec<u16> {
-    let total: i64 = endpoints.iter().map(|endpoint| i64::from(endpoint.weight)).sum();
-    let mut credit = vec![0_i64; endpoints.len()];
-    let mut order = Vec::new();
-    for _ in 0..total {
-        for (credit, endpoint) in credit.iter_mut().zip(endpoints) {
-            *credit += i64::from(endpoint.weight);
-        }
-        let richest = (0..credit.len()).rev().max_by_key(|&i| credit[i]).unwrap_or(0);
-        credit[richest] -= total;
-        order.push(u16::try_from(richest).expect("weights bound the number of endpoints"));
-    }
-    order
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::fixture::{SECRET, gateway, head, now, token};
 use divan::Bencher;
 use streamgate::exchange::Exchange;
 use streamgate::gateway::Gateway;
-use streamgate::request::Request;
+use streamgate::judge::judge;
 use streamgate::session::Algorithm;
 
 fn live() -> Gateway {
@@ -42,10 +42,9 @@ fn known_token_live_lease(bencher: Bencher<'_, '_>) {
     let token = token(Algorithm::Hs256, "viewer");
     let head = head("/live/final/720p/segment-00042.m4s", Some(&token));
     bencher.bench_local(|| {
-        let request = Request::read(divan::black_box(&head)).expect("a sound head");
-        let (route, _) = gateway.table.find(&request).expect("the one route");
         let mut exchange = Exchange::new(None);
-        assert!(now(route.chain.decide(&request, &mut exchange)).is_ok(), "a viewer who may");
+        let judged = now(judge(&gateway, divan::black_box(&head), &mut exchange, None));
+        assert!(judged.is_ok(), "a viewer who may");
         exchange.lease().is_some()
     });
 }

@@ -1,6 +1,7 @@
 //! One listener as it runs. It knows the limits of a connection, not the sockets: `server` binds
 //! the address and accepts.
 
+use crate::denial::Code;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,9 +29,17 @@ pub struct Listener {
 const BODY_RATE_MIN: u64 = 1_024;
 
 impl Listener {
+    /// Refuses a body of which so many bytes came in this time, if that is too slow.
+    pub fn check_body(&self, body_bytes: u64, took: Duration) -> Result<(), Code> {
+        match self.is_late(body_bytes, took) {
+            true => Err(Code::RequestTimeout),
+            false => Ok(()),
+        }
+    }
+
     /// Whether so many bytes of a body should have taken less time.
-    pub fn is_late(&self, body_bytes: u64, took: Duration) -> bool {
-        took > self.body_timeout + Duration::from_secs(body_bytes / BODY_RATE_MIN)
+    fn is_late(&self, body_bytes: u64, took: Duration) -> bool {
+        self.body_timeout + Duration::from_secs(body_bytes / BODY_RATE_MIN) < took
     }
 }
 

@@ -131,7 +131,7 @@ impl Filter for ConcurrencyFilter {
             .then(|| self.policy.start_redirect(request, session, &id.lease))
             .flatten();
         match begun {
-            Some(reply) => Err(Halt::Settled(reply, Box::new(found))),
+            Some(reply) => Err(Halt::Answered(reply, Box::new(found))),
             None => Ok(found),
         }
     }

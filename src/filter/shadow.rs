@@ -55,7 +55,7 @@ impl Shadow {
     fn shade(&self, decision: Decision) -> Decision {
         match decision {
             Err(Halt::Deny(denial, _)) => Ok(Finding::Shadow(self.name, denial.code())),
-            Ok(_) | Err(Halt::Reply(_) | Halt::Settled(..)) => Ok(Finding::Nothing),
+            Ok(_) | Err(Halt::Reply(_) | Halt::Answered(..)) => Ok(Finding::Nothing),
         }
     }
 }

@@ -1,13 +1,13 @@
-//! The world broke: which refusal the client gets, and what is told to the operator.
+//! The world broke: which refusal the client gets, and what the operator reads of it.
 
 use crate::denial::Code;
 use pingora::{Error, ErrorSource, ErrorType};
 
-/// A failure as we tell it.
+/// A failure in words of ours.
 pub(super) struct Fault {
     /// `None`: the client is gone.
     pub code: Option<Code>,
-    pub told: &'static str,
+    pub message: &'static str,
     /// Whether the upstream is what broke.
     pub is_upstreams: bool,
 }
@@ -15,7 +15,7 @@ pub(super) struct Fault {
 /// Reads Pingora's error. Its own text is not repeated: it may hold what a client sent.
 pub(super) fn of(error: &Error) -> Fault {
     use ErrorType as T;
-    let fault = |code, told| Fault { code, told, is_upstreams: false };
+    let fault = |code, message| Fault { code, message, is_upstreams: false };
     match error.etype() {
         T::HTTPStatus(413) => {
             return fault(Some(Code::BodyTooLarge), "the request's body is too large");
@@ -45,7 +45,7 @@ pub(super) fn of(error: &Error) -> Fault {
 
 fn of_upstream(kind: &ErrorType) -> Fault {
     use ErrorType as T;
-    let (code, told) = match kind {
+    let (code, message) = match kind {
         T::ConnectTimedout => (Code::UpstreamUnreachable, "no connection in time"),
         T::ConnectRefused => (Code::UpstreamUnreachable, "connection refused"),
         T::ConnectNoRoute | T::ConnectError | T::ConnectProxyFailure | T::SocketError => {
@@ -58,5 +58,5 @@ fn of_upstream(kind: &ErrorType) -> Fault {
         }
         _ => (Code::UpstreamInvalid, "no valid answer"),
     };
-    Fault { code: Some(code), told, is_upstreams: true }
+    Fault { code: Some(code), message, is_upstreams: true }
 }

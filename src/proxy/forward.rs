@@ -2,11 +2,13 @@
 //! scheme and the request's id from the gateway, and nothing that a client could have made up. The
 //! client gets no field of an answer that was meant for the gateway only.
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Target};
+use crate::gateway::{Gateway, Route};
 use crate::request::{PATH_TOKEN_PREFIX, cookie};
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::net::IpAddr;
 
@@ -35,12 +37,47 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Room for the fields that the gateway adds, with a claim or none. More make the map grow.
 const FIELDS_ADDED: usize = 8;
 
+/// Makes the `head` of a client's request into the one that the upstream gets.
+pub(super) fn request(
+    head: &mut RequestHeader,
+    gateway: &Gateway,
+    route: &Route,
+    exchange: &Exchange,
+) -> Result<()> {
+    retarget(head, &exchange.target)?;
+    edit(head, |fields| {
+        prepare(fields, exchange);
+        match route.forward_token {
+            true => strip_token(fields, &gateway.stream_cookies, false),
+            false => strip_token(fields, &gateway.token_cookies, exchange.session().is_some()),
+        }
+        if gateway.takes_path_tokens {
+            strip_referer(fields);
+        }
+        route.chain.upstream_request(fields, exchange);
+    });
+    Ok(())
+}
+
+/// Sets the target as the gateway reads it: no upstream gets one that it could read differently.
+fn retarget(head: &mut RequestHeader, target: &Target) -> Result<()> {
+    if let Target::Rewritten(target) = target {
+        return head.set_raw_path(target.as_bytes());
+    }
+    // A whole URL, and bytes that are no UTF-8, Pingora would send on as they came.
+    if head.raw_path().starts_with(b"/") && head.raw_path_is_utf8() {
+        return Ok(());
+    }
+    let read = head.uri.path_and_query().map_or("/", |read| read.as_str()).to_owned();
+    head.set_raw_path(read.as_bytes())
+}
+
 /// Edits the fields of what goes upstream, as one map.
 ///
 /// Pingora keeps the spelling of every name in a second map, and each change then costs a thousand
 /// instructions or more. Names mean the same in any case (RFC 9110 §5.1): the spelling is let go.
 /// The target must be one that the URI holds as it is, which a normalised path is.
-pub(super) fn edit(head: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap)) {
+fn edit(head: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap)) {
     let blank = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts = Parts::from(std::mem::replace(head, blank));
     parts.headers.reserve(FIELDS_ADDED);
@@ -50,7 +87,7 @@ pub(super) fn edit(head: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap)) 
 
 /// Removes what a client may not claim, and sets what the gateway knows. This runs after Pingora
 /// has removed the fields that `Connection` names, so a client can't have ours removed.
-pub(super) fn prepare(fields: &mut HeaderMap, exchange: &Exchange) {
+fn prepare(fields: &mut HeaderMap, exchange: &Exchange) {
     let forged = fields.keys().filter(|name| is_reserved(name.as_str())).cloned();
     for name in forged.collect::<Vec<HeaderName>>() {
         fields.remove(&name);
@@ -149,7 +186,7 @@ fn nominated(head: &ResponseHeader) -> Vec<HeaderName> {
 
 /// Takes the session's token out of what goes upstream: the cookies of these names, and a bearer
 /// token if one was verified.
-pub(super) fn strip_token(fields: &mut HeaderMap, cookies: &[String], is_verified: bool) {
+fn strip_token(fields: &mut HeaderMap, cookies: &[String], is_verified: bool) {
     let bearer = |value: &HeaderValue| {
         value.as_bytes().get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "))
     };
@@ -164,7 +201,7 @@ pub(super) fn strip_token(fields: &mut HeaderMap, cookies: &[String], is_verifie
 }
 
 /// Removes the `Referer` if it may contain a stream token.
-pub(super) fn strip_referer(fields: &mut HeaderMap) {
+fn strip_referer(fields: &mut HeaderMap) {
     let holds_token = |value: &HeaderValue| {
         let prefix = PATH_TOKEN_PREFIX.as_bytes();
         value.as_bytes().windows(prefix.len()).any(|part| part == prefix)

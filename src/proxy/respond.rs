@@ -1,7 +1,9 @@
 //! Reading a small body and sending an answer of our own, without losing the client's connection.
 
 use crate::denial::{Code, Denial, Reply};
+use crate::filter::Halt;
 use crate::request::head;
+use crate::streams::Call;
 use http::{StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::prelude::timeout;
@@ -86,8 +88,18 @@ fn is_worth_draining(downstream: &Downstream) -> bool {
         && !parts.headers.contains_key(header::EXPECT)
 }
 
+/// The answer to a call of the streams API, whose body must come `within` this time.
+pub(super) async fn to_call(
+    downstream: &mut Downstream,
+    call: Call,
+    within: Duration,
+) -> std::result::Result<Reply, Halt> {
+    let body = read_body(downstream, Call::BODY_BYTES_MAX, within).await?;
+    call.answer(&body).await
+}
+
 /// The whole body of a request for the gateway itself, at most `max` bytes.
-pub(super) async fn read_body(
+async fn read_body(
     downstream: &mut Downstream,
     max: usize,
     within: Duration,

@@ -9,9 +9,6 @@ use std::time::Duration;
 /// How long the gateway reads on when an upstream has answered and the body has not ended.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a tunnel (WebSocket) may be silent.
-pub(super) const TUNNEL_IDLE: Duration = Duration::from_secs(300);
-
 /// Sets them when a request begins.
 pub(super) fn begin(downstream: &mut Downstream, listener: &Listener) {
     // Off already: the client wants to close, the gateway stops, or the framing is doubtful.
@@ -33,9 +30,4 @@ pub(super) fn end_if_stopping(downstream: &mut Downstream) {
     if downstream.is_process_shutting_down() {
         downstream.set_keepalive(None);
     }
-}
-
-/// Called when the upstream has switched protocols: a tunnel may be silent for longer.
-pub(super) fn begin_tunnel(downstream: &mut Downstream) {
-    downstream.set_read_timeout(Some(TUNNEL_IDLE));
 }

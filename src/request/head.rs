@@ -4,7 +4,7 @@
 use crate::denial::{Code, Denial};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
 /// The request's method, in bytes; the longest that is registered has 17.
 const METHOD_BYTES_MAX: usize = 32;
@@ -44,20 +44,35 @@ enum Only<'a> {
     Several,
 }
 
-/// Refuses a head that is not sound. Returns how many bytes of body a sound head announces: 0 for
-/// a chunked body.
-///
-/// `target` is the request's target as the client wrote it, because a URI may not hold all of its
-/// bytes. `raw` gives the whole head as the client wrote it: Pingora drops a `Content-Length` that
-/// stands beside `Transfer-Encoding` before anyone can see it.
-pub fn check(head: &Parts, target: &[u8], raw: impl FnOnce() -> Bytes) -> Result<u64, Denial> {
-    let found = Found::among(&head.headers);
-    sizes(head, target, &found)?;
-    method(head)?;
+/// Refuses what only the bytes of a connection can show; `check` sees everything else. `target` and
+/// `raw` are the target and the whole head as they came: Pingora keeps the path alone of a target
+/// that is a whole URL, takes other targets to be the root's, and drops a `Content-Length` that
+/// stands beside `Transfer-Encoding`.
+pub fn check_raw(head: &Parts, target: &[u8], raw: impl FnOnce() -> Bytes) -> Result<(), Denial> {
+    if TARGET_BYTES_MAX < target.len() {
+        return Err(Code::HeaderTooLarge.into());
+    }
+    if method(head).is_err() {
+        // Its target may have another form; that the method is refused is for `check` to say.
+        return Ok(());
+    }
     form(target)?;
+    if head.headers.contains_key(header::TRANSFER_ENCODING) && has_content_length(&raw()) {
+        return Err(malformed("both Content-Length and Transfer-Encoding"));
+    }
+    Ok(())
+}
+
+/// Refuses a head that is not sound; returns how many bytes of body a sound one announces, 0 for a
+/// chunked one. It needs no connection, so it also judges a head that was never sent.
+pub fn check(head: &Parts) -> Result<u64, Denial> {
+    let found = Found::among(&head.headers);
+    sizes(head, &found)?;
+    method(head)?;
+    uri(&head.uri)?;
     host(head, found.host)?;
     names(&found)?;
-    framing(head.version, &found, raw)
+    framing(head.version, &found)
 }
 
 impl<'a> Found<'a> {
@@ -92,7 +107,8 @@ fn malformed(why: &'static str) -> Denial {
     Denial::from(Code::RequestMalformed).because(why)
 }
 
-fn sizes(head: &Parts, target: &[u8], found: &Found<'_>) -> Result<(), Denial> {
+fn sizes(head: &Parts, found: &Found<'_>) -> Result<(), Denial> {
+    let target = head.uri.path_and_query().map_or("", |target| target.as_str());
     let is_small = head.method.as_str().len() <= METHOD_BYTES_MAX
         && target.len() <= TARGET_BYTES_MAX
         && found.largest_field_bytes <= FIELD_BYTES_MAX
@@ -121,6 +137,15 @@ fn form(target: &[u8]) -> Result<(), Denial> {
     match begins(b"/") || begins(b"http://") || begins(b"https://") {
         true => Ok(()),
         false => Err(malformed("the target must be a path or an http URL")),
+    }
+}
+
+/// The same of a target that was read already.
+fn uri(uri: &Uri) -> Result<(), Denial> {
+    match uri.scheme_str() {
+        None => form(uri.path().as_bytes()),
+        Some("http" | "https") => Ok(()),
+        Some(_) => form(&[]),
     }
 }
 
@@ -166,15 +191,11 @@ fn names(found: &Found<'_>) -> Result<(), Denial> {
 
 /// How many bytes of body a head announces, if it is clear where that ends.
 pub fn announced(head: &Parts) -> Option<u64> {
-    framing(head.version, &Found::among(&head.headers), Bytes::new).ok()
+    framing(head.version, &Found::among(&head.headers)).ok()
 }
 
 /// One way to tell where the body ends (RFC 9112 §6).
-fn framing(
-    version: Version,
-    found: &Found<'_>,
-    raw: impl FnOnce() -> Bytes,
-) -> Result<u64, Denial> {
+fn framing(version: Version, found: &Found<'_>) -> Result<u64, Denial> {
     let announced = match found.length {
         Only::None => 0,
         Only::One(length) if !length.is_empty() && length.iter().all(u8::is_ascii_digit) => {
@@ -190,10 +211,10 @@ fn framing(
             if version < Version::HTTP_11 {
                 return Err(malformed("Transfer-Encoding in HTTP/1.0"));
             }
-            if has_content_length(&raw()) {
-                return Err(malformed("both Content-Length and Transfer-Encoding"));
+            match found.length {
+                Only::None => Ok(announced),
+                _ => Err(malformed("both Content-Length and Transfer-Encoding")),
             }
-            Ok(announced)
         }
         Only::One(_) | Only::Several => {
             Err(malformed("a Transfer-Encoding other than one `chunked`"))
@@ -219,9 +240,7 @@ mod tests {
 
     fn code(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> &'static str {
         let head = build(http::Request::builder().uri("/a")).body(()).expect("a request");
-        let head = head.into_parts().0;
-        let target = head.uri.path_and_query().map_or("", |target| target.as_str());
-        match check(&head, target.as_bytes(), Bytes::new) {
+        match check(&head.into_parts().0) {
             Ok(_) => "ok",
             Err(denial) => denial.code().name(),
         }
@@ -268,8 +287,34 @@ mod tests {
             b.version(Version::HTTP_10).header("host", "a").header("transfer-encoding", "chunked")
         };
         assert_eq!(code(old), "request_malformed");
+        let both = |b: http::request::Builder| {
+            let sized = b.header("host", "a").header("content-length", "6");
+            sized.header("transfer-encoding", "chunked")
+        };
+        assert_eq!(code(both), "request_malformed");
         assert!(has_content_length(b"GET / HTTP/1.1\r\nContent-Length: 3\r\n"));
         assert!(!has_content_length(b"GET / HTTP/1.1\r\nX: content-length\r\n"));
+    }
+
+    #[test]
+    fn what_only_the_bytes_show() {
+        let code = |target: &str, raw: &'static str| {
+            let head = http::Request::builder().header("transfer-encoding", "chunked").body(());
+            let head = head.expect("a request").into_parts().0;
+            let raw = || Bytes::from_static(raw.as_bytes());
+            check_raw(&head, target.as_bytes(), raw).map_or_else(|no| no.code().name(), |()| "ok")
+        };
+        let long = format!("http://a/?{}", "y".repeat(TARGET_BYTES_MAX));
+        for (target, raw, expected) in [
+            ("/a", "", "ok"),
+            ("HTTP://b/a", "", "ok"),
+            ("*", "", "request_malformed"),
+            ("ftp://b/a", "", "request_malformed"),
+            (long.as_str(), "", "header_too_large"),
+            ("/a", "POST /a HTTP/1.1\r\ncontent-length: 3\r\n", "request_malformed"),
+        ] {
+            assert_eq!(code(target, raw), expected, "{target}");
+        }
     }
 
     #[test]
@@ -295,5 +340,8 @@ mod tests {
         assert_eq!(code(|_| host(many)), "header_too_large");
         assert_eq!(code(|b| host(b).header("x_user", "1")), "request_malformed");
         assert_eq!(code(|b| host(b).method("TRACE")), "method_not_allowed");
+        assert_eq!(code(|b| host(b).method("OPTIONS").uri("*")), "request_malformed");
+        assert_eq!(code(|b| b.uri("http://a/b")), "ok");
+        assert_eq!(code(|b| b.uri("ftp://a/b")), "request_malformed");
     }
 }

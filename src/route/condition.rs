@@ -28,7 +28,7 @@ impl Wanted {
         }
     }
 
-    fn holds(&self, value: Option<&str>) -> bool {
+    pub(super) fn holds(&self, value: Option<&str>) -> bool {
         match (self, value) {
             (Wanted::Present, value) => value.is_some(),
             (Wanted::Exactly(wanted), Some(value)) => wanted == value,

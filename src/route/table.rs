@@ -31,7 +31,20 @@ impl From<Miss> for Denial {
     }
 }
 
-/// All routes, ready to be searched. `R` is what a route leads to.
+/// Which route of a table: what a request remembers of the route that it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteIndex(usize);
+
+/// The route that a request takes.
+#[derive(Debug)]
+pub struct Found<'t, R> {
+    pub index: RouteIndex,
+    pub route: &'t R,
+    pub captures: Captures,
+}
+
+/// All routes, ready to be searched. `R` is what a route leads to. Why a route was not taken is
+/// told by `considered.rs`.
 #[derive(Debug)]
 pub struct Table<R> {
     exact: HashMap<String, Node>,
@@ -52,9 +65,9 @@ struct Node {
 }
 
 /// What a search carries along.
-struct Search<'a, R> {
-    table: &'a Table<R>,
-    request: &'a Request<'a>,
+struct Search<'s, 'r, R> {
+    table: &'s Table<R>,
+    request: &'s Request<'r>,
     captures: Captures,
     allowed: Vec<Method>,
 }
@@ -92,8 +105,18 @@ impl<R> Table<R> {
         self.candidates.iter().map(|(candidate, route)| (candidate, route))
     }
 
+    /// Every route with its index.
+    pub(super) fn indexed(&self) -> impl Iterator<Item = (RouteIndex, &Candidate)> {
+        self.iter().enumerate().map(|(index, (candidate, _))| (RouteIndex(index), candidate))
+    }
+
+    /// What the route `index` of this table leads to.
+    pub fn get(&self, index: RouteIndex) -> &R {
+        &self.candidates[index.0].1
+    }
+
     /// The most specific route that matches.
-    pub fn find<'a>(&'a self, request: &'a Request<'a>) -> Result<(&'a R, Captures), Miss> {
+    pub fn find(&self, request: &Request<'_>) -> Result<Found<'_, R>, Miss> {
         let captures = Captures::default();
         let mut search = Search { table: self, request, captures, allowed: Vec::new() };
         let host = request.host.as_ref();
@@ -106,7 +129,10 @@ impl<R> Table<R> {
         });
         let found = exact.chain(below).chain([&self.any]).find_map(|root| search.descend(root, 1));
         match (found, search.allowed.is_empty()) {
-            (Some(index), _) => Ok((&self.candidates[index].1, search.captures)),
+            (Some(index), _) => {
+                let (index, captures) = (RouteIndex(index), search.captures);
+                Ok(Found { index, route: self.get(index), captures })
+            }
             (None, true) => Err(Miss::NoRoute),
             (None, false) => Err(Miss::Method(search.allowed)),
         }
@@ -127,7 +153,7 @@ impl Node {
     }
 }
 
-impl<R> Search<'_, R> {
+impl<R> Search<'_, '_, R> {
     /// The route below `node` for the path from byte `start` on. `start` is one past the end when
     /// no segment is left. Steps back where a longer match failed only by its conditions.
     fn descend(&mut self, node: &Node, start: usize) -> Option<usize> {

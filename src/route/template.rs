@@ -75,6 +75,28 @@ impl Template {
         matches!(self.segments.last(), Some(Segment::CatchAll(_)))
     }
 
+    /// Whether it matches the whole of a normalised path.
+    pub fn matches(&self, path: &str) -> bool {
+        // One past the end when no segment is left, as `/a` has none behind `a`.
+        let mut start = 1;
+        for segment in &self.segments {
+            if matches!(segment, Segment::CatchAll(_)) {
+                return true;
+            }
+            let Some(rest) = path.get(start..) else { return false };
+            let text = rest.split('/').next().unwrap_or(rest);
+            let is_met = match segment {
+                Segment::Exact(exact) => exact == text,
+                Segment::Param(_) | Segment::CatchAll(_) => !text.is_empty(),
+            };
+            if !is_met {
+                return false;
+            }
+            start += text.len() + 1;
+        }
+        path.len() < start
+    }
+
     /// Whether both match the same paths: parameters may have other names.
     pub fn is_same_shape(&self, other: &Template) -> bool {
         self.cmp_shape(other) == Ordering::Equal
@@ -175,6 +197,16 @@ impl Host {
         }
         let name = name.to_ascii_lowercase();
         Ok(if is_wildcard { Host::Below(format!(".{name}")) } else { Host::Exact(name) })
+    }
+}
+
+impl Host {
+    /// Whether it serves this host, which is in lower case.
+    pub fn serves(&self, host: &str) -> bool {
+        match self {
+            Host::Exact(name) => name == host,
+            Host::Below(suffix) => host.ends_with(suffix.as_str()),
+        }
     }
 }
 

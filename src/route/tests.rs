@@ -28,7 +28,7 @@ fn find(yaml: &str, method: &str, uri: &str) -> String {
     let head = head.into_parts().0;
     let request = Request::read(&head).expect("a good request");
     match table.find(&request) {
-        Ok((name, captures)) => {
+        Ok(Found { route: name, captures, .. }) => {
             let params = (0..PARAMS_MAX).map_while(|i| captures.text(i, &request.path));
             let params: Vec<&str> = params.collect();
             match params.is_empty() {
@@ -86,6 +86,35 @@ fn a_wrong_method_is_told_the_right_ones() {
     let alone = "routes: [{ name: a, match: { path: /a, method: GET } }]";
     assert_eq!(find(alone, "DELETE", "http://h/a"), "[GET]");
     assert_eq!(find(alone, "GET", "http://h/b"), "-");
+}
+
+#[test]
+fn each_route_tells_why_it_lost() {
+    let named = candidates(TABLE).into_iter().map(|c| (c.clone(), c.name)).collect();
+    let table = Table::new(named);
+    let head = Head::builder().method("POST").uri("http://tv.example.com/live/final/x").body(());
+    let head = head.expect("a request").into_parts().0;
+    let considered = table.considered(&Request::read(&head).expect("a good request"));
+    let told: Vec<String> = considered
+        .iter()
+        .map(|one| match &one.lost {
+            Some(lost) => format!("{}: {lost}", one.route),
+            None => format!("{}: taken", one.route),
+        })
+        .collect();
+    let lost = |name: &str| told.iter().find(|line| line.starts_with(&format!("{name}:")));
+    for (name, why) in [
+        ("tv", "taken"),
+        ("any", "another route is more specific"),
+        ("final", "another route is more specific"),
+        ("beta", "the header field `x-beta` differs"),
+        ("v2", "the path differs"),
+        ("only", "the host differs"),
+        ("deep", "the host differs"),
+    ] {
+        assert_eq!(lost(name), Some(&format!("{name}: {why}")), "{told:?}");
+    }
+    assert_eq!(considered.len(), 11);
 }
 
 #[test]
@@ -169,6 +198,28 @@ proptest! {
         let ties = ties.map(|(i, a)| later(i).iter().filter(|b| is_tie(a, b)).count());
         let ties: usize = ties.sum();
         prop_assert!(ties <= conflicts(&all).len());
+    }
+
+    #[test]
+    fn a_route_that_matches_by_itself_is_found(
+        matches in proptest::collection::vec(candidate(), 1..6),
+        host in proptest::sample::select(&["a.b", "c.b", "x.a.b", "c.d"][..]),
+        path in "(/[xyz]?){1,4}",
+        method in proptest::sample::select(&["GET", "HEAD", "POST"][..]),
+    ) {
+        let all = compiled(&matches);
+        prop_assume!(conflicts(&all).is_empty());
+        let table = Table::new(all.into_iter().map(|c| (c.clone(), c.name)).collect());
+        let head = Head::builder().method(method).uri(format!("http://{host}{path}")).body(());
+        let head = head.expect("a request").into_parts().0;
+        let request = Request::read(&head).expect("a good request");
+        // It asserts that what matches best by itself is what the search finds.
+        let considered = table.considered(&request);
+        let first = considered.iter().find(|one| {
+            matches!(one.lost, None | Some(Lost::LessSpecific))
+        });
+        let found = table.find(&request).ok().map(|found| found.route.clone());
+        prop_assert_eq!(first.is_some(), found.is_some(), "{:?}", considered);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod docs;
 mod drain;
 mod edge;
 mod identity;
+mod judge;
 mod outage;
 mod reissue;
 mod revocation;

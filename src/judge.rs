@@ -1,0 +1,84 @@
+//! The judgement of one request: the route that it takes, what the route's filters say, and so
+//! where it goes.
+//!
+//! It knows a head and what the exchange has learnt so far; it knows no connection, no body and no
+//! proxy. So the same code judges a client's request, one that an operator asks about, and one that
+//! is replayed from a log. The filters are really asked, each time: a stream that they let in takes
+//! its slot.
+
+use crate::denial::Reply;
+use crate::exchange::{Exchange, Target};
+use crate::filter::{FilterVerdict, Halt};
+use crate::gateway::{End, Gateway, Route};
+use crate::request::{Request, head};
+use crate::route::Considered;
+use crate::streams::Call;
+use crate::upstream::Upstream;
+use http::request::Parts;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Where a request goes that may pass.
+#[derive(Debug)]
+pub enum Verdict<'g> {
+    /// To an upstream, with the target that the exchange holds.
+    Proxy { route: &'g Arc<Route>, upstream: &'g Arc<Upstream> },
+    /// To the streams API, which still needs the body.
+    Streams(Call),
+    /// Back to the client, who is sent elsewhere.
+    Redirect(Reply),
+}
+
+/// How a judgement came about, for people who ask.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// Each route with the reason why it lost, the more specific first. Empty when the head was
+    /// refused.
+    pub routes: Vec<Considered>,
+    /// Each filter that was asked, by its name in the file, and what it says.
+    pub filters: Vec<(&'static str, FilterVerdict)>,
+}
+
+/// Judges the request with this `head`. What is found out stands in the `exchange` afterwards, also
+/// when the request is refused; how it came about stands in the `trace`, if one is asked for.
+pub async fn judge<'g>(
+    gateway: &'g Gateway,
+    head: &Parts,
+    exchange: &mut Exchange,
+    mut trace: Option<&mut Trace>,
+) -> Result<Verdict<'g>, Halt> {
+    let announced_bytes = head::check(head)?;
+    let mut request = Request::read(head)?;
+    if gateway.takes_path_tokens {
+        request.split_path_token();
+    }
+    exchange.target = target(&request);
+    if let Some(trace) = &mut trace {
+        trace.routes = gateway.table.considered(&request);
+    }
+    let found = gateway.table.find(&request)?;
+    exchange.enter(found.index);
+    let route = found.route;
+    route.check_body(announced_bytes)?;
+    let filters = trace.map(|trace| &mut trace.filters);
+    route.chain.decide(&request, exchange, filters).await?;
+    assert!(exchange.denied().is_none(), "who is refused does not pass");
+    match &route.end {
+        End::Upstream(upstream) => Ok(Verdict::Proxy { route, upstream }),
+        End::Redirect(target) => Ok(Verdict::Redirect(target.reply(&request, &found.captures))),
+        End::Streams(policy) => {
+            let session = exchange.session().expect("compiled behind `session`");
+            Ok(Verdict::Streams(Call::read(&request, &found.captures, policy, session)?))
+        }
+    }
+}
+
+/// The target as it was read, where that is not what the client wrote.
+fn target(request: &Request<'_>) -> Target {
+    let is_as_written = matches!(request.path, Cow::Borrowed(_)) && request.path_token.is_none();
+    match request.query {
+        _ if is_as_written => Target::AsWritten,
+        None => Target::Rewritten(request.path.clone().into_owned()),
+        Some(query) => Target::Rewritten(format!("{}?{query}", request.path)),
+    }
+}

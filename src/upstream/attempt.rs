@@ -1,0 +1,115 @@
+//! One request's attempt to get an answer from an upstream: which endpoints it asks, what comes of
+//! each, and when it is over.
+//!
+//! The proxy reports what happens on its connections; here it is decided which endpoint is next and
+//! whether there is a next one. Whatever learns from outcomes (balancing today) hears of them here.
+
+use super::Upstream;
+use pingora::upstreams::peer::HttpPeer;
+use smallvec::SmallVec;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How many endpoints are asked for one request.
+const TRIES_MAX: usize = 2;
+
+/// What came of asking one endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It took no connection.
+    Refused,
+    /// Its answer began, with this status.
+    Answered(u16),
+    /// It gave no valid answer; why, in words of ours.
+    Failed(&'static str),
+    /// Nothing came of it: the client went away, or a kept connection was gone.
+    Abandoned,
+}
+
+/// The endpoints that are asked for one request. When it is dropped, it is over.
+#[derive(Debug)]
+pub struct Attempt {
+    upstream: Arc<Upstream>,
+    /// Endpoints asked, the current one last.
+    tried: SmallVec<[usize; TRIES_MAX]>,
+    /// When the current one was asked; `None` once its answer began.
+    asked_at: Option<Instant>,
+    /// What came of the current one so far.
+    outcome: Outcome,
+}
+
+impl Attempt {
+    pub(super) fn new(upstream: Arc<Upstream>) -> Self {
+        let (tried, outcome) = (SmallVec::new(), Outcome::Abandoned);
+        Attempt { upstream, tried, asked_at: None, outcome }
+    }
+
+    /// The endpoint to ask next: one that was not tried for this request. When all were, the last
+    /// one again: that happens only when a kept connection turned out to be gone.
+    pub fn next_peer(&mut self) -> Option<Box<HttpPeer>> {
+        let index = self.upstream.pick(&self.tried).or(self.tried.last().copied())?;
+        self.leave();
+        self.upstream.balance.asked(index);
+        self.tried.push(index);
+        self.asked_at = Some(Instant::now());
+        Some(self.upstream.peer(index))
+    }
+
+    /// The current endpoint took no connection. Returns whether another one may be asked.
+    pub fn refused(&mut self) -> bool {
+        self.upstream.endpoints[self.current()].health.avoid();
+        self.outcome = Outcome::Refused;
+        self.tried.len() < TRIES_MAX.min(self.upstream.endpoints.len())
+    }
+
+    /// The current endpoint sent the head of an answer. Returns how long that took, once per
+    /// request: interim answers (1xx) are none, but for the one that opens a tunnel.
+    pub fn answered(&mut self, status: u16) -> Option<Duration> {
+        if (100..200).contains(&status) && status != 101 {
+            return None;
+        }
+        assert!(!self.tried.is_empty(), "only an endpoint that was asked answers");
+        self.outcome = Outcome::Answered(status);
+        Some(self.asked_at.take()?.elapsed())
+    }
+
+    /// The current endpoint gave no valid answer, or broke off. Returns which one it is, if one was
+    /// asked at all.
+    pub fn failed(&mut self, why: &'static str) -> Option<(&str, SocketAddr)> {
+        // One that took no connection is known to have failed already.
+        if self.outcome != Outcome::Refused {
+            self.outcome = Outcome::Failed(why);
+        }
+        self.endpoint()
+    }
+
+    pub fn upstream(&self) -> &str {
+        &self.upstream.name
+    }
+
+    /// The upstream's name and the address of the current endpoint; `None` before the first.
+    pub fn endpoint(&self) -> Option<(&str, SocketAddr)> {
+        let index = *self.tried.last()?;
+        Some((&self.upstream.name, self.upstream.endpoints[index].address))
+    }
+
+    fn current(&self) -> usize {
+        *self.tried.last().expect("an endpoint was asked before anything came of it")
+    }
+
+    /// Nothing more will come of the current endpoint.
+    fn leave(&mut self) {
+        if let Some(&index) = self.tried.last() {
+            let outcome = std::mem::replace(&mut self.outcome, Outcome::Abandoned);
+            self.upstream.balance.over(index, outcome);
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
