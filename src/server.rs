@@ -53,7 +53,7 @@ pub enum StartError {
     Io(String, io::Error),
 }
 
-/// A gateway that runs. Dropped without `stop`, it is cut off.
+/// A gateway that runs. Dropping it without `stop` cuts its requests off.
 pub struct Running {
     /// Each listener's name and the address that it really has.
     pub listeners: Vec<(String, SocketAddr)>,

@@ -1,7 +1,7 @@
-//! A deadline that is moved all the time and hardly ever comes.
+//! A deadline that is moved before every request and seldom passes.
 //!
-//! A connection sets one before every request. Its timer is left where it is and looked at when it
-//! fires: it is then moved to where the deadline is by now. Setting one costs an assignment.
+//! Moving it to a later time does not touch the timer, so it costs an assignment. When the timer
+//! fires too early, it is set again, to the time that the deadline has by then.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -18,7 +18,7 @@ impl Deadline {
         Deadline { at, timer: Box::pin(sleep_until(at)) }
     }
 
-    /// Moves it.
+    /// Moves the deadline to `at`.
     pub(super) fn set(&mut self, at: Instant) {
         self.at = at;
         if at < self.timer.deadline() {
@@ -26,7 +26,7 @@ impl Deadline {
         }
     }
 
-    /// Ready when it has come.
+    /// Ready once the deadline has passed.
     pub(super) fn poll(&mut self, task: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(task));

@@ -79,7 +79,7 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
                 Some(settings) => settings.apply_to_session(&mut session),
                 None => session.set_keepalive_reuses_remaining(Some(REQUESTS_MAX)),
             }
-            // Pingora takes this for the time until the head begins, which is over.
+            // Pingora would wait this long for the head to begin, but it has begun already.
             session.set_keepalive(Some(self.listener.idle_timeout.as_secs().max(1)));
             let ended = self.exchange(session, shutdown, &mut deadline).await;
             let Some((reused, next)) = ended.map(ReusedHttpStream::consume) else { return };
@@ -113,7 +113,7 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
             if polled.is_ready() || under_way.is_some() {
                 return polled;
             }
-            // Not even set for a head that is there whole.
+            // A head that arrives whole needs no deadline, so none is set before the first poll.
             if std::mem::take(&mut is_first_poll) {
                 deadline.set(Instant::now() + self.listener.head_timeout);
             }

@@ -25,7 +25,7 @@ pub struct Listener {
     pub write_timeout: Duration,
 }
 
-/// A body that comes more slowly than this, in bytes per second, is not waited for.
+/// A body that arrives more slowly than this, in bytes per second, is refused.
 const BODY_RATE_MIN: u64 = 1_024;
 
 impl Listener {
