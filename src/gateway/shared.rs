@@ -1,4 +1,4 @@
-//! What a change of the configuration must not forget: open stores, and leases with their roster.
+//! What a change of the configuration must not forget: open stores, and leases with their table.
 //!
 //! Things are kept by name and settings, so the same entry compiled again is the same thing.
 

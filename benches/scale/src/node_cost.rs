@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Claims that are made at the same time, to fill the roster.
+/// Claims that are made at the same time, to fill the table.
 const ASKERS: usize = 256;
 /// How long touches are timed while the renewer works: all leases are renewed three times.
 const WITH_KEEPER: Duration = Duration::from_secs(65);

@@ -127,6 +127,10 @@ impl Table {
         let mut entry = Entry::provisional(claim, self.clock.unix_ms(), now, &self.timing);
         entry.active = u32::try_from(active).unwrap_or(u32::MAX);
         let lease = entry.lease(&claim.holder, now, true);
+        // It is known, but the store confirmed it too long ago: it starts again.
+        let known = shard.find(&claim.holder, &claim.id);
+        let expired = known.and_then(|known| known.playing_since());
+        self.record_end(&claim.holder, &claim.id, expired, End::Expired, Via::Request);
         let change = Change::Started { how: Start::Provisional, started_at: entry.started_at };
         self.insert(shard, &claim.holder, entry);
         self.recorder.record(&claim.holder, &claim.id, change, Via::Request);

@@ -1,4 +1,5 @@
-//! A real store with store in front of it: it can be down, slow, held up, emptied, and counts.
+//! A real store with faults in front of it: it can be down, slow, blocked or emptied, and it counts
+//! the calls.
 
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::sync::Semaphore;
 pub(crate) struct FaultyStore {
     store: Mutex<Arc<dyn LeaseStore>>,
     is_down: AtomicBool,
-    /// One of its servers is: half of all accounts, those at the front of every table.
+    /// One of its servers is: half of all accounts, those at the front of every lease table.
     is_half_down: AtomicBool,
     /// The store cannot read what it has about this one.
     poisoned: Mutex<Option<Holder>>,

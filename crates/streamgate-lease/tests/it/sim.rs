@@ -5,7 +5,8 @@
 //! everything, or what its replica had not heard of, and its clock jumps. Gateways crash and start
 //! anew, and change their pepper step by step. Limits change. Every verb that reaches the store is
 //! checked against what was live before and after it, by a checker for each line of the protocol,
-//! I1 to I13 and L1 to L4 (`invariant`, `checked`, `viewer`, `liveness`); a red run says which.
+//! I1 to I13 and L1 to L4 (`invariant`, `checked_store`, `viewer`, `liveness`); a red run says
+//! which.
 //!
 //! `just sim 1234` replays one seed; `just soak 10000` runs that many, optimised.
 
@@ -52,14 +53,14 @@ impl Run {
         Self { rng, policy: Policy::new(), checked, faults, fleet, viewers: JoinSet::new() }
     }
 
-    async fn bad_times(&mut self) {
+    async fn run_with_faults(&mut self) {
         for step in 0..STEPS {
             if step % 10 == 0 {
                 self.faults.changes(&mut self.rng);
             }
-            self.misfortune();
+            self.inject_faults();
             for _ in 0..self.rng.random_range(1..5) {
-                self.somebody_acts();
+                self.start_an_action();
             }
             pass(Duration::from_millis(self.rng.random_range(0..5000))).await;
             self.checked.l1_nobody_lives_on_in_silence(CLAIM_LATE_MAX).await;
@@ -69,19 +70,19 @@ impl Run {
         }
     }
 
-    fn misfortune(&mut self) {
+    fn inject_faults(&mut self) {
         self.checked.replicates();
         match self.rng.random_range(0..20) {
             0 => self.fleet.crashes(&mut self.rng),
             1 => self.policy.change(&mut self.rng),
             2..6 => self.fleet.changes_its_pepper(&mut self.rng),
-            6..8 => self.checked.suffers(&mut self.rng),
+            6..8 => self.checked.inject_fault(&mut self.rng),
             _ => {}
         }
     }
 
     /// At the same time as others.
-    fn somebody_acts(&mut self) {
+    fn start_an_action(&mut self) {
         let account = self.rng.random_range(0..ACCOUNTS.len());
         let gateway = self.fleet.any(&mut self.rng);
         let claim = self.policy.claim(&mut self.rng, gateway.pepper_step, account);
@@ -98,12 +99,12 @@ async fn pass(time: Duration) {
 
 async fn run(seed: u64) {
     let mut run = Run::new(seed);
-    run.bad_times().await;
+    run.run_with_faults().await;
     run.faults.clears();
     let Run { mut rng, policy, checked, faults, fleet, mut viewers } = run;
     let mut liveness =
         Liveness { rng: &mut rng, policy: &policy, fleet: &fleet, checked: &checked };
-    liveness.plays().await;
+    liveness.check().await;
     while let Some(done) = viewers.join_next().await {
         done.unwrap();
     }

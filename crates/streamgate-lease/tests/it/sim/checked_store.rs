@@ -87,7 +87,7 @@ impl CheckedStore {
     }
 
     /// It forgets everything, or the last moments, or what time it is.
-    pub(super) fn suffers(&self, rng: &mut SmallRng) {
+    pub(super) fn inject_fault(&self, rng: &mut SmallRng) {
         let mut seen = self.seen.lock().unwrap();
         let mut behind = self.behind.lock().unwrap();
         match (&*behind, rng.random_range(0..12)) {

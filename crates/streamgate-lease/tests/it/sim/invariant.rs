@@ -1,8 +1,8 @@
 //! The invariants of the lease protocol, each with a checker of its own name, so that a red run
 //! says which is broken. Pure: they look at what was live before and after one verb, and complain.
 //!
-//! I11 and I12 stand in `checked` and `viewer`, which know the clock and the gateways; the liveness
-//! lines L1 to L4 stand in `liveness`, and L1 and L3 in `checked`, too.
+//! I11 and I12 stand in `checked_store` and `viewer`, which know the clock and the gateways; the
+//! liveness lines L1 to L4 stand in `liveness`, and L1 and L3 in `checked_store`, too.
 
 use super::policy::{CLASS_LIMIT_MAX, CLASSES, Key, LIMIT_MAX};
 use std::collections::BTreeMap;

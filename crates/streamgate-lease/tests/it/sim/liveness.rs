@@ -1,4 +1,4 @@
-//! The faults has cleared for good: whatever went before, everything falls into place.
+//! The faults have stopped: whatever happened before, the promises L1 to L4 hold.
 
 use super::checked_store::CheckedStore;
 use super::fleet::Fleet;
@@ -18,7 +18,7 @@ pub(super) struct Liveness<'a> {
 }
 
 impl Liveness<'_> {
-    pub(super) async fn plays(&mut self) {
+    pub(super) async fn check(&mut self) {
         let silence = self.checked.timing.ttl() * 2 + self.checked.skew();
         pass(silence).await;
         self.l1_what_nobody_plays_is_free().await;
