@@ -19,6 +19,7 @@ use tokio::time::Instant;
 pub struct RequestId([u8; 32]);
 
 impl RequestId {
+    /// A new id.
     pub fn random() -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let bits: u128 = rand::rng().random();
@@ -31,6 +32,7 @@ impl RequestId {
         HeaderValue::from_bytes(&self.0).expect("hexadecimal digits are visible ASCII")
     }
 
+    /// Its text.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
     }
@@ -60,10 +62,13 @@ pub enum Finding {
 /// A stream that was let pass.
 #[derive(Debug)]
 pub struct Playing {
+    /// The account that plays.
     pub account: Account,
+    /// How the stream was admitted.
     pub admission: Admission,
     /// What the lease's id prints as.
     pub lease_text: LeaseText,
+    /// How the stream was identified.
     pub rung: IdentitySource,
     /// It began with this request: the client does not know its token yet.
     pub is_new_playback: bool,
@@ -95,6 +100,7 @@ impl Account {
         HeaderValue::from_bytes(&self.0).expect("hexadecimal digits are visible ASCII")
     }
 
+    /// Its text.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
     }
@@ -115,11 +121,13 @@ pub enum Target {
 /// All that is known of one request.
 #[derive(Debug)]
 pub struct Exchange {
+    /// The id of the request.
     pub id: RequestId,
     /// Where the client connects from.
     pub client: Option<SocketAddr>,
     /// The scheme of the URL that the client asked for.
     pub scheme: Scheme,
+    /// When the request began.
     pub began: Instant,
     /// What the request asks for.
     pub target: Target,
@@ -139,6 +147,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// An exchange that has just begun.
     pub fn new(client: Option<SocketAddr>) -> Self {
         Exchange {
             id: RequestId::random(),
@@ -212,10 +221,12 @@ impl Exchange {
         }
     }
 
+    /// The session, once it is verified.
     pub fn session(&self) -> Option<&Arc<Session>> {
         self.session.as_ref()
     }
 
+    /// The lease of the stream, once it is admitted.
     pub fn lease(&self) -> Option<&Lease> {
         self.lease.as_ref().map(|(lease, _)| lease)
     }
@@ -230,6 +241,7 @@ impl Exchange {
         self.account.as_ref()
     }
 
+    /// How the decision about the stream ended.
     pub fn stream_outcome(&self) -> Option<Outcome> {
         self.stream_outcome
     }
@@ -244,10 +256,12 @@ impl Exchange {
         &self.shadows
     }
 
+    /// Why the session was not accepted.
     pub fn session_reason(&self) -> Option<TokenError> {
         self.session_reason
     }
 
+    /// The code of the refusal, if there is one.
     pub fn denied(&self) -> Option<Code> {
         self.denied
     }

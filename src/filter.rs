@@ -87,6 +87,7 @@ impl Config {
         }
     }
 
+    /// Whether it is the filter `shadow`.
     pub fn is_shadow(&self) -> bool {
         matches!(self, Config::Shadow(_))
     }
@@ -104,7 +105,9 @@ enum Stance {
 /// Something that must be known before a filter can decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact {
+    /// The session is verified.
     Session,
+    /// The stream is admitted.
     Lease,
 }
 
@@ -120,7 +123,9 @@ impl Fact {
 /// A filter's no, or its own answer.
 #[derive(Debug)]
 pub enum Halt {
+    /// The request is refused.
     Deny(Denial, Cause),
+    /// The request is answered.
     Reply(Reply),
     /// The filter's own answer, and what it found out.
     Answered(Reply, Box<Finding>),
@@ -142,6 +147,7 @@ pub enum FilterVerdict {
     Passes,
     /// The filter stands in a shadow, and the request goes on; otherwise it would be refused.
     WouldRefuse(Code),
+    /// It refuses with this code.
     Refuses(Code),
     /// The filter answers the request itself, with this status.
     Answers(StatusCode),
@@ -201,16 +207,20 @@ pub trait Filter: Send + Sync {
 
 /// What filters are built from: the parts of the file that they name.
 pub struct Parts {
+    /// The kinds of sessions, by name.
     pub sessions: Named<Sessions>,
+    /// The policies of concurrency, by name.
     pub policies: Named<Arc<Policy>>,
 }
 
 /// A compiled entry of `sessions`.
 #[derive(Clone)]
 pub struct Sessions {
+    /// Verifies the tokens.
     pub verifier: Arc<Verifier>,
     /// Where a session must still be active, if anywhere.
     pub active_in: Option<Arc<Activity>>,
+    /// The configuration of this kind of session.
     pub config: Arc<crate::session::Config>,
 }
 
@@ -300,6 +310,7 @@ impl Chain {
         Ok(())
     }
 
+    /// Edits the fields of the request that goes to the upstream.
     pub fn upstream_request(&self, fields: &mut HeaderMap, known: &Exchange) {
         for (_, filter) in &self.0 {
             filter.upstream_request(fields, known);

@@ -30,9 +30,13 @@ use std::sync::Arc;
 /// A configuration that runs. Further methods: `route_summary.rs` (routes for people to read).
 #[derive(Debug)]
 pub struct Gateway {
+    /// The routes.
     pub table: Table<Arc<Route>>,
+    /// The upstreams.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// The policies of concurrency.
     pub policies: Vec<Arc<Policy>>,
+    /// The verifiers of sessions.
     pub verifiers: Vec<Arc<Verifier>>,
     /// Kinds of sessions that must be active in a store.
     pub activities: Vec<Arc<Activity>>,
@@ -49,12 +53,17 @@ pub struct Gateway {
 /// A route that runs.
 #[derive(Debug)]
 pub struct Route {
+    /// The name of the route.
     pub name: Arc<str>,
+    /// The filters.
     pub chain: Chain,
+    /// What happens after the filters.
     pub end: End,
+    /// Whether the upstream gets the session token.
     pub forward_token: bool,
     /// The largest body a request may bring, in bytes.
     body_bytes_max: u64,
+    /// The counters of this route.
     pub metrics: Arc<RouteMetrics>,
 }
 
@@ -71,8 +80,11 @@ impl Route {
 /// Where a route leads.
 #[derive(Debug)]
 pub enum End {
+    /// The request goes to an upstream.
     Upstream(Arc<Upstream>),
+    /// The streams API of this policy answers.
     Streams(Arc<Policy>),
+    /// The client is sent elsewhere.
     Redirect(Target),
 }
 

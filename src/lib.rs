@@ -3,6 +3,8 @@
 //! The rooms, from roof to ground. **A room may import only rooms that stand below it**: the order
 //! of these lines is the law, and `crates/tidy` reads it.
 
+#![warn(missing_docs)]
+
 // Entrance: the command line; the process, its threads and tasks; the admin port.
 pub mod cli;
 pub mod server;

@@ -40,6 +40,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// The proxy of one listener.
     pub fn new(live: Arc<ArcSwap<Gateway>>, observe: Observe, listener: Arc<Listener>) -> Self {
         Proxy { live, observe, listener }
     }

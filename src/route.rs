@@ -45,14 +45,17 @@ pub struct Match {
 /// A route's `match`, compiled: what the table files it under.
 #[derive(Clone, Debug)]
 pub struct Candidate {
+    /// The name of the route.
     pub name: String,
     /// Where its path was written, to be named in conflicts.
     pub place: Place,
     /// Empty: any host.
     pub hosts: Vec<Host>,
+    /// The path, compiled.
     pub template: Template,
     /// The path as it was written.
     pub path: String,
+    /// Method, header and query.
     pub conditions: Conditions,
 }
 

@@ -32,6 +32,7 @@ pub struct Config {
     /// How the next server is chosen.
     #[serde(default, skip_serializing_if = "balance::Config::is_default")]
     pub balance: balance::Config,
+    /// How long the upstream may take.
     #[serde(default)]
     pub timeouts: Timeouts,
     /// Ask its servers whether they are well; left out: they are taken to be.
@@ -43,6 +44,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
+    /// HTTP/1.1.
     #[default]
     Http1,
     /// HTTP/2 without TLS, by prior knowledge (RFC 9113 §3.3).
@@ -81,7 +83,9 @@ const WEIGHTS_MAX: u32 = 1_000;
 /// `balance.rs`.
 #[derive(Debug)]
 pub struct Upstream {
+    /// Its name in the file.
     pub name: Arc<str>,
+    /// Its addresses.
     pub endpoints: Vec<Endpoint>,
     balance: Box<dyn Balance>,
     probe: Option<health::Config>,
@@ -90,8 +94,11 @@ pub struct Upstream {
 /// One server of an upstream.
 #[derive(Debug)]
 pub struct Endpoint {
+    /// Where it listens.
     pub address: SocketAddr,
+    /// Its share of the requests.
     pub weight: u32,
+    /// Whether it is well.
     pub health: Health,
     /// Cloned for every request: building one anew would cost more.
     peer: HttpPeer,

@@ -38,6 +38,7 @@ impl RouteSummary {
         }
     }
 
+    /// As the admin port shows it.
     pub fn as_json(&self) -> Value {
         json!({
             "name": self.name,

@@ -20,6 +20,7 @@ const UNREAD: &str = "(unread)";
 pub struct Ctx {
     /// The configuration that this request began with, to its end.
     pub gateway: Arc<Gateway>,
+    /// What is known of the exchange.
     pub exchange: Exchange,
     /// What the upstream is asked, if the request goes to one.
     pub attempt: Option<Attempt>,
@@ -29,7 +30,9 @@ pub struct Ctx {
     pub is_tunnel: bool,
     /// What broke, in words of ours.
     pub fault: Option<&'static str>,
+    /// Bytes of the request's body so far.
     pub request_bytes: u64,
+    /// Bytes of the answer's body so far.
     pub response_bytes: u64,
 }
 

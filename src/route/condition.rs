@@ -8,7 +8,9 @@ use http::{HeaderName, Method};
 pub struct Conditions {
     /// Empty: any method.
     pub methods: Vec<Method>,
+    /// Header fields and their values.
     pub headers: Vec<(HeaderName, Wanted)>,
+    /// Query parameters and their values.
     pub query: Vec<(String, Wanted)>,
 }
 
@@ -17,10 +19,12 @@ pub struct Conditions {
 pub enum Wanted {
     /// There, with whatever value: written `"*"`.
     Present,
+    /// This value.
     Exactly(String),
 }
 
 impl Wanted {
+    /// Reads `"*"` as any value, and other text as the value itself.
     pub fn parse(text: &str) -> Self {
         match text {
             "*" => Wanted::Present,

@@ -10,6 +10,7 @@ use std::fmt;
 /// One route, and what came of it for one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Considered {
+    /// The name of the route.
     pub route: String,
     /// The first reason why the route lost; `None`: it is the one that takes the request.
     pub lost: Option<Lost>,
@@ -18,12 +19,15 @@ pub struct Considered {
 /// Why a route does not take a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lost {
+    /// The host is another.
     Host,
+    /// The path is another.
     Path,
     /// A header field is missing or has another value.
     Header(String),
     /// A query parameter is missing or has another value.
     Query(String),
+    /// The method is another.
     Method,
     /// It matches, and so does a more specific route.
     LessSpecific,

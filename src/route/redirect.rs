@@ -82,6 +82,7 @@ impl Redirect {
 }
 
 impl Target {
+    /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.status
     }

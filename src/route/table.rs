@@ -13,6 +13,7 @@ use http::{HeaderValue, Method, header};
 /// Why no route was found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Miss {
+    /// No route takes this host and path.
     NoRoute,
     /// The path exists with other methods.
     Method(Vec<Method>),
@@ -38,8 +39,11 @@ pub struct RouteIndex(usize);
 /// The route that a request takes.
 #[derive(Debug)]
 pub struct Found<'t, R> {
+    /// Which of the routes it is.
     pub index: RouteIndex,
+    /// What the route leads to.
     pub route: &'t R,
+    /// What the parts in braces of its path matched.
     pub captures: Captures,
 }
 

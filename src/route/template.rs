@@ -8,7 +8,9 @@ pub const PARAMS_MAX: usize = 8;
 /// Why a text is no path or host, and what would be right.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Misfit {
+    /// What is wrong.
     pub text: String,
+    /// What would be right.
     pub help: String,
 }
 
@@ -19,9 +21,11 @@ fn misfit<T>(text: impl Into<String>, help: impl Into<String>) -> Result<T, Misf
 /// A parsed path template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
+    /// The parts between the slashes.
     pub segments: Vec<Segment>,
 }
 
+/// One part of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
     /// These very characters.

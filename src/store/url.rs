@@ -10,7 +10,9 @@ use streamgate_lease::redis::Address;
 /// Where a store is.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Url {
+    /// In this process.
     Memory,
+    /// Redis or Valkey.
     Redis(Address),
 }
 

@@ -85,6 +85,7 @@ impl Attempt {
         self.endpoint()
     }
 
+    /// The name of the upstream.
     pub fn upstream(&self) -> &str {
         &self.upstream.name
     }

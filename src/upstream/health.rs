@@ -104,7 +104,9 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// A verdict that changed.
 #[derive(Debug)]
 pub struct Change {
+    /// The endpoint.
     pub endpoint: std::net::SocketAddr,
+    /// Whether it is well now.
     pub is_well: bool,
 }
 
@@ -118,6 +120,7 @@ impl Probe {
         Probe { upstream, config, endpoints }
     }
 
+    /// The upstream whose endpoints are checked.
     pub fn upstream(&self) -> &Upstream {
         &self.upstream
     }

@@ -31,6 +31,7 @@ pub struct Settings {
     /// Another secret whose tokens are taken: the next one, or the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub also: Option<At<Secret>>,
+    /// How the token is carried.
     #[serde(default)]
     pub carry: Carry,
     /// How long a token is good; the longest playback without a new start.
@@ -56,11 +57,13 @@ pub enum Carry {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cookie {
+    /// The name of the cookie.
     #[serde(default = "cookie_name")]
     pub name: At<Text>,
     /// Sent over TLS only. `false` is for development.
     #[serde(default = "yes")]
     pub secure: bool,
+    /// The `SameSite` of the cookie.
     #[serde(default)]
     pub same_site: SameSite,
     /// One for each site that embeds the player (CHIPS).
