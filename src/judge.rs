@@ -22,7 +22,12 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub enum Verdict<'g> {
     /// To an upstream, with the target that the exchange holds.
-    Proxy { route: &'g Arc<Route>, upstream: &'g Arc<Upstream> },
+    Proxy {
+        /// The route that takes the request.
+        route: &'g Arc<Route>,
+        /// Where the route leads.
+        upstream: &'g Arc<Upstream>,
+    },
     /// To the streams API, which still needs the body.
     Streams(Call),
     /// Back to the client, who is sent elsewhere.

@@ -244,7 +244,7 @@ fn check(gateway: &Gateway, exchange: &Exchange, trace: &Trace, code: Option<Cod
         exchange.shadows().iter().map(|(_, code)| FilterVerdict::WouldRefuse(*code)).collect();
     let would_refuse = |verdict: &FilterVerdict| matches!(verdict, FilterVerdict::WouldRefuse(_));
     assert_eq!(verdicts().filter(would_refuse).collect::<Vec<_>>(), shadows, "{trace:?}");
-    if let Some(FilterVerdict::Refuses(refused)) = verdicts().last() {
+    if let Some(FilterVerdict::Refuses(refused)) = verdicts().next_back() {
         assert_eq!(Some(refused), code, "{trace:?}");
     }
 }
