@@ -8,16 +8,42 @@ use crate::observe::access;
 use crate::problem::{Problem, Report};
 use crate::units::{Address, Secret, Size, Text, Workers};
 use crate::yaml::{self, At, Entries, Environment};
-use crate::{concurrency, edge, filter, route, session, store, upstream};
+use crate::{edge, filter, route, store, upstream};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::io::Read;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 /// A configuration as it was written: typed, every name with its place, nothing looked up yet.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Config {
+    #[serde(flatten)]
+    root: Root,
+    /// What filters bring with them.
+    #[serde(flatten)]
+    pub sections: filter::Sections,
+}
+
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (root, sections) = yaml::joined(deserializer)?;
+        Ok(Config { root, sections })
+    }
+}
+
+impl Deref for Config {
+    type Target = Root;
+
+    fn deref(&self) -> &Root {
+        &self.root
+    }
+}
+
+/// The sections that every gateway has, whatever its filters.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct Root {
     /// Where clients connect.
     pub listeners: At<Vec<At<edge::Config>>>,
     /// Where operators look: health, metrics, what is playing.
@@ -32,12 +58,6 @@ pub struct Config {
     /// Where sessions and leases are remembered.
     #[serde(default)]
     pub stores: Entries<store::Config>,
-    /// Whose logins are taken, and how they are proven.
-    #[serde(default)]
-    pub sessions: Entries<session::Config>,
-    /// How many streams an account may play.
-    #[serde(default)]
-    pub concurrency: Entries<concurrency::Config>,
     /// The servers behind the gateway.
     #[serde(default)]
     pub upstreams: Entries<upstream::Config>,

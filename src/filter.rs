@@ -5,33 +5,35 @@
 //! or be counted without refusing. It never sees Pingora's session and writes no response, no
 //! metric and no log line.
 //!
-//! A new filter is one file and one line in the roster below.
+//! A new filter is one file, its `mod` line and one line in the roster below; so is one that has a
+//! section of its own in the file. What such a section has to tell is in the room `part`.
 
 mod concurrency;
 mod session;
 mod shadow;
 
-use crate::activity::Activity;
-use crate::concurrency::Policy;
+pub use session::Sessions;
+
 use crate::denial::{Code, Denial, Reply};
 use crate::exchange::{Cause, Exchange, Finding};
+use crate::part::{Context, Part, Parts, TokenCookie};
 use crate::problem::Problem;
 use crate::request::Request;
-use crate::session::Verifier;
-use crate::yaml::{At, Named};
+use crate::yaml::{At, Entries, Keys};
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 use schemars::JsonSchema;
+use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Makes the YAML variants, their construction and the index of filters from one line each.
+/// Makes the YAML variants, their construction, the index of filters and the sections of the file
+/// from one line each.
 macro_rules! filters {
-    ($($(#[doc = $doc:literal])+ $module:ident => $variant:ident,)+) => {
+    ($($(#[doc = $doc:literal])+ $module:ident => $variant:ident $(in $section:ident)?,)+) => {
         /// One step as the file has it: `- name: settings`.
         #[derive(Debug, Deserialize, Serialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
@@ -65,15 +67,70 @@ macro_rules! filters {
                 }
             }
         }
+
+        /// The sections of the file that filters bring with them.
+        #[derive(Debug, Default, Serialize, JsonSchema)]
+        pub struct Sections {$($(
+            #[doc = concat!("The section `", stringify!($section), "`.")]
+            #[serde(default)]
+            #[schemars(extend("description" = <$module::Entry as Part>::ABOUT))]
+            pub $section: Entries<<$module::Entry as Part>::Config>,
+        )?)+}
+
+        impl Keys for Sections {
+            fn read<'de, A>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>
+            where
+                A: MapAccess<'de>,
+            {
+                $($(if key == stringify!($section) {
+                    self.$section = map.next_value()?;
+                    return Ok(true);
+                })?)+
+                Ok(false)
+            }
+        }
+
+        impl Sections {
+            /// The names of all entries, with their places.
+            pub fn places(&self) -> Vec<&At<String>> {
+                [$($(self.$section.places(),)?)+].concat()
+            }
+
+            /// The claims of a token that any entry reads.
+            pub fn claims(&self) -> Vec<&str> {
+                let mut all = Vec::new();
+                $($(all.extend(self.$section.values().flat_map($module::Entry::claims));)?)+
+                all
+            }
+
+            /// The cookies in which any entry keeps tokens.
+            pub fn cookies(&self) -> Vec<TokenCookie<'_>> {
+                let mut all = Vec::new();
+                $($(all.extend(self.$section.values().flat_map($module::Entry::cookies));)?)+
+                all
+            }
+
+            /// Whether paths may begin with a token of any entry.
+            pub fn takes_path_tokens(&self) -> bool {
+                false $($(|| self.$section.values().any($module::Entry::takes_path_tokens))?)+
+            }
+
+            /// Compiles every section, in the order of the roster.
+            pub fn compile(&self, context: &Context<'_>, problems: &mut Vec<Problem>) -> Parts {
+                let mut parts = Parts::default();
+                $($(parts.compile::<$module::Entry>(&self.$section, context, problems);)?)+
+                parts
+            }
+        }
     };
 }
 
 filters! {
     /// Verifies the session token and makes the session known. Value: an entry of `sessions`.
-    session => Session,
+    session => Session in sessions,
     /// Makes sure that the stream holds a lease. Value: an entry of `concurrency`, or that as
     /// `policy` and its `classes` that the route's streams belong to.
-    concurrency => Concurrency,
+    concurrency => Concurrency in concurrency,
     /// Has the filter in it decide, counts what it would refuse, and refuses nothing.
     shadow => Shadow,
 }
@@ -203,25 +260,6 @@ pub trait Filter: Send + Sync {
 
     /// What the client, who `asked` with these fields, is told beside the upstream's answer.
     fn response(&self, _asked: &HeaderMap, _head: &mut ResponseHeader, _known: &Exchange) {}
-}
-
-/// What filters are built from: the parts of the file that they name.
-pub struct Parts {
-    /// The kinds of sessions, by name.
-    pub sessions: Named<Sessions>,
-    /// The policies of concurrency, by name.
-    pub policies: Named<Arc<Policy>>,
-}
-
-/// A compiled entry of `sessions`.
-#[derive(Clone)]
-pub struct Sessions {
-    /// Verifies the tokens.
-    pub verifier: Arc<Verifier>,
-    /// Where a session must still be active, if anywhere.
-    pub active_in: Option<Arc<Activity>>,
-    /// The configuration of this kind of session.
-    pub config: Arc<crate::session::Config>,
 }
 
 /// How often the filters are asked whether a long answer may go on.

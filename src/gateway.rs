@@ -9,7 +9,6 @@ mod name;
 mod route_summary;
 mod shared;
 mod stream_token_checks;
-mod unused;
 
 pub use route_summary::RouteSummary;
 pub use shared::Shared;

@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod config;
 pub mod edge;
 pub mod filter;
+pub mod part;
 
 // Voice: what is reported, and of what.
 pub mod observe;

@@ -32,6 +32,7 @@
 //! that `At` has kept.
 
 mod environment;
+mod joined;
 mod list;
 mod scalar_or;
 mod scalar;
@@ -41,6 +42,7 @@ mod tree;
 mod parser_messages;
 
 pub use environment::Environment;
+pub use joined::{Keys, joined};
 pub use list::OneOrMany;
 pub use named::Named;
 pub use scalar::{Scalar, scalar};
@@ -185,6 +187,11 @@ impl<T> Entries<T> {
     /// The entries in the file's order.
     pub fn iter(&self) -> impl Iterator<Item = (&At<String>, &T)> {
         self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    /// The entries without their names.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|(_, value)| value)
     }
 
     /// The names with their places.

@@ -37,7 +37,7 @@ static LOADED: LazyLock<Loaded> = LazyLock::new(|| {
 
 fuzz_target!(init: streamgate::fetch::install_crypto_provider(), |bytes: &[u8]| {
     std::fs::write(FOLDER.join("keys.json"), bytes).expect("the folder can be written");
-    let (_, sessions) = LOADED.config.sessions.iter().next().expect("one kind of session");
+    let (_, sessions) = LOADED.config.sections.sessions.iter().next().expect("one kind of session");
     match Verifier::compile("viewers", sessions, &[], LOADED.base_dir()) {
         Ok(verifier) => assert!(0 < verifier.key_sets()[0].figures().keys, "a set without keys"),
         Err(problems) => assert!(!problems.is_empty(), "a refusal says why"),

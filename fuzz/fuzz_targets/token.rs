@@ -37,7 +37,7 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     let file = Path::new("/nowhere/gateway.yaml");
     let loaded = config::read(file, YAML.to_owned(), &Environment::default());
     let loaded = loaded.unwrap_or_else(|report| panic!("{report}"));
-    let (_, sessions) = loaded.config.sessions.iter().next().expect("one kind of session");
+    let (_, sessions) = loaded.config.sections.sessions.iter().next().expect("one kind of session");
     Verifier::compile("viewers", sessions, &["max_streams"], file).expect("a secret is a key")
 });
 

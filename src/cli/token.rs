@@ -29,12 +29,12 @@ pub(super) struct Options {
 
 /// Signs it with the first shared secret of the session's keys.
 pub(super) fn mint(config: &Config, options: &Options) -> Result<String, String> {
-    let mut sessions = config.sessions.iter();
+    let mut sessions = config.sections.sessions.iter();
     let found = match &options.session {
         None => sessions.next(),
         Some(name) => sessions.find(|(known, _)| known.value == *name),
     };
-    let names = config.sessions.places();
+    let names = config.sections.sessions.places();
     let there = listed(names.iter().map(|name| name.value.as_str()));
     let (name, session) = found.ok_or(format!("no such entry of `sessions`; there is: {there}"))?;
     let signer = Signer::of(session).ok_or(format!(

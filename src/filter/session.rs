@@ -2,21 +2,77 @@
 //!
 //! How a token is verified is the room `session`'s knowledge.
 
-use super::{Decision, Fact, Filter, Halt, Parts, Sessions, Stance, set_cookie};
+use super::{Decision, Fact, Filter, Halt, Stance, set_cookie};
+use crate::activity::Activity;
 use crate::clock;
 use crate::denial::{Code, Denial};
 use crate::exchange::{Cause, Exchange, Finding};
+use crate::part::{Context, Part, Parts, TokenCookie};
 use crate::problem::Problem;
 use crate::request::{Request, cookie};
-use crate::session::{TokenError, WhenStoreFails};
+use crate::session::{self, TokenError, Verifier, WhenStoreFails};
 use crate::units::Text;
 use crate::yaml::At;
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::ResponseHeader;
+use std::sync::Arc;
 
 /// The name of an entry of `sessions`.
 pub(super) type Config = At<Text>;
+
+/// What the filter names.
+pub(super) type Entry = Sessions;
+
+/// A compiled entry of `sessions`.
+#[derive(Clone)]
+pub struct Sessions {
+    /// Verifies the tokens.
+    pub verifier: Arc<Verifier>,
+    /// Where a session must still be active, if anywhere.
+    pub active_in: Option<Arc<Activity>>,
+    /// The configuration of this kind of session.
+    pub config: Arc<session::Config>,
+}
+
+impl Part for Sessions {
+    type Config = session::Config;
+
+    const KIND: &'static str = "session";
+    const ABOUT: &'static str = "Whose logins are taken, and how they are proven.";
+
+    fn compile(
+        name: &At<String>,
+        config: &session::Config,
+        context: &Context<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Self, Vec<Problem>> {
+        let verifier = Verifier::compile(name, config, &context.claims, context.base_dir)?;
+        problems.extend(verifier.warnings().iter().cloned());
+        let active_in = match &config.active_in {
+            None => None,
+            Some(at) => Some((at, context.stores.find(at)?)),
+        };
+        if let Some((at, _)) = active_in.as_ref().filter(|(_, store)| store.is_in_process()) {
+            let text = format!(
+                "a memory store has no writer but this process, so no session can be active in \
+                 `{}`",
+                at.value
+            );
+            let help = "name a Redis (`REDIS_URL`), or leave `active_in` out";
+            problems.push(at.problem(text).help(help).warning());
+        }
+        let sessions = |store| context.lasting.session_store(store);
+        let activity = |store| Activity::new(&name.value, config, sessions(store));
+        let active_in = active_in.map(|(_, store)| Arc::new(activity(store)));
+        let (verifier, config) = (Arc::new(verifier), Arc::new(config.clone()));
+        Ok(Sessions { verifier, active_in, config })
+    }
+
+    fn cookies(config: &session::Config) -> Vec<TokenCookie<'_>> {
+        vec![TokenCookie { name: &config.cookie.0, of_stream: None }]
+    }
+}
 
 /// The session's id, as upstreams see it.
 const SESSION_FIELD: HeaderName = HeaderName::from_static("x-streamgate-session");
@@ -32,7 +88,7 @@ pub(super) fn build(
     parts: &Parts,
     _: Stance,
 ) -> Result<Box<dyn Filter>, Vec<Problem>> {
-    let sessions = parts.sessions.find(config)?.clone();
+    let sessions = parts.find::<Sessions, _>(config)?.clone();
     let claims = sessions.verifier.claims_to_headers().to_vec();
     Ok(Box::new(SessionFilter { sessions, claims }))
 }

@@ -1,15 +1,14 @@
 //! From names to things: every part of the file compiled, every problem kept.
 
 use super::{End, Gateway, Route, Shared, UNMATCHED};
-use super::{listener_checks, name, stream_token_checks, unused};
-use crate::activity::Activity;
+use super::{listener_checks, name, stream_token_checks};
+use crate::concurrency::Policy;
 use crate::config::{self, Config, Loaded, Service};
-use crate::filter::{Chain, Fact, Parts, Sessions};
+use crate::filter::{Chain, Fact, Sessions};
 use crate::metrics::Metrics;
+use crate::part::{Context, Parts};
 use crate::problem::{Level, Problem};
 use crate::route::{self, Candidate, Table};
-use crate::session::{self, Verifier};
-use crate::store::Store;
 use crate::upstream::Upstream;
 use crate::yaml::{At, Named};
 use std::sync::Arc;
@@ -24,17 +23,13 @@ pub(super) fn gateway(
     let mut problems = name::check_all(config);
     problems.extend(listener_checks::problems(config));
     let stores = shared.stores(&config.stores, loaded.base_dir(), &mut problems);
-    let mut parts = Parts { sessions: Named::new("session"), policies: Named::new("policy") };
-    for (name, entry) in config.sessions.iter() {
-        let compiled = sessions(loaded, name, entry, (&stores, shared), &mut problems);
-        parts.sessions.enter(name, compiled, &mut problems);
-    }
-    for (name, entry) in config.concurrency.iter() {
-        let store = stores.find(&entry.store);
-        let compiled = store.and_then(|store| shared.policy(name, entry, store));
-        parts.policies.enter(name, compiled, &mut problems);
-    }
-    problems.extend(name::same_counts(config));
+    let context = Context {
+        base_dir: loaded.base_dir(),
+        stores: &stores,
+        claims: config.sections.claims(),
+        lasting: shared,
+    };
+    let parts = config.sections.compile(&context, &mut problems);
     problems.extend(stream_token_checks::problems(config));
     let mut upstreams = Named::new("upstream");
     for (name, entry) in config.upstreams.iter() {
@@ -45,49 +40,22 @@ pub(super) fn gateway(
     if problems.iter().all(|problem| problem.level == Level::Warning) {
         problems.extend(stream_token_checks::warnings(config));
         // Beside a misspelled name, a hint that nothing names the entry would only distract.
-        problems.extend(unused::problems(config));
+        let unused = [upstreams.unused(), parts.unused(), stores.unused()];
+        problems.extend(unused.into_iter().flatten());
     }
+    let sessions = || parts.all::<Sessions>().values();
     let gateway = Gateway {
         table,
         upstreams: upstreams.values().cloned().collect(),
-        policies: parts.policies.values().cloned().collect(),
-        verifiers: parts.sessions.values().map(|sessions| sessions.verifier.clone()).collect(),
-        activities: parts.sessions.values().filter_map(|s| s.active_in.clone()).collect(),
+        policies: parts.all::<Arc<Policy>>().values().cloned().collect(),
+        verifiers: sessions().map(|sessions| sessions.verifier.clone()).collect(),
+        activities: sessions().filter_map(|sessions| sessions.active_in.clone()).collect(),
         token_cookies: stream_token_checks::token_cookies(config),
         stream_cookies: stream_token_checks::stream_cookies(config),
-        takes_path_tokens: stream_token_checks::in_path(config),
+        takes_path_tokens: config.sections.takes_path_tokens(),
         unmatched: Arc::new(metrics.route(UNMATCHED, None)),
     };
     (gateway, problems)
-}
-
-fn sessions(
-    loaded: &Loaded,
-    name: &At<String>,
-    entry: &session::Config,
-    (stores, shared): (&Named<Arc<Store>>, &Shared),
-    problems: &mut Vec<Problem>,
-) -> Result<Sessions, Vec<Problem>> {
-    let limits = loaded.config.concurrency.iter();
-    let claims = limits.flat_map(|(_, policy)| policy.limit_claims());
-    let claims: Vec<&str> = claims.collect();
-    let verifier = Verifier::compile(name, entry, &claims, loaded.base_dir())?;
-    problems.extend(verifier.warnings().iter().cloned());
-    let active_in = match &entry.active_in {
-        None => None,
-        Some(at) => Some((at, stores.find(at)?)),
-    };
-    if let Some((at, _)) = active_in.as_ref().filter(|(_, store)| store.is_in_process()) {
-        let text = format!(
-            "a memory store has no writer but this process, so no session can be active in `{}`",
-            at.value
-        );
-        let help = "name a Redis (`REDIS_URL`), or leave `active_in` out";
-        problems.push(at.problem(text).help(help).warning());
-    }
-    let activity = |store| Activity::new(&name.value, entry, shared.session_store(store));
-    let active_in = active_in.map(|(_, store)| Arc::new(activity(store)));
-    Ok(Sessions { verifier: Arc::new(verifier), active_in, config: Arc::new(entry.clone()) })
 }
 
 /// What routes are compiled from.
@@ -172,7 +140,7 @@ impl Routes<'_> {
         chain: Option<&Chain>,
     ) -> Result<End, Vec<Problem>> {
         let Service::Streams(name) = &service.value;
-        let policy = self.parts.policies.find(name)?;
+        let policy = self.parts.find::<Arc<Policy>, _>(name)?;
         if let Some(candidate) = candidate.filter(|candidate| !candidate.template.is_open()) {
             let text = "`streams` has calls below its path, which this route does not take";
             let help = format!("end the path with `{{*rest}}`: `{}/{{*rest}}`", candidate.path);

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::problem::Problem;
-use crate::units::{Secret, Text};
+use crate::units::Text;
 use crate::yaml::At;
 
 /// The longest name, in characters.
@@ -16,12 +16,7 @@ pub(super) fn check_all(config: &Config) -> Vec<Problem> {
     problems.extend(twice("listener", &listeners));
     problems.extend(twice("route", &routes));
     problems.extend(listeners.iter().chain(&routes).filter_map(|name| unfit(&name.0, name)));
-    let entries = [
-        config.stores.places(),
-        config.sessions.places(),
-        config.concurrency.places(),
-        config.upstreams.places(),
-    ];
+    let entries = [config.stores.places(), config.sections.places(), config.upstreams.places()];
     problems.extend(entries.iter().flatten().filter_map(|name| unfit(&name.value, name)));
     problems
 }
@@ -47,25 +42,4 @@ fn twice(kind: &str, names: &[&At<Text>]) -> Vec<Problem> {
         Some(name.problem(text).help("give it another name"))
     });
     repeated.collect()
-}
-
-/// Policies that would count the same leases without saying so: an account's key in the store is
-/// made of the pepper and the account alone.
-pub(super) fn same_counts(config: &Config) -> Vec<Problem> {
-    let policies: Vec<_> = config.concurrency.iter().collect();
-    let shared = policies.iter().enumerate().filter_map(|(i, (name, policy))| {
-        let (first, pepper) = policies[..i].iter().find_map(|(first, earlier)| {
-            let there = earlier.pepper.all();
-            let is_there = |pepper: &&At<Secret>| there.iter().any(|one| one.value == pepper.value);
-            let pepper = policy.pepper.all().into_iter().find(is_there)?;
-            (earlier.store.value == policy.store.value).then_some((first, pepper))
-        })?;
-        let text = format!(
-            "policies `{}` and `{}` have the same store and pepper, so they would count the same \
-             leases",
-            first.value, name.value
-        );
-        Some(pepper.problem(text).help("give one of them another pepper"))
-    });
-    shared.collect()
 }

@@ -3,17 +3,17 @@
 //! Things are kept by name and settings, so the same entry compiled again is the same thing.
 
 use crate::activity::SessionStore;
-use crate::concurrency::{self, Policy};
+use crate::part::Lasting;
 use crate::problem::Problem;
 use crate::store::{self, Store};
-use crate::yaml::{At, Entries, Named};
+use crate::yaml::{Entries, Named};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use streamgate_lease::{Bounds, Leases, Renewer, Timing};
 
-/// Lives as long as the process. Starts nothing: who runs the gateway takes the tasks.
+/// Lives as long as the process. It starts nothing: whoever runs the gateway takes the tasks.
 #[derive(Default)]
 pub struct Shared {
     stores: Mutex<HashMap<store::Settings, Arc<Store>>>,
@@ -61,35 +61,27 @@ impl Shared {
         self.stores.lock().values().cloned().collect()
     }
 
-    /// The sessions at `store`.
-    pub fn session_store(&self, store: &Arc<Store>) -> Arc<SessionStore> {
+    /// The renewers that nobody runs yet, with their policies' names.
+    pub fn take_renewers(&self) -> Vec<(String, Renewer)> {
+        std::mem::take(&mut self.renewers.lock())
+    }
+}
+
+impl Lasting for Shared {
+    fn session_store(&self, store: &Arc<Store>) -> Arc<SessionStore> {
         let mut all = self.session_stores.lock();
         let new = || Arc::new(SessionStore::new(Arc::clone(store)));
         Arc::clone(all.entry(store.settings().clone()).or_insert_with(new))
     }
 
-    /// The policy `name` on `store`.
-    pub fn policy(
-        &self,
-        name: &At<String>,
-        config: &concurrency::Config,
-        store: &Arc<Store>,
-    ) -> Result<Arc<Policy>, Vec<Problem>> {
-        Policy::compile(name, config, |timing, bounds| {
-            let key = (name.value.clone(), store.settings().clone(), timing, bounds);
-            let mut all = self.leases.lock();
-            let leases = all.entry(key).or_insert_with(|| {
-                let (leases, renewer) = Leases::bounded(store.leases(), timing, bounds);
-                self.renewers.lock().push((name.value.clone(), renewer));
-                leases
-            });
-            leases.clone()
-        })
-        .map(Arc::new)
-    }
-
-    /// The renewers that nobody runs yet, with their policies' names.
-    pub fn take_renewers(&self) -> Vec<(String, Renewer)> {
-        std::mem::take(&mut self.renewers.lock())
+    fn leases(&self, policy: &str, store: &Arc<Store>, timing: Timing, bounds: Bounds) -> Leases {
+        let key = (policy.to_owned(), store.settings().clone(), timing, bounds);
+        let mut all = self.leases.lock();
+        let leases = all.entry(key).or_insert_with(|| {
+            let (leases, renewer) = Leases::bounded(store.leases(), timing, bounds);
+            self.renewers.lock().push((policy.to_owned(), renewer));
+            leases
+        });
+        leases.clone()
     }
 }

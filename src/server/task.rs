@@ -5,6 +5,7 @@ use crate::admin::Admin;
 use crate::concurrency::Policy;
 use crate::gateway::{Gateway, Shared};
 use crate::observe::{Event, Observe};
+use crate::part::Lasting;
 use crate::session::KeySet;
 use crate::session::key_set::Refresh;
 use crate::store::Endings;

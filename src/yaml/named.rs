@@ -2,6 +2,7 @@
 
 use super::At;
 use crate::problem::{Problem, listed, nearest};
+use std::cell::Cell;
 
 /// Compiled entries by name, in the file's order. An entry that did not compile is kept, too, so
 /// that a reference to it is not reported as a second problem.
@@ -9,7 +10,15 @@ use crate::problem::{Problem, listed, nearest};
 pub struct Named<T> {
     /// What its entries are called in messages: "store", "upstream".
     kind: &'static str,
-    all: Vec<(String, Option<T>)>,
+    all: Vec<Entry<T>>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    name: At<String>,
+    compiled: Option<T>,
+    /// Whether anything looked for it.
+    is_used: Cell<bool>,
 }
 
 impl<T> Named<T> {
@@ -25,18 +34,20 @@ impl<T> Named<T> {
         compiled: Result<T, Vec<Problem>>,
         problems: &mut Vec<Problem>,
     ) {
-        let entry = compiled.map_err(|found| problems.extend(found)).ok();
-        self.all.push((name.value.clone(), entry));
+        let compiled = compiled.map_err(|found| problems.extend(found)).ok();
+        self.all.push(Entry { name: name.clone(), compiled, is_used: Cell::new(false) });
     }
 
     /// The entry `name`. `Err` is empty when the entry exists and did not compile, because that was
     /// reported already.
     pub fn find<N: AsRef<str>>(&self, name: &At<N>) -> Result<&T, Vec<Problem>> {
-        let names = || self.all.iter().map(|(name, _)| name.as_str());
+        let names = || self.all.iter().map(|entry| entry.name.as_str());
         let wanted = name.value.as_ref();
-        match self.all.iter().find(|(known, _)| *known == wanted) {
-            Some((_, Some(entry))) => Ok(entry),
-            Some((_, None)) => Err(Vec::new()),
+        match self.all.iter().find(|entry| *entry.name.value == *wanted) {
+            Some(entry) => {
+                entry.is_used.set(true);
+                entry.compiled.as_ref().ok_or_else(Vec::new)
+            }
             None => {
                 let there = listed(names());
                 let help = match nearest(wanted, names()) {
@@ -49,9 +60,19 @@ impl<T> Named<T> {
         }
     }
 
+    /// A warning for each entry that nothing looked for: that is allowed, and seldom meant.
+    pub fn unused(&self) -> Vec<Problem> {
+        let unused = self.all.iter().filter(|entry| !entry.is_used.get());
+        let warning = |entry: &Entry<T>| {
+            let text = format!("nothing names the {} `{}`", self.kind, entry.name.value);
+            entry.name.problem(text).help("name it, or remove it").warning()
+        };
+        unused.map(warning).collect()
+    }
+
     /// All that compiled, with their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
-        self.all.iter().filter_map(|(name, entry)| Some((name.as_str(), entry.as_ref()?)))
+        self.all.iter().filter_map(|entry| Some((entry.name.as_str(), entry.compiled.as_ref()?)))
     }
 
     /// All that compiled.

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use auth::{SessionStore, StoreDown};
 use std::time::Duration;
 use streamgate::activity::MemorySessions;
+use streamgate::part::Lasting;
 use streamgate::server::Running;
 
 pub(crate) struct Embedded(MemorySessions);
