@@ -42,6 +42,7 @@ rules! {
     files_fit => size::files,
     filters_are_complete => roster::filters,
     functions_fit_on_a_screen => size::functions,
+    glossary_lists_no_idle_word => glossary::known,
     glossary_rows_are_in_the_code => glossary::rows,
     imports_point_down => floor::imports,
     islands_know_no_strangers => island::strangers,
