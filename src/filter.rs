@@ -154,8 +154,7 @@ impl Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stance {
     Enforcing,
-    /// It is only counted and refuses nobody. A filter `session` still keeps alive what it
-    /// accepts: a session's expiry slides as it does without the shadow.
+    /// It is only counted: it refuses nobody, and a session that it accepts is not kept alive.
     Shadow,
 }
 

@@ -10,7 +10,7 @@ use crate::exchange::{Cause, Exchange, Finding};
 use crate::part::{Context, Part, Parts, TokenCookie};
 use crate::problem::Problem;
 use crate::request::{Request, cookie};
-use crate::session::{self, TokenError, Verifier, WhenStoreFails};
+use crate::session::{self, Session, TokenError, Verifier, WhenStoreFails};
 use crate::units::Text;
 use crate::yaml::At;
 use async_trait::async_trait;
@@ -81,16 +81,18 @@ struct SessionFilter {
     sessions: Sessions,
     /// Claims that the upstream is told, with their header fields.
     claims: Vec<(String, HeaderName)>,
+    /// A filter in shadow keeps no session alive.
+    is_shadow: bool,
 }
 
 pub(super) fn build(
     config: &Config,
     parts: &Parts,
-    _: Stance,
+    stance: Stance,
 ) -> Result<Box<dyn Filter>, Vec<Problem>> {
     let sessions = parts.find::<Sessions, _>(config)?.clone();
     let claims = sessions.verifier.claims_to_headers().to_vec();
-    Ok(Box::new(SessionFilter { sessions, claims }))
+    Ok(Box::new(SessionFilter { sessions, claims, is_shadow: stance == Stance::Shadow }))
 }
 
 #[async_trait]
@@ -108,7 +110,7 @@ impl Filter for SessionFilter {
             None => Some(Ok(Finding::Session(session))),
             Some(activity) => match activity.was_active(&session)? {
                 true => {
-                    activity.touch(&session);
+                    self.note_use(activity, &session);
                     Some(Ok(Finding::Session(session)))
                 }
                 false => Some(Err(Code::SessionEnded.into())),
@@ -126,7 +128,7 @@ impl Filter for SessionFilter {
         let Some(activity) = &self.sessions.active_in else { return Ok(Finding::Session(session)) };
         match activity.is_active(&session).await {
             Ok(true) => {
-                activity.touch(&session);
+                self.note_use(activity, &session);
                 Ok(Finding::Session(session))
             }
             Ok(false) => Err(Code::SessionEnded.into()),
@@ -197,6 +199,12 @@ fn set(fields: &mut HeaderMap, field: &HeaderName, text: &str) {
 }
 
 impl SessionFilter {
+    fn note_use(&self, activity: &Activity, session: &Arc<Session>) {
+        if !self.is_shadow {
+            activity.touch(session);
+        }
+    }
+
     /// The one token of the request: from the cookie, else `Authorization: Bearer`. Two different
     /// ones are refused, whichever is good: who may choose can smuggle (RFC 6750 §2).
     fn token<'r>(&self, request: &Request<'r>) -> Result<&'r str, Halt> {

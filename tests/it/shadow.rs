@@ -1,7 +1,7 @@
 //! Filters in shadow: they decide, are counted and logged, and refuse nobody.
 
 use crate::access::Logged;
-use crate::harness::{Gateway, Login, STANDARD, environment, outcome};
+use crate::harness::{Gateway, Login, Redis, STANDARD, environment, outcome, with_sessions};
 use crate::origin::UnusedPort;
 use reqwest::RequestBuilder;
 use reqwest::header::COOKIE;
@@ -113,4 +113,29 @@ async fn a_session_in_shadow_proves_nothing() {
     let seen: Value = seen.json().await.unwrap();
     assert_eq!(seen["headers"]["x-streamgate-session"], Value::Null, "{seen}");
     assert_eq!(outcome(gateway.get("/streams")).await, (401, "session_missing".to_owned()));
+}
+
+#[tokio::test]
+async fn a_session_in_shadow_is_not_kept_alive() {
+    let redis = Redis::start().await;
+    let yaml = with_sessions(&["active_in: shared", "idle: 10m"]).replace(
+        "    filters: [ { session: viewers }, { concurrency: standard } ]\n",
+        "    filters: [ { shadow: { session: viewers } } ]\n",
+    );
+    let gateway = Gateway::start(&yaml, &environment(Some(&redis)).await);
+    let _: () = redis.ask(&["SET", "sg:session:a", "1", "EX", "60"]).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(status(play(&gateway, "a", PLAYLIST)).await, 200);
+    }
+    // The first request asks the store and the others what was remembered. A use elsewhere is
+    // written: the queue has one order, so whatever the shadow had sent would be written by now.
+    let _: () = redis.ask(&["SET", "sg:session:b", "1", "EX", "60"]).await.unwrap();
+    assert_eq!(status(play(&gateway, "b", "/streams")).await, 200);
+    gateway
+        .counts("streamgate_session_extensions_total{result=\"written\",store=\"shared\"}", 1.0)
+        .await;
+    let left: i64 = redis.ask(&["TTL", "sg:session:a"]).await.unwrap();
+    assert!((1..=60).contains(&left), "{left}");
+    let used: i64 = redis.ask(&["TTL", "sg:session:b"]).await.unwrap();
+    assert!(60 < used, "{used}");
 }
