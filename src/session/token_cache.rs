@@ -6,6 +6,7 @@
 //! once those that are in use.
 
 use super::Session;
+use super::token::claims::LEEWAY_SECS;
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -50,9 +51,11 @@ impl TokenCache {
         }
     }
 
-    /// What `token` was found to prove, unless it has expired or the keys have changed since.
+    /// What `token` was found to prove, unless it has expired, the leeway included, or the keys
+    /// have changed since.
     pub(super) fn find(&self, token: &str, epoch: u64, now: u64) -> Option<Arc<Session>> {
-        let is_good = |entry: &&Entry| entry.epoch == epoch && now < entry.session.expires_at();
+        let is_good =
+            |entry: &&Entry| entry.epoch == epoch && now < entry.session.expires_at() + LEEWAY_SECS;
         let shard = self.shard(token);
         {
             let shard = shard.read();

@@ -135,7 +135,11 @@ impl Verifier {
     /// The session of this token, if it was verified not long ago. No signature is computed and
     /// nothing is allocated. `None` says nothing about the token: call `verify`.
     pub fn remembered(&self, token: &str) -> Option<Arc<Session>> {
-        self.cache.find(token, self.epoch(), clock::unix_seconds())
+        self.remembered_at(token, clock::unix_seconds())
+    }
+
+    pub(super) fn remembered_at(&self, token: &str, now: u64) -> Option<Arc<Session>> {
+        self.cache.find(token, self.epoch(), now)
     }
 
     /// Verifies `token` and caches the result. Waits only if its key is not known and the issuer

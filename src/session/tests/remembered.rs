@@ -21,13 +21,16 @@ async fn a_verified_token_is_remembered_by_its_whole_text() {
 }
 
 #[tokio::test]
-async fn nothing_is_remembered_beyond_its_expiry() {
+async fn nothing_is_remembered_beyond_its_expiry_and_the_leeway() {
     let verifier = verifier("{ hs256: \"${SECRET}\" }");
     let now = crate::clock::unix_seconds();
-    // Within the leeway: good, but from now on verified each time, until it is refused.
+    // Within the leeway it is good, and costs no second signature until it is refused.
     let token = shared(Algorithm::Hs256).token(None, &claims_with(json!({ "exp": now - 10 })));
-    assert!(verifier.verify(&token).await.is_ok());
-    assert!(verifier.remembered(&token).is_none());
+    let session = verifier.verify(&token).await.unwrap();
+    let again = verifier.remembered(&token).unwrap();
+    assert!(Arc::ptr_eq(&session, &again));
+    assert!(verifier.remembered_at(&token, now + 19).is_some());
+    assert!(verifier.remembered_at(&token, now + 20).is_none());
     assert_eq!(verifier.verify_at(&token, now + 60).await, Err(TokenError::Expired));
 }
 
@@ -62,8 +65,8 @@ fn memory_is_bounded_and_keeps_what_is_in_use() {
 fn entries_of_other_keys_and_old_ones_are_not_found() {
     let cache = TokenCache::new(100);
     cache.insert("t", 1, session(10));
-    assert!(cache.find("t", 1, 9).is_some());
-    assert!(cache.find("t", 1, 10).is_none());
+    assert!(cache.find("t", 1, 39).is_some());
+    assert!(cache.find("t", 1, 40).is_none());
     assert!(cache.find("t", 2, 0).is_none());
     cache.insert("t", 2, session(10));
     assert!(cache.find("t", 2, 0).is_some());
