@@ -1,6 +1,7 @@
 //! The lines of the operator's log. No line has a token or an account's name in it.
 
 use super::event::Event;
+use crate::session::Skipped;
 use crate::session::key_set::Refresh;
 use streamgate_lease::{Change, LeaseEvent};
 use tracing::{Level, debug, info, warn};
@@ -41,6 +42,9 @@ pub(super) fn write(event: &Event<'_>) {
             match refresh {
                 Refresh::Changed { keys, skipped } => {
                     info!(provider, keys, skipped = skipped.len(), "the key set changed");
+                    for Skipped { position, why } in skipped {
+                        warn!(provider, position, why, "a key of the set is not used");
+                    }
                 }
                 Refresh::Same => {}
                 Refresh::Failed(error) => {

@@ -48,7 +48,7 @@ pub enum KeySetError {
     File(String),
     /// It was read, and no key in it can be used.
     #[error("the key set is of no use: {0}")]
-    Unusable(&'static str),
+    Unusable(String),
 }
 
 /// What one attempt to refresh a set came to.

@@ -133,6 +133,7 @@ fn public(algorithm: Algorithm, kid: Option<&str>, pem: &[u8]) -> Result<Key, &'
     if begins("-----BEGIN ") != 1 {
         return Err("it must hold exactly one public key in PEM form");
     }
+    let pem = pem.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(pem);
     let material = match algorithm.family() {
         Family::Secret => return Err("this algorithm uses a secret, not a public key"),
         Family::Rsa => DecodingKey::from_rsa_pem(pem),

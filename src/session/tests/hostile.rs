@@ -3,6 +3,7 @@
 use super::fixture::*;
 use crate::session::Algorithm;
 use crate::session::keys::jwk;
+use base64::Engine;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -43,21 +44,23 @@ fn keys_that_are_not_used() {
         (&rsa, json!({ "kty": null }), "kty"),
         (&rsa, json!({ "kid": 7 }), "kid"),
         (&rsa, json!({ "kid": "k".repeat(129) }), "kid"),
-        (&rsa, json!({ "n": null }), "size"),
+        (&rsa, json!({ "n": null }), "lacks"),
+        (&rsa, json!({ "n": "" }), "size"),
         (&rsa, json!({ "n": "AAAA".repeat(400) }), "size"),
         (&rsa, json!({ "n": "_".repeat(170) + "w" }), "2048"),
         (&rsa, json!({ "n": "!".repeat(342) }), "base64url"),
         (&rsa, json!({ "e": "AQ" }), "exponent"),
-        (&rsa, json!({ "e": "AA" }), "exponent"),
+        (&rsa, json!({ "e": "AA" }), "size"),
         (&rsa, json!({ "e": "Ag" }), "exponent"),
         (&rsa, json!({ "e": "BAAAAAE" }), "exponent"),
         (&curve, json!({ "crv": "P-384" }), "contradict"),
         (&curve, json!({ "crv": "secp256k1", "alg": null }), "not supported"),
         (&curve, json!({ "y": "A".repeat(43) }), "point"),
-        (&curve, json!({ "x": "A".repeat(40), "y": "A".repeat(46) }), "size"),
+        (&curve, json!({ "x": "B".repeat(40), "y": "B".repeat(45) + "A" }), "size"),
         (&edwards, json!({ "crv": "Ed448", "alg": null }), "not supported"),
         (&edwards, json!({ "crv": "X25519" }), "contradict"),
         (&edwards, json!({ "x": "A".repeat(42) }), "size"),
+        (&edwards, json!({ "x": "AA".repeat(22) }), "size"),
     ];
     for (jwk, changes, expected) in rows {
         let why = skipped(changed(jwk.clone(), changes.clone()));
@@ -66,6 +69,67 @@ fn keys_that_are_not_used() {
     for key in [json!(null), json!("key"), json!([]), json!({})] {
         skipped(key);
     }
+}
+
+/// As other issuers write the numbers of a key: the same number, and the same signatures.
+#[tokio::test]
+async fn needless_zeros_and_padding_are_the_same_number() {
+    let b64 = base64::engine::general_purpose::STANDARD;
+    let zeroed = |text: &Value, zeros: usize| {
+        let number = decode(text.as_str().unwrap());
+        encode([vec![0; zeros], number].concat())
+    };
+    let check = async |pair: &Pair, change: &dyn Fn(&mut Value)| {
+        let mut jwk = pair.jwk("k");
+        change(&mut jwk);
+        let folder = Folder::new();
+        folder.write("set.json", &format!("\u{feff}{}", json!({ "keys": [jwk] })));
+        let verifier = verifier_in("{ jwks: { file: set.json } }", &folder.0);
+        let token = pair.token(Some("k"), &claims());
+        assert!(verifier.verify(&token).await.is_ok(), "{jwk}");
+    };
+    let curves = [Pair::curve(Algorithm::Es256), Pair::curve(Algorithm::Es384)];
+    for pair in [&*RSA, &RSA.with(Algorithm::Ps256), &curves[0], &curves[1]] {
+        for name in ["n", "e", "x", "y"] {
+            if pair.jwk("k").get(name).is_none() {
+                continue;
+            }
+            check(pair, &|jwk| jwk[name] = zeroed(&jwk[name], 1).into()).await;
+            check(pair, &|jwk| jwk[name] = zeroed(&jwk[name], 3).into()).await;
+            check(pair, &|jwk| {
+                jwk[name] = b64.encode(decode(jwk[name].as_str().unwrap())).into();
+            })
+            .await;
+        }
+    }
+    check(&Pair::edwards(), &|jwk| jwk["x"] = format!("{}=", jwk["x"].as_str().unwrap()).into())
+        .await;
+}
+
+/// A coordinate that begins with a zero byte, which some issuers leave out.
+#[test]
+fn a_coordinate_that_is_written_short_is_brought_to_its_length() {
+    let is_short = |jwk: &Value| decode(jwk["x"].as_str().unwrap())[0] == 0;
+    let mut keys = std::iter::repeat_with(|| Pair::curve(Algorithm::Es256).jwk("k"));
+    let mut jwk = keys.find(is_short).expect("one key in 256");
+    let short = encode(&decode(jwk["x"].as_str().unwrap())[1..]);
+    jwk["x"] = short.into();
+    assert!(jwk::parse(json!({ "keys": [jwk] }).to_string().as_bytes(), &[]).is_ok());
+}
+
+#[test]
+fn a_set_without_a_key_of_use_says_why() {
+    let told = |document: &[u8]| jwk::parse(document, &[]).expect_err("no key");
+    let set = json!({ "keys": [{ "kty": "oct", "k": "AA" }, RSA.jwk("k")] });
+    let mut set = set;
+    set["keys"][1]["use"] = "enc".into();
+    let why = told(set.to_string().as_bytes());
+    assert!(why.contains("key 1: it is private") && why.contains("key 2: it is not for"), "{why}");
+    let many = json!({ "keys": vec![json!({}); 64] }).to_string();
+    let why = told(many.as_bytes());
+    assert!(why.ends_with("; and 56 more") && why.len() < 500, "{why}");
+    let utf16: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert!(told(&utf16).contains("UTF-16"));
 }
 
 #[test]
