@@ -2,8 +2,10 @@
 //! itself to editors; nothing here knows what it will be used for.
 
 mod same_site;
+mod secret;
 
 pub use same_site::SameSite;
+pub use secret::{Secret, unfilled};
 
 use crate::yaml::{Scalar, scalars};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -112,39 +114,6 @@ impl Scalar for Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// A text that must not be seen: it prints as `***` everywhere.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself, for code that computes with it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Scalar for Secret {
-    const KIND: &'static str = "a secret";
-    const EXAMPLE: &'static str = "secret";
-    const EXPECTED: &'static str = "a secret, best named by a variable: `${SESSION_SECRET:?why}`";
-
-    fn read(text: &str) -> Result<Self, String> {
-        Ok(Secret(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
     }
 }
 
@@ -404,12 +373,5 @@ mod tests {
         check::<Count>("0", None);
         check::<Count>("1000001", None);
         check::<Workers>("auto", Some("auto"));
-    }
-
-    #[test]
-    fn secrets_never_print() {
-        let secret = Secret::read("abc").expect("any text is a secret");
-        assert_eq!(format!("{secret} {secret:?}"), "*** ***");
-        assert_eq!(serde_json::to_string(&secret).expect("a text"), "\"***\"");
     }
 }

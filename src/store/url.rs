@@ -1,5 +1,6 @@
 //! The address of a store as the file has it. Its password is never printed.
 
+use crate::units::unfilled;
 use crate::yaml::{Scalar, scalars};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
@@ -38,8 +39,17 @@ impl Scalar for Url {
         if text.split("://").next().is_some_and(|scheme| scheme.ends_with("unix")) {
             return Err("this is not the address of a store".to_owned());
         }
+        if let Some(why) = password(text).and_then(unfilled) {
+            return Err(why.to_owned());
+        }
         Address::parse(text).map(Url::Redis).map_err(|why| why.to_string())
     }
+}
+
+/// The password in the text of an address, as it was written.
+fn password(text: &str) -> Option<&str> {
+    let (user, _) = text.split_once("://")?.1.rsplit_once('@')?;
+    user.split_once(':').map(|(_, password)| password)
 }
 
 impl fmt::Display for Url {
