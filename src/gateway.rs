@@ -22,7 +22,7 @@ use crate::filter::Chain;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::problem::Report;
 use crate::route::{Table, Target};
-use crate::session::Verifier;
+use crate::session::{ClaimHeaders, Verifier};
 use crate::upstream::Upstream;
 use std::sync::Arc;
 
@@ -39,6 +39,8 @@ pub struct Gateway {
     pub verifiers: Vec<Arc<Verifier>>,
     /// Kinds of sessions that must be active in a store.
     pub activities: Vec<Arc<Activity>>,
+    /// Fields that a claim can set: no request brings one along, on whatever route.
+    pub claim_headers: ClaimHeaders,
     /// Cookies that hold a token, be it a session's or a stream's.
     pub token_cookies: Vec<String>,
     /// Those that pass nowhere: a stream's token is for the gateway alone.

@@ -19,6 +19,7 @@ mod viewer;
 mod throttle;
 mod id;
 
+pub use claim_headers::ClaimHeaders;
 pub use config::{Config, WhenStoreFails};
 pub use keys::jwk::Skipped;
 pub use keys::key_set::{self, KeySet, Refresh};

@@ -9,6 +9,7 @@ use crate::metrics::Metrics;
 use crate::part::{Context, Parts};
 use crate::problem::{Level, Problem};
 use crate::route::{self, Candidate, Table};
+use crate::session::{ClaimHeaders, Verifier};
 use crate::upstream::Upstream;
 use crate::yaml::{At, Named};
 use std::sync::Arc;
@@ -44,11 +45,16 @@ pub(super) fn gateway(
         problems.extend(unused.into_iter().flatten());
     }
     let sessions = || parts.all::<Sessions>().values();
+    let verifiers: Vec<Arc<Verifier>> =
+        sessions().map(|sessions| sessions.verifier.clone()).collect();
+    let claims = verifiers.iter().flat_map(|verifier| verifier.claims_to_headers());
+    let claim_headers = ClaimHeaders::new(claims.map(|(_, field)| field));
     let gateway = Gateway {
         table,
         upstreams: upstreams.values().cloned().collect(),
         policies: parts.all::<Arc<Policy>>().values().cloned().collect(),
-        verifiers: sessions().map(|sessions| sessions.verifier.clone()).collect(),
+        verifiers,
+        claim_headers,
         activities: sessions().filter_map(|sessions| sessions.active_in.clone()).collect(),
         token_cookies: stream_token_checks::token_cookies(config),
         stream_cookies: stream_token_checks::stream_cookies(config),

@@ -5,6 +5,7 @@
 use crate::exchange::{Exchange, Target};
 use crate::gateway::{Gateway, Route};
 use crate::request::{PATH_TOKEN_PREFIX, cookie};
+use crate::session::ClaimHeaders;
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
@@ -46,7 +47,7 @@ pub(super) fn request(
 ) -> Result<()> {
     retarget(head, &exchange.target)?;
     edit(head, |fields| {
-        prepare(fields, exchange);
+        prepare(fields, exchange, &gateway.claim_headers);
         match route.forward_token {
             true => strip_token(fields, &gateway.stream_cookies, false),
             false => strip_token(fields, &gateway.token_cookies, exchange.session().is_some()),
@@ -87,8 +88,8 @@ fn edit(head: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap)) {
 
 /// Removes what a client may not claim, and sets what the gateway knows. This runs after Pingora
 /// has removed the fields that `Connection` names, so a client can't have ours removed.
-fn prepare(fields: &mut HeaderMap, exchange: &Exchange) {
-    let forged = fields.keys().filter(|name| is_reserved(name.as_str())).cloned();
+fn prepare(fields: &mut HeaderMap, exchange: &Exchange, claims: &ClaimHeaders) {
+    let forged = fields.keys().filter(|name| is_forged(name.as_str(), claims)).cloned();
     for name in forged.collect::<Vec<HeaderName>>() {
         fields.remove(&name);
     }
@@ -139,6 +140,15 @@ const fn first_bytes(names: &[&str]) -> u128 {
     bytes
 }
 
+/// Whether only the gateway may write a field called `name`. To some servers `_` is another way to
+/// write `-`.
+fn is_forged(name: &str, claims: &ClaimHeaders) -> bool {
+    match name.contains('_') {
+        true => is_forged(&name.replace('_', "-"), claims),
+        false => is_reserved(name) || claims.contains(name),
+    }
+}
+
 fn is_reserved(name: &str) -> bool {
     let first = name.bytes().next().filter(u8::is_ascii);
     first.is_some_and(|first| RESERVED_FIRST_BYTES >> first & 1 == 1)
@@ -184,20 +194,35 @@ fn nominated(head: &ResponseHeader) -> Vec<HeaderName> {
         .collect()
 }
 
-/// Takes the session's token out of what goes upstream: the cookies of these names, and a bearer
-/// token if one was verified.
+/// Takes the session's token out of what goes upstream: the cookies of these names, and every
+/// bearer token if one was verified. Credentials of another kind stay.
 fn strip_token(fields: &mut HeaderMap, cookies: &[String], is_verified: bool) {
-    let bearer = |value: &HeaderValue| {
-        value.as_bytes().get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "))
-    };
-    if is_verified && fields.get(header::AUTHORIZATION).is_some_and(bearer) {
+    if is_verified && fields.get_all(header::AUTHORIZATION).into_iter().any(has_bearer) {
+        let all = fields.get_all(header::AUTHORIZATION).into_iter();
+        let others: Vec<HeaderValue> = all.filter(|value| !has_bearer(value)).cloned().collect();
         fields.remove(header::AUTHORIZATION);
+        for other in others {
+            fields.append(header::AUTHORIZATION, other);
+        }
     }
     let Some(kept) = cookie::without(fields, cookies) else { return };
     fields.remove(header::COOKIE);
     if let Some(kept) = HeaderValue::from_maybe_shared(kept).ok().filter(|kept| !kept.is_empty()) {
         fields.insert(header::COOKIE, kept);
     }
+}
+
+/// Whether a bearer token stands anywhere in an `Authorization` field: some clients and servers
+/// join two fields by a comma.
+fn has_bearer(value: &HeaderValue) -> bool {
+    const SCHEME: &[u8] = b"bearer";
+    let bytes = value.as_bytes();
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    bytes.windows(SCHEME.len()).enumerate().any(|(at, word)| {
+        word.eq_ignore_ascii_case(SCHEME)
+            && (at == 0 || bytes[at - 1] == b',' || is_space(&bytes[at - 1]))
+            && bytes.get(at + SCHEME.len()).is_none_or(is_space)
+    })
 }
 
 /// Removes the `Referer` if it may contain a stream token.
@@ -248,7 +273,7 @@ mod tests {
         let client = Some(([192, 0, 2, 1], 5).into());
         let mut exchange = Exchange::new(client);
         exchange.scheme = Scheme::HTTPS;
-        prepare(&mut fields, &exchange);
+        prepare(&mut fields, &exchange, &ClaimHeaders::default());
         let value = |name: &str| fields.get(name).and_then(|v| v.to_str().ok());
         assert_eq!(value("x-forwarded-for"), Some("192.0.2.1"));
         assert_eq!(value("x-forwarded-host"), Some("tv.example"));
@@ -257,6 +282,41 @@ mod tests {
         assert_eq!(value("forwarded"), None);
         assert_eq!(value("x-request-id").map(str::len), Some(32));
         assert_eq!(value("x-kept"), Some("yes"));
+    }
+
+    #[test]
+    fn what_a_claim_can_set_no_client_sets() {
+        let names = ["x-plan", "plan-of-account"].map(HeaderName::from_static);
+        let claims = ClaimHeaders::new(names.iter());
+        let mut written = HeaderMap::new();
+        for name in ["x-plan", "X-PLAN", "x_plan", "plan_of-account", "x-planet", "x_kept"] {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            written.append(name, HeaderValue::from_static("gold"));
+        }
+        prepare(&mut written, &Exchange::new(None), &claims);
+        let mut left: Vec<&str> = written.keys().map(HeaderName::as_str).collect();
+        left.sort();
+        assert_eq!(left, ["x-forwarded-proto", "x-planet", "x-request-id", "x_kept"]);
+    }
+
+    #[test]
+    fn every_field_of_authorization_is_searched() {
+        for (written, kept) in [
+            (&["Bearer t"][..], &[][..]),
+            (&["Basic dTpw", "bearer t"], &["Basic dTpw"]),
+            (&["BEARER  t", "Basic dTpw", "Bearer"], &["Basic dTpw"]),
+            (&["Basic dTpw, Bearer t"], &[]),
+            (
+                &["Basic bearert", "Digest a=\"x-bearer \""],
+                &["Basic bearert", "Digest a=\"x-bearer \""],
+            ),
+        ] {
+            let written: Vec<_> = written.iter().map(|value| ("authorization", *value)).collect();
+            let mut fields = fields(&written);
+            strip_token(&mut fields, &[], true);
+            let left: Vec<_> = fields.get_all("authorization").into_iter().collect();
+            assert_eq!(left, kept, "{written:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! `claims_to_headers`: which claims upstreams get, and in which header fields.
 //!
-//! Here the names are checked; the filter `session` writes the fields.
+//! Here the names are checked; the filter `session` writes the fields. An upstream believes what
+//! stands in such a field, and can't see that a claim was missing or that a route asks for no
+//! session. So what a client wrote there is removed from every request of every route:
+//! [`ClaimHeaders`] says what these fields are.
 
 use crate::problem::Problem;
 use crate::units::Text;
@@ -9,7 +12,7 @@ use http::HeaderName;
 
 /// Fields that decide how a message is read, how its connection is used, or who the client is. A
 /// claim must not be able to set them.
-const RESERVED: [&str; 17] = [
+const RESERVED: [&str; 24] = [
     "authorization",
     "connection",
     "content-length",
@@ -22,15 +25,49 @@ const RESERVED: [&str; 17] = [
     "proxy-authorization",
     "proxy-connection",
     "range",
+    "sec-fetch-site",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
     "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-request-id",
 ];
 
 /// The beginning of the fields that the gateway itself sends to upstreams.
 const OWN_PREFIX: &str = "x-streamgate-";
+
+/// Every field that some claim can set, whatever the route: no client may write one of them.
+#[derive(Debug, Default)]
+pub struct ClaimHeaders {
+    names: Box<[HeaderName]>,
+    /// The first bytes of the names, one bit each: one look is enough for most other names.
+    first_bytes: u128,
+}
+
+impl ClaimHeaders {
+    /// The fields of these names.
+    pub fn new<'a>(names: impl Iterator<Item = &'a HeaderName>) -> Self {
+        let names: Box<[HeaderName]> = names.cloned().collect();
+        let first_bytes = names.iter().fold(0, |bytes, name| bytes | bit(name.as_str()));
+        ClaimHeaders { names, first_bytes }
+    }
+
+    /// Whether a field called `name`, in lower case, is one of them.
+    pub fn contains(&self, name: &str) -> bool {
+        self.first_bytes & bit(name) != 0 && self.names.iter().any(|known| known.as_str() == name)
+    }
+}
+
+fn bit(name: &str) -> u128 {
+    let first = name.bytes().next().filter(u8::is_ascii);
+    first.map_or(0, |first| 1 << first)
+}
 
 /// The claims with their fields, in the order of the file.
 pub(super) fn compile(

@@ -1,7 +1,10 @@
 //! Who is let in: tokens of every kind, where they are found, and sessions that have ended.
 
 use crate::harness::{Gateway, Login, Redis, environment, outcome, until, with_sessions};
+use crate::raw_client::RawClient;
+use reqwest::RequestBuilder;
 use reqwest::header::{AUTHORIZATION, COOKIE};
+use serde_json::{Value, json};
 
 const PATH: &str = "/live/final/master.m3u8";
 
@@ -113,4 +116,103 @@ async fn a_remembered_session_costs_no_question() {
     }
     // Each question about the number of commands is itself a few; fifty requests would be more.
     assert!(redis.commands().await - before < 25);
+}
+
+/// What the upstream got in the fields called `name` in lower case; `None`: it got no request.
+async fn upstream_got(request: RequestBuilder, name: &str) -> Option<Value> {
+    let response = request.send().await.unwrap();
+    if response.status() != 200 {
+        assert_eq!(response.status(), 400);
+        return None;
+    }
+    let seen: Value = response.json().await.unwrap();
+    Some(seen["headers"][name].clone())
+}
+
+#[tokio::test]
+async fn no_client_writes_what_a_claim_can_say() {
+    let yaml = with_sessions(&["claims_to_headers: { plan: X-Plan, level: X-Level }"]);
+    let gateway = Gateway::start(&yaml, &environment(None).await);
+    let (open, held) = ("/faults/echo/x", "/faults/echo/held/x");
+    let claims = [
+        None,
+        Some(Value::Null),
+        Some(json!(["gold"])),
+        Some(json!({ "name": "gold" })),
+        Some(json!("gold\r\nx-plan: platinum")),
+        Some(json!("gold\u{0}")),
+    ];
+    for claim in claims {
+        let login = match &claim {
+            Some(plan) => Login::of("ann", "s1").with("plan", plan.clone()),
+            None => Login::of("ann", "s1"),
+        };
+        for (path, name) in [
+            (held, "x-plan"),
+            (held, "X-PLAN"),
+            (held, "x-level"),
+            (open, "X-Plan"),
+            (open, "x-level"),
+        ] {
+            let request = gateway.get(path).header(COOKIE, login.cookie());
+            let got = upstream_got(request.header(name, "platinum"), &name.to_lowercase()).await;
+            assert_eq!(got, Some(Value::Null), "{claim:?} {path} {name}");
+        }
+        for name in ["x_plan", "X_Plan"] {
+            let request = gateway.get(held).header(COOKIE, login.cookie());
+            let got = upstream_got(request.header(name, "platinum"), "x_plan").await;
+            assert!(matches!(got, None | Some(Value::Null)), "{claim:?} {name}");
+        }
+    }
+    let login = Login::of("ann", "s1").with("plan", "gold").with("level", 3);
+    for twice in ["platinum", "gold"] {
+        let request = gateway.get(held).header(COOKIE, login.cookie());
+        let request = request.header("x-plan", twice).header("X-Plan", "silver");
+        assert_eq!(upstream_got(request, "x-plan").await, Some(json!(["gold"])));
+    }
+}
+
+#[tokio::test]
+async fn connection_takes_no_claim_away() {
+    let yaml = with_sessions(&["claims_to_headers: { plan: X-Plan }"]);
+    let gateway = Gateway::start(&yaml, &environment(None).await);
+    let cookie = Login::of("ann", "s1").with("plan", "gold").cookie();
+    for named in ["X-Plan", "close, x-plan", "x-plan, X-Streamgate-Session, upgrade"] {
+        let mut raw = RawClient::open(gateway.edge).await;
+        let head = format!(
+            "GET /faults/echo/held/x HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\
+             X-Plan: platinum\r\nConnection: {named}\r\n\r\n"
+        );
+        let answer = raw.ask(head).await;
+        assert_eq!(answer.status, 200, "{named}");
+        let seen: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(seen["headers"]["x-plan"], json!(["gold"]), "{named}: {seen}");
+        assert_eq!(seen["headers"]["x-streamgate-session"], json!(["s1"]), "{named}");
+        // An upstream that is a proxy itself would drop what `Connection` names.
+        let connection = seen["headers"]["connection"].to_string().to_lowercase();
+        assert!(!connection.contains("x-"), "{named}: {connection}");
+    }
+}
+
+#[tokio::test]
+async fn the_token_is_found_and_taken_out_in_every_authorization() {
+    let gateway = Gateway::standard(None).await;
+    let token = Login::of("ann", "s1").token();
+    let (bearer, small) = (format!("Bearer {token}"), format!("bearer {token}"));
+    for fields in [
+        vec!["Basic dTpw", &bearer],
+        vec![&bearer, "Basic dTpw"],
+        vec!["Basic dTpw", &small, &bearer],
+    ] {
+        let mut request = gateway.get("/faults/echo/held/x");
+        for field in &fields {
+            request = request.header(AUTHORIZATION, *field);
+        }
+        let got = upstream_got(request, "authorization").await;
+        assert_eq!(got, Some(json!(["Basic dTpw"])), "{fields:?}");
+    }
+    let joined = format!("Basic dTpw, Bearer {token}");
+    let request = gateway.get("/faults/echo/held/x").header(AUTHORIZATION, joined);
+    let request = request.header(COOKIE, format!("session={token}"));
+    assert_eq!(upstream_got(request, "authorization").await, Some(Value::Null));
 }
