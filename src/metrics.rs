@@ -66,6 +66,7 @@ pub struct All {
     pub(crate) lease_degraded_for: prometheus::GaugeVec,
     pub(crate) lease_degraded: prometheus::GaugeVec,
     pub(crate) stream_renewals: IntCounterVec,
+    pub(crate) stream_renewals_skipped: IntCounterVec,
     pub(crate) stream_lease_end: IntCounterVec,
     pub(crate) stream_roster_evicted: IntCounterVec,
     pub(crate) stream_events_dropped: IntCounterVec,
@@ -238,6 +239,11 @@ impl Metrics {
             stream_renewals: f.counters(
                 "stream_renewals_total",
                 "Leases renewed in the store by the renewer.",
+                &["policy"],
+            ),
+            stream_renewals_skipped: f.counters(
+                "stream_renewals_skipped_total",
+                "Renewals that were due and that the store did not take; they are tried again.",
                 &["policy"],
             ),
             stream_lease_end: f.counters(

@@ -28,6 +28,8 @@ impl All {
         catch_up(&started, stats.admitted_locally);
         catch_up(&self.lease_starts_refused.with_label_values(label), stats.starts_refused);
         catch_up(&self.stream_renewals.with_label_values(label), stats.renewals);
+        let skipped = self.stream_renewals_skipped.with_label_values(label);
+        catch_up(&skipped, stats.renewals_skipped);
         catch_up(&self.stream_roster_evicted.with_label_values(label), stats.evicted);
         let unreported = self.stream_events_dropped.with_label_values(label);
         catch_up(&unreported, stats.events_dropped);

@@ -25,8 +25,10 @@ use crate::recorder::Via;
 use crate::stats::count;
 use crate::store::{Answer, Slot, StoreError};
 use crate::table::{ClaimOutcome, Due};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -43,49 +45,58 @@ const TICKS_PER_TTL: u32 = 30;
 /// outage all of it is due, on every gateway in the same moment, and a store that has just come
 /// back would fail again. So the table is renewed within four ticks, at 2.5 times the usual rate.
 const TICK_SHARE: usize = 4;
+/// Ticks that wait for the store at one time. Where the store is far away, a tick waits for longer
+/// than until the next one is due; and the leases of that one must not wait, too.
+const TICKS_AT_ONCE: usize = 8;
 
 /// Renews the leases of one [`Leases`](crate::Leases). It is made with it; the owner of tasks runs
 /// it.
 pub struct Renewer {
     node: Arc<Node>,
     /// The shard where the next tick begins: there the share of the last tick was used up.
-    first_shard: usize,
+    first_shard: AtomicUsize,
 }
 
 impl Renewer {
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self { node, first_shard: 0 }
+        Self { node, first_shard: AtomicUsize::new(0) }
     }
 
     /// Ticks until `stop` is done. It may be dropped at any moment: leases then just expire.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+    pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut ticks = tokio::time::interval(self.node.timing.ttl() / TICKS_PER_TTL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
+        let mut under_way = FuturesUnordered::new();
+        let mut store_answers = true;
         loop {
+            // A store that does not answer is asked by one tick at a time.
+            let at_once = if store_answers { TICKS_AT_ONCE } else { 1 };
             tokio::select! {
                 biased;
                 () = &mut stop => return,
-                _ = ticks.tick() => {}
+                Some(answers) = under_way.next() => store_answers = answers,
+                _ = ticks.tick(), if under_way.len() < at_once => under_way.push(self.tick()),
             }
-            let began = Instant::now();
-            tokio::select! {
-                biased;
-                () = &mut stop => return,
-                () = self.tick() => {}
-            }
-            self.node.recorder().counters.last_tick_us.store(micros(began.elapsed()), Relaxed);
-            count(&self.node.recorder().counters.ticks);
         }
+    }
+
+    /// One pass over the table, timed. Says whether the store answered.
+    async fn tick(&self) -> bool {
+        let began = Instant::now();
+        let answers = self.pass().await;
+        self.node.recorder().counters.last_tick_us.store(micros(began.elapsed()), Relaxed);
+        count(&self.node.recorder().counters.ticks);
+        answers
     }
 
     /// One pass over the table. When the store does not answer, or the share is used up, the other
     /// shards are only swept: their leases stay due, and the store is not asked until the next
     /// tick. Where servers fail one by one, the healthy ones are asked all the same; the store
     /// itself then spares the others.
-    async fn tick(&mut self) {
+    async fn pass(&self) -> bool {
         let shards = self.node.table.shards();
-        let first = self.first_shard;
+        let first = self.first_shard.load(Relaxed);
         let mut share = (self.node.table.counts().0 / TICK_SHARE).max(BATCH_SLOTS_MAX);
         let mut store_answers = true;
         let mut due = Due::default();
@@ -100,7 +111,7 @@ impl Renewer {
             let found = self.node.table.due(shard, share);
             share -= found.len();
             if share == 0 {
-                self.first_shard = shard;
+                self.first_shard.store(shard, Relaxed);
             }
             due.extend(found);
             if BATCH_SLOTS_MAX <= due.len() {
@@ -108,7 +119,7 @@ impl Renewer {
             }
         }
         // What failed stays due; nobody else has to know.
-        let _ = self.send(&due).await;
+        self.send(&due).await.is_ok() && store_answers
     }
 
     async fn send(&self, due: &Due) -> Result<(), StoreError> {
@@ -212,6 +223,7 @@ impl Renewer {
 
     fn defer(&self, slots: &[Slot], claims: &[Claim]) {
         for slot in slots {
+            count(&self.node.recorder().counters.renewals_skipped);
             self.node.table.defer(&slot.holder, &slot.id);
         }
         for claim in claims {

@@ -45,6 +45,9 @@ pub struct Stats {
     pub admitted_locally: u64,
     /// Slots renewed.
     pub renewals: u64,
+    /// Renewals that were due and that the store did not take: it did not answer, or was not asked
+    /// after it had failed. Each is due again at the next tick.
+    pub renewals_skipped: u64,
     /// Leases that the renewer claimed and was granted: provisional ones, ones that the store had
     /// lost, and ones whose renewal had left a doubt.
     pub registered: u64,
@@ -71,6 +74,7 @@ pub(crate) struct Counters {
     pub(crate) adopted_over_limit: AtomicU64,
     pub(crate) starts_refused: AtomicU64,
     pub(crate) renewals: AtomicU64,
+    pub(crate) renewals_skipped: AtomicU64,
     pub(crate) registered: AtomicU64,
     pub(crate) lost_released: AtomicU64,
     pub(crate) lost_terminated: AtomicU64,
@@ -123,6 +127,7 @@ impl Counters {
             adopted_over_limit: read(&self.adopted_over_limit),
             starts_refused: read(&self.starts_refused),
             renewals: read(&self.renewals),
+            renewals_skipped: read(&self.renewals_skipped),
             registered: read(&self.registered),
             lost: Lost {
                 released: read(&self.lost_released),

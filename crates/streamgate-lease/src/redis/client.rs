@@ -13,6 +13,7 @@ use crate::store::StoreError;
 use ::redis::aio::PubSub;
 use ::redis::{Client as RedisClient, Cmd, FromRedisValue, ScriptInvocation, Value, cmd};
 use std::fmt;
+use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// The servers of one store. All callers share it.
@@ -114,7 +115,8 @@ impl Client {
     }
 
     /// Sends a batch, and once more those of its commands that a server redirects. Results stand
-    /// in the order of the batch.
+    /// in the order of the batch. The deadlines hold for each of its pipelines: a far server takes
+    /// as long for the first of them as for the last.
     pub(super) async fn run<B: Batch>(&self, batch: &B) -> Vec<Result<B::Answer, StoreError>> {
         let deadline = self.deadline();
         let slots = batch.slots();
@@ -122,8 +124,9 @@ impl Client {
             slots.iter().map(|_| Err(no_owner().into())).collect();
         // A slot map that takes too long leaves all of them without a server.
         if let Ok(shards) = timeout_at(deadline, self.topology.shards(&slots, deadline)).await {
-            send_shards(batch, shards, deadline, &mut results).await;
+            send_shards(batch, shards, self.pipeline_max(), &mut results).await;
         }
+        let deadline = self.deadline();
         let redirect = |result: &Result<_, ReplyError>| match result {
             Err(error @ (ReplyError::Moved(_) | ReplyError::Ask(_))) => Some(error.clone()),
             _ => None,
@@ -133,7 +136,7 @@ impl Client {
             redirects.filter_map(|(at, it)| Some((at, redirect(it)?))).collect();
         let redirected = self.topology.redirected_shards(&slots, redirects, deadline);
         if let Ok(shards) = timeout_at(deadline, redirected).await {
-            send_shards(batch, shards, deadline, &mut results).await;
+            send_shards(batch, shards, self.pipeline_max(), &mut results).await;
         }
         let into_results = results.into_iter();
         into_results.map(|result| result.map_err(ReplyError::into_store_error)).collect()
@@ -165,6 +168,11 @@ impl Client {
     /// When a command that is sent now has been answered.
     fn deadline(&self) -> Instant {
         Instant::now() + self.deadlines.connect + self.deadlines.command
+    }
+
+    /// What one pipeline may take: connecting, asking for the server's time, and its own answer.
+    fn pipeline_max(&self) -> Duration {
+        self.deadlines.connect + self.deadlines.command * 2
     }
 
     async fn send_until(

@@ -1,7 +1,7 @@
 //! RenewalBatch: many renewals at once, without a script.
 
 use super::cluster::Batch;
-use super::conn::{Command, Node, Reading, ReplyError, array, flag, server_time};
+use super::conn::{Command, Node, Reading, ReplyError, array, flag, server_time, unreadable};
 use super::keys::{hash_slot, keys, names};
 use crate::clock::millis;
 use crate::store::{Slot, StoreError};
@@ -62,8 +62,8 @@ async fn server_clock(node: &Node) -> Result<Reading, ReplyError> {
     let sent = Instant::now();
     let time = node.send(&Command::Pipeline(pipe().cmd("TIME")), false).await?;
     node.clock().learn(array(&time)?.first().and_then(server_time), sent);
-    // A round trip too long to learn from: better no renewal than one with a wrong time.
-    node.clock().read().ok_or(StoreError::Timeout.into())
+    // Better no renewal than one with a wrong time.
+    node.clock().read().ok_or_else(|| unreadable("the time").into())
 }
 
 /// Adds one renewal: it moves the expiry forward, never back, and makes no lease. Now and then it

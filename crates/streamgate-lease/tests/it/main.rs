@@ -5,6 +5,7 @@
 
 mod boundary;
 mod contract;
+mod distance;
 mod events;
 mod fleet;
 mod renewer;
@@ -12,6 +13,7 @@ mod load;
 mod model;
 mod outage;
 mod redis;
+mod relay;
 mod routing;
 mod secure;
 mod server;

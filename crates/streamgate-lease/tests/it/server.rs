@@ -57,7 +57,11 @@ impl Server {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis+unix://{}", self.dir.join("redis.sock").display())
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.join("redis.sock")
     }
 
     /// A client for tests that are not about deadlines: this machine may be busy.

@@ -10,10 +10,16 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use std::sync::Arc;
-use tokio::time::{Instant, timeout_at};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Pipelines on their way to one node: while one is executed there, the next travels.
 const PIPELINES_AT_ONCE: usize = 2;
+/// Where the way is much longer than the execution, all of a batch travel at once. The server
+/// serves others between them all the same: it reads 16 KiB of one connection in a turn.
+const PIPELINES_AT_ONCE_FAR: usize = 8;
+/// A round trip from which on a node is far away.
+const FAR: Duration = Duration::from_millis(5);
 
 /// Commands of one kind.
 #[async_trait]
@@ -71,25 +77,29 @@ pub(crate) fn add_to_shard(
 pub(crate) async fn send_shards<B: Batch>(
     batch: &B,
     shards: Vec<ShardBatch>,
-    deadline: Instant,
+    pipeline_max: Duration,
     results: &mut [Result<B::Answer, ReplyError>],
 ) {
-    let sent = shards.into_iter().map(|shard| send_shard(batch, shard, deadline));
+    let sent = shards.into_iter().map(|shard| send_shard(batch, shard, pipeline_max));
     for (index, result) in join_all(sent).await.into_iter().flatten() {
         results[index] = result;
     }
 }
 
-/// Sends pipeline after pipeline to one node. When one of them fails, so do those behind it.
+/// Sends pipeline after pipeline to one node; each may take `pipeline_max`. When one of them fails,
+/// so do those behind it.
 async fn send_shard<B: Batch>(
     batch: &B,
     shard: ShardBatch,
-    deadline: Instant,
+    pipeline_max: Duration,
 ) -> Vec<(usize, Result<B::Answer, ReplyError>)> {
     let mut results = Vec::with_capacity(shard.indexes.len());
-    let send = |few| timeout_at(deadline, batch.send(&shard.node, few, shard.asking));
+    // Time is counted from the moment at which a pipeline is sent, not from that of the first.
+    let send = async |few| timeout(pipeline_max, batch.send(&shard.node, few, shard.asking)).await;
     let pipelines: Vec<_> = shard.indexes.chunks(B::PIPELINE_MAX).map(send).collect();
-    let mut replies = stream::iter(pipelines).buffered(PIPELINES_AT_ONCE);
+    let is_far = shard.node.clock().round_trip().is_some_and(|round_trip| FAR <= round_trip);
+    let at_once = if is_far { PIPELINES_AT_ONCE_FAR } else { PIPELINES_AT_ONCE };
+    let mut replies = stream::iter(pipelines).buffered(at_once);
     let mut rest = shard.indexes.as_slice();
     while let Some(reply) = replies.next().await {
         let (few, later) = rest.split_at(rest.len().min(B::PIPELINE_MAX));

@@ -8,8 +8,6 @@ use parking_lot::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A reply with a longer round trip is not used: its time says too little.
-const ROUND_TRIP_MAX: Duration = Duration::from_millis(50);
 /// A sample is replaced by one with a longer round trip only when it is this old.
 const FRESH_FOR: Duration = Duration::from_secs(10);
 /// Older samples are not used at all.
@@ -17,6 +15,8 @@ const USED_FOR: Duration = Duration::from_secs(60);
 /// Clocks drift apart by far less than one part in this many.
 const DRIFT_DIVISOR: u32 = 1000;
 
+/// It learns from every reply that came within the deadline of its command: how long a round trip
+/// may be is the operator's decision. A long one is safe, because it is part of the uncertainty.
 #[derive(Debug, Default)]
 pub(crate) struct ServerClock(Mutex<Option<Sample>>);
 
@@ -36,7 +36,7 @@ impl ServerClock {
     pub(crate) fn learn(&self, server_ms: Option<u64>, sent: Instant) {
         let received = Instant::now();
         let round_trip = received - sent;
-        let Some(server_ms) = server_ms.filter(|_| round_trip <= ROUND_TRIP_MAX) else {
+        let Some(server_ms) = server_ms else {
             return;
         };
         let mut known = self.0.lock();
@@ -57,6 +57,11 @@ impl ServerClock {
     pub(crate) fn read(&self) -> Option<Reading> {
         let sample = (*self.0.lock())?;
         (sample.received.elapsed() < USED_FOR).then_some(Reading(sample))
+    }
+
+    /// How far away the server is, there and back; none if no reply has carried its time lately.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.read().map(|reading| reading.0.round_trip)
     }
 }
 
