@@ -11,6 +11,7 @@
 mod config;
 mod client;
 mod h1;
+mod peer;
 mod listener;
 mod in_flight;
 mod downstream;
@@ -22,6 +23,7 @@ pub use config::Config;
 pub use head_state::head_was_read;
 pub use in_flight::{Guard, InFlight};
 pub use listener::Listener;
+pub use peer::Peer;
 
 use crate::observe::Observe;
 use async_trait::async_trait;

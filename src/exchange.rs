@@ -9,7 +9,7 @@ use crate::session::{AccountText, Session, TokenError, Viewer};
 use http::HeaderValue;
 use http::uri::Scheme;
 use rand::RngExt;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use streamgate_lease::{Lease, LeaseText};
 use tokio::time::Instant;
@@ -123,8 +123,8 @@ pub enum Target {
 pub struct Exchange {
     /// The id of the request.
     pub id: RequestId,
-    /// Where the client connects from.
-    pub client: Option<SocketAddr>,
+    /// The client's address.
+    pub client: Option<IpAddr>,
     /// The scheme of the URL that the client asked for.
     pub scheme: Scheme,
     /// When the request began.
@@ -148,7 +148,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// An exchange that has just begun.
-    pub fn new(client: Option<SocketAddr>) -> Self {
+    pub fn new(client: Option<IpAddr>) -> Self {
         Exchange {
             id: RequestId::random(),
             client,

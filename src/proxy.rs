@@ -94,9 +94,11 @@ impl ProxyHttp for Proxy {
         downstream: &mut Downstream,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        edge::head_was_read();
-        let client = Client::of(downstream);
+        let peer = edge::head_was_read();
+        let client = Client::of(&peer, &downstream.req_header().headers, &self.listener);
+        ctx.is_peer_trusted = peer.is_trusted();
         (ctx.exchange.client, ctx.exchange.scheme) = (client.address, client.scheme);
+        forward::rehost(downstream.req_header_mut(), client.host)?;
         timeouts::begin(downstream, &self.listener);
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! Values that are written as text: times, addresses, secrets. Each parses, prints and describes
 //! itself to editors; nothing here knows what it will be used for.
 
+mod network;
 mod same_site;
 mod secret;
 
+pub use network::Network;
 pub use same_site::SameSite;
 pub use secret::{Secret, unfilled};
 
@@ -269,7 +271,7 @@ impl fmt::Display for Workers {
     }
 }
 
-scalars!(Time, TimeOrNone, Address, Secret, Text, FilePath, Size, Count, Workers);
+scalars!(Time, TimeOrNone, Address, Network, Secret, Text, FilePath, Size, Count, Workers);
 
 /// Printing and the schema of scalars: what is expected, and a pattern by which an editor
 /// underlines what can't be right. A text with a variable fits every pattern.
@@ -302,6 +304,7 @@ described!(
     Time: "string" "^[0-9]+(ms|s|m|h)$",
     TimeOrNone: "string" "^[0-9]+(ms|s|m|h)$",
     Address: "string" r"^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$",
+    Network: "string" r"^[0-9a-fA-F.:]+(/[0-9]{1,3})?$",
     Secret: "string" "",
     Text: "string" "",
     FilePath: "string" ".",
@@ -327,6 +330,7 @@ mod tests {
         reads::<Time>();
         reads::<TimeOrNone>();
         reads::<Address>();
+        reads::<Network>();
         reads::<Secret>();
         reads::<Text>();
         reads::<FilePath>();
@@ -355,6 +359,41 @@ mod tests {
         check::<Address>("[::1]:80", Some("[::1]:80"));
         for wrong in ["localhost:80", "127.0.0.1", ":80", "1.2.3.4:99999"] {
             check::<Address>(wrong, None);
+        }
+    }
+
+    #[test]
+    fn networks_parse_and_print() {
+        for (text, printed) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1/32", "192.0.2.1"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("::1", "::1"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+        ] {
+            check::<Network>(text, Some(printed));
+        }
+        for wrong in [
+            "",
+            "10",
+            "10/8",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "10.0.0.1/8",
+            "::/129",
+            "lb.internal",
+            "10.0.0.1:80",
+            "[::1]",
+            "10.0.0.0 /8",
+            "010.0.0.1",
+            "fe80::1%eth0",
+            "2001:db8::1/32",
+        ] {
+            check::<Network>(wrong, None);
         }
     }
 

@@ -1,7 +1,7 @@
 //! One entry of `listeners` in `gateway.yaml`, and what it compiles to.
 
 use super::listener::Listener;
-use crate::units::{Address, Text, Time};
+use crate::units::{Address, Network, Text, Time};
 use crate::yaml::At;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,13 @@ pub struct Config {
     /// Names it in logs and metrics.
     pub name: At<Text>,
     pub(crate) address: At<Address>,
+    /// Peers whose word on their clients is believed: load balancers, and what ends TLS. Addresses
+    /// and networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted: Vec<At<Network>>,
+    /// Takes the host from the `X-Forwarded-Host` of a trusted peer in place of `Host`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub trusted_host: bool,
     /// How long the head of a request may take.
     #[serde(default = "head_timeout")]
     pub head_timeout: Time,
@@ -27,6 +34,12 @@ pub struct Config {
     /// How long a client may take no bytes of an answer.
     #[serde(default = "write_timeout")]
     pub write_timeout: Time,
+}
+
+/// What is off unless the file says otherwise is not printed.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 fn head_timeout() -> Time {
@@ -52,6 +65,8 @@ impl Config {
             number,
             name: self.name.0.as_str().into(),
             address: self.address.0,
+            trusted: self.trusted.iter().map(|network| network.value).collect(),
+            trusted_host: self.trusted_host,
             head_timeout: self.head_timeout.0,
             idle_timeout: self.idle_timeout.0,
             body_timeout: self.body_timeout.0,

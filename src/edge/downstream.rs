@@ -18,11 +18,18 @@ use pingora::protocols::{
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
 use std::io::{self, IoSlice, Write};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The address of the other end of `stream`, as its socket tells it.
+pub(super) fn address(stream: &Stream) -> Option<SocketAddr> {
+    let digest = stream.get_socket_digest()?;
+    digest.peer_addr().and_then(|address| address.as_inet().copied())
+}
 
 /// The stream to a client. The next request's first byte can be read ahead of the rest.
 #[derive(Debug)]

@@ -9,13 +9,14 @@
 //! within one poll:
 //!
 //! ```text
-//! Http1::exchange                    sets what this exchange had reached: Unread or Read
+//! Http1::exchange                    enters what this exchange had reached, Unread or Read, and
+//! │                                  the peer that its connection is with
 //! └ Pingora: process_new_http        is polled
 //!   ├ the head is not whole yet      ─► nothing is set: the deadline goes on
 //!   ├ the head can't be parsed: Pingora writes its own 400 or 405
 //!   │ └ DownstreamStream::poll_write ─► not Read: sends our refusal, sets Refused(code)
 //!   └ the head is good
-//!     ├ proxy: early_request_filter  ─► edge::head_was_read() sets Read
+//!     ├ proxy: early_request_filter  ─► edge::head_was_read() sets Read and returns the peer
 //!     └ the answer is written
 //!       └ DownstreamStream::poll_write  is Read: the bytes pass
 //! Http1::exchange                    gets what is set now: Read ends the deadline, and the request
@@ -26,10 +27,11 @@
 //! Each exchange sets its own state before its poll, so it never finds that of another.
 
 use super::deadline::Deadline;
-use super::downstream::DownstreamStream;
-use super::head_state::HeadState;
+use super::downstream::{self, DownstreamStream};
+use super::head_state::{self, HeadState};
 use super::in_flight::InFlight;
 use super::listener::Listener;
+use super::peer::Peer;
 use crate::observe::{Event, Observe};
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora::protocols::Stream;
@@ -55,6 +57,7 @@ pub(super) struct Http1<P> {
 impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
     /// Answers the requests of one connection until it ends.
     pub(super) async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) {
+        let peer = Peer::at(downstream::address(&stream), &self.listener);
         let mut stream = Box::new(DownstreamStream::new(stream));
         let mut settings: Option<HttpPersistentSettings> = None;
         let mut stopping = shutdown.clone();
@@ -81,7 +84,7 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
             }
             // Pingora would wait this long for the head to begin, but it has begun already.
             session.set_keepalive(Some(self.listener.idle_timeout.as_secs().max(1)));
-            let ended = self.exchange(session, shutdown, &mut deadline).await;
+            let ended = self.exchange(session, peer, shutdown, &mut deadline).await;
             let Some((reused, next)) = ended.map(ReusedHttpStream::consume) else { return };
             settings = next;
             stream = reused.into_any().downcast().expect("Pingora gives back what it was given");
@@ -93,6 +96,7 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
     async fn exchange(
         &self,
         session: ServerSession,
+        peer: Peer,
         shutdown: &ShutdownWatch,
         deadline: &mut Deadline,
     ) -> Option<ReusedHttpStream> {
@@ -101,7 +105,8 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
         let mut under_way = None;
         let listener = &*self.listener.name;
         poll_fn(|task| {
-            if under_way.is_some() { HeadState::Read } else { HeadState::Unread }.set();
+            let is_read = under_way.is_some();
+            head_state::enter(if is_read { HeadState::Read } else { HeadState::Unread }, peer);
             let polled = exchange.as_mut().poll(task);
             match HeadState::get() {
                 HeadState::Refused(code) => {

@@ -2,7 +2,8 @@
 //! the address and accepts.
 
 use crate::denial::Code;
-use std::net::SocketAddr;
+use crate::units::Network;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ pub struct Listener {
     pub name: Arc<str>,
     /// Where it is bound.
     pub address: SocketAddr,
+    /// Peers whose word on their clients is believed.
+    pub trusted: Vec<Network>,
+    /// They name the host that is asked for, too.
+    pub trusted_host: bool,
     /// How long the head of a request may take.
     pub head_timeout: Duration,
     /// How long a connection is kept open between two requests.
@@ -29,6 +34,11 @@ pub struct Listener {
 const BODY_RATE_MIN: u64 = 1_024;
 
 impl Listener {
+    /// Whether a peer at this address is believed.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+
     /// Refuses a body of which so many bytes came in this time, if that is too slow.
     pub fn check_body(&self, body_bytes: u64, took: Duration) -> Result<(), Code> {
         match self.is_late(body_bytes, took) {
@@ -54,6 +64,8 @@ mod tests {
             number: 0,
             name: "edge".into(),
             address: ([127, 0, 0, 1], 0).into(),
+            trusted: Vec::new(),
+            trusted_host: false,
             head_timeout: secs(15),
             idle_timeout: secs(75),
             body_timeout: secs(30),

@@ -2,6 +2,7 @@
 //! that strangers can read.
 
 use crate::config::Config;
+use crate::edge;
 use crate::problem::Problem;
 use crate::units::Address;
 use crate::yaml::At;
@@ -17,6 +18,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         let problem = config.routes.problem("there are no routes");
         problems.push(problem.help("write at least one: `name`, `match` and `upstream`"));
     }
+    problems.extend(config.listeners.iter().flat_map(|listener| trust(listener)));
     let admin = &config.admin;
     if !admin.address.0.ip().is_loopback() && admin.token.is_none() {
         let text = format!("the admin port on `{}` has no token", admin.address.value);
@@ -27,6 +29,22 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         let problem = token.problem("an empty token opens the admin port to everyone");
         problems.push(problem.help("make one: `openssl rand -hex 32`"));
     }
+    problems
+}
+
+/// What a listener says of those in front of it, and can't mean.
+fn trust(listener: &edge::Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if listener.trusted_host && listener.trusted.is_empty() {
+        let text = format!("`{}` trusts nobody, so `trusted_host` has no effect", listener.name.0);
+        let help = "name who is in front: `trusted: [\"10.0.0.0/8\"]`";
+        problems.push(listener.name.problem(text).help(help));
+    }
+    let everybody = listener.trusted.iter().filter(|network| network.is_everybody());
+    problems.extend(everybody.map(|network| {
+        let text = "everybody is trusted, so a client can name any address as its own";
+        network.problem(text).help("name the networks of your proxies alone").warning()
+    }));
     problems
 }
 

@@ -30,6 +30,9 @@ const LINE_BYTES: usize = 768;
 /// The longest path that is logged, in bytes; the rest is cut.
 const PATH_BYTES_MAX: usize = 1024;
 
+/// The longest id of a peer's that is logged, in bytes; the rest is cut.
+const ID_BYTES_MAX: usize = 128;
+
 /// Where requests leave their lines; by default nowhere.
 #[derive(Clone, Debug, Default)]
 pub struct AccessLog(Option<Arc<Shared>>);
@@ -59,6 +62,10 @@ struct Line<'a> {
     route: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<std::net::IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
     method: &'a str,
     host: &'a str,
     path: &'a str,
@@ -118,10 +125,12 @@ fn line<'a>(ended: &'a Ended<'a>) -> Line<'a> {
         id: exchange.id.as_str(),
         listener: ended.listener.1,
         route: ended.route.name(),
-        client: exchange.client.map(|address| address.ip()),
+        client: exchange.client,
+        client_request_id: ended.client_request_id.as_deref().map(|id| cut(id, ID_BYTES_MAX)),
+        traceparent: ended.traceparent,
         method: ended.method.as_str(),
         host: ended.host,
-        path: cut(ended.path),
+        path: cut(ended.path, PATH_BYTES_MAX),
         status: ended.status,
         code: exchange.denied().map(|code| code.name()),
         reason: exchange.session_reason().map(|reason| reason.reason()),
@@ -145,10 +154,10 @@ fn shadow(shadows: &[(&'static str, Code)]) -> Option<String> {
     (!codes.is_empty()).then(|| codes.join(","))
 }
 
-fn cut(path: &str) -> &str {
-    match path.len() > PATH_BYTES_MAX {
-        true => &path[..path.floor_char_boundary(PATH_BYTES_MAX)],
-        false => path,
+fn cut(text: &str, bytes_max: usize) -> &str {
+    match text.len() > bytes_max {
+        true => &text[..text.floor_char_boundary(bytes_max)],
+        false => text,
     }
 }
 

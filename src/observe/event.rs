@@ -11,6 +11,7 @@ use crate::session::KeySet;
 use crate::session::key_set::Refresh;
 use crate::upstream::Change;
 use http::Method;
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
 use streamgate_lease::LeaseEvent;
@@ -122,6 +123,10 @@ pub struct Ended<'a> {
     pub host: &'a str,
     /// Without a token and without the query.
     pub path: &'a str,
+    /// The id that a trusted peer gave the request.
+    pub client_request_id: Option<Cow<'a, str>>,
+    /// The trace that the request is part of (W3C Trace Context), if the field is well-formed.
+    pub traceparent: Option<&'a str>,
     /// 0 when nothing was sent.
     pub status: u16,
     /// Body bytes from the client.

@@ -9,26 +9,38 @@ use crate::session::ClaimHeaders;
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
-use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{ErrorType, OrErr, Result};
 use std::net::IpAddr;
 
-/// Fields that only a gateway may set; whatever a client wrote there is removed.
-const RESERVED: [&str; 10] = [
+/// Fields that only a gateway may set; whatever a client wrote there is removed. Those that some
+/// proxies or frameworks take for the client's address are among them: upstreams get one address.
+const RESERVED: [&str; 21] = [
     "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-port",
+    "forwarded-for",
     "x-real-ip",
+    "x-client-ip",
+    "x-remote-ip",
+    "x-remote-addr",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-envoy-external-address",
+    "x-azure-clientip",
+    "true-client-ip",
+    "client-ip",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "fastly-client-ip",
+    "front-end-https",
+    "x-url-scheme",
     "x-request-id",
     "x-original-url",
     "x-rewrite-url",
     "proxy",
 ];
 
-/// The prefix of identity fields.
-const IDENTITY_PREFIX: &str = "x-streamgate-";
+/// The beginnings of such names: what a proxy says of the client, and identity fields.
+const RESERVED_PREFIXES: [&str; 2] = ["x-forwarded", "x-streamgate-"];
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -58,6 +70,20 @@ pub(super) fn request(
         route.chain.upstream_request(fields, exchange);
     });
     Ok(())
+}
+
+/// Puts the `host` that a trusted peer tells in the place of the one that it asked for itself.
+/// Where it asked for several, nothing is put over them: the request is refused.
+pub(super) fn rehost(head: &mut RequestHeader, host: Option<HeaderValue>) -> Result<()> {
+    let Some(host) = host.filter(|_| head.headers.get_all(header::HOST).iter().count() < 2) else {
+        return Ok(());
+    };
+    if head.uri.authority().is_some() {
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = target.parse().or_err(ErrorType::InvalidHTTPHeader, "the target")?;
+        head.set_uri(target);
+    }
+    head.insert_header(header::HOST, host)
 }
 
 /// Sets the target as the gateway reads it: no upstream gets one that it could read differently.
@@ -94,7 +120,7 @@ fn prepare(fields: &mut HeaderMap, exchange: &Exchange, claims: &ClaimHeaders) {
         fields.remove(&name);
     }
     if let Some(client) = exchange.client {
-        fields.insert(FORWARDED_FOR, address(client.ip()));
+        fields.insert(FORWARDED_FOR, address(client));
     }
     if let Some(host) = fields.get(header::HOST).cloned() {
         fields.insert(FORWARDED_HOST, host);
@@ -129,7 +155,7 @@ fn address(ip: IpAddr) -> HeaderValue {
 
 /// The first bytes of all reserved names, one bit each. Most other names begin with another byte,
 /// so one look is enough for them.
-const RESERVED_FIRST_BYTES: u128 = first_bytes(&RESERVED) | first_bytes(&[IDENTITY_PREFIX]);
+const RESERVED_FIRST_BYTES: u128 = first_bytes(&RESERVED) | first_bytes(&RESERVED_PREFIXES);
 
 const fn first_bytes(names: &[&str]) -> u128 {
     let (mut bytes, mut i) = (0, 0);
@@ -152,7 +178,8 @@ fn is_forged(name: &str, claims: &ClaimHeaders) -> bool {
 fn is_reserved(name: &str) -> bool {
     let first = name.bytes().next().filter(u8::is_ascii);
     first.is_some_and(|first| RESERVED_FIRST_BYTES >> first & 1 == 1)
-        && (RESERVED.contains(&name) || name.starts_with(IDENTITY_PREFIX))
+        && (RESERVED.contains(&name)
+            || RESERVED_PREFIXES.iter().any(|start| name.starts_with(start)))
 }
 
 /// Takes out of an answer what was meant for the gateway (RFC 9110 §7.6.1), and a framing that a
@@ -270,7 +297,7 @@ mod tests {
             ("forwarded", "for=1.2.3.4"),
             ("x-kept", "yes"),
         ]);
-        let client = Some(([192, 0, 2, 1], 5).into());
+        let client = Some([192, 0, 2, 1].into());
         let mut exchange = Exchange::new(client);
         exchange.scheme = Scheme::HTTPS;
         prepare(&mut fields, &exchange, &ClaimHeaders::default());
@@ -325,7 +352,10 @@ mod tests {
             assert!(is_reserved(name), "{name}");
         }
         assert!(is_reserved("x-streamgate-account"));
-        for name in ["accept", "x-kept", "forwarder", "priority", "", "\u{e9}"] {
+        for prefix in RESERVED_PREFIXES {
+            assert!(is_reserved(&format!("{prefix}-x")), "{prefix}");
+        }
+        for name in ["accept", "cookie", "te", "x-kept", "forwarder", "priority", "", "\u{e9}"] {
             assert!(!is_reserved(name), "{name}");
         }
         let added = first_bytes(&["x-real-ip", "true-client-ip", "cf-connecting-ip"]);

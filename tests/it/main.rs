@@ -11,6 +11,7 @@ mod access;
 mod admin;
 mod check;
 mod cli;
+mod client;
 mod concurrency;
 mod docs;
 mod drain;

@@ -59,6 +59,8 @@ impl Fixture {
             number: 0,
             name: "edge".into(),
             address: ([127, 0, 0, 1], 0).into(),
+            trusted: Vec::new(),
+            trusted_host: false,
             head_timeout: HEAD_TIMEOUT,
             idle_timeout: secs(75),
             body_timeout: secs(30),

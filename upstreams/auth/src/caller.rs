@@ -13,13 +13,12 @@ pub(crate) enum Caller {
 }
 
 /// Counts from the right of `X-Forwarded-For`: the last `trusted_hops` entries were written by
-/// proxies that we trust, everything left of them by whoever liked to.
+/// proxies that we trust, everything left of them by whoever liked to. Where there are fewer, as
+/// behind a gateway that tells the client alone, all were written by such proxies.
 pub(crate) fn find(fields: &HeaderMap, peer: Option<SocketAddr>, trusted_hops: usize) -> Caller {
-    let forwarded = trusted_hops.checked_sub(1).and_then(|skipped| {
-        let lines = fields.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
-        let entries: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
-        entries.into_iter().rev().nth(skipped).and_then(address)
-    });
+    let lines = fields.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
+    let entries: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+    let forwarded = entries.into_iter().rev().take(trusted_hops).next_back().and_then(address);
     let found = forwarded.or(peer.map(|peer| peer.ip()));
     found.map_or(Caller::Unknown, |ip| Caller::Net(network(ip)))
 }
@@ -60,7 +59,9 @@ mod tests {
         check("10.6.6.6, 203.0.113.7, 10.0.0.1", 2, "203.0.113.7");
         check("203.0.113.7", 0, "192.0.2.9");
         check("nonsense", 1, "192.0.2.9");
-        check("203.0.113.7", 2, "192.0.2.9");
+        check("203.0.113.7", 2, "203.0.113.7");
+        check("nonsense, 203.0.113.7", 2, "192.0.2.9");
+        check("", 2, "192.0.2.9");
         check("2001:db8:1:2:3:4:5:6", 1, "2001:db8:1:2::");
         check("[2001:db8:1:2:3:4:5:6]:443", 1, "2001:db8:1:2::");
         check("::ffff:203.0.113.7", 1, "203.0.113.7");
