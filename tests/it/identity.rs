@@ -225,7 +225,8 @@ async fn a_secret_is_replaced_while_streams_play() {
 #[tokio::test]
 async fn a_pepper_is_changed_while_streams_play() {
     let redis = Redis::start().await;
-    let variables = variables(Some(&redis)).await.with("NEXT_PEPPER", "n".repeat(32));
+    let variables =
+        variables(Some(&redis)).await.with("NEXT_PEPPER", "next-pepper-that-nobody-guesses-1");
     let turned = |current: &str, also: &str| {
         let both = format!("pepper: {{ current: \"${{{current}}}\", also: \"${{{also}}}\" }}");
         let yaml = yaml(ALONE).replace("pepper: \"${ACCOUNT_PEPPER}\"", &both);
