@@ -11,10 +11,10 @@ mod identity;
 
 pub use answer::{conflict, ended, lease_field, lease_json, listed};
 use config::Allowance;
-pub use config::{Config, WhenFull, WhenStoreFails};
+pub use config::{Config, SameSession, WhenFull, WhenStoreFails};
 pub use identity::{
     Carry, Identity, IdentitySource, MayStart, REPLACE_PARAM, SourceConfig, StreamId,
-    StreamTokenError, StreamTokenKey, Subject, TOKEN_CHARS,
+    StreamTokenError, StreamTokenKey, Subject, TOKEN_CHARS, is_first,
 };
 
 use crate::denial::{Code, Denial};
@@ -27,8 +27,8 @@ use identity::StreamIdentity;
 use std::borrow::Cow;
 use std::sync::Arc;
 use streamgate_lease::{
-    About, Bounds, Claim, Class, ClassLimit, Classes, DegradedPolicy, Grant, Lease, LeaseId,
-    Leases, Live, Replace, StartsExhausted, State, StoreError, Timing,
+    About, Bounds, Claim, ClaimSource, Class, ClassLimit, Classes, DegradedPolicy, DisplacePolicy,
+    Grant, Lease, LeaseId, Leases, Live, Replace, StartsExhausted, State, StoreError, Tag, Timing,
 };
 
 /// A policy that routes share by naming it.
@@ -44,6 +44,7 @@ pub struct Policy {
     limit: Allowance,
     classes: Vec<(Class, Allowance)>,
     when_full: WhenFull,
+    same_session: SameSession,
     when_store_fails: WhenStoreFails,
     /// The status of `concurrency_limit`, where old clients need another status than 409.
     status: Option<StatusCode>,
@@ -68,6 +69,14 @@ pub struct Stream<'a> {
     pub replace: Replace,
     /// The viewer pressed play; it is not a player that only continues to ask.
     pub explicit_start: bool,
+    /// It is a start by what is asked for, a playlist.
+    pub starts: bool,
+    /// Another site asks: no other stream ends for this one, whatever the policy says.
+    pub is_cross_site: bool,
+    /// The path that a new playback is started at, where the gateway makes its id.
+    pub path: Option<&'a str>,
+    /// The answer is a redirect: the first request of the playback comes behind it.
+    pub is_redirected: bool,
     /// The filter is in shadow: no other stream is replaced for this one, whatever the policy says.
     pub is_shadow: bool,
 }
@@ -76,7 +85,26 @@ impl<'a> Stream<'a> {
     /// The stream as a player's own requests show it.
     pub fn of_player(id: StreamId, classes: &'a [Class]) -> Self {
         let (about, replace) = (About::default(), Replace::Nobody);
-        Stream { id, classes, about, replace, explicit_start: false, is_shadow: false }
+        Stream {
+            id,
+            classes,
+            about,
+            replace,
+            explicit_start: false,
+            starts: false,
+            is_cross_site: false,
+            path: None,
+            is_redirected: false,
+            is_shadow: false,
+        }
+    }
+
+    fn displaces(&self, same_session: SameSession) -> DisplacePolicy {
+        match same_session {
+            _ if self.is_shadow || self.is_cross_site => DisplacePolicy::Nobody,
+            SameSession::Supersede => DisplacePolicy::Older,
+            SameSession::Count => DisplacePolicy::Marked,
+        }
     }
 }
 
@@ -164,6 +192,7 @@ impl Policy {
             limit: checked.limit,
             classes: checked.classes,
             when_full: config.when_full,
+            same_session: config.same_session,
             when_store_fails: config.when_store_fails,
             status: checked.status,
         })
@@ -197,6 +226,14 @@ impl Policy {
         Some(Admission::Held(lease, Outcome::Renewed))
     }
 
+    /// The first answer to a playback is an error: gives the slot back, unless another request of
+    /// the stream was let pass since. If the store does not answer, a `ttl` does it.
+    pub async fn give_back(&self, lease: &Lease) {
+        if lease.is_first() {
+            let _ = self.leases.give_back(lease).await;
+        }
+    }
+
     /// Whether an answer that is being sent may go on. A look-up.
     pub fn goes_on(&self, lease: &Lease) -> bool {
         let alone = match self.when_store_fails {
@@ -216,6 +253,7 @@ impl Policy {
             return Ok(admission);
         }
         let is_takeover = !matches!(stream.replace, Replace::Nobody);
+        let displaces = stream.displaces(self.same_session);
         let replace = match (stream.replace, self.when_full) {
             _ if stream.is_shadow => Replace::Nobody,
             (Replace::Nobody, WhenFull::ReplaceOldest) => Replace::Oldest,
@@ -230,6 +268,11 @@ impl Policy {
             replace,
             reusable: stream.id.source == IdentitySource::Session,
             explicit_start: stream.explicit_start,
+            login: Some(Tag::of(session.id())),
+            path: stream.path.map(Tag::of),
+            by: if stream.is_redirected { ClaimSource::Reservation } else { ClaimSource::Request },
+            displaces,
+            starts: stream.starts,
             adopt: false,
             lost: false,
         };

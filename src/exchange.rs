@@ -137,6 +137,8 @@ pub struct Exchange {
     pub is_session_unasked: bool,
     account: Option<Account>,
     lease: Option<(Lease, LeaseText)>,
+    /// The status of the answer is known.
+    is_answered: bool,
     stream_outcome: Option<Outcome>,
     rung: Option<IdentitySource>,
     /// The stream's token goes out with the answer.
@@ -160,6 +162,7 @@ impl Exchange {
             is_session_unasked: false,
             account: None,
             lease: None,
+            is_answered: false,
             stream_outcome: None,
             rung: None,
             is_new_playback: false,
@@ -234,6 +237,16 @@ impl Exchange {
     /// The lease, and its id as it is told upstream and to the client.
     pub fn lease_told(&self) -> Option<&(Lease, LeaseText)> {
         self.lease.as_ref()
+    }
+
+    /// Notes the status of the answer, 0 where the client went away before there was one. True if
+    /// it is the first of the request, interim answers (1xx) apart, and an error.
+    pub fn fails_with(&mut self, status: u16) -> bool {
+        let is_interim = (100..200).contains(&status) && status != 101;
+        if is_interim || std::mem::replace(&mut self.is_answered, true) {
+            return false;
+        }
+        !(100..400).contains(&status)
     }
 
     /// The account that was asked about, if a stream was judged.

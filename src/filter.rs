@@ -215,9 +215,7 @@ impl FilterVerdict {
             Ok(Finding::Shadow(_, code)) => FilterVerdict::WouldRefuse(*code),
             Ok(_) => FilterVerdict::Passes,
             Err(Halt::Deny(denial, _)) => FilterVerdict::Refuses(denial.code()),
-            Err(Halt::Reply(reply) | Halt::Answered(reply, _)) => {
-                FilterVerdict::Answers(reply.status)
-            }
+            Err(Halt::Reply(reply) | Halt::Answered(reply, _)) => Self::Answers(reply.status),
         }
     }
 }
@@ -257,6 +255,9 @@ pub trait Filter: Send + Sync {
         Ok(())
     }
 
+    /// The request that it let pass is answered with an error, or not at all. May wait on a store.
+    async fn failed(&self, _known: &Exchange) {}
+
     /// What the client, who `asked` with these fields, is told beside the upstream's answer.
     fn response(&self, _asked: &HeaderMap, _head: &mut ResponseHeader, _known: &Exchange) {}
 }
@@ -275,9 +276,7 @@ impl Flow {
         let now = Instant::now();
         let since = *self.asked_at.get_or_insert(now);
         let is_due = DURING_EVERY <= now - since;
-        if is_due {
-            self.asked_at = Some(now);
-        }
+        self.asked_at = self.asked_at.filter(|_| !is_due).or(Some(now));
         is_due
     }
 }
@@ -354,6 +353,13 @@ impl Chain {
         }
     }
 
+    /// Tells the filters that the request is answered with an error, or not at all.
+    pub async fn failed(&self, known: &Exchange) {
+        for (_, filter) in &self.0 {
+            filter.failed(known).await;
+        }
+    }
+
     /// Whether a long answer may go on. The filters are asked now and then; in between it may.
     pub fn during(&self, known: &Exchange, flow: &mut Flow) -> Result<(), Denial> {
         match flow.is_check_due() {
@@ -370,8 +376,7 @@ impl Chain {
     }
 }
 
-/// Has an answer bring a cookie. No cache may keep it then, or it gave one viewer's stream or login
-/// to the next.
+/// Has an answer bring a cookie. No cache may keep it then, or the next viewer got it.
 fn set_cookie(head: &mut ResponseHeader, cookie: HeaderValue) {
     let _ = head.append_header(header::SET_COOKIE, cookie);
     let _ = head.insert_header(header::CACHE_CONTROL, "no-store");

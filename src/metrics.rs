@@ -68,6 +68,8 @@ pub struct All {
     pub(crate) stream_renewals: IntCounterVec,
     pub(crate) stream_renewals_skipped: IntCounterVec,
     pub(crate) stream_lease_end: IntCounterVec,
+    pub(crate) stream_superseded: IntCounterVec,
+    pub(crate) stream_starts_failed: IntCounterVec,
     pub(crate) stream_roster_evicted: IntCounterVec,
     pub(crate) stream_events_dropped: IntCounterVec,
     pub(crate) stream_beat_duration: prometheus::GaugeVec,
@@ -250,6 +252,17 @@ impl Metrics {
                 "stream_lease_end_total",
                 "Streams that this gateway lost, by reason.",
                 &["policy", "reason"],
+            ),
+            stream_superseded: f.counters(
+                "stream_superseded_total",
+                "Streams that ended so that another could play, as a later playback of their \
+                 session had begun.",
+                &["policy"],
+            ),
+            stream_starts_failed: f.counters(
+                "stream_starts_failed_total",
+                "Starts whose first answer was an error, and whose slots were given back.",
+                &["policy"],
             ),
             stream_roster_evicted: f.counters(
                 "stream_roster_evicted_total",

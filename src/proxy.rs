@@ -70,6 +70,7 @@ impl Proxy {
                 denial.reply(ctx.exchange.id.as_str())
             }
         };
+        ctx.answered(reply.status.as_u16()).await;
         ctx.count_sent(reply.body.len());
         respond::send(downstream, reply).await?;
         Ok(true)
@@ -204,6 +205,7 @@ impl ProxyHttp for Proxy {
         head: &mut ResponseHeader,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
+        ctx.answered(head.status.as_u16()).await;
         let asked = downstream.req_header();
         forward::back(head, asked.version);
         if let Some(route) = ctx.route() {
@@ -253,6 +255,7 @@ impl ProxyHttp for Proxy {
         if let Some(code) = fault.code.filter(|_| downstream.response_written().is_none()) {
             ctx.exchange.note(code, Cause::Plain);
             status = code.status();
+            ctx.answered(status).await;
             downstream.set_keepalive(None);
             let reply = Denial::from(code).reply(ctx.exchange.id.as_str());
             // The client may be gone; then nobody is left to be told.
@@ -272,6 +275,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, downstream: &mut Downstream, _: Option<&Error>, ctx: &mut Box<Ctx>) {
+        ctx.answered(0).await;
         self.observe.emit(&Event::ExchangeEnded(&ctx.ended(downstream, &self.listener)));
     }
 }

@@ -102,6 +102,11 @@ impl<'a> Request<'a> {
         cookie::values(self.headers, name)
     }
 
+    /// Whether a browser says that a page of another site asks (`Sec-Fetch-Site`).
+    pub fn is_cross_site(&self) -> bool {
+        self.header("sec-fetch-site").is_some_and(|site| site.eq_ignore_ascii_case("cross-site"))
+    }
+
     /// A header field as text; `None` also when it is not visible ASCII.
     pub fn header(&self, name: impl header::AsHeaderName) -> Option<&'a str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())

@@ -147,7 +147,7 @@ impl Store {
     /// Streams that other gateways ended: a task must listen while the gateway runs.
     pub fn endings(&self) -> Option<Endings> {
         let client = Arc::clone(self.client()?);
-        Some(Endings(Subscription::new(client, Notice::CHANNEL)))
+        Some(Endings(Subscription::new(client, Notice::CHANNELS)))
     }
 }
 

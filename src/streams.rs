@@ -108,12 +108,11 @@ impl Call {
     async fn start(&self, id: StreamId, body: &[u8]) -> Result<Reply, Halt> {
         let asked = Start::read(body)?;
         let stream = Stream {
-            id,
-            classes: &[],
             about: About::new(asked.device.as_deref(), asked.title.as_deref()),
             replace: asked.replace()?,
             explicit_start: true,
-            is_shadow: false,
+            starts: true,
+            ..Stream::of_player(id, &[])
         };
         match self.admit(stream).await? {
             Admission::Held(lease, _) if lease.is_new() => {

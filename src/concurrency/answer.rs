@@ -96,6 +96,7 @@ pub(super) fn full(full: &Full, claim: &Claim, when_full: WhenFull) -> Denial {
 pub fn ended(why: Ending) -> Denial {
     match why {
         Ending::Terminated | Ending::Replaced => Denial::from(Code::StreamTerminated),
+        Ending::Superseded => Denial::from(Code::StreamTerminated).with("why", why.as_str()),
         Ending::Released => Denial::from(Code::StreamExpired),
     }
 }

@@ -33,6 +33,9 @@ pub struct Config {
     /// What happens to one more stream of a full account.
     #[serde(default)]
     pub when_full: WhenFull,
+    /// What a new playback of a login does to those that it plays already.
+    #[serde(default)]
+    pub same_session: SameSession,
     /// What happens when the store does not answer.
     #[serde(default)]
     pub when_store_fails: WhenStoreFails,
@@ -116,6 +119,17 @@ pub enum WhenFull {
     ReplaceOldest,
     /// It is refused; the refusal brings, for each that plays, what takes over from it.
     Choose,
+}
+
+/// What a new playback does to older ones of its own session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SameSession {
+    /// They make room before anybody is refused, unless their players go on.
+    #[default]
+    Supersede,
+    /// Nothing: they count like anybody's.
+    Count,
 }
 
 /// What happens when the store of leases does not answer.

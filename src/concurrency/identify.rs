@@ -25,27 +25,38 @@ impl Policy {
         StreamId::of_session(&self.viewer(session))
     }
 
+    /// Whether a new playback is answered with a redirect to a path with its token.
+    pub fn redirects(&self) -> bool {
+        self.identity.tokens.as_ref().is_some_and(|tokens| !tokens.is_in_cookie())
+    }
+
     /// Whether streams of this policy are given tokens.
     pub fn gives_tokens(&self) -> bool {
         self.identity.tokens.is_some()
     }
 
     /// The redirect to a path with a token, which starts a playback; `None` where tokens do not
-    /// travel in the path.
+    /// travel in the path. A retry of a start has the token that the start had: it was born then.
     pub fn start_redirect(
         &self,
         request: &Request<'_>,
         session: &Session,
         lease: &LeaseId,
+        born_at: Option<u64>,
     ) -> Option<Reply> {
         let tokens = self.identity.tokens.as_ref()?;
-        tokens.redirect(request, lease, &self.viewer(session), session)
+        tokens.redirect(request, lease, born_at, &self.viewer(session), session)
     }
 
     /// The cookie that a stream's first answer sets; `None` where tokens do not travel in a cookie.
-    pub fn cookie(&self, session: &Session, lease: &LeaseId) -> Option<HeaderValue> {
+    pub fn cookie(
+        &self,
+        session: &Session,
+        lease: &LeaseId,
+        born_at: Option<u64>,
+    ) -> Option<HeaderValue> {
         let tokens = self.identity.tokens.as_ref()?;
-        tokens.cookie(lease, &self.viewer(session), session)
+        tokens.cookie(lease, born_at, &self.viewer(session), session)
     }
 
     /// The cookie that makes a browser forget a stream that it ended.
@@ -62,10 +73,10 @@ impl Policy {
         shown: &mut Value,
     ) -> Option<(HeaderName, HeaderValue)> {
         let tokens = self.identity.tokens.as_ref()?;
-        if let Some(cookie) = self.cookie(session, lease) {
+        if let Some(cookie) = self.cookie(session, lease, None) {
             return Some((header::SET_COOKIE, cookie));
         }
-        let token = tokens.sign(lease, &self.viewer(session), session);
+        let token = tokens.sign(lease, None, &self.viewer(session), session);
         shown["path_prefix"] = format!("{PATH_TOKEN_PREFIX}{token}").into();
         shown["token"] = token.into();
         None

@@ -25,7 +25,8 @@ use http::{HeaderValue, header};
 use playback_id::playback_id;
 use rand::RngExt;
 use streamgate_lease::LeaseId;
-use token_transport::{TokenTransport, is_first, redirect};
+pub use token_transport::is_first;
+use token_transport::{TokenTransport, redirect};
 
 /// How a stream was identified: the value of the metric label and log field `rung`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -192,13 +193,20 @@ impl StreamTokens {
     }
 
     /// Whether the tokens travel in a cookie, and not in the path.
-    fn is_in_cookie(&self) -> bool {
+    pub(super) fn is_in_cookie(&self) -> bool {
         matches!(self.transport, TokenTransport::Cookie { .. })
     }
 
     /// A new token for this lease of this session.
-    pub(super) fn sign(&self, lease: &LeaseId, viewer: &Viewer, session: &Session) -> String {
-        let expires_at = clock::unix_seconds() + self.lifetime_secs;
+    pub(super) fn sign(
+        &self,
+        lease: &LeaseId,
+        born_at: Option<u64>,
+        viewer: &Viewer,
+        session: &Session,
+    ) -> String {
+        let born_secs = born_at.map_or_else(clock::unix_seconds, |ms| ms / 1000);
+        let expires_at = born_secs + self.lifetime_secs;
         self.key.sign(lease, expires_at, subject(viewer, session))
     }
 
@@ -207,26 +215,28 @@ impl StreamTokens {
         &self,
         request: &Request<'_>,
         lease: &LeaseId,
+        born_at: Option<u64>,
         viewer: &Viewer,
         session: &Session,
     ) -> Option<Reply> {
         if self.is_in_cookie() {
             return None;
         }
-        Some(redirect(&self.sign(lease, viewer, session), request))
+        Some(redirect(&self.sign(lease, born_at, viewer, session), request))
     }
 
     /// The cookie with a new token; `None` where tokens do not travel in a cookie.
     pub(super) fn cookie(
         &self,
         lease: &LeaseId,
+        born_at: Option<u64>,
         viewer: &Viewer,
         session: &Session,
     ) -> Option<HeaderValue> {
         if !self.is_in_cookie() {
             return None;
         }
-        self.transport.set(&self.sign(lease, viewer, session), self.lifetime_secs)
+        self.transport.set(&self.sign(lease, born_at, viewer, session), self.lifetime_secs)
     }
 
     /// What makes a browser forget the cookie; `None` where tokens do not travel in a cookie.

@@ -5,7 +5,7 @@
 use super::{Decision, Fact, Filter, Halt, Stance, set_cookie};
 use crate::concurrency::{
     self, Admission, Carry, Identity, MayStart, Policy, REPLACE_PARAM, SourceConfig, Stream,
-    StreamId, lease_field,
+    StreamId, is_first, lease_field,
 };
 use crate::denial::{Code, Denial};
 use crate::exchange::{Account, Cause, Exchange, Finding, Playing};
@@ -195,6 +195,10 @@ impl Filter for ConcurrencyFilter {
         };
         let mut stream = Stream::of_player(id, &self.classes);
         stream.is_shadow = self.is_shadow;
+        stream.starts = is_first(request);
+        stream.is_cross_site = request.is_cross_site();
+        stream.path = is_new_playback.then_some(&*request.path);
+        stream.is_redirected = is_new_playback && self.policy.redirects();
         if let Some(wish) = wish {
             stream.replace = replace(wish)?;
             stream.explicit_start = true;
@@ -202,9 +206,14 @@ impl Filter for ConcurrencyFilter {
         let admission = self.policy.admit(session, stream).await.map_err(|no| {
             Halt::Deny(no.denial, Cause::Stream(no.outcome, self.account(session), id.source))
         })?;
+        let (lease, born_at) = match &admission {
+            Admission::Held(lease, _) => (lease.id(), lease.born_at()),
+            Admission::Uncounted => (id.lease, None),
+        };
+        let id = StreamId { lease, ..id };
         let found = Finding::Stream(self.playing(session, admission, id, is_new_playback));
         let begun = is_new_playback
-            .then(|| self.policy.start_redirect(request, session, &id.lease))
+            .then(|| self.policy.start_redirect(request, session, &lease, born_at))
             .flatten();
         match begun {
             Some(reply) => Err(Halt::Answered(reply, Box::new(found))),
@@ -229,13 +238,20 @@ impl Filter for ConcurrencyFilter {
         }
     }
 
+    async fn failed(&self, known: &Exchange) {
+        if let Some(lease) = known.lease() {
+            self.policy.give_back(lease).await;
+        }
+    }
+
     fn response(&self, _: &HeaderMap, head: &mut ResponseHeader, known: &Exchange) {
         let Some((lease, text)) = known.lease_told() else { return };
         let _ = head.insert_header(ANSWER_FIELD, lease_field(lease, text));
         if !known.is_new_playback {
             return;
         }
-        let cookie = known.session().and_then(|s| self.policy.cookie(s, &lease.id()));
+        let cookie =
+            known.session().and_then(|s| self.policy.cookie(s, &lease.id(), lease.born_at()));
         if let Some(cookie) = cookie {
             set_cookie(head, cookie);
         }

@@ -69,6 +69,16 @@ impl Ctx {
         self.gateway.metrics_of(&self.exchange)
     }
 
+    /// The status of the answer is known, 0 if the client is gone. Before it is sent, filters take
+    /// back what a request holds that failed.
+    pub(super) async fn answered(&mut self, status: u16) {
+        if self.exchange.fails_with(status)
+            && let Some(route) = self.route().map(Arc::clone)
+        {
+            route.chain.failed(&self.exchange).await;
+        }
+    }
+
     /// Counts a piece of the request's body.
     pub(super) fn count_received(&mut self, chunk: &Bytes) {
         self.request_bytes += chunk.len() as u64;

@@ -166,7 +166,10 @@ async fn follow_endings(mut endings: Endings, policies: Vec<Arc<Policy>>) {
     loop {
         let ended = endings.next().await;
         for policy in &policies {
-            policy.leases().mark_stale(&ended.holder, &ended.id);
+            match ended.is_mark {
+                false => policy.leases().mark_stale(&ended.holder, &ended.id),
+                true => policy.leases().mark_older(&ended.holder, &ended.id),
+            }
         }
     }
 }

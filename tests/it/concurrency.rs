@@ -82,7 +82,8 @@ async fn the_limit_comes_from_the_claim() {
 
 #[tokio::test]
 async fn playback_ids_are_told_apart_within_a_session_only() {
-    let gateway = Gateway::standard(None).await;
+    let counted = STANDARD.replace("    pepper:", "    same_session: count\n    pepper:");
+    let gateway = Gateway::start(&counted, &environment(None).await);
     let ann = Login::of("ann", "s");
     let with = |field: &'static str, value: &'static str| play(&gateway, &ann).header(field, value);
     assert_eq!(status(with("x-playback-session-id", "p1")).await, 200);

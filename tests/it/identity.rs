@@ -124,7 +124,8 @@ async fn a_playlist_begins_a_stream_and_all_that_is_relative_to_it_is_the_same_s
 
 #[tokio::test]
 async fn two_tabs_are_two_streams() {
-    let gateway = gateway(IN_PATH).await;
+    let yaml = yaml(IN_PATH).replace("    pepper:", "    same_session: count\n    pepper:");
+    let gateway = Gateway::start(&yaml, &variables(None).await);
     let ann = Login::of("ann", "s").with("max_streams", 2);
     let one = begin(&gateway, &ann, PLAYLIST).await;
     let two = begin(&gateway, &ann, PLAYLIST).await;
@@ -337,7 +338,8 @@ async fn the_streams_api_knows_the_stream_by_its_token() {
 
 #[tokio::test]
 async fn a_full_account_is_offered_the_choice() {
-    let yaml = yaml(ALONE).replace("    pepper:", "    when_full: choose\n    pepper:");
+    let settings = "    when_full: choose\n    same_session: count\n    pepper:";
+    let yaml = yaml(ALONE).replace("    pepper:", settings);
     let gateway = Gateway::start(&yaml, &variables(None).await);
     let ann = Login::of("ann", "s").with("max_streams", 2);
     let one = begin(&gateway, &ann, PLAYLIST).await;

@@ -19,6 +19,7 @@ mod edge;
 mod identity;
 mod judge;
 mod outage;
+mod own_device;
 mod reissue;
 mod revocation;
 mod session;

@@ -72,6 +72,11 @@ pub enum End {
     Terminated,
     /// A newcomer took its slot.
     Replaced,
+    /// A later playback of its own login had begun, and somebody needed the slot.
+    Superseded,
+    /// The first answer to its playback was an error, and its slot was given back. Should another
+    /// node have let a request of it pass, it starts again here (`Start::Joined`).
+    Failed,
     /// It had been paused for long, and a newcomer needed its slot.
     Idle,
     /// Its player showed no sign of life here. It is told when the entry leaves the table: up to
@@ -147,6 +152,8 @@ impl End {
             Self::Released => "released",
             Self::Terminated => "terminated",
             Self::Replaced => "replaced",
+            Self::Superseded => "superseded",
+            Self::Failed => "failed",
             Self::Idle => "idle",
             Self::Expired => "expired",
             Self::Refused => "refused",
@@ -162,6 +169,7 @@ impl From<Ending> for End {
             Ending::Released => Self::Released,
             Ending::Terminated => Self::Terminated,
             Ending::Replaced => Self::Replaced,
+            Ending::Superseded => Self::Superseded,
         }
     }
 }

@@ -5,10 +5,12 @@
 
 mod class;
 mod id;
+mod start;
 
 use crate::holder::Holder;
 pub use class::{Class, ClassInvalid, ClassLimit, Classes, TooManyClasses};
 pub use id::{LeaseId, LeaseIdInvalid, LeaseText};
+pub use start::{ClaimSource, DisplacePolicy, Tag, TagInvalid};
 use std::{cmp::Ordering, time::Duration};
 
 /// The most ids that one claim may ask to replace.
@@ -56,6 +58,17 @@ pub struct Claim {
     pub reusable: bool,
     /// The viewer pressed play: lifts the tombstone of a reusable id, and always asks the store.
     pub explicit_start: bool,
+    /// Which login of the holder it belongs to, if that is known.
+    pub login: Option<Tag>,
+    /// What the login asks for, where an id is made for each start: whoever asks for it again after
+    /// a start that failed, or that nobody came for, is given the id of that start.
+    pub path: Option<Tag>,
+    /// Who makes it.
+    pub by: ClaimSource,
+    /// Who has to go first if there is no room.
+    pub displaces: DisplacePolicy,
+    /// It is a start by what it asks for: begins a superseded id anew, at most once in 10 s.
+    pub starts: bool,
     /// A node started it, or let it go on, without the store. If there is no room for it by now, it
     /// goes on over the limit for [`Timing::grandfather`](crate::Timing::grandfather), flagged.
     pub adopt: bool,
@@ -82,6 +95,9 @@ pub struct Lease {
     pub(crate) holder: Holder,
     pub(crate) is_new: bool,
     pub(crate) provisional: bool,
+    /// The slot's version, if nothing of its stream was let pass before: its expiry, by the store.
+    pub(crate) first: Option<u64>,
+    pub(crate) born_at: Option<u64>,
     pub(crate) limit: u32,
     pub(crate) active: u32,
     pub(crate) started_at: u64,
@@ -152,6 +168,8 @@ pub enum Ending {
     Terminated,
     /// A newcomer took its slot.
     Replaced,
+    /// A later playback of its own login had begun, and somebody needed the slot.
+    Superseded,
 }
 
 impl About {
@@ -196,6 +214,11 @@ impl Claim {
             replace: Replace::Nobody,
             reusable: false,
             explicit_start: false,
+            login: None,
+            path: None,
+            by: ClaimSource::Request,
+            displaces: DisplacePolicy::Marked,
+            starts: false,
             adopt: false,
             lost: false,
         }
@@ -225,6 +248,20 @@ impl Lease {
     #[must_use]
     pub fn is_provisional(&self) -> bool {
         self.provisional
+    }
+
+    /// No other request of its stream was let pass before this one: its answer decides whether the
+    /// start has failed. See [`Leases::give_back`](crate::Leases::give_back).
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.first.is_some()
+    }
+
+    /// When its id was made, in unix milliseconds of the store's clock: the start that it is a
+    /// retry of, or its own. None where nobody asked for a path.
+    #[must_use]
+    pub fn born_at(&self) -> Option<u64> {
+        self.born_at
     }
 
     /// The limit it was admitted under.
@@ -266,6 +303,7 @@ impl Ending {
             Self::Released => "released",
             Self::Terminated => "terminated",
             Self::Replaced => "replaced",
+            Self::Superseded => "superseded",
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::lease::{Claim, Class, DegradedPolicy, Ending, Grant, Lease, LeaseId, 
 use crate::node::{Bounds, Node};
 use crate::recorder::Via;
 use crate::renewer::Renewer;
-use crate::stats::Stats;
+use crate::stats::{Stats, count};
 use crate::store::{Answer, LeaseStore, StoreError};
 use crate::table::{CachedEntry, Census, Playing};
 use crate::timing::Timing;
@@ -81,7 +81,9 @@ impl Leases {
             if let Some(lease) = node.table.touch(&claim.holder, &claim.id, &classes) {
                 return Ok(Grant::Held(lease));
             }
-            if let Some(why) = node.table.ending(&claim.holder, &claim.id) {
+            let ending = node.table.ending(&claim.holder, &claim.id);
+            let may_begin_anew = |why: &Ending| *why == Ending::Superseded && claim.starts;
+            if let Some(why) = ending.filter(|why| !may_begin_anew(why)) {
                 node.recorder().refused(&claim.holder, &claim.id, Refusal::Ended(why));
                 return Ok(Grant::Ended(why));
             }
@@ -134,6 +136,33 @@ impl Leases {
     pub async fn release(&self, holder: &Holder, id: &LeaseId) -> Result<(), StoreError> {
         self.0.table.release(holder, id);
         self.0.noted(self.0.store.release(holder, id, &self.0.timing).await)
+    }
+
+    /// The first answer to a playback is an error: gives its slot back, unless another request of
+    /// its stream was let pass since, by any node. Says whether it did. Only the lease that
+    /// [`is_first`](Lease::is_first) can.
+    ///
+    /// # Errors
+    /// [`StoreError`]; others may have the slot after a ttl.
+    pub async fn give_back(&self, lease: &Lease) -> Result<bool, StoreError> {
+        let node = &self.0;
+        let Some(version) = lease.first else { return Ok(false) };
+        if !node.table.give_back(lease) {
+            return Ok(false);
+        }
+        let (holder, id) = (&lease.holder, &lease.id);
+        let is_free =
+            lease.provisional || node.noted(node.store.give_back(holder, id, version).await)?;
+        if is_free {
+            count(&node.recorder().counters.given_back);
+        }
+        Ok(is_free)
+    }
+
+    /// Somebody says that a later playback of its login began: its next request asks the store. A
+    /// false alarm costs one round trip.
+    pub fn mark_older(&self, holder: &Holder, id: &LeaseId) {
+        self.0.table.mark(holder, id);
     }
 
     /// The holder's live streams by the store's count, oldest first.
@@ -223,6 +252,13 @@ impl Leases {
         };
         match node.noted(node.store.acquire(claim, &node.timing).await)? {
             Answer::Held(admitted) => {
+                let retried;
+                let claim = if admitted.id == claim.id {
+                    claim
+                } else {
+                    retried = Claim { id: admitted.id, ..claim.clone() };
+                    &retried
+                };
                 match node.table.admit(claim, &admitted, asked_at, override_ending) {
                     Ok(lease) => Ok(Grant::Held(lease)),
                     Err(why) => {

@@ -51,6 +51,16 @@
 //!
 //! So the invariant is: live leases that are not OVER are at most `limit`, in each class, too.
 //!
+//! A login's later playback marks its older ones, which then make room before anybody is refused:
+//!
+//! ```text
+//! ACTIVE, IDLE ─a later start of its login→ the same, MARKED
+//! MARKED ─acquire by its player, or a renewal a second younger than the mark→ not MARKED
+//! MARKED ─somebody needs the slot→ SUPERSEDED
+//! SUPERSEDED ─a ttl later→ NONE; ─acquire that starts, 10 s after the last such, room→ ACTIVE
+//! ACTIVE ─given back by its first request, no other let pass→ NONE
+//! ```
+//!
 //! ENDED absorbs everything for its tombstone's life, except that a reusable id, which stands for a
 //! login rather than a playback, may play again as shown.
 //!
@@ -100,8 +110,9 @@ mod sync;
 pub use event::{Change, End, Events, LeaseEvent, Refusal, Start};
 pub use holder::{Holder, Pepper, PepperTooShort};
 pub use lease::{
-    About, Claim, Class, ClassInvalid, ClassLimit, Classes, DegradedPolicy, Ending, Full, Grant,
-    Lease, LeaseId, LeaseIdInvalid, LeaseText, Live, Replace, State, TooManyClasses,
+    About, Claim, ClaimSource, Class, ClassInvalid, ClassLimit, Classes, DegradedPolicy,
+    DisplacePolicy, Ending, Full, Grant, Lease, LeaseId, LeaseIdInvalid, LeaseText, Live, Replace,
+    State, Tag, TagInvalid, TooManyClasses,
 };
 pub use leases::{Leases, StartsExhausted};
 pub use node::Bounds;

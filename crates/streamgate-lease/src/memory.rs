@@ -4,6 +4,8 @@
 //! Redis, except that it cannot fail.
 
 mod account;
+mod login;
+mod slot;
 
 use crate::clock::Clock;
 use crate::holder::Holder;
@@ -121,6 +123,15 @@ impl LeaseStore for MemoryStore {
     ) -> Result<(), StoreError> {
         self.peek(holder, |account, now| account.release(id, timing, now));
         Ok(())
+    }
+
+    async fn give_back(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        version: u64,
+    ) -> Result<bool, StoreError> {
+        Ok(self.peek(holder, |account, now| account.give_back(id, version, now)))
     }
 
     async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {

@@ -69,9 +69,10 @@ impl Recorder {
                 End::Released => Some(&counters.lost_released),
                 End::Terminated => Some(&counters.lost_terminated),
                 End::Replaced => Some(&counters.lost_replaced),
+                End::Superseded => Some(&counters.lost_superseded),
                 End::Refused => Some(&counters.lost_refused),
                 End::Gone => Some(&counters.lost_gone),
-                End::Idle | End::Expired | End::Evicted => None,
+                End::Failed | End::Idle | End::Expired | End::Evicted => None,
             },
         }
     }

@@ -14,6 +14,8 @@ pub struct Lost {
     pub terminated: u64,
     /// A newcomer took the slot.
     pub replaced: u64,
+    /// A later playback of its own login had begun, and somebody needed the slot.
+    pub superseded: u64,
     /// The slot was gone and all are taken by others.
     pub refused: u64,
     /// The slot was gone and the id is not the renewer's to start again; the next request asks.
@@ -41,6 +43,11 @@ pub struct Stats {
     pub refused: u64,
     /// Claims answered that the id has ended.
     pub ended: u64,
+    /// Streams ended by admissions that this node asked for, as a later playback of their login had
+    /// begun.
+    pub superseded: u64,
+    /// Slots of starts that failed, given back.
+    pub given_back: u64,
     /// Starts that were admitted by this node alone.
     pub admitted_locally: u64,
     /// Slots renewed.
@@ -70,6 +77,8 @@ pub(crate) struct Counters {
     pub(crate) admitted: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) ended: AtomicU64,
+    pub(crate) superseded: AtomicU64,
+    pub(crate) given_back: AtomicU64,
     pub(crate) admitted_locally: AtomicU64,
     pub(crate) adopted_over_limit: AtomicU64,
     pub(crate) starts_refused: AtomicU64,
@@ -79,6 +88,7 @@ pub(crate) struct Counters {
     pub(crate) lost_released: AtomicU64,
     pub(crate) lost_terminated: AtomicU64,
     pub(crate) lost_replaced: AtomicU64,
+    pub(crate) lost_superseded: AtomicU64,
     pub(crate) lost_refused: AtomicU64,
     pub(crate) lost_gone: AtomicU64,
     pub(crate) events_dropped: AtomicU64,
@@ -123,6 +133,8 @@ impl Counters {
             admitted: read(&self.admitted),
             refused: read(&self.refused),
             ended: read(&self.ended),
+            superseded: read(&self.superseded),
+            given_back: read(&self.given_back),
             admitted_locally: read(&self.admitted_locally),
             adopted_over_limit: read(&self.adopted_over_limit),
             starts_refused: read(&self.starts_refused),
@@ -133,6 +145,7 @@ impl Counters {
                 released: read(&self.lost_released),
                 terminated: read(&self.lost_terminated),
                 replaced: read(&self.lost_replaced),
+                superseded: read(&self.lost_superseded),
                 refused: read(&self.lost_refused),
                 gone: read(&self.lost_gone),
             },

@@ -61,6 +61,18 @@ pub trait LeaseStore: Send + Sync {
         timing: &Timing,
     ) -> Result<(), StoreError>;
 
+    /// Gives the slot of a start that failed back, if it is still of this version and no other
+    /// request of its stream was let pass. Says whether it did. Nothing is left of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the slot is then free after one ttl at the latest.
+    async fn give_back(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        version: u64,
+    ) -> Result<bool, StoreError>;
+
     /// The holder's live streams, oldest first.
     ///
     /// # Errors
@@ -109,6 +121,13 @@ pub struct Admitted {
     pub is_new: bool,
     /// Live slots of the holder, this one included.
     pub active: u32,
+    /// Which slot it is: the one that was asked for, or that of the start that this is a retry of.
+    pub id: LeaseId,
+    /// The request is the first of its stream that is let pass, and this is the slot's version: its
+    /// expiry in unix milliseconds of the store's clock.
+    pub first: Option<u64>,
+    /// When the id was made, if it was made for a path, in unix milliseconds of the store's clock.
+    pub born_at: Option<u64>,
     /// When it was admitted, in unix milliseconds of the store's clock.
     pub started_at: u64,
     /// How long it lives, counted from the moment at which the store was asked.
@@ -117,6 +136,10 @@ pub struct Admitted {
     pub replaced: Vec<LeaseId>,
     /// The leases that had been paused for long and lost their slots; they may ask again.
     pub idle: Vec<LeaseId>,
+    /// Those that ended because a later playback of their login had begun.
+    pub superseded: Vec<LeaseId>,
+    /// Older ones of this login that play on and are marked from now on.
+    pub marked: Vec<LeaseId>,
     /// It was adopted beyond the limit, and is to be claimed again rather than renewed.
     pub over_limit: bool,
 }

@@ -8,7 +8,7 @@
 #[cfg(not(all(test, streamgate_loom)))]
 pub(crate) use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(not(all(test, streamgate_loom)))]
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, fence};
 #[cfg(not(all(test, streamgate_loom)))]
 pub(crate) use std::sync::{Arc, Weak};
 
@@ -16,5 +16,5 @@ pub(crate) use std::sync::{Arc, Weak};
 mod model;
 #[cfg(all(test, streamgate_loom))]
 pub(crate) use model::{
-    Arc, AtomicBool, AtomicU8, AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+    Arc, AtomicBool, AtomicU8, AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak, fence,
 };

@@ -9,6 +9,7 @@ mod sweep;
 mod degraded;
 mod shard;
 mod cached_entry;
+mod entry_start;
 mod entry;
 mod atomics;
 #[cfg(all(test, streamgate_loom))]
@@ -19,6 +20,7 @@ use crate::event::{Change, End, Start};
 use crate::holder::Holder;
 use crate::lease::{Claim, Class, Ending, Lease, LeaseId, State};
 use crate::recorder::{Recorder, Via};
+use crate::stats::count;
 use crate::store::Admitted;
 use crate::timing::Timing;
 pub use cached_entry::CachedEntry;
@@ -121,6 +123,9 @@ impl Table {
         if !entry.is_live(now) || !entry.covers(classes) {
             return None;
         }
+        if !entry.gate.is_open() && !entry.lets_another_pass() {
+            return None;
+        }
         entry.touch(now, &self.timing);
         Some(entry.lease(holder, now, false))
     }
@@ -155,6 +160,14 @@ impl Table {
             let ended = shard.end(&claim.holder, id, Ending::Replaced, now, &self.timing);
             self.record_end(&claim.holder, id, ended, End::Replaced, Via::Request);
         }
+        for id in &admitted.superseded {
+            count(&self.recorder.counters.superseded);
+            let ended = shard.end(&claim.holder, id, Ending::Superseded, now, &self.timing);
+            self.record_end(&claim.holder, id, ended, End::Superseded, Via::Request);
+        }
+        for id in &admitted.marked {
+            shard.mark(&claim.holder, id, now);
+        }
         for id in &admitted.idle {
             let removed = shard.remove(&claim.holder, id);
             self.record_end(&claim.holder, id, removed, End::Idle, Via::Request);
@@ -180,7 +193,11 @@ impl Table {
             }
             entry.paused_since = known.paused_since.filter(|_| !claim.explicit_start);
         }
-        let lease = entry.lease(&claim.holder, now, admitted.is_new);
+        let lease = Lease {
+            first: admitted.first,
+            born_at: admitted.born_at,
+            ..entry.lease(&claim.holder, now, admitted.is_new)
+        };
         self.insert(&mut shard, &claim.holder, entry);
         self.record_admission(claim, admitted, playing_since);
         Ok(lease)
@@ -268,6 +285,26 @@ impl Table {
             entry.stale.set(true);
             entry.make_due(now);
         }
+    }
+
+    /// A later playback of its login began: its next request asks the store.
+    pub(crate) fn mark(&self, holder: &Holder, id: &LeaseId) {
+        let now = self.clock.now_ms();
+        self.shards.read(holder).mark(holder, id, now);
+    }
+
+    /// Removes a start that failed. False if another request of its stream was let pass here, or
+    /// may have been; from now on none is without the store.
+    pub(crate) fn give_back(&self, lease: &Lease) -> bool {
+        let mut shard = self.shards.write(&lease.holder);
+        let found = shard.find(&lease.holder, &lease.id);
+        let Some(entry) = found.filter(|entry| entry.started_at == lease.started_at) else {
+            return false;
+        };
+        let entry = entry.reference();
+        let removed = shard.remove(&lease.holder, &lease.id);
+        self.record_end(&lease.holder, &lease.id, removed, End::Failed, Via::Request);
+        entry.gate.is_first_only()
     }
 
     /// Removes it; the store is asked at its next request.

@@ -2,6 +2,7 @@
 //!
 //! It holds durations only. How many entries a node remembers is the table's business.
 
+use crate::lease::Ending;
 use std::time::Duration;
 
 /// The durations of a policy. [`Timing::default`] suits live video with players that reload.
@@ -117,9 +118,10 @@ impl Timing {
         self.ttl / 3
     }
 
-    /// The life of an ended id: reusable ones are told for one ttl, others stay ended.
-    pub(crate) fn tombstone_of(&self, reusable: bool) -> Duration {
-        if reusable { self.ttl } else { self.tombstone }
+    /// The life of an ended id: reusable and superseded ones are told for one ttl, others stay
+    /// ended.
+    pub(crate) fn tombstone_of(&self, why: Ending, reusable: bool) -> Duration {
+        if reusable || why == Ending::Superseded { self.ttl } else { self.tombstone }
     }
 }
 

@@ -63,7 +63,7 @@ impl TokenTransport {
 }
 
 /// Whether playback begins with this request.
-pub(super) fn is_first(request: &Request<'_>) -> bool {
+pub fn is_first(request: &Request<'_>) -> bool {
     let path = request.path.as_bytes();
     let ends = |ending: &&str| {
         let start = path.len().checked_sub(ending.len());

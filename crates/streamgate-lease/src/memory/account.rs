@@ -3,70 +3,57 @@
 //! This is the state machine of the library in plain Rust. `redis/scripts/*.lua` say the same, and
 //! the contract tests run both. No clock and no lock here.
 
-use crate::admission::{Room, Seat, Want, Wants, lacks_place, make_room};
+use super::login::{Logins, Try};
+use super::slot::{Seated, Tombstone};
+use crate::admission::{Mark, Room, Seat, Want, Wants, lacks_place, make_room};
 use crate::clock::millis;
-use crate::lease::{About, Claim, Class, Ending, Full, LeaseId, Live, State};
+use crate::lease::{Claim, ClaimSource, Ending, Full, LeaseId, Live, State};
 use crate::store::{Admitted, Answer, Slot};
 use crate::timing::Timing;
 use std::time::Duration;
 
 /// Every so many records the dead ones are cleared away.
 const CLEARED_EVERY: usize = 16;
-/// Tombstones of one holder; beyond it the one that would fade first goes, releases before others.
+/// Tombstones of one holder; beyond it the one that would fade first goes: what was superseded
+/// before releases, and releases before others.
 pub(crate) const TOMBSTONES_MAX: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Account {
     slots: Vec<Seated>,
     tombstones: Vec<Tombstone>,
-}
-
-/// A slot. One that has lost its seat (`expires_at` is `None`) is only remembered.
-#[derive(Debug)]
-struct Seated {
-    id: LeaseId,
-    expires_at: Option<u64>,
-    started_at: u64,
-    paused_since: Option<u64>,
-    reusable: bool,
-    /// In the order of their names. An expired slot keeps them until it is admitted anew.
-    classes: Vec<Class>,
-    /// Adopted beyond the limit, until then at the latest.
-    over_until: Option<u64>,
-    about: About,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Tombstone {
-    id: LeaseId,
-    why: Ending,
-    until: u64,
-    reusable: bool,
+    logins: Logins,
 }
 
 impl Account {
     pub(super) fn acquire(&mut self, claim: &Claim, timing: &Timing, now: u64) -> Answer {
-        if let Some(stone) = self.tombstone(&claim.id, now)
-            && !(stone.reusable && claim.explicit_start)
-        {
+        let retried = self.retried(claim, now);
+        let claim = &Claim { id: retried.map_or(claim.id, |it| it.id), ..claim.clone() };
+        let stone = self.tombstone(&claim.id, now);
+        if let Some(stone) = stone.filter(|stone| !self.lifts(claim, stone, now)) {
             return Answer::Ended(stone.why, Duration::from_millis(stone.until - now));
         }
         self.unseat_expired(now);
         let mine = self.slots.iter().find(|slot| slot.is_seated(&claim.id));
         let is_new = mine.is_none();
+        let seated_until = mine.and_then(|slot| slot.expires_at);
+        let is_passed =
+            seated_until.is_some_and(|until| self.logins.tie(&claim.id).is_passed(until));
         let is_known = self.has_record(&claim.id);
         let wants = match mine {
             Some(slot) => Wants::of_holder(claim, &slot.classes),
             None if claim.lost && is_known && claim.reusable => Err(Want { class: None, limit: 0 }),
             None => Wants::of_newcomer(claim),
         };
-        let others = self.seats_beside(&claim.id);
+        let is_start = is_new && claim.by != ClaimSource::Node;
+        let displaces = is_start && self.logins.may_displace(claim, now);
+        let others = self.seats_beside(claim, displaces);
         if let Some(want) = self.overdue(claim, &others, now) {
             self.unseat(&claim.id);
             return self.full(claim, want, now);
         }
         let idle_after = millis(timing.idle_after());
-        let make_room = |wants| make_room(&others, &wants, &claim.replace, now, idle_after);
+        let make_room = |wants| make_room(&others, &wants, claim, now, idle_after);
         let is_adoptable = claim.adopt || (claim.lost && !is_known);
         let is_adopted =
             wants.is_ok() && is_adoptable && 0 < claim.limit && !timing.grandfather().is_zero();
@@ -80,6 +67,10 @@ impl Account {
             Err(want) => self.full(claim, want, now),
             Ok((room, over)) => {
                 self.clear_away(&room, timing, now);
+                let marked = if displaces { self.mark(claim, &others, &room, now) } else { vec![] };
+                if stone.is_some_and(|stone| stone.why == Ending::Superseded) {
+                    self.logins.note_anew(&claim.id, now);
+                }
                 let expires_at = now + millis(timing.ttl());
                 if is_new {
                     self.seat(claim, expires_at, now);
@@ -87,9 +78,56 @@ impl Account {
                     self.confirm(claim, expires_at);
                 }
                 self.settle_flag(claim, over);
-                Answer::Held(self.held(claim, is_new, now, room))
+                let born_at = self.logins.note_try(claim, retried, expires_at, now);
+                self.logins.tied(claim, is_new, is_passed, now);
+                if seated_until.is_none_or(|until| until <= expires_at) {
+                    self.logins.lives_by(&claim.id, timing);
+                }
+                let held = self.held(claim, is_new, now, room);
+                Answer::Held(Admitted { marked, born_at, ..held })
             }
         }
+    }
+
+    /// The start that this one is a retry of: it was given back.
+    fn retried(&self, claim: &Claim, now: u64) -> Option<Try> {
+        let last = self.logins.last_try(claim, now)?;
+        let is_left = |stone: &Tombstone| stone.id == last.id && !stone.is_mere_trace();
+        let is_known =
+            self.slots.iter().any(|slot| slot.id == last.id) || self.tombstones.iter().any(is_left);
+        (!is_known).then_some(last)
+    }
+
+    fn lifts(&self, claim: &Claim, stone: &Tombstone, now: u64) -> bool {
+        match stone.why {
+            Ending::Superseded => claim.starts && self.logins.tie(&claim.id).may_begin_anew(now),
+            _ => stone.reusable && claim.explicit_start,
+        }
+    }
+
+    /// A later playback of their login begins. Tells those for whom that is news.
+    fn mark(&mut self, claim: &Claim, others: &[Seat], room: &Room, now: u64) -> Vec<LeaseId> {
+        if let Some(login) = claim.login {
+            self.logins.note_start(login, now);
+        }
+        let gone = [&room.superseded, &room.idle, &room.replaced];
+        let is_gone = |id: &LeaseId| gone.iter().any(|all| all.contains(id));
+        let older = others.iter().filter(|seat| seat.mark == Some(Mark::Older));
+        let marked: Vec<_> = older.map(|seat| seat.id).filter(|id| !is_gone(id)).collect();
+        marked.iter().for_each(|id| self.logins.mark(id, now));
+        marked
+    }
+
+    /// Frees the slot of a start that failed, unless anything else of it was let pass.
+    pub(super) fn give_back(&mut self, id: &LeaseId, version: u64, now: u64) -> bool {
+        let is_it = |slot: &Seated| slot.id == *id && slot.expires_at == Some(version);
+        let at = self.slots.iter().position(is_it);
+        let Some(at) = at.filter(|_| self.logins.tie(id).is_used_once()) else {
+            return false;
+        };
+        self.slots.swap_remove(at);
+        self.logins.gave_back(id, now);
+        true
     }
 
     fn full(&self, claim: &Claim, Want { class, limit }: Want, now: u64) -> Answer {
@@ -105,7 +143,7 @@ impl Account {
 
     /// One that is over the limit is within it as soon as there is a place for it.
     fn settle_flag(&mut self, claim: &Claim, over: Option<u64>) {
-        let others = self.seats_beside(&claim.id);
+        let others = self.seats_beside(claim, false);
         let mine = self.slots.iter_mut().find(|slot| slot.is_seated(&claim.id));
         let slot = mine.expect("who is admitted has a seat");
         slot.over_until = slot.over_until.or(over);
@@ -158,6 +196,7 @@ impl Account {
     /// Takes over what the same holder has under another name. What has ended under either name has
     /// ended, and no expiry moves back.
     pub(super) fn gather(&mut self, other: Self) {
+        self.logins.gather(other.logins);
         for stone in other.tombstones {
             match self.tombstones.iter_mut().find(|mine| mine.id == stone.id) {
                 Some(mine) if mine.until < stone.until => *mine = stone,
@@ -179,7 +218,7 @@ impl Account {
     /// From this moment on, nothing here means anything any more.
     pub(super) fn is_dead(&self, now: u64) -> bool {
         let live = self.slots.iter().any(|slot| Some(now) < slot.expires_at);
-        !live && self.tombstones.iter().all(|stone| stone.until <= now)
+        !live && self.tombstones.iter().all(|stone| stone.until <= now) && self.logins.is_dead(now)
     }
 
     fn tombstone(&self, id: &LeaseId, now: u64) -> Option<Tombstone> {
@@ -206,14 +245,21 @@ impl Account {
         }
     }
 
-    fn seats_beside(&self, id: &LeaseId) -> Vec<Seat> {
-        let seated = self.slots.iter().filter(|slot| slot.expires_at.is_some() && slot.id != *id);
-        let seat = |slot: &Seated| Seat {
-            id: slot.id,
-            started_at: slot.started_at,
-            paused_since: slot.paused_since,
-            classes: slot.classes.clone(),
-            over_limit: slot.over_until.is_some(),
+    /// Those that have a seat beside a claim, which `displaces` the older ones of its login or not.
+    fn seats_beside(&self, claim: &Claim, displaces: bool) -> Vec<Seat> {
+        let others = self.slots.iter().filter(|slot| slot.id != claim.id);
+        let seated = others.filter_map(|slot| Some((slot, slot.expires_at?)));
+        let seat = |(slot, expires_at): (&Seated, u64)| {
+            let tie = self.logins.tie(&slot.id);
+            Seat {
+                id: slot.id,
+                started_at: slot.started_at,
+                paused_since: slot.paused_since,
+                classes: slot.classes.clone(),
+                over_limit: slot.over_until.is_some(),
+                alive_at: tie.alive_at(expires_at),
+                mark: tie.mark(expires_at, displaces && tie.is_of(claim.login)),
+            }
         };
         seated.map(seat).collect()
     }
@@ -224,9 +270,11 @@ impl Account {
                 slot.expires_at = None;
             }
         }
-        for id in &room.replaced {
+        let replaced = room.replaced.iter().map(|id| (id, Ending::Replaced));
+        let superseded = room.superseded.iter().map(|id| (id, Ending::Superseded));
+        for (id, why) in replaced.chain(superseded) {
             if let Some(at) = self.slots.iter().position(|slot| slot.id == *id) {
-                self.bury(at, Ending::Replaced, timing, now);
+                self.bury(at, why, timing, now);
             }
         }
     }
@@ -268,7 +316,7 @@ impl Account {
 
     fn bury(&mut self, at: usize, why: Ending, timing: &Timing, now: u64) {
         let slot = self.slots.swap_remove(at);
-        let until = now + millis(timing.tombstone_of(slot.reusable));
+        let until = now + millis(timing.tombstone_of(why, slot.reusable));
         self.tombstones.push(Tombstone { id: slot.id, why, until, reusable: slot.reusable });
     }
 
@@ -280,9 +328,14 @@ impl Account {
         self.slots.retain(|slot| slot.expires_at.is_some());
         self.tombstones.retain(|stone| now < stone.until);
         if TOMBSTONES_MAX < self.tombstones.len() {
-            self.tombstones.sort_by_key(|stone| (stone.why != Ending::Released, stone.until));
+            self.tombstones.sort_by_key(|stone| (stone.rank(), stone.until));
             self.tombstones.drain(..self.tombstones.len() - TOMBSTONES_MAX);
         }
+        let (slots, stones) = (&self.slots, &self.tombstones);
+        let is_known = |id: &LeaseId| {
+            slots.iter().any(|slot| slot.id == *id) || stones.iter().any(|stone| stone.id == *id)
+        };
+        self.logins.forget(is_known, now);
     }
 
     fn held(&self, claim: &Claim, is_new: bool, now: u64, room: Room) -> Admitted {
@@ -290,7 +343,14 @@ impl Account {
         let mine = self.slots.iter().find(|slot| slot.is_seated(&claim.id));
         let slot = mine.expect("who is admitted has a seat");
         let expires_at = slot.expires_at.unwrap_or(now);
+        let is_first =
+            claim.by == ClaimSource::Request && self.logins.tie(&claim.id).is_used_once();
         Admitted {
+            id: claim.id,
+            first: is_first.then_some(expires_at),
+            born_at: None,
+            superseded: room.superseded,
+            marked: Vec::new(),
             is_new,
             active: u32::try_from(seated.count()).unwrap_or(u32::MAX),
             started_at: slot.started_at,
@@ -299,41 +359,5 @@ impl Account {
             idle: room.idle,
             over_limit: slot.over_until.is_some(),
         }
-    }
-}
-
-impl Tombstone {
-    /// A reusable id that was released may play again; it was not lost, though.
-    fn is_mere_trace(&self) -> bool {
-        self.reusable && self.why == Ending::Released
-    }
-}
-
-impl Seated {
-    fn is_seated(&self, id: &LeaseId) -> bool {
-        self.id == *id && self.expires_at.is_some()
-    }
-
-    /// What a claim changes on a slot that is or was its own. What it is reusable for stays.
-    fn refresh(&mut self, claim: &Claim) {
-        if !claim.about.is_empty() {
-            self.about = claim.about.clone();
-        }
-        if claim.explicit_start {
-            self.paused_since = None;
-        }
-    }
-
-    fn live(&self, now: u64) -> Option<Live> {
-        let expires_at = self.expires_at.filter(|expires_at| now < *expires_at)?;
-        Some(Live {
-            id: self.id,
-            about: self.about.clone(),
-            started_at: self.started_at,
-            expires_in: Duration::from_millis(expires_at - now),
-            state: if self.paused_since.is_some() { State::Paused } else { State::Playing },
-            classes: self.classes.clone(),
-            over_limit: self.over_until.is_some(),
-        })
     }
 }

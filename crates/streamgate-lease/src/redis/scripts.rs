@@ -9,7 +9,7 @@ use super::keys::keys;
 use super::notice;
 use crate::clock::millis;
 use crate::holder::Holder;
-use crate::lease::{Claim, LeaseId, REPLACE_MAX, Replace, State};
+use crate::lease::{Claim, ClaimSource, DisplacePolicy, LeaseId, REPLACE_MAX, Replace, State};
 use crate::timing::Timing;
 use ::redis::{Script, ScriptInvocation};
 
@@ -18,6 +18,8 @@ pub(super) const ACQUIRE: &str =
 const END: &str = concat!(include_str!("scripts/gather.lua"), include_str!("scripts/end.lua"));
 const DECLARE: &str =
     concat!(include_str!("scripts/gather.lua"), include_str!("scripts/declare.lua"));
+const GIVE_BACK: &str =
+    concat!(include_str!("scripts/gather.lua"), include_str!("scripts/give_back.lua"));
 const LIST: &str = concat!(include_str!("scripts/gather.lua"), include_str!("scripts/list.lua"));
 
 /// The scripts with their hashes.
@@ -25,6 +27,7 @@ pub(super) struct Scripts {
     acquire: Script,
     end: Script,
     declare: Script,
+    give_back: Script,
     list: Script,
 }
 
@@ -34,6 +37,7 @@ impl Scripts {
             acquire: Script::new(ACQUIRE),
             end: Script::new(END),
             declare: Script::new(DECLARE),
+            give_back: Script::new(GIVE_BACK),
             list: Script::new(LIST),
         }
     }
@@ -75,6 +79,17 @@ impl Scripts {
     ) -> ScriptInvocation<'_> {
         let mut invocation = prepare(&self.declare, holder);
         invocation.arg(id.to_string()).arg(u8::from(state == State::Paused));
+        invocation
+    }
+
+    pub(super) fn give_back(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        version: u64,
+    ) -> ScriptInvocation<'_> {
+        let mut invocation = prepare(&self.give_back, holder);
+        invocation.arg(id.to_string()).arg(version);
         invocation
     }
 
@@ -131,9 +146,30 @@ pub(super) fn acquire_args(claim: &Claim, timing: &Timing) -> Vec<String> {
         answer::classes_text(&claim.classes),
         adopt_arg(claim).to_owned(),
         millis(timing.grandfather()).to_string(),
+        claim.login.map(|login| login.to_string()).unwrap_or_default(),
+        by_arg(claim.by).to_owned(),
+        claim.path.map(|path| path.to_string()).unwrap_or_default(),
+        displaces_arg(claim.displaces).to_owned(),
+        u8::from(claim.starts).to_string(),
     ];
     args.extend(named.iter().map(LeaseId::to_string));
     args
+}
+
+fn by_arg(by: ClaimSource) -> &'static str {
+    match by {
+        ClaimSource::Request => "request",
+        ClaimSource::Reservation => "reservation",
+        ClaimSource::Node => "node",
+    }
+}
+
+fn displaces_arg(displaces: DisplacePolicy) -> &'static str {
+    match displaces {
+        DisplacePolicy::Older => "older",
+        DisplacePolicy::Marked => "marked",
+        DisplacePolicy::Nobody => "nobody",
+    }
 }
 
 fn adopt_arg(claim: &Claim) -> &'static str {

@@ -79,6 +79,15 @@ impl LeaseStore for RedisStore {
             .map(drop)
     }
 
+    async fn give_back(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        version: u64,
+    ) -> Result<bool, StoreError> {
+        flag(&self.invoke(holder, &self.scripts.give_back(holder, id, version)).await?)
+    }
+
     async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {
         scripts::live(&self.invoke(holder, &self.scripts.list(holder)).await?)
     }

@@ -31,7 +31,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// Where another server may take over, connection and server are checked more often.
 const CHECK_SERVER_EVERY: Duration = Duration::from_secs(2);
 
-/// A subscription to one channel that outlives its connections.
+/// A subscription to channels that outlives its connections.
 pub struct Subscription {
     client: Arc<Client>,
     channel: String,
@@ -61,7 +61,8 @@ pub enum Event {
 }
 
 impl Subscription {
-    /// A subscription to `channel`. It connects when the first event is waited for.
+    /// A subscription to `channel`, or to several with a space between them. It connects when the
+    /// first event is waited for.
     #[must_use]
     pub fn new(client: Arc<Client>, channel: &str) -> Self {
         Self {
@@ -93,12 +94,16 @@ impl Subscription {
         }
     }
 
+    fn channels(&self) -> Vec<&str> {
+        self.channel.split(' ').collect()
+    }
+
     async fn connect(&mut self) -> Result<Event, StoreError> {
         sleep(self.backoff.mul_f64(rand::random_range(0.8..1.2))).await;
         self.backoff = (self.backoff * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
         let subscribe = async {
             let (mut pubsub, server) = self.client.connect_pubsub().await?;
-            pubsub.subscribe(&self.channel).await.map_err(|error| store_error(&error))?;
+            pubsub.subscribe(self.channels()).await.map_err(|error| store_error(&error))?;
             Ok((pubsub.split(), server))
         };
         let deadline = self.client.deadlines.connect;

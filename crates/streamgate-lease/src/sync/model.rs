@@ -4,7 +4,7 @@
 //! loom runs its threads in turns and changes turns at its own operations only. So between such an
 //! operation and the change of `std`'s count beside it nobody else has a turn.
 
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, fence};
 use loom::sync::atomic::{
     AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},

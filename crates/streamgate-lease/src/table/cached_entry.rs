@@ -86,6 +86,11 @@ impl OwnedEntry {
         Self(Arc::new(entry))
     }
 
+    /// A reference to the entry, which outlives it here.
+    pub(super) fn reference(&self) -> Arc<Entry> {
+        Arc::clone(&self.0)
+    }
+
     /// The entry, to be changed. If there are references to it, a copy takes its place, and they
     /// find nothing any more. A sign of life at this very moment may be lost with the old entry;
     /// the player will show another one.
@@ -150,6 +155,11 @@ mod tests {
     fn admit(table: &Table, claim: &Claim) {
         let admitted = Admitted {
             is_new: true,
+            id: claim.id,
+            first: None,
+            born_at: None,
+            superseded: Vec::new(),
+            marked: Vec::new(),
             active: 1,
             started_at: 0,
             expires_in: Duration::from_secs(60),

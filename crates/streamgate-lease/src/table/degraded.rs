@@ -8,14 +8,16 @@ use super::Table;
 use super::cached_entry::OwnedEntry;
 use super::entry::{Entry, EntryState};
 use super::shard::{Shard, ShardGuard};
-use crate::admission::{Room, Seat, Want, Wants, make_room};
+use crate::admission::{Mark, Room, Seat, Want, Wants, make_room};
 use crate::clock::millis;
 use crate::event::{Change, End, Start};
 use crate::holder::Holder;
 use crate::lease::{
-    Claim, Class, DegradedPolicy, Ending, Full, Grant, Lease, LeaseId, Live, Replace,
+    Claim, ClaimSource, Class, DegradedPolicy, DisplacePolicy, Ending, Full, Grant, Lease, LeaseId,
+    Live, Replace,
 };
 use crate::recorder::Via;
+use crate::stats::count;
 use crate::timing::Timing;
 
 /// A stale entry may continue for this share of a ttl, five ticks, in which the renewer asks the
@@ -89,9 +91,7 @@ impl Table {
         let mut shard = self.shards.write(&claim.holder);
         let mut held = None;
         if let Some(entry) = shard.find(&claim.holder, &claim.id) {
-            if let Some(why) = entry.ending(now)
-                && !(entry.reusable && claim.explicit_start)
-            {
+            if let Some(why) = entry.ending_of(claim, now) {
                 return Some(Grant::Ended(why));
             }
             held = entry.continues_locally(now, timing).then(|| entry.class_names());
@@ -100,15 +100,21 @@ impl Table {
             Some(classes) => Wants::of_holder(claim, classes),
             None => Wants::of_newcomer(claim),
         };
-        let others = shard.seats_beside(claim, now, timing);
+        let is_start = held.is_none() && claim.by != ClaimSource::Node;
+        let displaces = is_start && claim.displaces == DisplacePolicy::Older;
+        let others = shard.seats_beside(claim, displaces, now, timing);
         let idle_after = millis(timing.idle_after());
-        let make_room = |wants| make_room(&others, &wants, &claim.replace, now, idle_after);
+        let make_room = |wants| make_room(&others, &wants, claim, now, idle_after);
         Some(match wants.and_then(make_room) {
             Err(want) => Grant::Full(shard.full(claim, want, now, timing)),
             Ok(_) if held.is_none() && !may_start => return None,
             Ok(room) => {
                 self.make_way(&mut shard, claim, &room, now);
-                let active = others.len() - room.idle.len() - room.replaced.len() + 1;
+                for seat in others.iter().filter(|seat| seat.mark == Some(Mark::Older)) {
+                    shard.mark(&claim.holder, &seat.id, now);
+                }
+                let gone = room.idle.len() + room.replaced.len() + room.superseded.len();
+                let active = others.len() - gone + 1;
                 Grant::Held(match held {
                     Some(classes) => shard.extend_for(claim, &classes, now, timing),
                     None => self.start_locally(&mut shard, claim, active, now),
@@ -126,7 +132,8 @@ impl Table {
     ) -> Lease {
         let mut entry = Entry::provisional(claim, self.clock.unix_ms(), now, &self.timing);
         entry.active = u32::try_from(active).unwrap_or(u32::MAX);
-        let lease = entry.lease(&claim.holder, now, true);
+        let first = (claim.by == ClaimSource::Request).then_some(0);
+        let lease = Lease { first, ..entry.lease(&claim.holder, now, true) };
         // It is known, but the store confirmed it too long ago: it starts again.
         let known = shard.find(&claim.holder, &claim.id);
         let expired = known.and_then(|known| known.playing_since());
@@ -142,6 +149,11 @@ impl Table {
             let removed = shard.remove(&claim.holder, id);
             self.record_end(&claim.holder, id, removed, End::Idle, Via::Request);
         }
+        for id in &room.superseded {
+            count(&self.recorder.counters.superseded);
+            let ended = shard.end(&claim.holder, id, Ending::Superseded, now, &self.timing);
+            self.record_end(&claim.holder, id, ended, End::Superseded, Via::Request);
+        }
         for id in &room.replaced {
             let ended = shard.end(&claim.holder, id, Ending::Replaced, now, &self.timing);
             self.record_end(&claim.holder, id, ended, End::Replaced, Via::Request);
@@ -153,7 +165,9 @@ impl Shard {
     /// Extends a known lease. If it did not have one of the classes, the store does not know of
     /// that class, so the lease becomes provisional.
     fn extend_for(&mut self, claim: &Claim, held: &[Class], now: u64, timing: &Timing) -> Lease {
+        let mut is_first = false;
         self.update(&claim.holder, &claim.id, |entry| {
+            is_first = claim.by == ClaimSource::Request && entry.open_locally();
             entry.extend(now, timing);
             entry.join(&claim.classes);
             if !claim.classes.iter().all(|of| held.contains(&of.class)) {
@@ -166,10 +180,10 @@ impl Shard {
         let entry = self
             .find(&claim.holder, &claim.id)
             .expect("a claim never makes room for itself by removing itself");
-        entry.lease(&claim.holder, now, false)
+        Lease { first: is_first.then_some(0), ..entry.lease(&claim.holder, now, false) }
     }
 
-    fn seats_beside(&self, claim: &Claim, now: u64, timing: &Timing) -> Vec<Seat> {
+    fn seats_beside(&self, claim: &Claim, displaces: bool, now: u64, timing: &Timing) -> Vec<Seat> {
         let entries = self.entries_of(&claim.holder).iter();
         let others = entries.filter(|entry| entry.id != claim.id && entry.is_seated(now, timing));
         let seat = |entry: &OwnedEntry| Seat {
@@ -178,6 +192,8 @@ impl Shard {
             paused_since: entry.paused_since.map(u64::from),
             classes: entry.class_names(),
             over_limit: entry.over_limit,
+            alive_at: entry.touched_at.get(),
+            mark: entry.mark_of(displaces && claim.login.is_some() && entry.login == claim.login),
         };
         others.map(seat).collect()
     }

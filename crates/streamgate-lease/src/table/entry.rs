@@ -3,10 +3,12 @@
 //! There are no locks and no store here; the methods say how an entry may change. Methods that take
 //! `&self` may be called while others read the entry.
 
-use super::atomics::{AtomicCount, AtomicFlag, AtomicMillis};
+use super::atomics::{AtomicCount, AtomicFlag, AtomicGate, AtomicMillis};
 use crate::clock::millis;
 use crate::holder::Holder;
-use crate::lease::{About, Claim, Class, Classes, Ending, Lease, LeaseId, Live, Replace, State};
+use crate::lease::{
+    About, Claim, ClaimSource, Class, Classes, Ending, Lease, LeaseId, Live, Replace, State, Tag,
+};
 use crate::store::Admitted;
 use crate::timing::Timing;
 use std::num::NonZeroU64;
@@ -20,7 +22,7 @@ const KEEP_KEYS_EVERY: u8 = 64;
 /// An ending is remembered here no longer than this; the store remembers it for longer.
 pub(super) const ENDING_KEPT_MAX: Duration = Duration::from_secs(600);
 
-/// What is kept about a lease: 104 bytes, and its labels and classes if it has any.
+/// What is kept about a lease: 128 bytes, and its labels and classes if it has any.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) id: LeaseId,
@@ -41,6 +43,11 @@ pub(super) struct Entry {
     pub(super) replaces: bool,
     /// The table has removed it, or has replaced it by a changed copy.
     pub(super) is_gone: AtomicFlag,
+    /// What its next request has to mind.
+    pub(super) gate: AtomicGate,
+    pub(super) login: Option<Tag>,
+    /// When a later playback of its login began; 0: it did not.
+    pub(super) marked_at: AtomicMillis,
     /// Counts renewals: one in `KEEP_KEYS_EVERY` also keeps the holder's keys.
     renewals: AtomicCount,
     pub(super) limit: u32,
@@ -79,6 +86,11 @@ impl Entry {
             renew_at: AtomicMillis::new(asked_at + renew_after(&claim.id, asked_at, timing)),
             confirmed_at: AtomicMillis::new(asked_at),
             over_limit: admitted.over_limit,
+            gate: match claim.by {
+                ClaimSource::Reservation => AtomicGate::reserved(),
+                ClaimSource::Request if admitted.first.is_some() => AtomicGate::first_only(),
+                ClaimSource::Request | ClaimSource::Node => AtomicGate::open(),
+            },
             ..Self::blank(claim, EntryState::Held, asked_at)
         }
     }
@@ -91,6 +103,11 @@ impl Entry {
             started_at,
             valid_until: AtomicMillis::new(now + millis(timing.ttl())),
             renew_at: AtomicMillis::new(now + scatter(&claim.id, now) % spread),
+            gate: match claim.by {
+                ClaimSource::Reservation => AtomicGate::reserved(),
+                ClaimSource::Request => AtomicGate::first_only(),
+                ClaimSource::Node => AtomicGate::open(),
+            },
             ..Self::blank(claim, EntryState::Provisional, now)
         }
     }
@@ -107,6 +124,9 @@ impl Entry {
             stale: AtomicFlag::new(false),
             replaces: claim.replace == Replace::Oldest,
             is_gone: AtomicFlag::new(false),
+            gate: AtomicGate::open(),
+            login: claim.login,
+            marked_at: AtomicMillis::new(0),
             renewals: AtomicCount::new(),
             limit: 0,
             active: 0,
@@ -166,10 +186,12 @@ impl Entry {
     }
 
     /// How it ended, if the store need not be asked about it. Another node may have started a
-    /// reusable id again, so for such an id the answer is certain for a moment only.
+    /// reusable or a superseded id again, so for such an id the answer is certain for a moment
+    /// only.
     pub(super) fn ending_for_sure(&self, now: u64) -> Option<Ending> {
         let is_recent = now < self.touched_at.get() + ENDING_SURE_MS;
-        self.ending(now).filter(|_| !self.reusable || is_recent)
+        let is_final = |why: &Ending| !self.reusable && *why != Ending::Superseded;
+        self.ending(now).filter(|why| is_recent || is_final(why))
     }
 
     /// How it ended, if that was at this moment or later: an answer of the store that was asked for
@@ -294,9 +316,6 @@ impl Entry {
     /// The claim by which the renewer asks the store for this lease.
     pub(super) fn claim(&self, holder: &Holder) -> Claim {
         Claim {
-            holder: *holder,
-            id: self.id,
-            limit: self.limit,
             classes: self.classes.as_deref().cloned().unwrap_or_default(),
             about: self.about.as_deref().cloned().unwrap_or_default(),
             replace: if self.is_local_decision() && self.replaces {
@@ -305,9 +324,10 @@ impl Entry {
                 Replace::Nobody
             },
             reusable: self.reusable,
-            explicit_start: false,
+            login: self.login,
+            by: ClaimSource::Node,
             adopt: self.is_local_decision(),
-            lost: false,
+            ..Claim::new(*holder, self.id, self.limit)
         }
     }
 
@@ -317,6 +337,8 @@ impl Entry {
             holder: *holder,
             is_new,
             provisional: self.is_provisional(),
+            first: None,
+            born_at: None,
             limit: self.limit,
             active: self.active,
             started_at: self.started_at,

@@ -198,10 +198,17 @@ impl Shard {
         timing: &Timing,
     ) -> Option<u64> {
         let end = |entry: &mut Entry| {
-            let lasts = timing.tombstone_of(entry.reusable).min(ENDING_KEPT_MAX);
+            let lasts = timing.tombstone_of(why, entry.reusable).min(ENDING_KEPT_MAX);
             entry.end(why, now, lasts)
         };
         self.update(holder, id, end).flatten()
+    }
+
+    /// A later playback of its login began.
+    pub(super) fn mark(&self, holder: &Holder, id: &LeaseId, now: u64) {
+        if let Some(entry) = self.find(holder, id).filter(|entry| entry.is_live(now)) {
+            entry.mark(now);
+        }
     }
 
     /// Removes it. Returns since when it had played, if it did.

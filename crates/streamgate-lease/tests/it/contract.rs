@@ -24,6 +24,7 @@ macro_rules! promises {
 
 mod adopt;
 mod classes;
+mod login;
 mod pepper;
 
 promises! {

@@ -143,6 +143,15 @@ impl LeaseStore for FaultyStore {
         self.asked()?.release(holder, id, timing).await
     }
 
+    async fn give_back(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        version: u64,
+    ) -> Result<bool, StoreError> {
+        self.asked()?.give_back(holder, id, version).await
+    }
+
     async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {
         self.asked()?.list(holder).await
     }

@@ -3,7 +3,7 @@
 //!
 //! In memory time is paused and steps are as short as a millisecond, so every boundary is hit. The
 //! time of Redis is moved by shifting what it knows, while the real one passes, too; so there all
-//! times are multiples of a hundred seconds and a second, which no slow machine makes up for.
+//! times are multiples of a hundred seconds and of two seconds, which no slow machine makes up for.
 //!
 //! `MODEL_CASES=10000 cargo test -p streamgate-lease model` tries more. A history that fails is
 //! shrunk to the shortest that does, and printed.
@@ -15,15 +15,19 @@ use crate::world::{World, id};
 use history::{Act, Step, Victims, Wish, histories};
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::time::Duration;
 use streamgate_lease::{
     About, Answer, Claim, ClassLimit, Classes, Holder, LeaseId, Live, Pepper, Replace, Slot, State,
-    Timing,
+    Tag, Timing,
 };
 use tokio::time::Instant;
 
 pub(crate) const DEVICES: [&str; 6] = ["tv", "pad", "pc", "box", "car", "hall"];
 pub(crate) const CLASSES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+/// Of two devices each.
+const LOGINS: [&str; 3] = ["living room", "study", "road"];
+const PATHS: [&str; 2] = ["/a", "/b"];
 const CASES: u32 = 256;
 const MEMORY_CASES: u32 = 4096;
 /// A history that fails is made shorter for so long.
@@ -34,11 +38,13 @@ const HISTORY_MAX: u64 = 9_000_000;
 const LAG: Duration = Duration::from_millis(60);
 
 /// Milliseconds around every duration of the policy.
-const FINE: &[u64] = &[0, 0, 1, 10_000, 29_999, 30_000, 30_001, 59_999, 60_000, 60_001, 120_000];
+const FINE: &[u64] =
+    &[0, 0, 1, 999, 1000, 1001, 10_000, 29_999, 30_000, 30_001, 59_999, 60_000, 60_001, 120_000];
 const FINE_SILENCES: &[u64] = &[0, 0, 1, 20_000, 59_999, 60_000];
 /// A second at least, as no two things happen in Redis in the same millisecond.
-const COARSE: &[u64] = &[1000, 1000, 1000, 101_000, 201_000, 401_000, 601_000, 701_000];
-const COARSE_SILENCES: &[u64] = &[0, 0, 100_000, 400_000];
+const COARSE: &[u64] = &[2000, 2000, 2000, 102_000, 202_000, 402_000, 602_000, 702_000];
+/// Half a second off, so that no two signs of life are of the same moment by the specification.
+const COARSE_SILENCES: &[u64] = &[0, 0, 100_500, 400_500];
 
 #[test]
 fn memory_does_what_the_specification_says() {
@@ -52,7 +58,7 @@ fn memory_does_what_the_specification_says() {
 
 #[test]
 fn redis_does_what_the_specification_says() {
-    let timing = timing(600, 2000, 450, 1200);
+    let timing = timing(600, 2000, 451, 1200);
     let runtime = runtime(false);
     let world = Cell::new(Some(runtime.block_on(World::redis())));
     let try_one = |steps: &[Step]| {
@@ -112,6 +118,9 @@ struct Trial<'a> {
     views: [Holder; 2],
     began: Instant,
     now: u64,
+    /// What a start is given back by: its version in the specification, in the store, and how far
+    /// the store's time had been moved then.
+    firsts: HashMap<LeaseId, (u64, u64, u64)>,
     /// Unix milliseconds of the store when the history began; learned from the first beginning.
     origin: Cell<Option<u64>>,
     is_exact: bool,
@@ -128,6 +137,7 @@ impl<'a> Trial<'a> {
             views: [view(1, 2), view(2, 1)],
             began: Instant::now(),
             now: world.passed(),
+            firsts: HashMap::new(),
             origin: Cell::new(None),
             is_exact: world.server.is_none(),
         }
@@ -158,6 +168,11 @@ impl<'a> Trial<'a> {
                 let claim = wish.claim(*holder);
                 let expected = self.spec.acquire(&claim, timing, now);
                 let answer = store.acquire(&claim, timing).await.unwrap();
+                if let (Answer::Held(one), Answer::Held(two)) = (&expected, &answer)
+                    && let (Some(first), Some(version)) = (one.first, two.first)
+                {
+                    self.firsts.insert(one.id, (first, version, self.world.passed()));
+                }
                 return self.same_answer(&expected, &answer);
             }
             Act::Renew(device, silent) => {
@@ -181,6 +196,13 @@ impl<'a> Trial<'a> {
                 let there = store.terminate(holder, &id, timing).await.unwrap();
                 (self.spec.terminate(id, timing, now), there)
             }
+            Act::GiveBack(device) => {
+                let id = id(DEVICES[*device]);
+                let (first, version, passed) = self.firsts.get(&id).copied().unwrap_or_default();
+                let version = version.saturating_sub(self.world.passed() - passed);
+                let given = store.give_back(holder, &id, version).await.unwrap();
+                (self.spec.give_back(id, first, now), given)
+            }
             Act::Pause(device) | Act::Play(device) => {
                 let id = id(DEVICES[*device]);
                 let is_pause = matches!(act, Act::Pause(_));
@@ -200,6 +222,14 @@ impl<'a> Trial<'a> {
                 same("over_limit", one.over_limit, two.over_limit)?;
                 same("replaced", sorted(&one.replaced), sorted(&two.replaced))?;
                 same("idle", sorted(&one.idle), sorted(&two.idle))?;
+                same("superseded", sorted(&one.superseded), sorted(&two.superseded))?;
+                same("marked", sorted(&one.marked), sorted(&two.marked))?;
+                same("id", name(one.id), name(two.id))?;
+                same("first", one.first.is_some(), two.first.is_some())?;
+                same("born", one.born_at.is_some(), two.born_at.is_some())?;
+                if let (Some(one), Some(two)) = (one.born_at, two.born_at) {
+                    self.same_beginning(one, two)?;
+                }
                 self.same_beginning(one.started_at, two.started_at)?;
                 self.same_time("expires_in", one.expires_in, two.expires_in)
             }
@@ -268,6 +298,11 @@ impl Wish {
             reusable: self.reusable,
             explicit_start: self.explicit_start,
             adopt: self.adopt,
+            login: self.has_login.then(|| Tag::of(LOGINS[self.device / 2])),
+            path: self.path.map(|path| Tag::of(PATHS[path])),
+            by: self.by,
+            displaces: self.displaces,
+            starts: self.starts,
             ..Claim::new(holder, id(name), self.limit)
         }
     }

@@ -400,7 +400,7 @@ async fn the_victim_hears_of_it_at_its_next_request_through_any_gateway() {
         Leases::new(store, Timing::default()).0
     };
     let (one, other) = (gateway(), gateway());
-    let mut subscription = Subscription::new(server.patient_client(), Notice::CHANNEL);
+    let mut subscription = Subscription::new(server.patient_client(), Notice::CHANNELS);
     assert_eq!(subscription.next().await, Event::Subscribed);
     let mut hears = async || match timeout(AT_ONCE * 4, subscription.next()).await.unwrap() {
         Event::Message(message) => {
@@ -440,7 +440,7 @@ async fn an_ending_is_published_under_both_names() {
         Holder::of(&pepper, "alice")
     };
     let (one, two) = (pepper(1, 2), pepper(2, 1));
-    let mut subscription = Subscription::new(server.patient_client(), Notice::CHANNEL);
+    let mut subscription = Subscription::new(server.patient_client(), Notice::CHANNELS);
     assert_eq!(subscription.next().await, Event::Subscribed);
     let mut hears = async || match timeout(AT_ONCE * 4, subscription.next()).await.unwrap() {
         Event::Message(message) => Notice::parse(&message).unwrap(),

@@ -18,7 +18,17 @@ for _, key in ipairs(keys) do
       local started, since, rest = string.match(all[n + 1], '^L(%d+),(%d+),(.*)$')
       local why, till, again = string.match(all[n + 1], '^T(%a),(%d+),(%d)$')
       local moved
-      if started == '0' then
+      local mark = string.sub(all[n], 1, 1)
+      if mark == '@' then
+        moved = string.gsub(all[n + 1], '^%d+', function(at) return string.format('%.0f', at - ms) end)
+      elseif mark == '=' then
+        local id, made, till = string.match(all[n + 1], '^([^,]+),(%d+),(%d+)$')
+        moved = string.format('%s,%.0f,%.0f', id, made - ms, till - ms)
+      elseif mark == '+' then
+        local head, marked, anew, began = string.match(all[n + 1], '^(.*),(%d+),(%d+),(%d+)$')
+        local function back(at) return at == '0' and 0 or at - ms end
+        moved = string.format('%s,%.0f,%.0f,%.0f', head, back(marked), back(anew), back(began))
+      elseif started == '0' then
         moved = all[n + 1] -- only a trace of a login that was released
       elseif started then
         if since ~= '0' then since = since - ms end

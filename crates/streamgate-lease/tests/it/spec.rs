@@ -7,14 +7,47 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use streamgate_lease::{
-    About, Admitted, Answer, Claim, Class, Classes, Ending, Full, LeaseId, Live, Replace, State,
-    Timing,
+    About, Admitted, Answer, Claim, ClaimSource, Class, Classes, DisplacePolicy, Ending, Full,
+    LeaseId, Live, Replace, State, Tag, Timing,
 };
+
+/// A login's starts that displace its older streams, in a minute.
+const STARTS_MAX: usize = 30;
+const MINUTE: u64 = 60_000;
+/// A superseded id begins anew once in this time.
+const ANEW_EVERY: u64 = 10_000;
+/// A renewal that is so much younger than a mark has voided it.
+const VOID_AFTER: u64 = 1000;
 
 /// One account at one moment. Times are milliseconds of the store's clock.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Spec {
     ids: BTreeMap<LeaseId, Record>,
+    ties: BTreeMap<LeaseId, Tie>,
+    /// When each login displaced what it had.
+    starts: BTreeMap<Tag, Vec<u64>>,
+    /// By login and path.
+    tries: BTreeMap<(Tag, Tag), Try>,
+}
+
+/// What ties an id to its login; it outlives the slot.
+#[derive(Debug, Clone, Default)]
+struct Tie {
+    login: Option<Tag>,
+    path: Option<Tag>,
+    ttl: u64,
+    /// Requests that were let pass: none, one, or more.
+    passes: u32,
+    marked_at: Option<u64>,
+    anew_at: Option<u64>,
+}
+
+/// The last start of a login at a path.
+#[derive(Debug, Clone)]
+struct Try {
+    id: LeaseId,
+    born_at: u64,
+    tried_at: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -46,11 +79,18 @@ type Want = (Option<Class>, u32);
 
 impl Spec {
     pub(crate) fn acquire(&mut self, claim: &Claim, timing: &Timing, now: u64) -> Answer {
+        let retried = self.retried(claim, timing, now);
+        let id = retried.as_ref().map_or(claim.id, |it| it.id);
+        let claim = &Claim { id, ..claim.clone() };
+        let mut is_anew = false;
         if let Some(Record::Ended { why, until, reusable }) = self.ids.get(&claim.id)
             && now < *until
-            && !(*reusable && claim.explicit_start)
         {
-            return Answer::Ended(*why, Duration::from_millis(until - now));
+            is_anew = *why == Ending::Superseded && claim.starts && self.may_begin_anew(&id, now);
+            let is_again = *why != Ending::Superseded && *reusable && claim.explicit_start;
+            if !is_anew && !is_again {
+                return Answer::Ended(*why, Duration::from_millis(until - now));
+            }
         }
         self.clear_the_expired(now);
         let mine = self.seated(&claim.id).cloned();
@@ -62,7 +102,10 @@ impl Spec {
             return self.full(want, claim, now);
         }
         let held = mine.as_ref().map(|mine| mine.classes.clone());
-        let (gone, over) = match self.make_room(claim, held.as_deref(), timing, now) {
+        let is_start = mine.is_none() && claim.by != ClaimSource::Node;
+        let displaces = is_start && self.may_displace(claim, now);
+        let room = self.make_room(claim, held.as_deref(), displaces, timing, now);
+        let (gone, over) = match room {
             Ok(gone) => (gone, None),
             Err((want, may_adopt)) => {
                 let window = ms(timing.grandfather());
@@ -78,8 +121,109 @@ impl Spec {
         for id in &gone.replaced {
             self.end(*id, Ending::Replaced, timing, now);
         }
+        for id in &gone.superseded {
+            self.end(*id, Ending::Superseded, timing, now);
+        }
+        let marked = if displaces { self.mark(claim, now) } else { Vec::new() };
+        let was_passed = mine.is_some() && self.is_passed(&id);
         self.admit(claim, mine.is_none(), now + ms(timing.ttl()), now, over);
-        self.held(claim, mine.is_none(), gone, now)
+        self.tie(claim, mine.is_none(), was_passed, timing, now);
+        let tie = self.ties.get_mut(&id).unwrap();
+        tie.anew_at = is_anew.then_some(now).or(tie.anew_at);
+        let mut born_at = None;
+        if let (Some(login), Some(path)) = (claim.login, claim.path) {
+            let born = retried.map_or(now, |it| it.born_at);
+            self.tries.insert((login, path), Try { id, born_at: born, tried_at: now });
+            born_at = Some(born);
+        }
+        let held = self.held(claim, mine.is_none(), gone, now);
+        Answer::Held(Admitted { marked, born_at, ..held })
+    }
+
+    /// The start that this one is a retry of: it was given back.
+    fn retried(&self, claim: &Claim, timing: &Timing, now: u64) -> Option<Try> {
+        let found = self.tries.get(&(claim.login?, claim.path?))?;
+        let is_open = !self.ids.contains_key(&found.id);
+        let is_young = now < found.tried_at + ms(timing.ttl());
+        (is_open && is_young && claim.by != ClaimSource::Node).then(|| found.clone())
+    }
+
+    fn may_begin_anew(&self, id: &LeaseId, now: u64) -> bool {
+        let last = self.ties.get(id).and_then(|tie| tie.anew_at);
+        last.is_none_or(|last| last + ANEW_EVERY <= now)
+    }
+
+    fn may_displace(&self, claim: &Claim, now: u64) -> bool {
+        let Some(login) = claim.login.filter(|_| claim.displaces == DisplacePolicy::Older) else {
+            return false;
+        };
+        let starts = self.starts.get(&login).into_iter().flatten();
+        starts.filter(|at| now < **at + MINUTE).count() < STARTS_MAX
+    }
+
+    /// A later playback of their login begins. Tells those for whom that is news.
+    fn mark(&mut self, claim: &Claim, now: u64) -> Vec<LeaseId> {
+        self.starts.entry(claim.login.unwrap()).or_default().push(now);
+        let older = self.all_seated().map(|(id, _)| *id).filter(|id| self.is_older(claim, id));
+        let marked: Vec<_> = older.filter(|id| !self.is_passed(id)).collect();
+        for id in &marked {
+            self.ties.get_mut(id).unwrap().marked_at = Some(now);
+        }
+        marked
+    }
+
+    fn is_older(&self, claim: &Claim, id: &LeaseId) -> bool {
+        *id != claim.id && self.ties[id].login == claim.login
+    }
+
+    fn alive_at(&self, id: &LeaseId) -> u64 {
+        self.seated(id).unwrap().expires_at.saturating_sub(self.ties[id].ttl)
+    }
+
+    /// Silent since a later playback of its login began.
+    fn is_passed(&self, id: &LeaseId) -> bool {
+        let marked_at = self.ties[id].marked_at;
+        marked_at.is_some_and(|at| self.alive_at(id) <= at + VOID_AFTER)
+    }
+
+    fn tie(&mut self, claim: &Claim, is_new: bool, was_passed: bool, timing: &Timing, now: u64) {
+        let tie = self.ties.entry(claim.id).or_default();
+        tie.login = claim.login.or(tie.login);
+        tie.path = claim.path.or(tie.path);
+        if is_new {
+            tie.passes = if claim.by == ClaimSource::Node { 2 } else { 0 };
+            tie.marked_at = None;
+        }
+        match claim.by {
+            ClaimSource::Request => {
+                tie.passes = 2.min(tie.passes + 1);
+                tie.marked_at = None;
+            }
+            ClaimSource::Node if was_passed => tie.marked_at = Some(now),
+            ClaimSource::Node | ClaimSource::Reservation => {}
+        }
+        if let Some(Record::Seated(stream)) = self.ids.get(&claim.id)
+            && stream.expires_at == now + ms(timing.ttl())
+        {
+            tie.ttl = ms(timing.ttl());
+        }
+    }
+
+    /// True if it was the start of this version and nothing else of its stream was let pass.
+    pub(crate) fn give_back(&mut self, id: LeaseId, version: u64, now: u64) -> bool {
+        let is_alone = self.seated(&id).is_some_and(|stream| stream.expires_at == version)
+            && self.ties[&id].passes == 1;
+        if is_alone {
+            self.ids.remove(&id);
+            let tie = &self.ties[&id];
+            if let (Some(login), Some(path)) = (tie.login, tie.path)
+                && let Some(found) = self.tries.get_mut(&(login, path))
+                && found.id == id
+            {
+                found.tried_at = now;
+            }
+        }
+        is_alone
     }
 
     /// True if the expiry moved. Only who has a slot, or whose slot nobody has cleared away.
@@ -169,7 +313,8 @@ impl Spec {
 
     fn end(&mut self, id: LeaseId, why: Ending, timing: &Timing, now: u64) {
         let reusable = self.stream(&id).is_some_and(|stream| stream.reusable);
-        let life = if reusable { timing.ttl() } else { timing.tombstone() };
+        let is_brief = reusable || why == Ending::Superseded;
+        let life = if is_brief { timing.ttl() } else { timing.tombstone() };
         self.ids.insert(id, Record::Ended { why, until: now + ms(life), reusable });
     }
 
@@ -203,6 +348,7 @@ impl Spec {
         &self,
         claim: &Claim,
         held: Option<&[Class]>,
+        displaces: bool,
         timing: &Timing,
         now: u64,
     ) -> Result<Gone, (Want, bool)> {
@@ -221,14 +367,22 @@ impl Spec {
             wants.push((None, claim.limit));
         }
         let others: Vec<_> = self.all_seated().filter(|(id, _)| **id != claim.id).collect();
-        let rule = Rule { others, now, idle_after: ms(timing.idle_after()) };
+        let is_kind = claim.displaces == DisplacePolicy::Nobody;
+        let mut marked: Vec<_> = others.iter().map(|(id, _)| **id).collect();
+        marked
+            .retain(|id| !is_kind && (self.is_passed(id) || displaces && self.is_older(claim, id)));
+        marked.sort_by_key(|id| (!self.is_passed(id), self.alive_at(id), id.to_string()));
+        let idle_after = if is_kind { u64::MAX } else { ms(timing.idle_after()) };
+        let rule = Rule { others, marked, now, idle_after };
         let cleared = match &claim.replace {
+            _ if is_kind => rule.clear(&wants, Gone::default(), false),
             Replace::Nobody => rule.clear(&wants, Gone::default(), false),
             Replace::Oldest => rule.clear(&wants, Gone::default(), true),
             Replace::These(named) => match rule.clear(&wants, Gone::default(), false) {
                 Err(_) if named.iter().all(|id| rule.others.iter().any(|(it, _)| *it == id)) => {
                     let once: BTreeSet<_> = named.iter().copied().collect();
-                    let gone = Gone { replaced: once.into_iter().collect(), idle: Vec::new() };
+                    let replaced = once.into_iter().collect();
+                    let gone = Gone { replaced, ..Gone::default() };
                     rule.clear(&wants, gone, false)
                 }
                 cleared => cleared,
@@ -270,29 +424,39 @@ impl Spec {
         self.ids.insert(claim.id, Record::Seated(stream));
     }
 
-    fn held(&self, claim: &Claim, is_new: bool, gone: Gone, now: u64) -> Answer {
+    fn held(&self, claim: &Claim, is_new: bool, gone: Gone, now: u64) -> Admitted {
         let mine = self.seated(&claim.id).unwrap();
-        Answer::Held(Admitted {
+        let is_first = claim.by == ClaimSource::Request && self.ties[&claim.id].passes == 1;
+        Admitted {
             is_new,
+            id: claim.id,
+            first: is_first.then_some(mine.expires_at),
+            born_at: None,
+            superseded: gone.superseded,
+            marked: Vec::new(),
             active: u32::try_from(self.all_seated().count()).unwrap(),
             started_at: mine.started_at,
             expires_in: Duration::from_millis(mine.expires_at - now),
             replaced: gone.replaced,
             idle: gone.idle,
             over_limit: mine.over_until.is_some(),
-        })
+        }
     }
 }
 
 #[derive(Default)]
 struct Gone {
+    superseded: Vec<LeaseId>,
     idle: Vec<LeaseId>,
     replaced: Vec<LeaseId>,
 }
 
-/// Who has to go: whoever has been idle the longest, then whoever started first, if he may be.
+/// Who has to go: whoever is marked, then whoever has been idle the longest, then whoever started
+/// first, if he may be.
 struct Rule<'a> {
     others: Vec<(&'a LeaseId, &'a Stream)>,
+    /// In the order in which they go.
+    marked: Vec<LeaseId>,
     now: u64,
     idle_after: u64,
 }
@@ -309,6 +473,11 @@ impl Rule<'_> {
                     break;
                 }
                 let text = |id: &LeaseId| id.to_string();
+                let is_there = |id: &&LeaseId| counted.iter().any(|(other, _)| other == id);
+                if let Some(id) = self.marked.iter().find(is_there) {
+                    gone.superseded.push(*id);
+                    continue;
+                }
                 let idle = counted.iter().filter(|(_, other)| self.is_idle(other));
                 if let Some((id, _)) = idle.min_by_key(|(id, it)| (it.paused_since, text(id))) {
                     gone.idle.push(**id);
@@ -328,7 +497,8 @@ impl Rule<'_> {
         gone: &Gone,
         class: Option<Class>,
     ) -> impl Iterator<Item = &'a (&'a LeaseId, &'a Stream)> {
-        let stays = |id: &LeaseId| !gone.idle.contains(id) && !gone.replaced.contains(id);
+        let all = [&gone.idle, &gone.replaced, &gone.superseded];
+        let stays = move |id: &LeaseId| !all.iter().any(|some| some.contains(id));
         self.others.iter().filter(move |(id, other)| stays(id) && other.is_of(class))
     }
 

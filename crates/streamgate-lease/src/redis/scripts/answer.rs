@@ -10,17 +10,7 @@ use std::time::Duration;
 pub(crate) fn answer(value: &Value, asker: &LeaseId) -> Result<Answer, StoreError> {
     let parts = array(value)?;
     match (parts.first().map(text).transpose()?, parts) {
-        (Some("held"), [_, now, expiry, is_new, active, started_at, replaced, idle, over]) => {
-            Ok(Answer::Held(Admitted {
-                is_new: int(is_new)? == 1,
-                active: u32::try_from(int(active)?).unwrap_or(u32::MAX),
-                started_at: int(started_at)?,
-                expires_in: after(int(expiry)?, int(now)?),
-                replaced: ids(replaced)?,
-                idle: ids(idle)?,
-                over_limit: int(over)? == 1,
-            }))
-        }
+        (Some("held"), [_, held @ ..]) => Ok(Answer::Held(admitted(held)?)),
         (Some("full"), [_, now, rows, class, limit]) => {
             let live = streams(rows, int(now)?)?;
             let class = match text(class)? {
@@ -35,12 +25,36 @@ pub(crate) fn answer(value: &Value, asker: &LeaseId) -> Result<Answer, StoreErro
                 "R" => Ending::Released,
                 "T" => Ending::Terminated,
                 "P" => Ending::Replaced,
+                "S" => Ending::Superseded,
                 _ => return Err(unreadable("an ending")),
             };
             Ok(Answer::Ended(why, after(int(until)?, int(now)?)))
         }
         _ => Err(unreadable("an answer")),
     }
+}
+
+fn admitted(held: &[Value]) -> Result<Admitted, StoreError> {
+    let [now, expiry, is_new, active, started_at, replaced, idle, over, more @ ..] = held else {
+        return Err(unreadable("a lease"));
+    };
+    let [id, first, born_at, superseded, marked] = more else {
+        return Err(unreadable("a lease"));
+    };
+    Ok(Admitted {
+        is_new: int(is_new)? == 1,
+        id: lease_id(id)?,
+        first: Some(int(first)?).filter(|version| *version != 0),
+        born_at: Some(int(born_at)?).filter(|at| *at != 0),
+        active: u32::try_from(int(active)?).unwrap_or(u32::MAX),
+        started_at: int(started_at)?,
+        expires_in: after(int(expiry)?, int(now)?),
+        replaced: ids(replaced)?,
+        idle: ids(idle)?,
+        superseded: ids(superseded)?,
+        marked: ids(marked)?,
+        over_limit: int(over)? == 1,
+    })
 }
 
 /// What the list script returned: the live streams.

@@ -26,5 +26,5 @@ end
 local life = tonumber(reusable == '1' and ARGV[3] or ARGV[4])
 redis.call('HSET', records, id, string.format('T%s,%.0f,%s', verb, now + life, reusable))
 if redis.call('PTTL', records) < life then redis.call('PEXPIRE', records, life) end
-if verb == 'T' then tell(ARGV[5], id) end
+if verb == 'T' then tell('sg:ended', ARGV[5], id) end
 return 1

@@ -12,10 +12,10 @@
 -- The record of a reusable lease that was released: it says only that the lease was not lost.
 local released = 'L0,0,1,'
 
--- Publishes under all names of a holder that one of its leases was ended.
-local function tell(names, id)
+-- Publishes under all names of a holder that one of its leases was ended, or marked.
+local function tell(channel, names, id)
   for name in string.gmatch(names, '%S+') do
-    redis.pcall('PUBLISH', 'sg:ended', name .. ' ' .. id)
+    redis.pcall('PUBLISH', channel, name .. ' ' .. id)
   end
 end
 

@@ -8,6 +8,7 @@ use proptest::collection::vec;
 use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
+use streamgate_lease::{ClaimSource, DisplacePolicy};
 
 /// One step, and how long after the last one it happens.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub(super) enum Act {
     Renew(usize, u64),
     Release(usize),
     Terminate(usize),
+    /// What its first request was granted is given back.
+    GiveBack(usize),
     Pause(usize),
     Play(usize),
 }
@@ -42,6 +45,12 @@ pub(super) struct Wish {
     pub(super) explicit_start: bool,
     pub(super) adopt: bool,
     pub(super) has_label: bool,
+    /// It says which login it is of.
+    pub(super) has_login: bool,
+    pub(super) path: Option<usize>,
+    pub(super) by: ClaimSource,
+    pub(super) displaces: DisplacePolicy,
+    pub(super) starts: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -71,6 +80,7 @@ fn act(silences: &'static [u64]) -> impl Strategy<Value = Act> {
         3 => (device(), select(silences)).prop_map(|(device, silent)| Act::Renew(device, silent)),
         1 => device().prop_map(Act::Release),
         1 => device().prop_map(Act::Terminate),
+        2 => device().prop_map(Act::GiveBack),
         2 => device().prop_map(Act::Pause),
         1 => device().prop_map(Act::Play),
     ]
@@ -86,16 +96,44 @@ fn wish() -> impl Strategy<Value = Wish> {
     let classes = vec((0..CLASSES.len(), 0..4_u32), 0..4);
     let limit = select(&[1_u32, 2, 3, 0][..]);
     let flags = (rarely(), rarely(), rarely(), any::<bool>());
-    (0..DEVICES.len(), limit, classes, victims, flags).prop_map(
-        |(device, limit, classes, victims, (reusable, explicit_start, adopt, has_label))| Wish {
-            device,
-            limit,
-            classes,
-            victims,
-            reusable,
-            explicit_start,
-            adopt,
-            has_label,
+    let by = select(
+        &[
+            ClaimSource::Request,
+            ClaimSource::Request,
+            ClaimSource::Request,
+            ClaimSource::Reservation,
+            ClaimSource::Node,
+        ][..],
+    );
+    let displaces = select(
+        &[
+            DisplacePolicy::Older,
+            DisplacePolicy::Older,
+            DisplacePolicy::Older,
+            DisplacePolicy::Marked,
+            DisplacePolicy::Nobody,
+        ][..],
+    );
+    let login = (weighted(0.9, Just(())), weighted(0.3, 0..2_usize), by, displaces, any::<bool>());
+    (0..DEVICES.len(), limit, classes, victims, flags, login).prop_map(
+        |(device, limit, classes, victims, flags, (login, path, by, displaces, starts))| {
+            let (reusable, explicit_start, adopt, has_label) = flags;
+            let has_login = login.is_some();
+            Wish {
+                device,
+                limit,
+                classes,
+                victims,
+                reusable,
+                explicit_start,
+                adopt,
+                has_label,
+                has_login,
+                path,
+                by,
+                displaces,
+                starts,
+            }
         },
     )
 }

@@ -3,7 +3,7 @@
 
 use super::invariant::{self as must, Shot};
 use super::plain::Plain;
-use super::policy::{ACCOUNTS, Key, PEPPER_STEPS, account, holder, is_reusable, timing};
+use super::policy::{ACCOUNTS, Key, PEPPER_STEPS, account, holder, is_reusable, login, timing};
 use crate::spec::Spec;
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -11,7 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamgate_lease::memory::MemoryStore;
-use streamgate_lease::{Admitted, Answer, Claim, Holder, LeaseId, LeaseStore, Slot, State, Timing};
+use streamgate_lease::{
+    Admitted, Answer, Claim, ClaimSource, DisplacePolicy, Holder, LeaseId, LeaseStore, Slot, State,
+    Timing,
+};
 use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -48,6 +51,12 @@ pub(super) struct Seen {
     /// What the store's clock showed when this began; learned from the first admission.
     epoch: Option<(u64, Instant)>,
     replicas: VecDeque<(Instant, [Spec; ACCOUNTS.len()])>,
+    /// Who may be marked, and since when by the store's clock, if that is known for sure.
+    marked: BTreeMap<Key, Option<u64>>,
+    /// When each was last admitted anew.
+    pub(super) born: HashMap<Key, Instant>,
+    /// Requests of each that were let pass since, as far as their gateways had heard of that.
+    pub(super) passes: HashMap<Key, u32>,
 }
 
 impl CheckedStore {
@@ -107,6 +116,7 @@ impl CheckedStore {
                 store.jumps(by, is_back);
                 seen.back += if is_back { by } else { Duration::ZERO };
                 seen.epoch = None;
+                seen.marked.values_mut().for_each(|since| *since = None);
             }
             _ => {}
         }
@@ -139,8 +149,27 @@ impl CheckedStore {
         let answer = self.store().acquire(claim, &self.timing).await.unwrap();
         let is = self.shot().await;
         must::of_an_answer(claim, key, &answer, &was, &is);
-        if let Answer::Held(admitted) = &answer {
-            self.seen.lock().unwrap().admission(key, admitted);
+        {
+            let mut seen = self.seen.lock().unwrap();
+            match &answer {
+                Answer::Held(admitted) => {
+                    let marked = seen.marked.keys().copied().collect();
+                    must::i14_nobody_is_superseded_who_plays(claim, key, admitted, &marked);
+                    seen.admission(key, admitted);
+                    seen.marks(claim, key, admitted, &is);
+                }
+                Answer::Full(full) => {
+                    let passed_over = seen.passed_over(&was, self.timing.ttl());
+                    must::i14_nobody_is_refused_while_one_would_make_room(
+                        claim,
+                        key,
+                        full,
+                        &was,
+                        &passed_over,
+                    );
+                }
+                Answer::Ended(..) => {}
+            }
         }
         self.l3_nobody_stays_over_the_limit(&is);
         self.check(key, &was, &is);
@@ -175,6 +204,24 @@ impl CheckedStore {
         }
         self.check(key, &was, &is);
         known
+    }
+
+    pub(super) async fn give_back(&self, of: &Holder, id: &LeaseId, version: u64) -> bool {
+        let key = (account(of), *id);
+        let was = self.shot().await;
+        let given = self.store().give_back(of, id, version).await.unwrap();
+        let is = self.shot().await;
+        let mut expected = was.clone();
+        if given {
+            let mut seen = self.seen.lock().unwrap();
+            let passes = seen.passes.get(&key).copied().unwrap_or_default();
+            must::i15_nobody_plays_beside_a_failed_start(key, passes);
+            seen.seated.remove(&key);
+            expected.remove(&key);
+        }
+        assert_eq!(expected, is, "I15: {key:?} {given}");
+        self.check(key, &was, &is);
+        given
     }
 
     pub(super) async fn declare(&self, of: &Holder, id: &LeaseId, state: State) -> bool {
@@ -222,9 +269,38 @@ impl Seen {
         for id in &admitted.replaced {
             self.end((key.0, *id));
         }
-        for id in &admitted.idle {
+        for id in admitted.idle.iter().chain(&admitted.superseded) {
             self.seated.remove(&(key.0, *id));
         }
+    }
+
+    /// A start marks the older ones of its login; a player's request lifts the mark of its own.
+    fn marks(&mut self, claim: &Claim, key: Key, admitted: &Admitted, is: &Shot) {
+        if admitted.is_new {
+            self.born.insert(key, Instant::now());
+            self.passes.remove(&key);
+        }
+        if admitted.is_new || claim.by == ClaimSource::Request {
+            self.marked.remove(&key);
+        }
+        let is_start = admitted.is_new && claim.by != ClaimSource::Node;
+        if is_start && claim.displaces == DisplacePolicy::Older {
+            let older = is.keys().filter(|it| it.0 == key.0 && login(it.1) == claim.login);
+            for other in older.filter(|other| **other != key) {
+                self.marked.entry(*other).or_insert(Some(admitted.started_at));
+            }
+        }
+    }
+
+    /// Those that for sure have been silent since they were marked.
+    fn passed_over(&self, was: &Shot, ttl: Duration) -> BTreeSet<Key> {
+        let Some((epoch, since)) = self.epoch else { return BTreeSet::new() };
+        let now = Duration::from_millis(epoch) + since.elapsed();
+        let is_silent = |key: &Key| {
+            let marked_at = self.marked.get(key).copied().flatten().map(Duration::from_millis);
+            marked_at.is_some_and(|at| now + was[key].expires_in <= at + ttl)
+        };
+        was.keys().copied().filter(is_silent).collect()
     }
 
     /// Nothing that a viewer sends has a say in it: it is the store's clock and nothing else.
@@ -251,5 +327,6 @@ impl Seen {
         self.over.clear();
         self.epoch = None;
         self.seated = if after.is_some() { self.ever.clone() } else { BTreeSet::new() };
+        self.marked = self.seated.iter().map(|key| (*key, None)).collect();
     }
 }

@@ -107,6 +107,15 @@ impl Faults {
         }));
     }
 
+    fn give_back_later(&self, holder: &Holder, id: &LeaseId, version: u64) {
+        let (checked, holder, id) = (self.checked.clone(), *holder, *id);
+        let delay = self.delay(CLAIM_LATE_MAX);
+        self.later.lock().unwrap().push(tokio::spawn(async move {
+            pass(delay).await;
+            checked.give_back(&holder, &id, version).await;
+        }));
+    }
+
     fn renew_later(&self, slots: &[Slot]) {
         let (checked, slots) = (self.checked.clone(), slots.to_vec());
         let delay = self.delay(RENEWAL_LATE_MAX);
@@ -191,6 +200,27 @@ impl LeaseStore for Handle {
         match fate {
             Fate::LostOnTheWayBack => Err(StoreError::Timeout),
             _ => Ok(()),
+        }
+    }
+
+    async fn give_back(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        version: u64,
+    ) -> Result<bool, StoreError> {
+        let fate = self.faults.fate().await?;
+        if matches!(fate, Fate::Late | Fate::DoneAgainLater) {
+            self.faults.give_back_later(holder, id, version);
+        }
+        if matches!(fate, Fate::Late) {
+            return Err(StoreError::Timeout);
+        }
+        let given = self.faults.checked.give_back(holder, id, version).await;
+        match fate {
+            Fate::LostOnTheWayBack => Err(StoreError::Timeout),
+            Fate::Doubled => Ok(self.faults.checked.give_back(holder, id, version).await || given),
+            _ => Ok(given),
         }
     }
 

@@ -4,10 +4,10 @@
 //! I11 and I12 stand in `checked_store` and `viewer`, which know the clock and the gateways; the
 //! liveness lines L1 to L4 stand in `liveness`, and L1 and L3 in `checked_store`, too.
 
-use super::policy::{CLASS_LIMIT_MAX, CLASSES, Key, LIMIT_MAX};
-use std::collections::BTreeMap;
+use super::policy::{CLASS_LIMIT_MAX, CLASSES, Key, LIMIT_MAX, login};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use streamgate_lease::{Admitted, Answer, Claim, Class, Full, Live};
+use streamgate_lease::{Admitted, Answer, Claim, ClaimSource, Class, DisplacePolicy, Full, Live};
 
 pub(super) type Shot = BTreeMap<Key, Live>;
 
@@ -81,8 +81,9 @@ pub(super) fn i4_a_refusal_changes_nothing(key: Key, was: &Shot, is: &Shot) {
 pub(super) fn i4_a_takeover_is_all_or_nothing(key: Key, said: &Admitted, was: &Shot, is: &Shot) {
     assert!(is.contains_key(&key), "I4: it was admitted");
     let gone: Vec<_> = was.keys().filter(|key| !is.contains_key(key)).collect();
-    assert_eq!(gone.len(), said.replaced.len() + said.idle.len(), "I4: {gone:?} {said:?}");
-    for id in said.replaced.iter().chain(&said.idle) {
+    let said_gone = || said.replaced.iter().chain(&said.idle).chain(&said.superseded);
+    assert_eq!(gone.len(), said_gone().count(), "I4: {gone:?} {said:?}");
+    for id in said_gone() {
         assert!(gone.contains(&&(key.0, *id)), "I4: nobody was replaced");
     }
 }
@@ -159,6 +160,55 @@ pub(super) fn i13_every_excess_is_adopted_and_flagged(
         let is_adopted = may_be_adopted(claim) && *other == key;
         assert!(!live.over_limit || was_over || is_adopted, "I13: {live:?}");
     }
+}
+
+/// Nobody is refused while an older stream of his own login is in the way, or one that has been
+/// passed over: silent since a later playback of its login began.
+pub(super) fn i14_nobody_is_refused_while_one_would_make_room(
+    claim: &Claim,
+    key: Key,
+    said: &Full,
+    was: &Shot,
+    passed_over: &BTreeSet<Key>,
+) {
+    let is_over = was.get(&key).is_some_and(|mine| mine.over_limit);
+    if claim.displaces == DisplacePolicy::Nobody || said.limit == 0 || is_over {
+        return;
+    }
+    let is_start = !was.contains_key(&key) && claim.by != ClaimSource::Node;
+    let displaces = is_start && claim.displaces == DisplacePolicy::Older;
+    let mut others = was.clone();
+    others.retain(|other, _| {
+        let is_older = displaces && claim.login.is_some() && login(other.1) == claim.login;
+        *other != key && !is_older && !passed_over.contains(other)
+    });
+    let in_the_way = count(&others, key.0, said.class, true);
+    assert!(said.limit <= in_the_way, "I14: {claim:?} was refused beside {others:?}");
+}
+
+/// Only who is marked is superseded, or an older one of the newcomer's own login.
+pub(super) fn i14_nobody_is_superseded_who_plays(
+    claim: &Claim,
+    key: Key,
+    said: &Admitted,
+    marked: &BTreeSet<Key>,
+) {
+    let is_start = said.is_new && claim.by != ClaimSource::Node;
+    let displaces = is_start && claim.displaces == DisplacePolicy::Older;
+    for id in &said.superseded {
+        let is_older = displaces && claim.login.is_some() && login(*id) == claim.login;
+        assert!(is_older || marked.contains(&(key.0, *id)), "I14: {id} {claim:?}");
+    }
+    assert!(
+        claim.displaces != DisplacePolicy::Nobody || said.superseded.is_empty(),
+        "I14: {said:?}"
+    );
+    assert!(displaces || said.marked.is_empty(), "I14: {said:?}");
+}
+
+/// What was given back was let pass to nobody else.
+pub(super) fn i15_nobody_plays_beside_a_failed_start(key: Key, passes: u32) {
+    assert!(passes <= 1, "I15: {key:?} was given back beside {passes} requests");
 }
 
 /// All that an answer to a claim has to keep.

@@ -85,6 +85,15 @@ impl LeaseStore for Plain {
         Ok(())
     }
 
+    async fn give_back(
+        &self,
+        holder: &Holder,
+        id: &LeaseId,
+        version: u64,
+    ) -> Result<bool, StoreError> {
+        Ok(self.with(holder, |spec, now| spec.give_back(*id, version, now)))
+    }
+
     async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {
         Ok(self.with(holder, |spec, now| spec.list(now)))
     }

@@ -6,12 +6,15 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use std::sync::LazyLock;
 use streamgate_lease::{
-    About, Claim, Class, ClassLimit, Classes, Holder, LeaseId, Pepper, Replace, Timing,
+    About, Claim, ClaimSource, Class, ClassLimit, Classes, DisplacePolicy, Holder, LeaseId, Pepper,
+    Replace, Tag, Timing,
 };
 
 pub(super) const ACCOUNTS: [&str; 3] = ["alice", "bob", "carol"];
 pub(super) const DEVICES: [&str; 6] = ["tv", "phone", "pad", "pc", "login", "app"];
 const LOGIN: usize = 4;
+/// Which login of the account each device is of.
+const LOGINS: [&str; 6] = ["home", "road", "road", "desk", "desk", "desk"];
 /// One pepper, also the next, also the last, the next one alone.
 pub(super) const PEPPER_STEPS: usize = 4;
 /// More than any policy here allows.
@@ -73,6 +76,18 @@ impl Policy {
             reusable: device == LOGIN,
             classes: Classes::new(some.into_iter().map(of)).unwrap(),
             explicit_start: rng.random_range(0..10) == 0,
+            login: Some(Tag::of(LOGINS[device])),
+            by: if rng.random_range(0..8) == 0 {
+                ClaimSource::Reservation
+            } else {
+                ClaimSource::Request
+            },
+            displaces: match rng.random_range(0..8) {
+                0 => DisplacePolicy::Nobody,
+                1..3 => DisplacePolicy::Marked,
+                _ => DisplacePolicy::Older,
+            },
+            starts: rng.random_range(0..2) == 0,
             ..Claim::new(HOLDERS[step][account], IDS[device], self.limits[account])
         }
     }
@@ -96,4 +111,9 @@ pub(super) fn account(of: &Holder) -> usize {
 
 pub(super) fn is_reusable(of: LeaseId) -> bool {
     of == IDS[LOGIN]
+}
+
+/// The login that an id is of, by its number; a steady player says nothing of its login.
+pub(super) fn login(of: LeaseId) -> Option<Tag> {
+    IDS.iter().position(|id| *id == of).map(|device| Tag::of(LOGINS[device]))
 }

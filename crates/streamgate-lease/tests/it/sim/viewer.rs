@@ -2,10 +2,12 @@
 
 use super::checked_store::CheckedStore;
 use super::fleet::Gateway;
+use super::pass;
 use super::policy::{Key, account};
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use streamgate_lease::{Claim, Grant, Lease, State};
+use std::time::Duration;
+use streamgate_lease::{Claim, ClaimSource, Grant, Lease, State};
 use tokio::time::Instant;
 
 /// One thing that a viewer does.
@@ -18,8 +20,9 @@ pub(super) async fn acts(checked: &CheckedStore, gateway: &Gateway, claim: &Clai
         85..89 => drop(leases.terminate(holder, id).await),
         89..93 => drop(leases.state(holder, id, State::Playing).await),
         93..97 => drop(leases.state(holder, id, State::Paused).await),
-        // Somebody says that it was ended elsewhere, which may be true.
-        _ => leases.mark_stale(holder, id),
+        // Somebody says that it was ended or marked elsewhere, which may be true.
+        97..99 => leases.mark_stale(holder, id),
+        _ => leases.mark_older(holder, id),
     }
 }
 
@@ -39,6 +42,9 @@ async fn request(checked: &CheckedStore, gateway: &Gateway, claim: &Claim) {
             assert!(!(is_fresh && was_ended && still_ended), "I3: {claim:?} was let in again");
             let most = checked.timing.ttl() + checked.skew();
             assert!(lease.expires_in() <= most, "I2: {lease:?}");
+            if claim.by == ClaimSource::Request {
+                is_let_pass(checked, gateway, key, &lease).await;
+            }
         }
         Ok(_) => {}
         Err(_) => {
@@ -53,6 +59,25 @@ async fn request(checked: &CheckedStore, gateway: &Gateway, claim: &Claim) {
     }
     // The answer may have taken a while; its player was there to hear it.
     checked.seen.lock().unwrap().sign_of_life(key);
+}
+
+/// Its answer may be an error, which matters if it is the first.
+async fn is_let_pass(checked: &CheckedStore, gateway: &Gateway, key: Key, lease: &Lease) {
+    let heard_at = gateway.confirmed.lock().unwrap().get(&key).copied();
+    {
+        let mut seen = checked.seen.lock().unwrap();
+        // Who has not heard of this start goes on by what he was told before a fault.
+        let born_at = seen.born.get(&key).copied();
+        if lease.is_provisional() || heard_at < born_at {
+            return;
+        }
+        let passes = seen.passes.entry(key).or_default();
+        *passes = if lease.is_first() { 1 } else { *passes + 1 };
+    }
+    if lease.is_first() && lease.started_at().is_multiple_of(2) {
+        pass(Duration::from_millis(lease.started_at() % 1000)).await;
+        drop(gateway.leases.give_back(lease).await);
+    }
 }
 
 fn i13_a_node_alone_starts_no_more_than_it_may(gateway: &Gateway, claim: &Claim, lease: &Lease) {

@@ -1,0 +1,95 @@
+//! What a claim says about the start of a playback: of which login, on whose behalf, and at whose
+//! cost.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use std::{fmt, str::FromStr};
+
+/// 8 bytes in base64.
+const TAG_CHARS: usize = 11;
+
+/// 64 bits of a hash: tells the logins of one holder from each other, and the paths that they ask
+/// for. It says nothing about what it was made of, and counts for nothing beyond its holder.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag([u8; 8]);
+
+/// The text is not the 11 characters that a [`Tag`] prints as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a tag is 11 characters of base64url")]
+pub struct TagInvalid(());
+
+/// Who makes a claim.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum ClaimSource {
+    /// A request of the player, which is passed on if the claim is granted.
+    #[default]
+    Request,
+    /// A request that only has a slot reserved: nothing of the playback is passed on yet, and what
+    /// comes next is its first request.
+    Reservation,
+    /// No request: a node that keeps what it has. It starts no playback and speaks for no player.
+    Node,
+}
+
+/// Whose streams end, before anybody is refused, so that a newcomer may play.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum DisplacePolicy {
+    /// The older ones of its own login.
+    Older,
+    /// Those that make room for anybody: marked ones, and those that have been paused for long.
+    #[default]
+    Marked,
+    /// None at all, whatever the claim would replace.
+    Nobody,
+}
+
+impl Tag {
+    /// The tag of a login, or of a path.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let digest = Sha256::digest(text.as_bytes());
+        let mut tag = [0; 8];
+        tag.copy_from_slice(&digest[..8]);
+        Self(tag)
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl FromStr for Tag {
+    type Err = TagInvalid;
+
+    fn from_str(text: &str) -> Result<Self, TagInvalid> {
+        let mut tag = [0; 8];
+        match URL_SAFE_NO_PAD.decode_slice_unchecked(text, &mut tag) {
+            Ok(8) if text.len() == TAG_CHARS => Ok(Self(tag)),
+            _ => Err(TagInvalid(())),
+        }
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tag({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_reads_back_as_it_prints() {
+        let tag = Tag::of("session 1");
+        assert_eq!(tag.to_string().parse(), Ok(tag));
+        assert_ne!(tag, Tag::of("session 2"));
+        for bad in ["", "AAAAAAAAAA", "AAAAAAAAAAAA", "AAAAAAAAAA=", "AAAAAAAAAA+"] {
+            assert_eq!(bad.parse::<Tag>(), Err(TagInvalid(())), "{bad}");
+        }
+    }
+}
