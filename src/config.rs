@@ -89,6 +89,11 @@ fn admin_address() -> At<Address> {
 /// One route: which requests, through which filters, to what end.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    { "required": ["upstream"] },
+    { "required": ["service"] },
+    { "required": ["redirect"] },
+]))]
 pub struct Route {
     /// Names it in logs and metrics.
     pub name: At<Text>,
@@ -110,11 +115,11 @@ pub struct Route {
     pub forward_token: bool,
     /// The largest body that a request may bring.
     #[serde(default = "max_body")]
-    pub max_body: Size,
+    pub max_body: At<Size>,
 }
 
-fn max_body() -> Size {
-    Size(1024 * 1024)
+fn max_body() -> At<Size> {
+    At::unwritten(Size(1024 * 1024))
 }
 
 /// What the gateway answers itself.
@@ -147,8 +152,34 @@ impl Loaded {
     }
 }
 
-/// Reads the file at `path`.
-pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
+/// A configuration as far as it could be read, with what is wrong with it so far.
+#[derive(Debug)]
+pub struct Draft {
+    path: PathBuf,
+    source: String,
+    draft: yaml::Draft<Config>,
+}
+
+impl Draft {
+    /// The configuration, if nothing is wrong with it so far. If something is, `further` looks at
+    /// what could be read, so that all is told at once.
+    pub fn finish(self, further: impl FnOnce(&Loaded) -> Vec<Problem>) -> Result<Loaded, Report> {
+        let Draft { path, source, mut draft } = self;
+        let file = path.display().to_string();
+        let Some(config) = draft.value.take() else {
+            return Err(Report::new(file, source, draft.problems));
+        };
+        let loaded = Loaded { config, file: path, source };
+        if draft.problems.is_empty() {
+            return Ok(loaded);
+        }
+        let later = draft.counts(further(&loaded));
+        Err(loaded.report(draft.problems.into_iter().chain(later).collect()))
+    }
+}
+
+/// Reads the file at `path` as far as that is possible.
+pub fn draft(path: &Path, environment: &Environment) -> Result<Draft, Report> {
     let fail = |problem: Problem| Report::new(path.display().to_string(), "", vec![problem]);
     let mut bytes = Vec::new();
     // One byte more than allowed is enough to refuse a file; `/dev/zero` has no end.
@@ -156,10 +187,17 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
     let read = std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
     if let Err(error) = read {
         let problem = Problem::of_file(format!("the file can't be read: {error}"));
-        return Err(fail(problem.help("name another with `--config FILE`")));
+        let help = match path.as_os_str() == "-" {
+            true => "standard input is named `/dev/stdin`",
+            false => "name another with `--config FILE`",
+        };
+        return Err(fail(problem.help(help)));
     }
     match String::from_utf8(bytes) {
-        Ok(source) => self::read(path, source, environment),
+        Ok(source) => {
+            let draft = yaml::draft(&source, environment);
+            Ok(Draft { path: path.to_owned(), source, draft })
+        }
         Err(error) => {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -169,17 +207,22 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
     }
 }
 
+/// Reads the file at `path`; tells what is wrong before any name is looked up.
+pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
+    draft(path, environment)?.finish(|_| Vec::new())
+}
+
 /// Reads a configuration from `source`; `path` names it in messages.
 pub fn read(path: &Path, source: String, env: &Environment) -> Result<Loaded, Report> {
-    match yaml::parse::<Config>(&source, env) {
-        Ok(config) => Ok(Loaded { config, file: path.to_owned(), source }),
-        Err(problems) => Err(Report::new(path.display().to_string(), source, problems)),
-    }
+    let draft = yaml::draft(&source, env);
+    Draft { path: path.to_owned(), source, draft }.finish(|_| Vec::new())
 }
 
 /// The JSON Schema of the file, for editors.
 pub fn schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(Config);
     schema.insert("title".to_owned(), "streamgate: gateway.yaml".into());
+    let own = serde_json::json!({ "^x-": { "description": "A place of the operator's own." } });
+    schema.insert("patternProperties".to_owned(), own);
     schema.to_value()
 }

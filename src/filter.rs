@@ -37,6 +37,7 @@ macro_rules! filters {
         /// One step as the file has it: `- name: settings`.
         #[derive(Debug, Deserialize, Serialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
+        #[schemars(rename = "Filter")]
         pub enum Config { $($(#[doc = $doc])+ $variant($module::Config),)+ }
 
         impl Config {
@@ -300,8 +301,7 @@ impl Chain {
         for config in configs {
             match config.build(parts, Stance::Enforcing) {
                 Err(told) => {
-                    // What it would have provided is taken as known: one mistake, one problem.
-                    known.extend([Fact::Session, Fact::Lease]);
+                    known.extend([Fact::Session, Fact::Lease]); // One mistake, one problem.
                     problems.extend(told);
                 }
                 Ok(filter) => {
@@ -312,7 +312,8 @@ impl Chain {
                 }
             }
         }
-        if problems.is_empty() { Ok(chain) } else { Err(problems) }
+        let is_whole = chain.0.len() == configs.len();
+        if problems.is_empty() && is_whole { Ok(chain) } else { Err(problems) }
     }
 
     /// Whether the chain makes this known.
@@ -390,11 +391,10 @@ fn missing(
 ) -> Option<Problem> {
     let fact = filter.needs().iter().find(|fact| !known.contains(fact))?;
     let (name, needed) = (config.bare().name(), fact.name());
-    if shadowed.contains(fact) {
-        let text = format!("`{name}` needs a {needed}, and a filter in shadow makes none known");
-        let help = format!("take `{needed}` out of its `shadow`: `- {needed}: …`");
-        return Some(config.problem(text).help(help));
-    }
-    let text = format!("`{name}` needs a {needed}, and no filter before it makes one known");
-    Some(config.problem(text).help(format!("put `- {needed}: …` before `- {name}: …`")))
+    let (why, help) = match shadowed.contains(fact) {
+        true => ("a filter in shadow makes none known", "take it out of its `shadow`"),
+        false => ("no filter before it makes one known", "put it before this one"),
+    };
+    let problem = config.problem(format!("`{name}` needs a {needed}, and {why}"));
+    Some(problem.help(format!("{help}: `- {needed}: …`")).of_absence())
 }

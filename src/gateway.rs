@@ -15,7 +15,7 @@ pub use shared::Shared;
 
 use crate::activity::Activity;
 use crate::concurrency::Policy;
-use crate::config::Loaded;
+use crate::config::{self, Loaded};
 use crate::denial::Code;
 use crate::exchange::Exchange;
 use crate::filter::Chain;
@@ -24,6 +24,8 @@ use crate::problem::Report;
 use crate::route::{Table, Target};
 use crate::session::{ClaimHeaders, Verifier};
 use crate::upstream::Upstream;
+use crate::yaml::Environment;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A configuration that runs. Further methods: `route_summary.rs` (routes for people to read).
@@ -102,6 +104,13 @@ impl End {
 
 /// What requests without a route are called in metrics and logs.
 pub const UNMATCHED: &str = "_unmatched";
+
+/// Reads the file at `path`; tells all that is wrong with it, also what would be found only when
+/// it is compiled.
+pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
+    config::draft(path, environment)?
+        .finish(|loaded| compile::gateway(loaded, &Shared::default(), &Metrics::new()).1)
+}
 
 impl Gateway {
     /// The route that an exchange entered, if it was judged by this gateway and met one.

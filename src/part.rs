@@ -118,6 +118,7 @@ impl Parts {
             let compiled = P::compile(name, config, context, problems);
             named.enter(name, compiled, problems);
         }
+        named.enter_lost(entries);
         problems.extend(P::check_all(entries));
         self.0.push(Box::new(named));
     }

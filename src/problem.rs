@@ -2,14 +2,18 @@
 //!
 //! Not for refusals of clients (`denial`) and not for a world that broke (the rooms' own errors).
 
+mod look_alike;
 mod mask;
 mod snippet;
+
+pub(crate) use look_alike::LookAlike;
+pub(crate) use mask::{is_secret, is_secret_place};
 
 use std::fmt;
 use std::sync::Arc;
 
 /// Where in the YAML something stands. Lines and columns count from 1, columns in characters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// The line.
     pub line: u32,
@@ -32,6 +36,8 @@ pub struct Problem {
     pub level: Level,
     /// What stands at its place may be a secret and is never shown.
     pub is_hidden: bool,
+    /// It says that something is missing, which may have been written and not been understood.
+    pub is_of_absence: bool,
 }
 
 /// Whether the configuration can run in spite of the problem.
@@ -43,6 +49,15 @@ pub enum Level {
     Warning,
 }
 
+impl Level {
+    fn word(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warning => "warning",
+        }
+    }
+}
+
 impl Problem {
     /// An error at a place in the file.
     pub fn at(place: Place, text: impl Into<String>) -> Self {
@@ -51,8 +66,14 @@ impl Problem {
 
     /// An error of the file as a whole.
     pub fn of_file(text: impl Into<String>) -> Self {
-        let (level, is_hidden) = (Level::Error, false);
-        Problem { at: None, text: text.into(), help: None, level, is_hidden }
+        Problem {
+            at: None,
+            text: text.into(),
+            help: None,
+            level: Level::Error,
+            is_hidden: false,
+            is_of_absence: false,
+        }
     }
 
     /// Adds what would be right.
@@ -67,6 +88,12 @@ impl Problem {
         self
     }
 
+    /// Says that something is missing. It is not told while parts of the file are not understood.
+    pub fn of_absence(mut self) -> Self {
+        self.is_of_absence = true;
+        self
+    }
+
     /// Makes it a warning: the configuration can run.
     pub fn warning(mut self) -> Self {
         self.level = Level::Warning;
@@ -76,6 +103,9 @@ impl Problem {
 
 /// How many problems of a file are printed; all are counted.
 const SHOWN_MAX: usize = 50;
+
+/// How many problems of a file are listed for programs; all are counted.
+const LISTED_MAX: usize = 1_000;
 
 /// All that is wrong with one file, in the order of its lines.
 #[derive(Clone, Debug)]
@@ -104,11 +134,7 @@ impl Report {
     }
 
     fn write_problem(&self, f: &mut fmt::Formatter<'_>, problem: &Problem) -> fmt::Result {
-        let word = match problem.level {
-            Level::Error => "error",
-            Level::Warning => "warning",
-        };
-        writeln!(f, "{word}: {}", problem.text)?;
+        writeln!(f, "{}: {}", problem.level.word(), problem.text)?;
         match problem.at {
             Some(place) => {
                 writeln!(f, "  --> {}:{}:{}", self.file, place.line, place.column)?;
@@ -118,10 +144,41 @@ impl Report {
             }
             None => writeln!(f, "  --> {}", self.file)?,
         }
-        match &problem.help {
+        match self.help(problem) {
             Some(help) => writeln!(f, "  = help: {help}\n"),
             None => writeln!(f),
         }
+    }
+
+    /// What would be right, and what only looks right.
+    fn help(&self, problem: &Problem) -> Option<String> {
+        let place = problem.at.filter(|_| !problem.is_hidden && !self.source.is_ascii());
+        let looks = place.and_then(|place| snippet::look_alike(&self.source, place));
+        let is_new = |told: &String| problem.help.as_ref().is_none_or(|help| !help.contains(told));
+        let looks = looks.map(|found| found.told()).filter(is_new);
+        let both = [looks, problem.help.clone()].into_iter().flatten().collect::<Vec<_>>();
+        (!both.is_empty()).then(|| both.join("; "))
+    }
+
+    /// The same for programs.
+    pub fn as_json(&self) -> serde_json::Value {
+        let rows = self.problems.iter().take(LISTED_MAX).map(|problem| {
+            serde_json::json!({
+                "level": problem.level.word(),
+                "line": problem.at.map(|at| at.line),
+                "column": problem.at.map(|at| at.column),
+                "length": problem.at.map(|at| at.length.max(1)),
+                "text": problem.text,
+                "help": self.help(problem),
+            })
+        });
+        serde_json::json!({
+            "file": self.file,
+            "is_good": self.is_runnable(),
+            "errors": self.errors(),
+            "warnings": self.problems.len() - self.errors(),
+            "problems": rows.collect::<Vec<_>>(),
+        })
     }
 }
 
@@ -157,18 +214,22 @@ pub fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> 
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's distance, in characters.
+/// How many characters were changed, left out, added, or swapped with the next one.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut earlier: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    for i in 0..a.len() {
+        let mut next = vec![i + 1];
+        for j in 0..b.len() {
+            let replaced = row[j] + usize::from(a[i] != b[j]);
+            let mut best = replaced.min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+                best = best.min(earlier[j - 1] + 1);
+            }
+            next.push(best);
         }
+        earlier = std::mem::replace(&mut row, next);
     }
     row[b.len()]
 }
@@ -222,5 +283,6 @@ mod tests {
         let names = ["session", "concurrency"];
         assert_eq!(nearest("sesion", names.into_iter()), Some("session"));
         assert_eq!(nearest("cors", names.into_iter()), None);
+        assert_eq!(nearest("POTS", ["GET", "POST"].into_iter()), Some("POST"));
     }
 }

@@ -23,6 +23,7 @@ use streamgate_lease::redis::{Client, Deadlines, Event, Notice, RedisStore, Subs
 /// One store as the file has it.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Store")]
 pub struct Config {
     /// `memory:`, for one gateway alone, or where one Redis, a cluster or its sentinels are.
     pub url: At<Url>,
@@ -61,6 +62,7 @@ impl Settings {
 /// How long a store may take before what its policies say for its failure holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "StoreTimeouts")]
 pub struct Timeouts {
     /// To connect and to be admitted.
     pub connect: Time,

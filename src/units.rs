@@ -4,6 +4,7 @@
 mod network;
 mod same_site;
 mod secret;
+mod spelling;
 
 pub use network::Network;
 pub use same_site::SameSite;
@@ -58,6 +59,10 @@ impl Scalar for Time {
             None => Err(String::new()),
         }
     }
+
+    fn advice(text: &str) -> Option<String> {
+        spelling::time(text)
+    }
 }
 
 impl fmt::Display for Time {
@@ -87,6 +92,10 @@ impl Scalar for TimeOrNone {
             text => Time::read(text).map(|time| TimeOrNone(time.0)),
         }
     }
+
+    fn advice(text: &str) -> Option<String> {
+        spelling::time(text)
+    }
 }
 
 impl fmt::Display for TimeOrNone {
@@ -110,6 +119,10 @@ impl Scalar for Address {
 
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map(Address).map_err(|_| String::new())
+    }
+
+    fn advice(text: &str) -> Option<String> {
+        spelling::address(text)
     }
 }
 
@@ -175,7 +188,7 @@ pub struct Size(pub u64);
 impl Scalar for Size {
     const KIND: &'static str = "a size";
     const EXAMPLE: &'static str = "64KiB";
-    const EXPECTED: &'static str = "a size such as `64KiB`, `1MiB` or `4096`";
+    const EXPECTED: &'static str = "a size such as `64KiB`, `1MiB`, `8GiB` or `4096`";
 
     fn read(text: &str) -> Result<Self, String> {
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -189,6 +202,10 @@ impl Scalar for Size {
         };
         let number: u64 = number.parse().map_err(|_| String::new())?;
         number.checked_mul(bytes_each).map(Size).ok_or_else(String::new)
+    }
+
+    fn advice(text: &str) -> Option<String> {
+        spelling::size(text)
     }
 }
 
@@ -220,6 +237,10 @@ impl Scalar for Count {
             Ok(n @ 1..=COUNT_MAX) => Ok(Count(n)),
             _ => Err(String::new()),
         }
+    }
+
+    fn advice(text: &str) -> Option<String> {
+        spelling::count(text)
     }
 }
 
@@ -301,7 +322,7 @@ macro_rules! described {
 }
 
 described!(
-    Time: "string" "^[0-9]+(ms|s|m|h)$",
+    Time: "string" "^0*[1-9][0-9]*(ms|s|m|h)$",
     TimeOrNone: "string" "^[0-9]+(ms|s|m|h)$",
     Address: "string" r"^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$",
     Network: "string" r"^[0-9a-fA-F.:]+(/[0-9]{1,3})?$",

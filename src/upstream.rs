@@ -23,8 +23,14 @@ use std::sync::Arc;
 /// One upstream as the file has it.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Upstream")]
 pub struct Config {
     /// Its servers: `127.0.0.1:4001`, or with a weight, `127.0.0.1:4001 weight=3`.
+    #[schemars(extend("items" = {
+        "type": "string",
+        "description": "a text: `127.0.0.1:4001`, or with a weight `127.0.0.1:4001 weight=3`",
+        "pattern": ENDPOINT_PATTERN,
+    }))]
     pub endpoints: At<Vec<At<Text>>>,
     /// What it speaks.
     #[serde(default)]
@@ -40,6 +46,12 @@ pub struct Config {
     pub health: Option<health::Config>,
 }
 
+/// By what an editor underlines an endpoint that can't be right: a URL, a port alone.
+const ENDPOINT_PATTERN: &str = concat!(
+    r"^(?![0-9]+( |$))(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)",
+    r"(:[0-9]{1,5})?( weight=[0-9]{1,7})?$|\$\{",
+);
+
 /// The protocol towards an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -54,6 +66,7 @@ pub enum Protocol {
 /// How long an upstream may take; each has a default, none is without end.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "UpstreamTimeouts")]
 pub struct Timeouts {
     /// To accept a connection.
     pub connect: Time,
@@ -125,7 +138,7 @@ impl Upstream {
         if config.endpoints.is_empty() {
             let text = format!("upstream `{}` has no endpoints", name.value);
             let help = "write at least one: `[\"127.0.0.1:4001\"]`";
-            problems.push(config.endpoints.problem(text).help(help));
+            problems.push(config.endpoints.problem(text).help(help).of_absence());
         }
         let sum: u32 = endpoints.iter().map(|endpoint| endpoint.weight).sum();
         if sum > WEIGHTS_MAX {

@@ -2,34 +2,31 @@
 //!
 //! What the values mean is not known here: each room reads its own part of the file.
 //!
-//! `parse` goes over the text twice, so that the operator gets every problem at once and each with
-//! its line and a caret. The second pass fills in the variables value by value, so that no value
-//! can change the structure of the file.
+//! The parser goes over the text once and gives a tree, each part with its place. Variables are
+//! filled in value by value when types are read from it, so that no value can change the structure
+//! of the file. What is wrong is told and taken out on the way, so that the operator gets every
+//! problem at once and each with its line and a caret.
 //!
 //! ```text
-//!   the file's text ────────────────┬──────────────────────────────┐
-//!         │                         │                              │
-//!         │ environment::missing    │ first pass, untyped          │ second pass, typed
-//!         │ each `${NAME}` without  │                              │ (only if every variable
-//!         │ a value or a default    ▼                              │  has a value)
-//!         │                 serde_yaml → Tree                      ▼
-//!         │                         │                  serde_yaml → Deserialize of `T`
-//!         │                         │ schema_check                 │
-//!         │                         │ the Tree beside the          │ scalar: each single value
-//!         │                         │ JSON Schema of `T`: unknown  │   environment::fill
-//!         │                         │ and missing keys, values of  │   Scalar::read → a type
-//!         │                         │ the wrong kind               │   At: its line and column
-//!         │                         │                              │
-//!         ▼                         ▼                              ▼
-//!     Vec<Problem>      +      Vec<Problem>      +      `T`, or Vec<Problem>
-//!         └───────────────┬─────────┴──────────────────────────────┘
+//!   the file's text ────────────────┐
+//!         │                         │ serde_yaml → Tree
+//!         │ environment::missing    ▼
+//!         │ each `${NAME}` without  schema_check: the Tree beside the schema of `T`:
+//!         │ a value or a default    unknown and missing keys, values of a wrong kind; leaves
+//!         │                         a Tree that fits, with stand-ins for what is wrong
+//!         │                         │
+//!         │                         │ typed: Deserialize of `T`; scalar: each single value
+//!         │                         │   environment::fill, Scalar::read → a type, At: its place
+//!         ▼                         ▼
+//!     Vec<Problem>      +      Vec<Problem>, and a `T` if enough is left
+//!         └───────────────┬─────────┘
 //!                         ▼
 //!     problem::Report: sorted by line, each with its line of the file and a caret
 //! ```
 //!
-//! A text that is not YAML at all ends the first pass. `parser_messages` says the parser's error in
-//! words of ours. Then `gateway::compile` looks up names and adds its own problems, with the places
-//! that `At` has kept.
+//! A text that is not YAML at all has no tree. `parser_messages` says the parser's error in words
+//! of ours. Otherwise `gateway::compile` looks up names and adds its own problems, with the places
+//! that `At` has kept; of a draft, `Draft::counts` tells which of them are more than an echo.
 
 mod environment;
 mod joined;
@@ -39,7 +36,9 @@ mod scalar;
 mod named;
 mod schema_check;
 mod tree;
+mod typed;
 mod parser_messages;
+mod cause;
 
 pub use environment::Environment;
 pub use joined::{Keys, joined};
@@ -48,12 +47,13 @@ pub use named::Named;
 pub use scalar::{Scalar, scalar};
 pub use scalar_or::ScalarOr;
 
-use crate::problem::{Place, Problem};
+use crate::problem::{Level, Place, Problem};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_yaml::{DuplicateKeyPolicy, Location, Options, Spanned};
+use serde_yaml::{DuplicateKeyPolicy, Location, Options};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -64,41 +64,105 @@ pub const FILE_BYTES_MAX: usize = 1024 * 1024;
 /// How many nodes a configuration may unfold to by its aliases.
 const NODES_MAX: usize = 100_000;
 
+/// What could be read of a file, and what is wrong with it so far.
+#[derive(Debug)]
+pub struct Draft<T> {
+    /// `None` if too much of it is wrong.
+    pub value: Option<T>,
+    /// Variables without a value, what does not fit the schema, and values that cannot be read.
+    pub problems: Vec<Problem>,
+    /// Whether all of its structure was understood: keys, names and kinds of values.
+    is_whole: bool,
+    /// Where an example stands in for a value that was told of.
+    stand_ins: HashSet<Place>,
+}
+
+impl<T> Draft<T> {
+    /// What of `later` problems counts, which were found in a value that is not quite what the file
+    /// says: nothing that comes of what is missing in it.
+    pub fn counts(&self, later: Vec<Problem>) -> Vec<Problem> {
+        let counts = |problem: &Problem| {
+            let is_real = problem.at.is_none_or(|at| !self.stand_ins.contains(&at));
+            let is_there = self.is_whole || !problem.is_of_absence;
+            is_real && is_there && problem.level == Level::Error
+        };
+        if self.problems.is_empty() { later } else { later.into_iter().filter(counts).collect() }
+    }
+}
+
 /// Reads `source` as a `T`, with the variables of `env` filled in. `Err` holds everything that is
-/// wrong: variables without a value, what does not fit the schema, and each value that cannot be
-/// read.
+/// wrong.
 pub fn parse<T>(source: &str, env: &Environment) -> Result<T, Vec<Problem>>
 where
     T: DeserializeOwned + JsonSchema,
 {
+    match draft(source, env) {
+        Draft { value: Some(value), problems, .. } if problems.is_empty() => Ok(value),
+        Draft { problems, .. } => Err(problems),
+    }
+}
+
+/// Reads `source` as a `T` as far as that is possible, with the variables of `env` filled in.
+pub fn draft<T>(source: &str, env: &Environment) -> Draft<T>
+where
+    T: DeserializeOwned + JsonSchema,
+{
+    let failed =
+        |problems| Draft { value: None, problems, is_whole: false, stand_ins: HashSet::new() };
     if source.len() > FILE_BYTES_MAX {
         let text = format!("the file has more than {FILE_BYTES_MAX} bytes");
-        return Err(vec![Problem::of_file(text).help("it is read whole: split its routes")]);
+        let help = "let routes that differ in their host alone share one, as a list, or give some \
+                    of the routes to another gateway";
+        return failed(vec![Problem::of_file(text).help(help)]);
     }
     let mut problems = env.missing(source);
-    let is_filled = problems.is_empty();
-    match schema_check::check(source, &schemars::schema_for!(T).to_value()) {
-        Ok(found) => problems.extend(found),
+    if let Some(problem) = cause::indent(source) {
+        // Which line belongs to which can't be known then.
+        problems.push(problem);
+        return failed(problems);
+    }
+    let checked = match tree::read(source) {
+        Ok(root) => schema_check::check(root, &schemars::schema_for!(T).to_value()),
         Err(error) => {
             problems.push(parser_messages::problem(&error, source));
-            return Err(problems);
+            return failed(problems);
         }
+    };
+    problems.retain(|missing| !checked.problems.iter().any(|told| covers(told, missing)));
+    let is_whole = checked.problems.is_empty();
+    problems.extend(checked.problems);
+    if !checked.is_usable {
+        return failed(problems);
     }
-    if !is_filled {
-        // A value whose variable is missing would be wrong only for that reason.
-        return Err(problems);
-    }
-    let fits_schema = problems.is_empty();
-    let (read, misread) =
-        scalar::collecting(|| env.during(|| serde_yaml::from_str_with_options(source, strict())));
-    problems.extend(misread);
-    match read {
-        Ok(value) if problems.is_empty() => return Ok(value),
-        Err(error) if fits_schema => problems.push(parser_messages::problem(&error, source)),
-        // What does not fit the schema was reported already, in a better message.
-        Ok(_) | Err(_) => {}
-    }
-    Err(problems)
+    let (read, notes) = scalar::noting(|| env.during(|| typed::read(&checked.root)));
+    problems.extend(notes.problems);
+    let value = match read {
+        Ok(value) => Some(value),
+        Err(misfit) => {
+            problems.extend(misfit_problem(&misfit.said, misfit.place));
+            None
+        }
+    };
+    assert!(value.is_some() || !problems.is_empty(), "what can't be read is told");
+    Draft { value, problems, is_whole, stand_ins: notes.stand_ins.into_iter().collect() }
+}
+
+/// Whether `told` says already what is wrong at the place of a variable.
+fn covers(told: &Problem, variable: &Problem) -> bool {
+    let (Some(told), Some(variable)) = (told.at, variable.at) else { return false };
+    told.line == variable.line
+        && told.column <= variable.column
+        && variable.column < told.column + told.length.max(1)
+}
+
+/// A value that fits the schema and not the type; empty if it was told already.
+fn misfit_problem(said: &str, place: Option<Place>) -> Option<Problem> {
+    let problem = match place {
+        _ if said.is_empty() => return None,
+        Some(place) => Problem::at(place, said),
+        None => Problem::of_file(said),
+    };
+    Some(problem.help("`streamgate schema` tells what is possible here"))
 }
 
 fn strict() -> Options {
@@ -145,14 +209,6 @@ impl<T> Deref for At<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<T>::deserialize(deserializer)?;
-        let place = place(spanned.referenced).unwrap_or_default();
-        Ok(At { value: spanned.value, place })
-    }
-}
-
 impl<T: Serialize> Serialize for At<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.value.serialize(serializer)
@@ -175,28 +231,44 @@ impl<T: JsonSchema> JsonSchema for At<T> {
 
 /// A mapping from names the operator chose to `T`, in the file's order, each name with its place.
 #[derive(Clone, Debug)]
-pub struct Entries<T>(Vec<(At<String>, T)>);
+pub struct Entries<T> {
+    read: Vec<(At<String>, T)>,
+    /// The names of those that could not be read, which was told.
+    lost: Vec<At<String>>,
+    /// None of it could be read, which was told.
+    is_lost: bool,
+}
 
 impl<T> Default for Entries<T> {
     fn default() -> Self {
-        Entries(Vec::new())
+        Entries { read: Vec::new(), lost: Vec::new(), is_lost: false }
     }
 }
 
 impl<T> Entries<T> {
     /// The entries in the file's order.
     pub fn iter(&self) -> impl Iterator<Item = (&At<String>, &T)> {
-        self.0.iter().map(|(name, value)| (name, value))
+        self.read.iter().map(|(name, value)| (name, value))
+    }
+
+    /// The names of entries that could not be read.
+    pub fn lost(&self) -> &[At<String>] {
+        &self.lost
+    }
+
+    /// Whether no entry could be read, so that any name may be one of them.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// The entries without their names.
     pub fn values(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().map(|(_, value)| value)
+        self.read.iter().map(|(_, value)| value)
     }
 
     /// The names with their places.
     pub fn places(&self) -> Vec<&At<String>> {
-        self.0.iter().map(|(name, _)| name).collect()
+        self.read.iter().map(|(name, _)| name).collect()
     }
 }
 
@@ -215,17 +287,31 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            entries.push(entry);
+        let mut entries = Entries::default();
+        while let Some(name) = map.next_key::<At<String>>()? {
+            match map.next_value() {
+                Ok(value) => entries.read.push((name, value)),
+                Err(misfit) => {
+                    if let Some(problem) = misfit_problem(&misfit.to_string(), Some(name.place)) {
+                        scalar::note(problem);
+                    }
+                    entries.lost.push(name);
+                }
+            }
         }
-        Ok(Entries(entries))
+        Ok(entries)
     }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(EntriesVisitor(PhantomData))
+        match deserializer.deserialize_any(EntriesVisitor(PhantomData)) {
+            // What is wrong was told.
+            Err(misfit) if misfit.to_string().is_empty() => {
+                Ok(Entries { is_lost: true, ..Entries::default() })
+            }
+            read => read,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use streamgate_lease::{Bounds, Class, Classes, Pepper, Timing};
 /// How many streams an account may play, and what happens beyond.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Policy")]
 pub struct Config {
     /// The store that all gateways share.
     pub store: At<Text>,

@@ -26,6 +26,7 @@ use streamgate_lease::{Class, LeaseId, Replace};
 /// The name of an entry of `concurrency`, or that and what kind of streams the route has.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(rename = "PolicyName")]
 pub struct Config(ScalarOr<Text, Chosen>);
 
 /// A policy, and the classes that the route's streams belong to.

@@ -12,18 +12,20 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     let mut problems = taken_twice(config);
     if config.listeners.is_empty() {
         let problem = config.listeners.problem("there is no listener");
-        problems.push(problem.help("write `- { name: edge, address: \"127.0.0.1:8080\" }`"));
+        let help = "write `- { name: edge, address: \"127.0.0.1:8080\" }`";
+        problems.push(problem.help(help).of_absence());
     }
     if config.routes.is_empty() {
         let problem = config.routes.problem("there are no routes");
-        problems.push(problem.help("write at least one: `name`, `match` and `upstream`"));
+        let help = "write at least one: `name`, `match` and `upstream`";
+        problems.push(problem.help(help).of_absence());
     }
     problems.extend(config.listeners.iter().flat_map(|listener| trust(listener)));
     let admin = &config.admin;
     if !admin.address.0.ip().is_loopback() && admin.token.is_none() {
         let text = format!("the admin port on `{}` has no token", admin.address.value);
         let help = "add `token: \"${ADMIN_TOKEN:?}\"`, or listen on 127.0.0.1";
-        problems.push(admin.address.problem(text).help(help));
+        problems.push(admin.address.problem(text).help(help).of_absence());
     }
     if let Some(token) = admin.token.as_ref().filter(|token| token.reveal().is_empty()) {
         let problem = token.problem("an empty token opens the admin port to everyone");

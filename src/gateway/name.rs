@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::problem::Problem;
 use crate::units::Text;
 use crate::yaml::At;
+use std::collections::HashMap;
 
 /// The longest name, in characters.
 const NAME_CHARS_MAX: usize = 64;
@@ -35,9 +36,12 @@ fn unfit<T>(name: &str, at: &At<T>) -> Option<Problem> {
 }
 
 fn twice(kind: &str, names: &[&At<Text>]) -> Vec<Problem> {
-    let repeated = names.iter().enumerate().filter_map(|(i, name)| {
-        let first = names[..i].iter().find(|earlier| earlier.0 == name.0)?;
-        let line = first.place.line;
+    let mut known: HashMap<&str, u32> = HashMap::with_capacity(names.len());
+    let repeated = names.iter().filter_map(|name| {
+        let Some(line) = known.get(name.0.as_str()) else {
+            known.insert(&name.0, name.place.line);
+            return None;
+        };
         let text = format!("{kind} `{}` has the name of the one on line {line}", name.value);
         Some(name.problem(text).help("give it another name"))
     });

@@ -43,6 +43,7 @@ impl Shared {
             let store = settings.and_then(|settings| self.store(settings));
             named.enter(name, store.map_err(|problem| vec![problem]), problems);
         }
+        named.enter_lost(configs);
         named
     }
 

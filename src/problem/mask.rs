@@ -42,6 +42,7 @@ impl MaskedLine {
             masked.push(indent(lines[index])..line.len());
         }
         masked.extend(passwords(&line));
+        masked.extend(header_values(lines, index, &line));
         masked.extend(hidden);
         masked.retain(|range| !range.is_empty());
         masked.sort_by_key(|range| range.start);
@@ -90,43 +91,78 @@ fn indent(line: &str) -> usize {
 
 /// Whether the line belongs to a value that began on an earlier one, behind a secret's key.
 fn continues_a_secret(lines: &[&str], index: usize) -> bool {
-    let mut inner = indent(lines[index]);
-    for line in lines[..index].iter().rev().filter(|line| !line.trim().is_empty()) {
-        if indent(line) >= inner {
-            continue;
+    parents(lines, index).any(is_secret)
+}
+
+/// The keys of earlier lines that the line stands below, the nearest first.
+fn parents<'l>(lines: &'l [&str], index: usize) -> impl Iterator<Item = &'l str> {
+    let earlier = lines[..index].iter().rev().filter(|line| !line.trim().is_empty());
+    let outer = earlier.scan(indent(lines[index]), |inner, line| match *inner {
+        0 => None,
+        _ => {
+            let is_outer = indent(line) < *inner;
+            *inner = indent(line).min(*inner);
+            Some(is_outer.then_some(*line))
         }
-        let head = line.trim_end().trim_end_matches(['|', '>', '-', '+']).trim_end();
-        let key = head.strip_suffix(':').map(|head| {
-            let begins = head.rfind([' ', '{', ',', '"', '\'']).map_or(0, |at| at + 1);
-            &head[begins..]
-        });
-        if key.is_some_and(is_secret) {
-            return true;
-        }
-        inner = indent(line);
-        if inner == 0 {
-            break;
-        }
-    }
-    false
+    });
+    outer.flatten().filter_map(|line| {
+        let head = line.trim_end().trim_end_matches(['|', '>', '-', '+', '{', '[']).trim_end();
+        let head = head.strip_suffix(':')?;
+        let begins = head.rfind([' ', '{', ',', '"', '\'']).map_or(0, |at| at + 1);
+        Some(&head[begins..])
+    })
 }
 
 /// A misspelled key hides its value, too.
-fn is_secret(key: &str) -> bool {
+pub(crate) fn is_secret(key: &str) -> bool {
     let key = key.trim_matches(['"', '\'']);
     key != PUBLIC_KEY && nearest(key, SECRET_KEYS.into_iter()).is_some()
 }
 
+/// How far back the key of a place is looked for, in lines.
+const LOOK_BACK_LINES: usize = 100;
+
+/// Whether what stands at `column`, counted from 0, of line number `index` is a secret's value.
+pub(crate) fn is_secret_place(lines: &[&str], index: usize, column: usize) -> bool {
+    let line: Vec<char> = lines[index].chars().collect();
+    let (from, column) = (index.saturating_sub(LOOK_BACK_LINES), column.min(line.len()));
+    let key = line[..column].iter().rposition(|c| *c == ':').map(|colon| word(&line, colon));
+    key.is_some_and(|key| is_secret(&key))
+        || continues_a_secret(&lines[from..=index], index - from)
+        || passwords(&line).iter().any(|range| range.contains(&column))
+}
+
+/// The key that ends before the colon at `colon`.
+fn word(line: &[char], colon: usize) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '"' | '\'');
+    let begins = line[..colon].iter().rposition(|c| !is_word(*c)).map_or(0, |at| at + 1);
+    line[begins..colon].iter().collect()
+}
+
+/// The colons of `line` that end a key.
+fn colons(line: &[char]) -> impl Iterator<Item = usize> {
+    (0..line.len()).filter(|&at| {
+        line[at] == ':' && line.get(at + 1).is_none_or(|next| *next == ' ' || *next == '"')
+    })
+}
+
+/// What a route asks header fields for: often a key that was given to a partner.
+fn header_values(lines: &[&str], index: usize, line: &[char]) -> Vec<Range<usize>> {
+    let is_header = |key: &str| key.trim_matches(['"', '\'']) == "header";
+    let below = parents(lines, index).next().is_some_and(is_header);
+    let first = colons(line).next().filter(|_| below);
+    let flows = colons(line).filter(|colon| is_header(&word(line, *colon)));
+    let within = flows.flat_map(|colon| {
+        let ends = line[colon..].iter().position(|c| *c == '}').map_or(line.len(), |at| colon + at);
+        colons(line).filter(move |inner| colon < *inner && *inner < ends)
+    });
+    first.into_iter().chain(within).filter_map(|colon| value(line, colon + 1)).collect()
+}
+
 /// The literal values behind secrets' keys. One that only names a variable may be seen.
 fn secrets(line: &[char]) -> Vec<Range<usize>> {
-    let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '"' | '\'');
-    let colons = (0..line.len()).filter(|&at| {
-        line[at] == ':' && line.get(at + 1).is_none_or(|next| *next == ' ' || *next == '"')
-    });
-    let values = colons.filter_map(|colon| {
-        let begins = line[..colon].iter().rposition(|c| !is_word(*c)).map_or(0, |at| at + 1);
-        let key: String = line[begins..colon].iter().collect();
-        is_secret(&key).then(|| value(line, colon + 1)).flatten()
+    let values = colons(line).filter_map(|colon| {
+        is_secret(&word(line, colon)).then(|| value(line, colon + 1)).flatten()
     });
     values.collect()
 }
@@ -135,7 +171,9 @@ fn secrets(line: &[char]) -> Vec<Range<usize>> {
 fn value(line: &[char], from: usize) -> Option<Range<usize>> {
     let start = from + line[from..].iter().position(|c| *c != ' ')?;
     let (start, end) = match line[start] {
-        '{' | '[' | '|' | '>' | '&' | '*' | '#' => return None,
+        '{' | '|' | '>' | '*' | '#' => return None,
+        // A list, or a value behind the name of an anchor.
+        '[' | '&' => (start, line.len()),
         quote @ ('"' | '\'') => {
             let closes = line[start + 1..].iter().position(|c| *c == quote);
             (start + 1, closes.map_or(line.len(), |at| start + 1 + at))
@@ -192,6 +230,19 @@ mod tests {
         check("url: redis://u:p@w@h/0", "url: redis://***@h/0");
         check("a: redis://u:p@h, b: redis://h", "a: redis://***@h, b: redis://h");
         check("  name: abc", "  name: abc");
+        check("  hs256: [ abc ]", "  hs256: ***");
+        check("  pepper: &one abc", "  pepper: ***");
+    }
+
+    #[test]
+    fn values_of_header_fields_are_masked() {
+        check(
+            "match: { path: /a, header: { apikey: k3y, x: y } }",
+            "match: { path: /a, header: { apikey: ***, x: *** } }",
+        );
+        check("match:\n  header:\n    apikey: k3y", "    apikey: ***");
+        check("match:\n  header: {\n    apikey: k3y }", "    apikey: *** }");
+        check("match:\n  header:\n    apikey: k3y\n  path: /a", "  path: /a");
     }
 
     #[test]

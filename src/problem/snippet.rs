@@ -1,6 +1,7 @@
 //! The line that a problem is about, with the place underlined.
 
 use super::Place;
+use super::look_alike::LookAlike;
 use super::mask::MaskedLine;
 use std::fmt;
 use std::ops::Range;
@@ -28,6 +29,16 @@ pub(super) fn write(
     writeln!(f, "{gutter} |")?;
     writeln!(f, "{number} | {}", line.trim_end())?;
     writeln!(f, "{gutter} | {}{}", " ".repeat(columns.start), "^".repeat(columns.len()))
+}
+
+/// A character at `place` that looks like another one.
+pub(super) fn look_alike(source: &str, place: Place) -> Option<LookAlike> {
+    let line = source.lines().nth((place.line as usize).saturating_sub(1))?;
+    let columns = underlined(line, place);
+    let shown = || line.chars().skip(columns.start).take(columns.len());
+    // A word that is written in another script throughout is meant so.
+    let is_mixed = shown().any(|c| c.is_ascii_alphabetic());
+    shown().filter_map(LookAlike::of).find(|found| is_mixed || found.is_structure())
 }
 
 /// The characters to underline, counted from 0: at least one, and within the line.

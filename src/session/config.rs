@@ -21,6 +21,7 @@ const REMEMBER_MAX: u32 = 1_000_000;
 /// One kind of session: who issues its tokens, and how they are checked.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Session")]
 pub struct Config {
     /// What `iss` must be, exactly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,7 +91,7 @@ impl Config {
         if !(1..=KEYS_MAX).contains(&self.keys.len()) {
             let text = format!("a session needs 1 to {KEYS_MAX} keys, and has {}", self.keys.len());
             let help = "add `- hs256: …`, `- pem: …` or `- jwks: …`";
-            problems.push(self.keys.problem(text).help(help));
+            problems.push(self.keys.problem(text).help(help).of_absence());
         }
         for text in [&self.issuer, &self.audience].into_iter().flatten() {
             if text.0.is_empty() {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// always `HttpOnly`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ReissueCookie")]
 pub struct Config {
     /// Its `Domain`; left out, it is the host's alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]

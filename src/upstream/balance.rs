@@ -29,6 +29,7 @@ macro_rules! policies {
         /// How the next server is chosen.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
+        #[schemars(rename = "Balance")]
         pub enum Config { $(#[doc = $doc] $variant,)+ }
 
         impl Config {

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 /// How an upstream's servers are asked.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "HealthCheck")]
 pub struct Config {
     /// Answers 2xx while the server is well.
     pub path: At<Text>,

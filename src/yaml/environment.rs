@@ -3,7 +3,7 @@
 //! Filling happens value by value while the file is read, never in the raw text: a variable that
 //! holds a quote or a `#` can't change the file's structure, and every column stays what it was.
 
-use crate::problem::{Place, Problem};
+use crate::problem::{self, Place, Problem};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -78,49 +78,40 @@ impl Environment {
     }
 
     /// Every reference in `source`, comments apart, that has no value and no default, or is none.
+    /// A variable without a value is told once, where it is first named.
     pub(super) fn missing(&self, source: &str) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for (index, line) in source.lines().enumerate() {
+        let mut missing = Missing::default();
+        let lines: Vec<&str> = source.lines().collect();
+        for (index, line) in lines.iter().enumerate().filter(|(_, line)| line.contains("${")) {
             let code = without_comment(line);
-            let mut report = |start: usize, end: usize, (text, help): (String, String)| {
-                let column = code[..start].chars().count() as u32 + 1;
-                let length = code[start..end].chars().count() as u32;
-                let place = Place { line: index as u32 + 1, column, length };
-                problems.push(Problem::at(place, text).help(help));
-            };
+            let mut columns = Columns::new(code);
             let open = || ("this `${` is not closed".to_owned(), HOW.to_owned());
             let references = references(code);
             let behind = references.last().map_or(0, |last| last.end);
             for reference in references {
-                if leaves_its_quotes(code, &reference) {
-                    report(reference.start, reference.start + 2, open());
-                    continue;
-                }
-                let wrong = reference.misspelled().or_else(|| self.lacks(&reference));
-                if let Some(text_and_help) = wrong {
-                    report(reference.start, reference.end, text_and_help);
+                let place = columns.place(index, reference.start, reference.end);
+                if columns.leaves_its_quotes(&reference) {
+                    missing.report(Place { length: 2, ..place }, open());
+                } else if let Some(said) = reference.misspelled() {
+                    missing.report(place, said);
+                } else if self.is_without_value(&reference) {
+                    let is_secret = is_secret(&lines, index, &reference, place);
+                    missing.unset(&reference, is_secret, place);
                 }
             }
             if let Some(start) = unclosed(code, behind) {
-                report(start, start + 2, open());
+                missing.report(columns.place(index, start, start + 2), open());
             }
         }
-        problems
+        missing.told()
     }
 
-    fn lacks(&self, reference: &Reference<'_>) -> Option<(String, String)> {
-        let name = reference.name;
-        let value = self.var(name);
+    fn is_without_value(&self, reference: &Reference<'_>) -> bool {
+        let value = self.var(reference.name);
         match reference.otherwise {
-            Otherwise::Refuse if value.is_none() => Some((
-                format!("the environment variable `{name}` is not set"),
-                format!("set `{name}`, or give a default: `${{{name}:-…}}`"),
-            )),
-            Otherwise::Explain(why) if value.is_none_or(str::is_empty) => Some((
-                format!("the environment variable `{name}` is not set: {why}"),
-                format!("set `{name}`"),
-            )),
-            _ => None,
+            Otherwise::Refuse => value.is_none(),
+            Otherwise::Explain(_) => value.is_none_or(str::is_empty),
+            Otherwise::Default(_) => false,
         }
     }
 
@@ -131,6 +122,104 @@ impl Environment {
             Otherwise::Refuse | Otherwise::Explain(_) => set.unwrap_or_default(),
         }
     }
+}
+
+/// What is wrong with the references of a file.
+#[derive(Default)]
+struct Missing<'a> {
+    problems: Vec<Problem>,
+    /// Variables without a value: their problem, and the further lines that name them.
+    unset: HashMap<&'a str, (usize, Vec<u32>)>,
+}
+
+/// How many further lines of a variable are told.
+const LINES_TOLD_MAX: usize = 5;
+
+impl<'a> Missing<'a> {
+    fn report(&mut self, place: Place, (text, help): (String, String)) {
+        self.problems.push(Problem::at(place, text).help(help));
+    }
+
+    fn unset(&mut self, reference: &Reference<'a>, is_secret: bool, place: Place) {
+        let name = reference.name;
+        if let Some((_, lines)) = self.unset.get_mut(name) {
+            return lines.push(place.line);
+        }
+        self.unset.insert(name, (self.problems.len(), Vec::new()));
+        let why = match reference.otherwise {
+            Otherwise::Explain(why) => format!(": {why}"),
+            _ => String::new(),
+        };
+        let help = match (is_secret, &reference.otherwise) {
+            (false, Otherwise::Refuse) => {
+                format!("set `{name}`, or give a default: `${{{name}:-…}}`")
+            }
+            _ => format!("set `{name}`"),
+        };
+        self.report(place, (format!("the environment variable `{name}` is not set{why}"), help));
+    }
+
+    fn told(mut self) -> Vec<Problem> {
+        for (problem, mut lines) in self.unset.into_values() {
+            lines.dedup();
+            let told: Vec<String> =
+                lines.iter().take(LINES_TOLD_MAX).map(ToString::to_string).collect();
+            let (s, more) = (if lines.len() == 1 { "" } else { "s" }, told.len() < lines.len());
+            let more = if more { " …" } else { "" };
+            if let Some(help) = self.problems[problem].help.as_mut().filter(|_| !told.is_empty()) {
+                help.push_str(&format!("; it is named on line{s} {}{more}, too", told.join(", ")));
+            }
+        }
+        self.problems
+    }
+}
+
+/// Where bytes of a line are in characters, asked from left to right.
+struct Columns<'c> {
+    code: &'c str,
+    byte: usize,
+    column: u32,
+    /// How many quotes stand before `byte`, of each kind.
+    quotes: [usize; 2],
+}
+
+const QUOTES: [char; 2] = ['"', '\''];
+
+impl<'c> Columns<'c> {
+    fn new(code: &'c str) -> Self {
+        Columns { code, byte: 0, column: 1, quotes: [0; 2] }
+    }
+
+    fn place(&mut self, index: usize, start: usize, end: usize) -> Place {
+        let before = &self.code[self.byte..start];
+        self.column += before.chars().count() as u32;
+        for (count, quote) in self.quotes.iter_mut().zip(QUOTES) {
+            *count += before.matches(quote).count();
+        }
+        self.byte = start;
+        let length = self.code[start..end].chars().count() as u32;
+        Place { line: index as u32 + 1, column: self.column, length }
+    }
+
+    /// Whether a quote that was open before the reference, where `self` is, closes within it: then
+    /// its `}` is another's.
+    fn leaves_its_quotes(&self, reference: &Reference<'_>) -> bool {
+        let within = &self.code[reference.start..reference.end];
+        let counted = QUOTES.iter().zip(self.quotes);
+        counted.into_iter().any(|(quote, count)| count % 2 == 1 && within.contains(*quote))
+    }
+}
+
+/// The longest line in which the key before a variable is looked for, in bytes.
+const KEYED_LINE_BYTES_MAX: usize = 4 * 1024;
+
+/// Whether the variable's value is a secret: by its own name, or by where it stands.
+fn is_secret(lines: &[&str], index: usize, reference: &Reference<'_>, place: Place) -> bool {
+    let words = ["SECRET", "TOKEN", "PASSWORD", "PASSWD", "PEPPER", "CREDENTIAL"];
+    let name = reference.name.to_ascii_uppercase();
+    words.iter().any(|word| name.contains(word))
+        || (lines[index].len() <= KEYED_LINE_BYTES_MAX
+            && problem::is_secret_place(lines, index, place.column as usize - 1))
 }
 
 /// How a reference is written.
@@ -153,9 +242,15 @@ impl Reference<'_> {
             return None;
         }
         let text = format!("`{}` is not the name of a variable", self.name);
-        let help = match self.name.split_once(['-', '?', '=', '+', ':']) {
-            Some((name, default)) if is_name(name) && !default.is_empty() => {
+        let ends = self.name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let (name, rest) = self.name.split_at(ends.unwrap_or(self.name.len()));
+        let default = rest.strip_prefix(":=").or_else(|| rest.strip_prefix(['-', '=']));
+        let help = match (default, rest.strip_prefix('?')) {
+            (Some(default), _) if is_name(name) && !default.is_empty() => {
                 format!("for a default, write `${{{name}:-{default}}}`")
+            }
+            (_, Some(why)) if is_name(name) => {
+                format!("for a reason, write `${{{name}:?{why}}}`")
             }
             _ => HOW.to_owned(),
         };
@@ -165,14 +260,22 @@ impl Reference<'_> {
 
 /// Where a `${` begins, at or behind byte `from`, that no `}` ends.
 fn unclosed(code: &str, from: usize) -> Option<usize> {
+    let closes = code.rfind('}');
     let mut opens = code[from..].match_indices("${").map(|(at, _)| from + at);
-    opens.find(|at| !code[..*at].ends_with('$') && !code[*at..].contains('}'))
+    opens.find(|at| !code[..*at].ends_with('$') && closes.is_none_or(|closes| closes < *at))
 }
 
-/// Whether a quote that was open before the reference closes within it: then its `}` is another's.
-fn leaves_its_quotes(code: &str, reference: &Reference<'_>) -> bool {
-    let (before, within) = (&code[..reference.start], &code[reference.start..reference.end]);
-    ['"', '\''].iter().any(|q| before.matches(*q).count() % 2 == 1 && within.contains(*q))
+/// Whether a variable of `text` has no value, or is none, or is not closed.
+pub(super) fn is_lacking(text: &str) -> bool {
+    if !text.contains("${") {
+        return false;
+    }
+    let all = references(text);
+    let behind = all.last().map_or(0, |last| last.end);
+    CURRENT.with_borrow(|env| {
+        unclosed(text, behind).is_some()
+            || all.iter().any(|one| one.misspelled().is_some() || env.is_without_value(one))
+    })
 }
 
 /// `text` with its variables filled in from the environment that is being read with.
@@ -199,12 +302,12 @@ fn references(text: &str) -> Vec<Reference<'_>> {
     let mut found = Vec::new();
     let mut from = 0;
     while let Some(at) = text[from..].find("${").map(|at| at + from) {
-        let is_escaped = text[..at].ends_with('$');
-        let Some(end) = text[at..].find('}').map(|end| at + end + 1) else { break };
-        from = if is_escaped { at + 2 } else { end };
-        if is_escaped {
+        if text[..at].ends_with('$') {
+            from = at + 2;
             continue;
         }
+        let Some(end) = text[at..].find('}').map(|end| at + end + 1) else { break };
+        from = end;
         let body = &text[at + 2..end - 1];
         let operator = [":-", ":?"].iter().filter_map(|operator| body.find(operator)).min();
         let (name, otherwise) = match operator.map(|at| (&body[..at], body[at..].split_at(2))) {
@@ -264,5 +367,29 @@ mod tests {
         let places: Vec<_> = missing.iter().map(|p| p.at.map(|at| (at.line, at.column))).collect();
         assert_eq!(places, [Some((1, 4)), Some((3, 5))]);
         assert!(missing[1].text.contains("thirty bytes"));
+    }
+
+    #[test]
+    fn a_variable_is_told_once_with_its_lines_and_a_secret_without_a_default() {
+        let source = "a: ${B}\nb: ${B}\nc: [ ${B}, ${B} ]\ntoken: \"${T}\"\nurl: r://u:${P}@h\n";
+        let told = Environment::default().missing(source);
+        let help: Vec<&str> = told.iter().filter_map(|told| told.help.as_deref()).collect();
+        let first = "set `B`, or give a default: `${B:-…}`; it is named on lines 2, 3, too";
+        assert_eq!(help, [first, "set `T`", "set `P`"]);
+    }
+
+    #[test]
+    fn what_shells_know_is_not_offered_as_a_default() {
+        for (written, help) in [
+            ("${A:+x}", "write `${NAME}`"),
+            ("${A-x}", "write `${A:-x}`"),
+            ("${A:=x}", "write `${A:-x}`"),
+            ("${A?why}", "write `${A:?why}`"),
+            ("${A%.*}", "write `${NAME}`"),
+        ] {
+            let told = Environment::default().missing(written);
+            let said = told[0].help.as_deref().unwrap_or_default();
+            assert!(said.contains(help), "{written}: {said}");
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! The compiled entries of a section, found by the names that other parts of the file use.
 
-use super::At;
+use super::{At, Entries};
 use crate::problem::{Problem, listed, nearest};
 use std::cell::Cell;
+use std::collections::HashMap;
 
 /// Compiled entries by name, in the file's order. An entry that did not compile is kept, too, so
 /// that a reference to it is not reported as a second problem.
@@ -11,6 +12,10 @@ pub struct Named<T> {
     /// What its entries are called in messages: "store", "upstream".
     kind: &'static str,
     all: Vec<Entry<T>>,
+    /// Where each name is in `all`.
+    index: HashMap<String, usize>,
+    /// More entries may have been meant than could be read.
+    is_partial: bool,
 }
 
 #[derive(Debug)]
@@ -24,7 +29,7 @@ struct Entry<T> {
 impl<T> Named<T> {
     /// Without entries yet.
     pub fn new(kind: &'static str) -> Self {
-        Named { kind, all: Vec::new() }
+        Named { kind, all: Vec::new(), index: HashMap::new(), is_partial: false }
     }
 
     /// Adds the entry `name`, or its problems to `problems`.
@@ -35,7 +40,16 @@ impl<T> Named<T> {
         problems: &mut Vec<Problem>,
     ) {
         let compiled = compiled.map_err(|found| problems.extend(found)).ok();
+        self.index.entry(name.value.clone()).or_insert(self.all.len());
         self.all.push(Entry { name: name.clone(), compiled, is_used: Cell::new(false) });
+    }
+
+    /// Adds those of `entries` that could not be read, which was told.
+    pub fn enter_lost<C>(&mut self, entries: &Entries<C>) {
+        self.is_partial = entries.is_lost();
+        for name in entries.lost() {
+            self.enter(name, Err(Vec::new()), &mut Vec::new());
+        }
     }
 
     /// The entry `name`. `Err` is empty when the entry exists and did not compile, because that was
@@ -43,11 +57,13 @@ impl<T> Named<T> {
     pub fn find<N: AsRef<str>>(&self, name: &At<N>) -> Result<&T, Vec<Problem>> {
         let names = || self.all.iter().map(|entry| entry.name.as_str());
         let wanted = name.value.as_ref();
-        match self.all.iter().find(|entry| *entry.name.value == *wanted) {
-            Some(entry) => {
+        match self.index.get(wanted) {
+            Some(at) => {
+                let entry = &self.all[*at];
                 entry.is_used.set(true);
                 entry.compiled.as_ref().ok_or_else(Vec::new)
             }
+            None if self.is_partial => Err(Vec::new()),
             None => {
                 let there = listed(names());
                 let help = match nearest(wanted, names()) {

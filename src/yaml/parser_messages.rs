@@ -1,11 +1,11 @@
 //! The parser's errors, in words that say what the operator can do.
 
-use super::place;
-use crate::problem::{Place, Problem, listed, nearest};
+use super::{cause, place};
+use crate::problem::{Place, Problem};
 use serde_yaml::Error;
 
 /// A part of the parser's message, our message in its place, and what would be right.
-const MESSAGES: [(&str, &str, &str); 17] = [
+const MESSAGES: [(&str, &str, &str); 19] = [
     (
         "expected ',' or '}'",
         "the `{ … }` around this is broken",
@@ -65,6 +65,16 @@ const MESSAGES: [(&str, &str, &str); 17] = [
         "a second document begins here",
         "remove the `---`: one file, one document",
     ),
+    (
+        "simple key expected",
+        "this line is no `key: value`",
+        "write a colon and a space behind the key; keys of one mapping begin in the same column",
+    ),
+    (
+        "expected string scalar",
+        "a list or a mapping where a key belongs",
+        "quote a text that begins with `{` or `[`",
+    ),
     ("recursion limit", "too deeply nested", "nothing here is more than ten levels deep"),
     (
         "alias replay",
@@ -82,20 +92,8 @@ const MESSAGES: [(&str, &str, &str); 17] = [
 pub(super) fn problem(error: &Error, source: &str) -> Problem {
     let error = error.without_snippet();
     let at = error.location().and_then(place);
+    let said = plain(&error.render());
     let (text, help) = match error {
-        Error::SerdeUnknownField { field, expected, .. } => {
-            (format!("unknown key `{field}`"), expectation(field, expected))
-        }
-        Error::SerdeUnknownVariant { variant, expected, .. } => {
-            (format!("unknown name `{variant}`"), expectation(variant, expected))
-        }
-        Error::SerdeMissingField { field, .. } => {
-            (format!("`{field}` is missing"), format!("add `{field}: …` here"))
-        }
-        Error::DuplicateMappingKey { key, .. } => {
-            let key = key.as_deref().unwrap_or("…");
-            (format!("`{key}` stands here twice"), "remove one of the two".to_owned())
-        }
         Error::Budget { .. } => {
             let text = "there is more in this file than a configuration can hold";
             (text.to_owned(), "write it shorter; aliases count as what they stand for".to_owned())
@@ -104,17 +102,37 @@ pub(super) fn problem(error: &Error, source: &str) -> Problem {
             let help = "begin with `listeners`, `upstreams` and `routes`";
             return Problem::of_file("the file is empty").help(help);
         }
-        other => sentence(&plain(&other.render())),
+        _ => sentence(&said),
     };
     let earlier = |quote: &Place| at.is_some_and(|at| quote.line < at.line);
     if let Some(quote) = open_quote(source).filter(earlier) {
         return Problem::at(quote, "this quote is not closed on its line").help("close it");
+    }
+    let is_structure = !matches!(error, Error::Budget { .. })
+        && !NOT_STRUCTURE.iter().any(|part| said.contains(part));
+    let is_flow = FLOW.iter().any(|part| said.contains(part));
+    let line = at.map_or(u32::MAX, |at| at.line);
+    if let Some(cause) = is_structure.then(|| cause::find(source, line, is_flow)).flatten() {
+        return cause;
     }
     match at {
         Some(at) => Problem::at(in_line(at, source), text).help(help),
         None => Problem::of_file(text).help(help),
     }
 }
+
+/// Parts of messages that say exactly what is wrong.
+const NOT_STRUCTURE: [&str; 6] = [
+    "unknown anchor",
+    "multiple YAML documents",
+    "recursion limit",
+    "alias replay",
+    "unknown escape",
+    "tab",
+];
+
+/// Parts of messages that come of brackets.
+const FLOW: [&str; 4] = ["',' or '}'", "',' or ']'", "unclosed bracket", "flow"];
 
 /// The parser's own sentence, without the position that the report prints anyway.
 fn plain(rendered: &str) -> String {
@@ -129,15 +147,11 @@ fn plain(rendered: &str) -> String {
 fn sentence(said: &str) -> (String, String) {
     match MESSAGES.iter().find(|(part, ..)| said.contains(part)) {
         Some((_, text, help)) => ((*text).to_owned(), (*help).to_owned()),
-        None => (said.to_owned(), "compare with `config/gateway.yaml`".to_owned()),
-    }
-}
-
-fn expectation(written: &str, expected: &[&'static str]) -> String {
-    let all = listed(expected.iter().copied());
-    match nearest(written, expected.iter().copied()) {
-        Some(meant) => format!("did you mean `{meant}`? possible here: {all}"),
-        None => format!("possible here: {all}"),
+        None => {
+            let help =
+                "write one `key: value` in a line, and quotes around a text with marks in it";
+            (said.to_owned(), help.to_owned())
+        }
     }
 }
 

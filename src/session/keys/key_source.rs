@@ -20,6 +20,7 @@ const PEM_BYTES_MAX: u64 = 64 * 1024;
 /// Where a key comes from. A secret's algorithm is the name it is written under.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "KeySource")]
 pub enum Config {
     /// A secret of 32 bytes or more, shared with the issuer.
     Hs256(At<Secret>),

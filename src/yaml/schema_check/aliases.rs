@@ -1,7 +1,7 @@
-//! Keys of other gateways, and what they are called here.
+//! Keys of other gateways, and what they are called here, or why there is no such thing.
 
 /// A word, the key that must be possible there, and the advice.
-const ALIASES: [(&str, &str, &str); 22] = [
+const ALIASES: [(&str, &str, &str); 34] = [
     ("backend", "upstream", "it is called `upstream` here"),
     ("backends", "upstreams", "they are called `upstreams` here"),
     ("clusters", "upstreams", "they are called `upstreams` here"),
@@ -16,7 +16,7 @@ const ALIASES: [(&str, &str, &str); 22] = [
     ("prefix", "path", "write the path with the rest: `path: \"/live/{*rest}\"`"),
     ("location", "match", "it is called `match` here"),
     ("headers", "header", "it is called `header` here"),
-    ("timeout", "timeouts", "write `timeouts: { read: 30s }`"),
+    ("timeout", "timeouts", "it is called `timeouts` here"),
     ("listen", "address", "it is called `address` here"),
     ("port", "address", "write it with the address: `address: \"127.0.0.1:8080\"`"),
     ("secret", "hs256", "name the algorithm: `hs256: …`"),
@@ -24,7 +24,163 @@ const ALIASES: [(&str, &str, &str); 22] = [
     ("es256", "pem", "a public key is in a file: `pem: { alg: ES256, file: … }`"),
     ("eddsa", "pem", "a public key is in a file: `pem: { alg: EdDSA, file: … }`"),
     ("max", "default", "write `limit: { default: 3 }`"),
+    ("server", "listeners", "addresses are under `listeners`, servers behind under `upstreams`"),
+    ("log", "access_log", "it is called `access_log` here"),
+    ("logging", "access_log", "it is called `access_log` here"),
+    ("redis", "stores", "write `stores: { shared: { url: \"redis://…\" } }`"),
+    ("database", "stores", "they are called `stores` here"),
+    ("jwt", "sessions", "who issues tokens, and how they are proven, is under `sessions`"),
+    ("jwt", "session", "it is called `session` here"),
+    ("auth", "sessions", "who issues tokens, and how they are proven, is under `sessions`"),
+    ("auth", "session", "it is called `session` here"),
+    ("limits", "concurrency", "limits of streams are under `concurrency`"),
+    ("server_name", "host", "it is called `host` here"),
+    ("domain", "host", "it is called `host` here"),
 ];
+
+/// A word that many try, a key beside which it is tried (or nothing), and a sentence. A word that
+/// is known where it stands is not looked for here.
+const ABSENT: [(&[&str], &str, &str); 26] = [
+    (
+        &["tls", "ssl", "https", "certificate", "certificates", "cert", "acme", "ssl_certificate"],
+        "address",
+        "TLS ends in front of the gateway",
+    ),
+    (
+        &["tls", "ssl", "https", "verify", "sni"],
+        "endpoints",
+        "upstreams are spoken to without TLS: `protocol: http1` or `protocol: h2c`",
+    ),
+    (
+        &["tls", "ssl", "https", "certificates", "acme"],
+        "listeners",
+        "TLS ends in front of the gateway",
+    ),
+    (
+        &["cache", "caching", "proxy_cache", "cache_control"],
+        "",
+        "answers are not cached here: a cache stands in front of the gateway or behind it",
+    ),
+    (
+        &["rate_limit", "ratelimit", "rate_limits", "limit_req", "rate", "throttle"],
+        "",
+        "requests are not limited by rate here; `concurrency` limits streams",
+    ),
+    (&["limit_conn", "max_connections"], "", "`concurrency` limits streams, not connections"),
+    (
+        &[
+            "rewrite",
+            "rewrites",
+            "strip_prefix",
+            "stripprefix",
+            "strip_path",
+            "url_rewrite",
+            "prefix_rewrite",
+            "path_rewrite",
+            "replace_path",
+            "strip",
+        ],
+        "",
+        "a path reaches the upstream as it is; nothing rewrites it",
+    ),
+    (
+        &["respond", "response", "return", "direct_response", "static_response", "files", "root"],
+        "upstream",
+        "a route ends at an `upstream`, a `service` or a `redirect`",
+    ),
+    (
+        &[
+            "headers",
+            "request_headers",
+            "response_headers",
+            "add_header",
+            "add_headers",
+            "set_headers",
+            "proxy_set_header",
+            "remove_headers",
+            "header",
+        ],
+        "",
+        "header fields pass as they are; `claims_to_headers` of a session adds those of its token",
+    ),
+    (&["cors"], "", "CORS is answered by the upstream, or in front of the gateway"),
+    (
+        &[
+            "balance",
+            "lb",
+            "lb_policy",
+            "load_balancer",
+            "load_balancing",
+            "loadbalancer",
+            "strategy",
+            "algorithm",
+        ],
+        "endpoints",
+        "endpoints are taken in turn, as often as their weight says: `127.0.0.1:4001 weight=3`",
+    ),
+    (
+        &["require", "required", "requires", "roles", "role", "scopes", "claims", "allow_missing"],
+        "",
+        "a filter `session` asks for a valid session; what its claims allow, the upstream decides",
+    ),
+    (
+        &["auth_request", "forward_auth", "forwardauth", "ext_authz", "authorize"],
+        "",
+        "nobody is asked about each request: a filter `session` proves the token itself",
+    ),
+    (
+        &["api_key", "apikey", "key_auth", "basic_auth", "basicauth", "signed_url", "secure_link"],
+        "",
+        "logins are proven by session tokens alone",
+    ),
+    (
+        &["include", "includes", "import", "imports", "extends"],
+        "",
+        "there is one file; what repeats can be kept under `x-…: &name` and named by `*name`",
+    ),
+    (
+        &["defaults", "default", "templates", "common", "anchors"],
+        "listeners",
+        "keys of your own begin with `x-`: `x-defaults: &name …`, and `*name` repeats it",
+    ),
+    (&["gzip", "compress", "compression", "brotli"], "", "answers pass as the upstream sent them"),
+    (
+        &["retry", "retries", "attempts", "retry_on", "num_retries"],
+        "",
+        "a request that reached no endpoint is sent to another one; nothing else is repeated",
+    ),
+    (&["websocket", "websockets", "upgrade"], "", "WebSockets need no setting"),
+    (
+        &["timeouts", "timeout", "read_timeout", "proxy_read_timeout"],
+        "upstream",
+        "timeouts stand at the upstream: `upstreams: { …: { timeouts: { read: 30s } } }`",
+    ),
+    (&["priority", "order", "rank"], "match", "the most specific route wins; no order is needed"),
+    (
+        &["regex", "path_regex", "regexp", "path_prefix", "pathprefix", "suffix", "extension"],
+        "path",
+        "patterns are not known here: `path: \"/live/{event}/{*rest}\"`",
+    ),
+    (&["env", "environment", "vars", "variables"], "", "write `${NAME}` where the value stands"),
+    (
+        &["apiversion", "kind", "metadata", "spec", "version"],
+        "listeners",
+        "this file has no envelope: it begins with `listeners`, `upstreams` and `routes`",
+    ),
+    (&["log_level", "loglevel", "debug", "verbose"], "", "`RUST_LOG` says what is logged"),
+    (&["allow", "deny", "ip_allow", "whitelist", "blacklist", "access"], "", ADDRESSES),
+];
+
+const ADDRESSES: &str = "requests are not told apart by their addresses";
+
+/// Why there is nothing of the name `written` where `known` is possible.
+pub(super) fn absent(written: &str, known: &[&str]) -> Option<&'static str> {
+    let written = written.to_ascii_lowercase().replace('-', "_");
+    let is_it = |(words, beside, _): &&(&[&str], &str, &str)| {
+        words.contains(&written.as_str()) && (beside.is_empty() || known.contains(beside))
+    };
+    ABSENT.iter().find(is_it).map(|(.., sentence)| *sentence)
+}
 
 /// Which of `known` a key of another gateway stands for, and the advice.
 pub(super) fn meant<'s>(written: &str, known: &[&'s str]) -> Option<(&'s str, &'static str)> {

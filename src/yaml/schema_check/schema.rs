@@ -1,6 +1,8 @@
 //! A JSON Schema as the walk over the file needs it. It reads the schemas that our own types make,
 //! not every schema there is: `form` lists what it knows.
 
+use crate::yaml::scalar::STAND_IN;
+use crate::yaml::tree::{Single, Tree};
 use serde_json::{Map, Value};
 
 /// What may stand at one place, and the document it refers to.
@@ -76,7 +78,9 @@ impl<'s> Schema<'s> {
             [only] => return only.form(),
             [first, second, ..] => return Form::Either(*first, *second),
         }
-        if here.get("oneOf").is_some() || here.get("enum").is_some() {
+        // Beside `properties`, `oneOf` says which of them exclude each other.
+        let is_choice = here.get("oneOf").is_some() || here.get("enum").is_some();
+        if is_choice && here.get("properties").is_none() {
             return self.names(here);
         }
         let is = |kind: &str| {
@@ -90,6 +94,17 @@ impl<'s> Schema<'s> {
             Form::YesNo
         } else {
             Form::Value(here.get("description").and_then(Value::as_str))
+        }
+    }
+
+    /// What may stand in for a value that is wrong or missing.
+    pub(super) fn stand_in(&self) -> Option<Tree> {
+        match self.form() {
+            Form::Value(_) => Some(Tree::Value(Single::text(STAND_IN))),
+            Form::Either(value, _) => value.stand_in(),
+            Form::List(_) => Some(Tree::List(Vec::new())),
+            Form::Entries(_) => Some(Tree::Mapping(Vec::new())),
+            Form::Keys { .. } | Form::Names { .. } | Form::YesNo => None,
         }
     }
 
@@ -121,7 +136,17 @@ impl<'s> Schema<'s> {
     }
 }
 
-impl Form<'_> {
+impl<'s> Form<'s> {
+    /// The names of a closed set.
+    pub(super) fn names(&self) -> Vec<&'s str> {
+        match self {
+            Form::Names { alone, keyed } => {
+                alone.iter().copied().chain(keyed.iter().map(|(key, _)| *key)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// What is wanted, and how it is written, for messages.
     pub(super) fn wanted(&self) -> (&'static str, String) {
         let keys = |names: Vec<&str>| {

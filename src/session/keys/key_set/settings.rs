@@ -18,6 +18,7 @@ const REFRESH_MAX: Time = Time::secs(12 * 60 * 60);
 /// Exactly one of `url` and `file`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "KeySet")]
 pub struct Config {
     /// The issuer's `jwks_uri`: https, or http to loopback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
