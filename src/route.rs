@@ -4,9 +4,12 @@
 
 mod condition;
 mod considered;
+mod method;
+mod pattern;
 mod redirect;
 mod table;
 mod template;
+mod value;
 
 pub use condition::{Conditions, Wanted};
 pub use considered::{Considered, Lost};
@@ -18,9 +21,11 @@ use crate::problem::{Place, Problem};
 use crate::units::Text;
 use crate::yaml::{At, Entries, OneOrMany};
 use http::{HeaderName, Method};
+use method::AskedMethod;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
+use value::{FieldValue, QueryValue};
 
 /// Which requests a route takes. All that is written must hold.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -30,16 +35,17 @@ pub struct Match {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     host: Option<OneOrMany<Text>>,
     /// `/live/{event}/{*file}`: `{name}` takes one segment, `{*name}` all the rest, be it nothing.
+    #[schemars(extend("pattern" = r"^/[^ ?#\\^<>|]*$|\$\{"))]
     path: At<Text>,
     /// One method or a list. `GET` includes `HEAD`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    method: Option<OneOrMany<Text>>,
+    method: Option<OneOrMany<AskedMethod>>,
     /// Header fields with the value they must have; `"*"`: any value.
     #[serde(default)]
-    header: Entries<At<Text>>,
+    header: Entries<At<FieldValue>>,
     /// Query parameters with the value they must have; `"*"`: any value.
     #[serde(default)]
-    query: Entries<At<Text>>,
+    query: Entries<At<QueryValue>>,
 }
 
 /// A route's `match`, compiled: what the table files it under.
@@ -108,6 +114,12 @@ impl Match {
         }
     }
 
+    /// What may be meant so, and seldom is.
+    pub fn warnings(&self) -> Option<Problem> {
+        let (text, help) = pattern::doubtful(&self.path.0)?;
+        Some(self.path.problem(text).help(help).warning())
+    }
+
     fn hosts(&self, keep: &mut impl FnMut(Problem)) -> Vec<Host> {
         let mut hosts = Vec::new();
         for text in listed("host", self.host.as_ref(), keep) {
@@ -122,22 +134,15 @@ impl Match {
 
     fn methods(&self, keep: &mut impl FnMut(Problem)) -> Vec<Method> {
         let mut methods = Vec::new();
-        for text in listed("method", self.method.as_ref(), keep) {
-            match Method::from_bytes(text.0.as_bytes()) {
-                Ok(method) if NEVER_PROXIED.contains(&method) => keep(
-                    text.problem(format!("`{method}` is refused at the edge: this never matches"))
-                        .help("remove it"),
-                ),
-                Ok(method) if methods.contains(&method) => {
-                    keep(twice(text, "method", method.as_str()));
-                }
-                Ok(method) if text.0.bytes().all(|b| b.is_ascii_uppercase()) => {
-                    methods.push(method);
-                }
-                _ => keep(
-                    text.problem(format!("`{}` is not a method", text.0))
-                        .help(format!("write it in capitals: `{}`", text.0.to_ascii_uppercase())),
-                ),
+        for asked in listed("method", self.method.as_ref(), keep) {
+            let method = &asked.0;
+            if NEVER_PROXIED.contains(method) {
+                let text = format!("`{method}` is refused at the edge: this never matches");
+                keep(asked.problem(text).help("remove it"));
+            } else if methods.contains(method) {
+                keep(twice(asked, "method", method.as_str()));
+            } else {
+                methods.push(method.clone());
             }
         }
         methods
@@ -154,7 +159,7 @@ impl Match {
                     name.problem("requests with `_` in a field's name are refused at the edge")
                         .help(format!("write `{}`", name.replace('_', "-"))),
                 ),
-                Ok(field) => headers.push((field, Wanted::parse(&value.0))),
+                Ok(field) => headers.push((field, Wanted::parse(&value.0, true))),
                 Err(_) => keep(
                     name.problem(format!("`{}` is not the name of a header field", name.value))
                         .help("use letters, digits and `-`"),
@@ -168,30 +173,34 @@ impl Match {
         // Queries are compared as they are sent, so a text that can't be sent is never met.
         let is_sent = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
         let pairs = self.query.iter().filter_map(|(name, value)| {
-            let texts = [(name.as_str(), name.place), (&value.0, value.place)];
-            match texts.iter().find(|(text, _)| !is_sent(text)) {
-                Some((text, place)) => {
-                    let wrong = format!("`{text}` can't stand in a query, so this never matches");
-                    let help = "write it as it is sent: `%20` for a space";
-                    keep(Problem::at(*place, wrong).help(help));
-                    None
+            let wrong = match (is_sent(name), is_sent(&value.text)) {
+                (true, true) => {
+                    let wanted = Wanted::parse(&value.text, value.is_secret);
+                    return Some((name.value.clone(), wanted));
                 }
-                None => Some((name.value.clone(), Wanted::parse(&value.0))),
-            }
+                (false, _) => name.problem(format!("`{}` can't stand in a query", name.value)),
+                // The value is not repeated: it may come from a variable.
+                (true, false) => {
+                    value.problem(format!("this value of `{}` can't stand in a query", name.value))
+                }
+            };
+            keep(wrong.help("write it as it is sent: `%20` for a space"));
+            None
         });
         pairs.collect()
     }
 }
 
 /// What was written under `key`. A list without items would take nothing.
-fn listed<'m>(
+fn listed<'m, T>(
     key: &str,
-    written: Option<&'m OneOrMany<Text>>,
+    written: Option<&'m OneOrMany<T>>,
     keep: &mut impl FnMut(Problem),
-) -> &'m [At<Text>] {
+) -> &'m [At<T>] {
     if let Some(empty) = written.map(OneOrMany::whole).filter(|list| list.is_empty()) {
         let text = format!("an empty `{key}` takes no request at all");
-        keep(empty.problem(text).help(format!("leave `{key}` out to take any")));
+        let help = format!("leave `{key}` out to take any");
+        keep(empty.problem(text).help(help).of_absence());
     }
     written.map_or(&[], |written| written.whole())
 }
@@ -234,6 +243,7 @@ fn conflict(first: &Candidate, second: &Candidate) -> Option<Problem> {
         );
         Problem::at(second.place, text)
             .help("give one of them another path, host, or one more condition")
+            .of_absence()
     })
 }
 

@@ -36,6 +36,7 @@ pub(super) fn gateway(
     for (name, entry) in config.upstreams.iter() {
         upstreams.enter(name, Upstream::compile(name, entry).map(Arc::new), &mut problems);
     }
+    upstreams.enter_lost(&config.upstreams);
     let routes = Routes { parts: &parts, upstreams: &upstreams, metrics };
     let table = Table::new(routes.compile(config, &mut problems));
     if problems.iter().all(|problem| problem.level == Level::Warning) {
@@ -80,6 +81,7 @@ impl Routes<'_> {
         let (mut routes, mut candidates) = (Vec::new(), Vec::new());
         for route in &config.routes.value {
             let candidate = keep(route.r#match.compile(&route.name.0), problems);
+            problems.extend(warnings(route));
             candidates.extend(candidate.clone());
             // The chain is compiled even where the match is wrong: its problems count too.
             let chain = keep(Chain::compile(&route.filters, self.parts), problems);
@@ -119,9 +121,8 @@ impl Routes<'_> {
             }
             (None, None, None) => {
                 let text = format!("route `{}` leads nowhere", route.name.value);
-                Err(vec![
-                    route.name.problem(text).help("add one of `upstream`, `service`, `redirect`"),
-                ])
+                let help = "add one of `upstream`, `service`, `redirect`";
+                Err(vec![route.name.problem(text).help(help).of_absence()])
             }
             (upstream, service, redirect) => {
                 let ends = [
@@ -155,10 +156,21 @@ impl Routes<'_> {
         if chain.is_some_and(|chain| !chain.provides(Fact::Session)) {
             let text = "`streams` needs a session, and no filter of this route makes one known";
             let problem = service.problem(text);
-            return Err(vec![problem.help("add `filters: [ { session: … } ]`")]);
+            let help = "add `filters: [ { session: … } ]`";
+            return Err(vec![problem.help(help).of_absence()]);
         }
         Ok(End::Streams(Arc::clone(policy)))
     }
+}
+
+/// What a route may mean, and seldom does.
+fn warnings(route: &config::Route) -> Vec<Problem> {
+    let empty = (route.max_body.0 == 0).then(|| {
+        let text = "with `max_body: 0` every request that brings a body is refused";
+        let help = "there is no size without end: write one that is large enough, as `8GiB`";
+        route.max_body.problem(text).help(help).warning()
+    });
+    route.r#match.warnings().into_iter().chain(empty).collect()
 }
 
 fn keep<T>(compiled: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option<T> {

@@ -1,5 +1,6 @@
 //! What a route asks of a request beyond host and path: method, header fields, query parameters.
 
+use super::value;
 use crate::request::Request;
 use http::{HeaderName, Method};
 
@@ -19,29 +20,46 @@ pub struct Conditions {
 pub enum Wanted {
     /// There, with whatever value: written `"*"`.
     Present,
-    /// This value.
-    Exactly(String),
+    /// This very text, which is shown to nobody if it `is_secret`.
+    Exactly {
+        /// The text.
+        text: String,
+        /// Whether it is masked where routes are listed.
+        is_secret: bool,
+    },
 }
 
 impl Wanted {
     /// Reads `"*"` as any value, and other text as the value itself.
-    pub fn parse(text: &str) -> Self {
+    pub fn parse(text: &str, is_secret: bool) -> Self {
         match text {
-            "*" => Wanted::Present,
-            exact => Wanted::Exactly(exact.to_owned()),
+            value::ANY => Wanted::Present,
+            exact => Wanted::Exactly { text: exact.to_owned(), is_secret },
+        }
+    }
+
+    fn shown(&self) -> &str {
+        match self {
+            Wanted::Present => "any",
+            Wanted::Exactly { text, is_secret } => value::shown(text, *is_secret),
         }
     }
 
     pub(super) fn holds(&self, value: Option<&str>) -> bool {
         match (self, value) {
             (Wanted::Present, value) => value.is_some(),
-            (Wanted::Exactly(wanted), Some(value)) => wanted == value,
-            (Wanted::Exactly(_), None) => false,
+            (Wanted::Exactly { text, .. }, Some(value)) => text == value,
+            (Wanted::Exactly { .. }, None) => false,
         }
     }
 
     fn excludes(&self, other: &Wanted) -> bool {
-        matches!((self, other), (Wanted::Exactly(a), Wanted::Exactly(b)) if a != b)
+        match (self, other) {
+            (Wanted::Exactly { text: ours, .. }, Wanted::Exactly { text: theirs, .. }) => {
+                ours != theirs
+            }
+            _ => false,
+        }
     }
 }
 
@@ -52,17 +70,13 @@ impl Conditions {
         usize::from(!self.methods.is_empty()) + self.headers.len() + self.query.len()
     }
 
-    /// Each in words.
+    /// Each in words. What may be a secret is masked.
     pub fn describe(&self) -> Vec<String> {
         let methods: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
         let methods = (!methods.is_empty()).then(|| methods.join("|"));
-        let shown = |wanted: &Wanted| match wanted {
-            Wanted::Present => "any".to_owned(),
-            Wanted::Exactly(text) => text.clone(),
-        };
         let headers =
-            self.headers.iter().map(|(name, wanted)| format!("{name}: {}", shown(wanted)));
-        let query = self.query.iter().map(|(name, wanted)| format!("?{name}={}", shown(wanted)));
+            self.headers.iter().map(|(name, wanted)| format!("{name}: {}", wanted.shown()));
+        let query = self.query.iter().map(|(name, wanted)| format!("?{name}={}", wanted.shown()));
         methods.into_iter().chain(headers).chain(query).collect()
     }
 

@@ -39,6 +39,15 @@ pub enum Segment {
 impl Template {
     /// Reads `/a/{b}/{*c}`.
     pub fn parse(text: &str) -> Result<Self, Misfit> {
+        if let Some((_, path)) = text.split_once("://") {
+            let path = path.find('/').map_or("/", |at| &path[at..]);
+            let help = format!("write `{path}`, and the host under `host`");
+            return misfit("this is a URL, and no path", help);
+        }
+        let is_path = |path: &str| Template::parse(path).is_ok();
+        if let Some((text, help)) = super::pattern::foreign(text, is_path) {
+            return Err(Misfit { text, help });
+        }
         let Some(rest) = text.strip_prefix('/') else {
             return misfit("a path begins with `/`", format!("write `/{text}`"));
         };
@@ -146,8 +155,7 @@ impl Segment {
 
     fn parse_exact(text: &str) -> Result<Self, Misfit> {
         match text {
-            "*" | "**" => misfit(format!("`{text}` is not a parameter"), "write `{*rest}`"),
-            text if text.contains(['{', '}', '*']) => misfit(
+            text if text.contains(['{', '}']) => misfit(
                 format!("`{text}` is half text, half parameter"),
                 "a parameter is a whole segment, `{name}`, or the rest, `{*name}`",
             ),
@@ -241,7 +249,9 @@ mod tests {
             ("/a/../b", "write `/b`"),
             ("/a b", "write `/a%20b`"),
             ("/a?b=c", "write `/a`"),
-            ("/a/*", "write `{*rest}`"),
+            ("/a/*", "write `/a/{*rest}`"),
+            ("https://tv.example.com/a", "write `/a`"),
+            ("*", "write `/{*rest}`"),
             ("/%7euser", "write `/~user`"),
             ("/a%2fb", "can never match"),
         ] {

@@ -233,3 +233,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_may_be_a_secret_is_shown_nowhere() {
+    let yaml = "routes: [ { name: a, match: { path: /a, header: { apikey: k3y, x-any: '*' }, \
+                query: { v: '2', token: '${PARTNER}' } } } ]";
+    let env = Environment::default().with("PARTNER", "k3y-of-a-partner");
+    let routes: Routes = parse(yaml, &env).expect("good YAML");
+    let asked = &routes.routes[0].r#match;
+    let candidate = asked.compile("a").expect("a good match");
+    let shown = candidate.conditions.describe();
+    assert_eq!(shown, ["apikey: ***", "x-any: any", "?v=2", "?token=***"]);
+    let json = serde_json::to_string(asked).expect("JSON");
+    assert!(!json.contains("k3y") && json.contains("***"), "{json}");
+    assert!(!format!("{asked:?}").contains("k3y"), "{asked:?}");
+    // It is compared all the same.
+    let head = |uri: &str, key: &str| {
+        Head::builder()
+            .uri(uri)
+            .header("apikey", key)
+            .header("x-any", "1")
+            .body(())
+            .expect("a head")
+    };
+    for (uri, key, holds) in [
+        ("http://h/a?v=2&token=k3y-of-a-partner", "k3y", true),
+        ("http://h/a?v=2&token=other", "k3y", false),
+        ("http://h/a?v=2&token=k3y-of-a-partner", "***", false),
+    ] {
+        let head = head(uri, key).into_parts().0;
+        let request = Request::read(&head).expect("a good request");
+        assert_eq!(candidate.conditions.hold_but_for_method(&request), holds, "{uri} {key}");
+    }
+}
