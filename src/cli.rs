@@ -2,27 +2,31 @@
 //!
 //! Exit codes: 0 good, 1 the world broke, 64 usage, 78 the configuration is wrong (sysexits.h).
 
+mod arguments;
 mod revoke;
 mod token;
 
 use crate::config::{self, Loaded};
 use crate::denial;
 use crate::fetch::{Fetcher, Link};
-use crate::gateway::{Gateway, Shared};
+use crate::gateway::{self, Gateway, Shared};
 use crate::metrics::{self, Metrics};
 use crate::problem::Report;
 use crate::server::{self, StartError};
 use crate::yaml::Environment;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
 
 /// How a verb ended.
 const USAGE: u8 = 64;
 const CONFIG: u8 = 78;
 const FAILED: u8 = 1;
+
+/// How long requests under way may take to end, unless it is said.
+const DRAIN: Duration = Duration::from_secs(30);
 
 /// What is logged where `RUST_LOG` does not say. Pingora tells as errors what clients and pooled
 /// connections do all day: going away. `observe` tells what an operator can act on.
@@ -30,11 +34,21 @@ const LOG_FILTER: &str = "info,pingora_proxy=off,pingora_core::connectors=off";
 
 /// An edge gateway for video platforms: sessions, concurrent-stream leases, YAML routes.
 #[derive(Debug, Parser)]
-#[command(name = "streamgate", version)]
+#[command(name = "streamgate", version, after_help = arguments::MORE)]
 struct Cli {
     /// The configuration.
-    #[arg(long, global = true, default_value = "config/gateway.yaml", value_name = "FILE")]
+    #[arg(
+        short = 'c',
+        short_alias = 'f',
+        long,
+        global = true,
+        default_value = "config/gateway.yaml",
+        value_name = "FILE"
+    )]
     config: PathBuf,
+    /// Check the configuration; the same as the verb `check`.
+    #[arg(short = 't', long = "test-config")]
+    is_test: bool,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -44,7 +58,8 @@ enum Verb {
     /// Run the gateway (the default).
     Run(Run),
     /// Check the configuration offline; tells every problem with its line.
-    Check,
+    #[command(alias = "validate", alias = "configtest")]
+    Check(Check),
     /// List the routes in the order in which they are preferred.
     Routes(Listing),
     /// Print the JSON Schema of the configuration, for editors.
@@ -59,13 +74,44 @@ enum Verb {
     Revoke(revoke::Options),
     /// Ask the running gateway whether it is alive; for containers.
     Healthcheck,
+    /// Print the version; the same as `--version`.
+    #[command(hide = true)]
+    Version,
+}
+
+impl Verb {
+    /// What a verb is called that reads no configuration.
+    fn reading_none(&self) -> Option<&'static str> {
+        match self {
+            Verb::Schema => Some("schema"),
+            Verb::Denials(_) => Some("denials"),
+            Verb::Metrics(_) => Some("metrics"),
+            Verb::Version => Some("version"),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Args, Debug, Default)]
+struct Check {
+    /// `json`: what is wrong as data on stdout, for pipelines and editors.
+    #[arg(long, value_enum, default_value_t = Words::Text)]
+    format: Words,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Words {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Args, Debug)]
 struct Run {
-    /// How long requests under way may take to end when the gateway stops, in seconds.
-    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
-    drain: u64,
+    /// How long requests under way may take to end when the gateway stops: `30s`, `5m`, or a number
+    /// of seconds.
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = arguments::span)]
+    drain: Duration,
 }
 
 #[derive(Args, Debug)]
@@ -83,6 +129,8 @@ enum Format {
 /// Why a verb failed, with what is printed.
 enum Failure {
     Config(Report),
+    /// The configuration is wrong, and that was printed.
+    Told,
     Usage(String),
     Other(String),
 }
@@ -95,22 +143,41 @@ impl From<Report> for Failure {
 
 /// Reads the arguments and does what they say.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let read = Cli::command().try_get_matches();
+    let read = read.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match read {
+        Ok(read) => read,
         Err(error) => {
             let code = if error.use_stderr() { USAGE } else { 0 };
-            // If the terminal is gone, nobody can read why.
-            let _ = error.print();
+            match arguments::no_verb(&error) {
+                Some(told) => eprintln!("{told}"),
+                // If the terminal is gone, nobody can read why.
+                None => drop(error.print()),
+            }
             return ExitCode::from(code);
         }
     };
-    let done = match &cli.verb {
-        None => run(&cli, &Run { drain: 30 }),
-        Some(Verb::Run(options)) => run(&cli, options),
-        Some(Verb::Check) => check(&cli),
-        Some(Verb::Routes(listing)) => routes(&cli, listing.format),
+    let is_named = matches.value_source("config") == Some(ValueSource::CommandLine);
+    exit(match cli.verb.as_ref().and_then(Verb::reading_none).filter(|_| is_named) {
+        Some(verb) => {
+            let why = format!("`{verb}` reads no configuration: leave `--config` out");
+            Err(Failure::Usage(why))
+        }
+        None => do_verb(&cli),
+    })
+}
+
+/// Does what the arguments say.
+fn do_verb(cli: &Cli) -> Result<(), Failure> {
+    match &cli.verb {
+        Some(Verb::Check(options)) => check(cli, options.format),
+        _ if cli.is_test => check(cli, Words::Text),
+        None => run(cli, DRAIN),
+        Some(Verb::Run(options)) => run(cli, options.drain),
+        Some(Verb::Version) => print(concat!("streamgate ", env!("CARGO_PKG_VERSION"), "\n")),
+        Some(Verb::Routes(listing)) => routes(cli, listing.format),
         Some(Verb::Schema) => print(&pretty(&config::schema())),
-        Some(Verb::Token(options)) => mint(&cli, options),
+        Some(Verb::Token(options)) => mint(cli, options),
         Some(Verb::Denials(listing)) => match listing.format {
             Format::Markdown => print(&denial::as_markdown()),
             Format::Json => print(&pretty(&denial::as_json())),
@@ -123,17 +190,22 @@ pub fn main() -> ExitCode {
             }
         }
         Some(Verb::Revoke(options)) => {
-            let load = || load(&cli).map_err(Failure::Config);
+            let load = || load(cli).map_err(Failure::Config);
             revoke::revoke(options, load).and_then(|answer| {
                 print(&pretty(&answer))?;
                 eprintln!("streamgate: revoked, at every gateway that shares the store");
                 Ok(())
             })
         }
-        Some(Verb::Healthcheck) => healthcheck(&cli),
-    };
+        Some(Verb::Healthcheck) => healthcheck(cli),
+    }
+}
+
+/// Says why a verb failed, and how the process ends.
+fn exit(done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Told) => ExitCode::from(CONFIG),
         Err(Failure::Config(report)) => {
             eprintln!("{report}");
             ExitCode::from(CONFIG)
@@ -150,7 +222,7 @@ pub fn main() -> ExitCode {
 }
 
 fn load(cli: &Cli) -> Result<Loaded, Report> {
-    config::load(&cli.config, &Environment::of_process())
+    gateway::load(&cli.config, &Environment::of_process())
 }
 
 fn compile(loaded: &Loaded) -> Result<(Gateway, Report), Report> {
@@ -169,8 +241,12 @@ fn print(text: &str) -> Result<(), Failure> {
     written.map_err(|error| Failure::Other(format!("can't write: {error}")))
 }
 
-fn run(cli: &Cli, options: &Run) -> Result<(), Failure> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
+fn run(cli: &Cli, drain: Duration) -> Result<(), Failure> {
+    let written = std::env::var("RUST_LOG").ok();
+    let (filter, wrong) = arguments::log_filter(written.as_deref(), LOG_FILTER);
+    if let Some(wrong) = wrong {
+        eprintln!("streamgate: {wrong}");
+    }
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
     let running = server::start(load(cli)?).map_err(|error| match error {
         StartError::Config(report) => Failure::Config(report),
@@ -180,12 +256,18 @@ fn run(cli: &Cli, options: &Run) -> Result<(), Failure> {
         eprintln!("{}", running.warnings);
     }
     running.wait_for_signal().map_err(|error| Failure::Other(error.to_string()))?;
-    running.stop(Duration::from_secs(options.drain));
+    running.stop(drain);
     Ok(())
 }
 
-fn check(cli: &Cli) -> Result<(), Failure> {
-    let (gateway, report) = compile(&load(cli)?)?;
+fn check(cli: &Cli, format: Words) -> Result<(), Failure> {
+    let checked = load(cli).and_then(|loaded| compile(&loaded));
+    if format == Words::Json {
+        let report = checked.as_ref().map_or_else(|report| report, |(_, report)| report);
+        print(&pretty(&report.as_json()))?;
+        return checked.map(|_| ()).map_err(|_| Failure::Told);
+    }
+    let (gateway, report) = checked?;
     if !report.problems.is_empty() {
         eprintln!("{report}");
     }
@@ -213,7 +295,7 @@ fn routes(cli: &Cli, format: Format) -> Result<(), Failure> {
 }
 
 fn mint(cli: &Cli, options: &token::Options) -> Result<(), Failure> {
-    let token = token::mint(&load(cli)?.config, options).map_err(Failure::Other)?;
+    let token = token::mint(&load(cli)?.config, options)?;
     print(&format!("{token}\n"))
 }
 
