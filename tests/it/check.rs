@@ -6,6 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use streamgate::config::Config;
+use streamgate::yaml::{self, Environment};
 
 const CONFIG: i32 = 78;
 
@@ -142,6 +144,7 @@ fn every_way_to_write_a_value_is_read() {
         "access_log: { to: stdout }",
         "access_log: { to: { file: access.log } }",
         "stores:\n  # all commented out",
+        "x-own: &own { any: [thing] }\nx-more: *own",
         limit,
     ];
     for case in cases {
@@ -153,6 +156,52 @@ fn every_way_to_write_a_value_is_read() {
     }
 }
 
+/// A mistake for each of so many keys, in all the ways in which a file can be long.
+fn long_files(n: usize) -> Vec<(&'static str, String)> {
+    let many = |item: &dyn Fn(usize) -> String| (0..n).map(item).collect::<String>();
+    let upstreams = |entries: String| GOOD.replace("routes:", &format!("{entries}routes:"));
+    vec![
+        ("wrong entries", upstreams(many(&|i| format!("  k{i}: 1\n")))),
+        ("unknown keys", format!("{GOOD}{}", many(&|i| format!("k{i}: 1\n")))),
+        ("own keys", format!("{GOOD}{}", many(&|i| format!("x-{i}: 1\n")))),
+        ("good entries", upstreams(many(&|i| format!("  k{i}: {{endpoints: [\"1.2.3.4:5\"]}}\n")))),
+        (
+            "routes",
+            format!(
+                "{GOOD}{}",
+                many(&|i| {
+                    format!("  - {{name: r{i}, match: {{path: /{i}}}, upstream: stream}}\n")
+                })
+            ),
+        ),
+        ("variables", format!("{GOOD}x: [{}]\n", many(&|i| format!("\"${{V{i}}}\", ")))),
+        ("twice", format!("{GOOD}admin: {{{}}}\n", many(&|_| "a: 1, ".to_owned()))),
+    ]
+}
+
+/// What this thread has computed so far, in nanoseconds: how busy the machine is does not matter.
+fn cpu_ns() -> u64 {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells it");
+    let first = stat.split(' ').next().and_then(|ns| ns.parse().ok());
+    first.expect("a number")
+}
+
+#[test]
+fn a_long_file_takes_time_in_proportion_to_its_length() {
+    let cost = |file: &str| {
+        let before = cpu_ns();
+        let draft = yaml::draft::<Config>(file, &Environment::default());
+        drop(draft);
+        cpu_ns() - before
+    };
+    let (short, long) = (500, 16);
+    for ((what, small), (_, large)) in long_files(short).into_iter().zip(long_files(short * long)) {
+        let (small, large) = (cost(&small).max(1_000_000), cost(&large));
+        // In proportion it is 16 times as much; by pairs it were 256 times.
+        assert!(large < 64 * small, "{what}: {small} ns, then {large} ns");
+    }
+}
+
 #[test]
 fn what_runs_but_is_seldom_meant_is_a_warning() {
     let unused = "stores: { idle: { url: 'memory:' } }\n";
@@ -161,6 +210,29 @@ fn what_runs_but_is_seldom_meant_is_a_warning() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("warning: nothing names the store `idle`"), "{said}");
+}
+
+#[test]
+fn what_may_be_meant_and_seldom_is_is_a_warning() {
+    for (route, warning) in [
+        ("path: /live/$event }", "`$event` stands for these very characters"),
+        ("path: /(live)/x }", "a parameter is written `{live}`"),
+        ("path: /a }, max_body: 0", "every request that brings a body is refused"),
+    ] {
+        let file = format!("{GOOD}  - {{ name: r, match: {{ {route}, upstream: stream }}\n");
+        let folder = Folder::new("doubtful").with("g.yaml", file.as_bytes());
+        let output = check(&folder.0, "g.yaml");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("warning: ") && said.contains(warning), "{said}");
+    }
+}
+
+#[test]
+fn the_reference_is_clean_without_variables_but_secrets() {
+    let output = check(Path::new(env!("CARGO_MANIFEST_DIR")), "config/gateway.yaml");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("warning"), "{said}");
 }
 
 #[test]

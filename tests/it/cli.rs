@@ -89,6 +89,73 @@ fn wrong_arguments_are_a_matter_of_usage() {
 }
 
 #[test]
+fn what_other_programs_take_is_taken_or_explained() {
+    for arguments in [
+        &["-t"][..],
+        &["-t", "-c", "config/gateway.yaml"],
+        &["validate"],
+        &["check", "-f", "config/gateway.yaml"],
+    ] {
+        let output = run(arguments, &[]);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("config/gateway.yaml is good: "), "{arguments:?}");
+    }
+    assert_eq!(printed(&["version"]), printed(&["--version"]));
+    let said = failed(&["gateway.yaml"], USAGE);
+    assert!(said.contains("`--config gateway.yaml`"), "{said}");
+    assert!(failed(&["chek"], USAGE).contains("did you mean `check`?"));
+    for verb in ["schema", "denials", "metrics", "version"] {
+        let said = failed(&[verb, "--config", BROKEN], USAGE);
+        assert!(said.contains(&format!("`{verb}` reads no configuration")), "{said}");
+    }
+    assert!(failed(&["check", "--config", "-"], CONFIG).contains("/dev/stdin"));
+}
+
+#[test]
+fn times_on_the_command_line_have_units() {
+    for ttl in ["1h", "60", "90s"] {
+        assert!(printed(&["token", "--ttl", ttl]).contains('.'), "{ttl}");
+    }
+    assert!(failed(&["token", "--ttl", "1d"], USAGE).contains("write `24h`"));
+    assert!(failed(&["run", "--drain", "1.5m"], USAGE).contains("write `90s`"));
+    let said = failed(&["run", "--drain", "30s", "--config", BROKEN], CONFIG);
+    assert!(said.contains("the file is empty"), "{said}");
+}
+
+#[test]
+fn a_misspelled_level_is_told() {
+    let output = run(&["run", "--config", BROKEN], &[("RUST_LOG", "inof")]);
+    let said = text(&output.stderr);
+    assert!(said.contains("did you mean `info`?"), "{said}");
+}
+
+#[test]
+fn help_tells_exit_codes_and_variables() {
+    let help = printed(&["--help"]);
+    for word in ["64 ", "78 ", "RUST_LOG", "STREAMGATE_ADMIN_TOKEN", "docs/operations.md"] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+}
+
+#[test]
+fn a_report_is_data_for_programs() {
+    let file = "tests/cases/broken/many-problems.yaml";
+    let output = run(&["check", "--format", "json", "--config", file], &[]);
+    assert_eq!(output.status.code(), Some(CONFIG));
+    assert_eq!(text(&output.stderr), "");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&report["is_good"], &report["file"]), (&false.into(), &file.into()));
+    let problems = report["problems"].as_array().expect("a list");
+    assert_eq!(Some(problems.len() as u64), report["errors"].as_u64());
+    let first = &problems[0];
+    assert_eq!((&first["line"], &first["column"]), (&3.into(), &19.into()), "{first}");
+    assert!(first["text"].is_string() && first["help"].is_string() && first["level"] == "error");
+    let good: serde_json::Value =
+        serde_json::from_str(&printed(&["check", "--format", "json"])).expect("JSON");
+    assert_eq!(good["is_good"], true, "{good}");
+}
+
+#[test]
 fn a_broken_file_stops_every_verb_that_reads_it() {
     for verb in ["run", "check", "routes", "token", "healthcheck"] {
         let said = failed(&[verb, "--config", BROKEN], CONFIG);
@@ -102,9 +169,9 @@ fn a_broken_file_stops_every_verb_that_reads_it() {
 fn tokens_are_minted_for_development() {
     let token = printed(&["token", "--sub", "ann", "--claim", "max_streams=2"]);
     assert_eq!(token.trim_end().split('.').count(), 3, "{token}");
-    let said = failed(&["token", "--session", "nobody"], FAILED);
+    let said = failed(&["token", "--session", "nobody"], USAGE);
     assert!(said.contains("there is: `viewers`"), "{said}");
-    assert!(failed(&["token", "--claim", "x"], FAILED).contains("NAME=VALUE"));
+    assert!(failed(&["token", "--claim", "x"], USAGE).contains("NAME=VALUE"));
 }
 
 #[test]

@@ -53,6 +53,7 @@ pub fn start(environment: Environment) -> Result<Demo, DemoError> {
     let environment = environment
         .or("SESSION_SECRET", secret)
         .or("ACCOUNT_PEPPER", secret)
+        .or("REDIS_URL", || "memory:".to_owned())
         .with("AUTH_ADDR", address(&auth)?.to_string())
         .with("STREAM_ADDR", address(&stream)?.to_string());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
