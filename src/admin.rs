@@ -23,6 +23,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use streamgate_lease::StoreError;
 
 /// The longest body that is read, in bytes.
 const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -58,18 +59,71 @@ impl Flag {
     }
 }
 
-/// Which stores answer, by name.
+/// Which stores serve, by name.
 #[derive(Debug, Default)]
-pub struct StoreStatus(Mutex<BTreeMap<String, bool>>);
+pub struct StoreStatus(Mutex<BTreeMap<String, Sides>>);
+
+/// What a store has to do for a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreService {
+    /// It answers questions and takes what is written.
+    Commands,
+    /// It tells what other gateways have ended.
+    Messages,
+}
+
+/// Whether each side serves; none: nobody knows yet.
+#[derive(Debug, Default)]
+struct Sides {
+    commands: Option<bool>,
+    messages: Option<bool>,
+    /// What the store said of itself last, while it does not serve.
+    said: Option<String>,
+}
+
+impl Sides {
+    fn is_up(&self) -> Option<bool> {
+        match (self.commands, self.messages) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        }
+    }
+}
 
 impl StoreStatus {
-    /// Notes whether the store answers.
-    pub fn enter(&self, store: &str, is_up: bool) {
-        self.0.lock().insert(store.to_owned(), is_up);
+    /// Notes whether one side of the store serves, or why it does not. Says whether that is news:
+    /// the whole store is up or down now, or it has said another word of why it is down.
+    pub fn enter(&self, store: &str, service: StoreService, failure: Option<&StoreError>) -> bool {
+        let is_up = failure.is_none();
+        let mut stores = self.0.lock();
+        let sides = stores.entry(store.to_owned()).or_default();
+        let before = sides.is_up();
+        match service {
+            StoreService::Commands => sides.commands = Some(is_up),
+            StoreService::Messages => sides.messages = Some(is_up),
+        }
+        let now = sides.is_up();
+        let word = failure.filter(|error| error.sentence().is_some()).map(StoreError::reason);
+        let is_word_new = word.is_some() && word != sides.said;
+        if is_word_new || now == Some(true) {
+            sides.said = word;
+        }
+        is_word_new || (now != before && now.is_some())
     }
 
+    /// A store that serves as long as this process does, or one of which nobody knows yet.
+    fn open(&self, store: &str, is_in_process: bool) {
+        let known = is_in_process.then_some(true);
+        self.0
+            .lock()
+            .insert(store.to_owned(), Sides { commands: known, messages: known, said: None });
+    }
+
+    /// A store is not up until it has answered.
     fn all(&self) -> BTreeMap<String, bool> {
-        self.0.lock().clone()
+        let stores = self.0.lock();
+        stores.iter().map(|(name, sides)| (name.clone(), sides.is_up() == Some(true))).collect()
     }
 }
 
@@ -85,7 +139,7 @@ impl Admin {
         let stores = StoreStatus::default();
         for store in shared.open_stores() {
             // A memory store is always there; another is not until it has answered.
-            stores.enter(&store.name, store.is_in_process());
+            stores.open(&store.name, store.is_in_process());
         }
         Admin {
             live,

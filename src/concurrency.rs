@@ -8,6 +8,7 @@ mod identify;
 mod answer;
 mod config;
 mod identity;
+mod waiting;
 
 pub use answer::{conflict, ended, lease_field, lease_json, listed};
 use config::Allowance;
@@ -134,7 +135,7 @@ pub enum Outcome {
     Denied,
     /// The stream had ended.
     Ended,
-    /// The store did not answer, and the policy refuses then.
+    /// The store did not answer, and the policy refuses then; or it was too slow to answer.
     Unavailable,
 }
 
@@ -173,6 +174,11 @@ pub struct Refusal {
     pub denial: Denial,
     /// What is counted.
     pub outcome: Outcome,
+}
+
+/// The store has given no word yet; the player is to ask again soon.
+fn late() -> Refusal {
+    Refusal { denial: Denial::enforcement_late(), outcome: Outcome::Unavailable }
 }
 
 impl Policy {
@@ -276,9 +282,12 @@ impl Policy {
             adopt: false,
             lost: false,
         };
+        let Some(_place) = waiting::enter() else { return Err(late()) };
         match self.leases.hold(&claim).await {
             Ok(grant) => self.admission(grant, &claim, is_takeover),
-            Err(_) => self.without_store(&claim),
+            Err(error) if error.is_outage() => self.without_store(&claim),
+            // It is slow, or it can't read what it has of this account: nobody plays by a guess.
+            Err(_) => Err(late()),
         }
     }
 
@@ -311,6 +320,7 @@ impl Policy {
         }
     }
 
+    /// The store has failed: what the policy says for that.
     fn without_store(&self, claim: &Claim) -> Result<Admission, Refusal> {
         match self.when_store_fails {
             WhenStoreFails::Local => match self.leases.hold_locally(claim) {

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
+use streamgate_lease::StoreError;
 
 /// Makes `Code` and its table from one row per refusal.
 macro_rules! denials {
@@ -102,6 +103,9 @@ impl Serialize for Code {
 /// When a client should ask again while the store is away; the breaker probes it more often.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 
+/// When a client should ask again if the store is there and only slow.
+const LATE_RETRY: Duration = Duration::from_secs(1);
+
 /// One refusal, with what the client may learn about it.
 #[derive(Clone, Debug)]
 pub struct Denial(Box<Fields>);
@@ -128,6 +132,18 @@ impl Denial {
     /// The store that must decide does not answer, and the configuration says to refuse then.
     pub fn enforcement_unavailable() -> Self {
         Denial::from(Code::EnforcementUnavailable).retry_after(UNAVAILABLE_RETRY)
+    }
+
+    /// A store has failed to answer: it is away, or it is slow.
+    pub fn of_store(error: &StoreError) -> Self {
+        if error.is_outage() { Self::enforcement_unavailable() } else { Self::enforcement_late() }
+    }
+
+    /// The store that must decide is there and has not answered in time, so nothing is decided.
+    pub fn enforcement_late() -> Self {
+        Denial::from(Code::EnforcementUnavailable)
+            .because("the store of leases is slow to answer; ask again")
+            .retry_after(LATE_RETRY)
     }
 
     /// The row of the table that is answered.

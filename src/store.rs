@@ -18,7 +18,9 @@ use std::path::Path;
 use std::sync::Arc;
 use streamgate_lease::LeaseStore;
 use streamgate_lease::memory::MemoryStore;
-use streamgate_lease::redis::{Client, Deadlines, Event, Notice, RedisStore, Subscription, Tls};
+use streamgate_lease::redis::{
+    Client, Deadlines, Event, Monitor, Notice, RedisStore, Subscription, Tls,
+};
 
 /// One store as the file has it.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -30,8 +32,8 @@ pub struct Config {
     /// For addresses that begin with `rediss`.
     pub tls: Option<At<tls::Config>>,
     /// How long the gateway waits for the store.
-    #[serde(default)]
-    pub timeouts: Timeouts,
+    #[serde(default = "timeouts")]
+    pub timeouts: At<Timeouts>,
 }
 
 /// Everything that makes two stores the same.
@@ -48,7 +50,14 @@ impl Settings {
     pub fn compile(name: &str, config: &Config, base_dir: &Path) -> Result<Self, Problem> {
         let url = config.url.value.clone();
         let tls = tls::read(&url, config.tls.as_ref(), base_dir)?;
-        Ok(Settings { name: name.to_owned(), url, tls, timeouts: config.timeouts })
+        let timeouts = config.timeouts.value;
+        if let Some(start) = timeouts.start.filter(|start| start.0 < timeouts.command.0) {
+            let text =
+                format!("a start of {start} is shorter than a command of {}", timeouts.command);
+            let help = "a start waits at least as long as any question: raise it, or leave it out";
+            return Err(config.timeouts.problem(text).help(help));
+        }
+        Ok(Settings { name: name.to_owned(), url, tls, timeouts })
     }
 
     /// A store in this process, with nothing else set.
@@ -66,14 +75,33 @@ impl Settings {
 pub struct Timeouts {
     /// To connect and to be admitted.
     pub connect: Time,
-    /// To answer one question, which a request waits for.
+    /// To answer one question or renewal. One that is slower is suspected of being away.
     pub command: Time,
+    /// What a stream that starts, or a session that must be active, waits for the word of a store
+    /// that is slow. Left out: 500 ms, or `command` if that is longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Time>,
+}
+
+impl Timeouts {
+    /// What `start` is if nothing is said, and `command` is not longer.
+    pub const START: Time = Time::ms(500);
+
+    fn deadlines(&self) -> Deadlines {
+        let (connect, command) = (self.connect.0, self.command.0);
+        let start = self.start.unwrap_or(Self::START).0.max(command);
+        Deadlines { connect, command, start }
+    }
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Timeouts { connect: Time::ms(250), command: Time::ms(50) }
+        Timeouts { connect: Time::ms(250), command: Time::ms(50), start: None }
     }
+}
+
+fn timeouts() -> At<Timeouts> {
+    At::unwritten(Timeouts::default())
 }
 
 /// An open store. Opening connects to nothing; the first command does.
@@ -101,8 +129,7 @@ impl Store {
         let backend = match &settings.url {
             Url::Memory => Backend::Memory(Arc::new(MemoryStore::default())),
             Url::Redis(address) => {
-                let Timeouts { connect, command } = settings.timeouts;
-                let deadlines = Deadlines { connect: connect.0, command: command.0 };
+                let deadlines = settings.timeouts.deadlines();
                 let client =
                     Client::with_tls(address, deadlines, &settings.tls).map_err(|why| {
                         let text = format!("the store {}: {why}", settings.name);
@@ -144,6 +171,16 @@ impl Store {
             Backend::Memory(_) => None,
             Backend::Redis { client, .. } => Some(client),
         }
+    }
+
+    /// What finds out whether the store serves: a task must drive it while the gateway runs.
+    pub fn monitor(&self) -> Option<Monitor> {
+        Some(Monitor::new(Arc::clone(self.client()?)))
+    }
+
+    /// What a question to it may take.
+    pub fn deadlines(&self) -> Deadlines {
+        self.settings.timeouts.deadlines()
     }
 
     /// Streams that other gateways ended: a task must listen while the gateway runs.

@@ -228,8 +228,8 @@ fn held(status: StatusCode, lease: &Lease, shown: &Value) -> Reply {
 }
 
 /// Only the store knows every stream of an account, so without it a list or an ending is refused.
-fn store_failed(_: StoreError) -> Denial {
-    Denial::enforcement_unavailable()
+fn store_failed(error: StoreError) -> Denial {
+    Denial::of_store(&error)
 }
 
 impl Start {

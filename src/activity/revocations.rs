@@ -4,6 +4,7 @@
 use super::revocation_key::RevocationKey;
 use super::session_cache::SessionCache;
 use std::sync::Arc;
+use streamgate_lease::StoreError;
 use streamgate_lease::redis::{Client, Event, Subscription};
 
 /// The channel on which the id of each ended session is published, or the key of an account whose
@@ -21,18 +22,18 @@ impl Revocations {
         Revocations { subscription: Subscription::new(client, REVOKED_CHANNEL), cache }
     }
 
-    /// Waits until the store came within reach (`true`) or was lost (`false`). Meanwhile it makes
-    /// the cache forget each session that is revoked.
-    pub async fn until_changed(&mut self) -> bool {
+    /// Waits until messages of the store come, or come no longer, and why. Meanwhile it makes the
+    /// cache forget each session that is revoked.
+    pub async fn until_changed(&mut self) -> Result<(), StoreError> {
         loop {
             match self.subscription.next().await {
                 Event::Message(message) => self.forget(&String::from_utf8_lossy(&message)),
                 Event::Subscribed => {
                     // What was published while nobody listened is lost: trust nothing older.
                     self.cache.forget_all();
-                    return true;
+                    return Ok(());
                 }
-                Event::Interrupted(_) => return false,
+                Event::Interrupted(error) => return Err(error),
             }
         }
     }

@@ -132,7 +132,7 @@ async fn revoked_at(
     let Some(account) = account else { return Ok(None) };
     let mut get = cmd("GET");
     get.arg(account.key());
-    match client.query(&account.key(), &get).await? {
+    match client.query_patiently(&account.key(), &get).await? {
         Value::Nil => Ok(None),
         // Whatever else is there was meant to end sessions: what can't be read ends all.
         Value::BulkString(text) => Ok(Some(

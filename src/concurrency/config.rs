@@ -8,6 +8,7 @@ use crate::yaml::{At, Entries, ScalarOr};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use streamgate_lease::{Bounds, Class, Classes, Pepper, Timing};
 
 /// How many streams an account may play, and what happens beyond.
@@ -153,17 +154,16 @@ pub struct Degraded {
     /// How many streams a gateway may have started alone; further ones have to come back later.
     pub starts_max: At<Count>,
     /// How long a stream that was started alone goes on when the store has no room for it.
-    /// `0s`: it is refused at once.
-    pub grandfather: At<TimeOrNone>,
+    /// `0s`: it is refused at once. Left out: 15 minutes; with `closed`, which lets nobody start
+    /// alone, `0s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grandfather: Option<At<TimeOrNone>>,
 }
 
 impl Default for Degraded {
     fn default() -> Self {
         let starts_max = u32::try_from(Bounds::default().starts_max).unwrap_or(u32::MAX);
-        Degraded {
-            starts_max: At::unwritten(Count(starts_max)),
-            grandfather: At::unwritten(TimeOrNone(Timing::default().grandfather())),
-        }
+        Degraded { starts_max: At::unwritten(Count(starts_max)), grandfather: None }
     }
 }
 
@@ -233,7 +233,15 @@ impl Config {
             ));
         });
         let timing = timing.and_then(|timing| {
-            let grandfather = &self.degraded.grandfather;
+            let Some(grandfather) = &self.degraded.grandfather else {
+                let without = |_| unreachable!("no time at all is within the bounds");
+                return match self.when_store_fails {
+                    WhenStoreFails::Closed => {
+                        timing.with_grandfather(Duration::ZERO).map_err(without)
+                    }
+                    WhenStoreFails::Local | WhenStoreFails::Open => Ok(timing),
+                };
+            };
             timing.with_grandfather(grandfather.0).map_err(|_| {
                 let text = format!("a grandfather time of {} is out of range", grandfather.value);
                 problems.push(grandfather.problem(text).help("write 0s to 24h"));

@@ -136,7 +136,7 @@ impl Filter for SessionFilter {
             Err(_) if self.sessions.config.when_store_fails == WhenStoreFails::Open => {
                 Ok(Finding::UnaskedSession(session))
             }
-            Err(_) => Err(Denial::enforcement_unavailable().into()),
+            Err(error) => Err(Denial::of_store(&error).into()),
         }
     }
 

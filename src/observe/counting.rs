@@ -23,8 +23,10 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
         Event::HeadTimedOut { listener } => {
             metrics.heads_refused.with_label_values(&[listener, "timeout"]).inc();
         }
-        Event::StoreChanged { store, is_up } => {
-            metrics.store_up.with_label_values(&[store]).set(i64::from(*is_up));
+        // The log says what would be right.
+        Event::StoreTooFar { .. } => {}
+        Event::StoreChanged { store, failure } => {
+            metrics.store_up.with_label_values(&[store]).set(i64::from(failure.is_none()));
         }
         Event::SessionsRevoked { store, whose, is_done } => {
             let result = if *is_done { "done" } else { "failed" };

@@ -14,7 +14,8 @@ use http::Method;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
-use streamgate_lease::LeaseEvent;
+use streamgate_lease::redis::Deadlines;
+use streamgate_lease::{LeaseEvent, StoreError};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -84,8 +85,17 @@ pub enum Event<'a> {
     StoreChanged {
         /// The store's name.
         store: &'a str,
-        /// Whether it answers.
-        is_up: bool,
+        /// Why it does not serve; none: it does.
+        failure: Option<&'a StoreError>,
+    },
+    /// A store is too far away for its deadlines.
+    StoreTooFar {
+        /// The store's name.
+        store: &'a str,
+        /// How far: there and back.
+        round_trip: Duration,
+        /// What its questions may take.
+        deadlines: Deadlines,
     },
     /// The admin port was asked to end one session, or all sessions of an account. Whose they were
     /// is not part of the event.

@@ -3,7 +3,9 @@
 use super::event::Event;
 use crate::session::Skipped;
 use crate::session::key_set::Refresh;
-use streamgate_lease::{Change, LeaseEvent};
+use std::time::Duration;
+use streamgate_lease::redis::Deadlines;
+use streamgate_lease::{Change, LeaseEvent, StoreError};
 use tracing::{Level, debug, info, warn};
 
 /// Writes a line about `event`, if it deserves one.
@@ -27,9 +29,9 @@ pub(super) fn write(event: &Event<'_>) {
                 false => warn!(upstream, %endpoint, "an endpoint is unwell"),
             }
         }
-        Event::StoreChanged { store, is_up: true } => info!(store, "the store answers"),
-        Event::StoreChanged { store, is_up: false } => {
-            warn!(store, "the store does not answer; policies say what holds now");
+        Event::StoreChanged { store, failure } => store_changed(store, *failure),
+        Event::StoreTooFar { store, round_trip, deadlines } => {
+            too_far(store, *round_trip, deadlines);
         }
         Event::SessionsRevoked { store, whose, is_done: true } => {
             info!(store, whose, "sessions were revoked");
@@ -58,6 +60,35 @@ pub(super) fn write(event: &Event<'_>) {
 /// Whether lines about streams are written: one per start and end is only for a close look.
 pub(super) fn takes_streams() -> bool {
     tracing::enabled!(Level::DEBUG)
+}
+
+/// What the store said of itself is told by its first word; the whole of it is for a close look.
+fn store_changed(store: &str, failure: Option<&StoreError>) {
+    let Some(error) = failure else { return info!(store, "the store answers") };
+    let why = error.reason();
+    match error.sentence() {
+        Some(said) => {
+            warn!(store, why, "the store answers with an error; policies say what holds now");
+            debug!(store, said, "what the store said");
+        }
+        None => warn!(store, why, "the store does not answer; policies say what holds now"),
+    }
+}
+
+fn too_far(store: &str, round_trip: Duration, deadlines: &Deadlines) {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (command, connect) = (ms(deadlines.command), ms(deadlines.connect));
+    let right = ms(round_trip) + 1;
+    warn!(
+        store,
+        round_trip_ms = ms(round_trip),
+        command_ms = command,
+        connect_ms = connect,
+        "the store is too far away for its timeouts; write at least \
+         `timeouts: {{ connect: {}ms, command: {}ms }}`",
+        connect.max(right * 4),
+        command.max(right * 2),
+    );
 }
 
 fn stream(policy: &str, event: &LeaseEvent) {

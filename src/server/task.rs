@@ -1,21 +1,22 @@
 //! The background tasks of the gateway, and the runtimes that they run on.
 
 use crate::activity::{Revocations, WriteBehind};
-use crate::admin::Admin;
+use crate::admin::{Admin, StoreService};
 use crate::concurrency::Policy;
 use crate::gateway::{Gateway, Shared};
 use crate::observe::{Event, Observe};
 use crate::part::Lasting;
 use crate::session::KeySet;
 use crate::session::key_set::Refresh;
-use crate::store::Endings;
+use crate::store::{Endings, Store};
 use crate::upstream::Probe;
 use axum::Router;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
-use streamgate_lease::Events;
+use streamgate_lease::redis::{Health, Monitor};
+use streamgate_lease::{Events, StoreError};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -102,10 +103,13 @@ impl<'a> BackgroundTasks<'a> {
             if let Some(writes) = WriteBehind::take(&sessions) {
                 self.spawn(until(self.stop(), writes.run()));
             }
+            let (observe, admin) = (self.observe.clone(), Arc::clone(admin));
+            let report = StoreReport { store: Arc::clone(&store), admin, observe };
+            if let Some(monitor) = store.monitor() {
+                self.spawn(until(self.stop(), follow_health(monitor, report.clone())));
+            }
             if let Some(revocations) = sessions.revocations() {
-                let (admin, observe) = (Arc::clone(admin), self.observe.clone());
-                let task = follow_revocations(revocations, store.name.clone(), admin, observe);
-                self.spawn(until(self.stop(), task));
+                self.spawn(until(self.stop(), follow_revocations(revocations, report)));
             }
             if let Some(endings) = store.endings() {
                 let policies = gateway.policies.clone();
@@ -149,16 +153,39 @@ async fn until(stop: impl Future<Output = ()>, task: impl Future<Output = ()>) {
     tokio::select! { () = stop => {}, () = task => {} }
 }
 
-async fn follow_revocations(
-    mut revocations: Revocations,
-    store: String,
+/// Where it is told how a store is.
+#[derive(Clone)]
+struct StoreReport {
+    store: Arc<Store>,
     admin: Arc<Admin>,
     observe: Observe,
-) {
+}
+
+impl StoreReport {
+    /// One side of the store serves, or why it does not. It is told once, whichever side finds out.
+    fn tell(&self, service: StoreService, failure: Option<&StoreError>) {
+        if self.admin.stores.enter(&self.store.name, service, failure) {
+            self.observe.emit(&Event::StoreChanged { store: &self.store.name, failure });
+        }
+    }
+}
+
+async fn follow_health(mut monitor: Monitor, report: StoreReport) {
     loop {
-        let is_up = revocations.until_changed().await;
-        admin.stores.enter(&store, is_up);
-        observe.emit(&Event::StoreChanged { store: &store, is_up });
+        let Health { failure, too_far } = monitor.next().await;
+        report.tell(StoreService::Commands, failure.as_ref());
+        if let Some(round_trip) = too_far {
+            let deadlines = report.store.deadlines();
+            let store = &report.store.name;
+            report.observe.emit(&Event::StoreTooFar { store, round_trip, deadlines });
+        }
+    }
+}
+
+async fn follow_revocations(mut revocations: Revocations, report: StoreReport) {
+    loop {
+        let failure = revocations.until_changed().await.err();
+        report.tell(StoreService::Messages, failure.as_ref());
     }
 }
 

@@ -1,6 +1,7 @@
 //! A Redis that is not there: at start, in the middle, dead or silent.
 
 use crate::harness::{Gateway, Login, Redis, STANDARD, environment, outcome, until};
+use crate::process::Directory;
 use reqwest::header::COOKIE;
 use serde_json::json;
 use std::time::Duration;
@@ -113,6 +114,59 @@ async fn a_store_that_hangs_costs_its_deadline_once_and_then_nothing() {
         keys.len() > 40
     })
     .await;
+}
+
+/// It is there and takes no writes: nobody's streams are counted, so it is down.
+#[tokio::test]
+async fn a_store_that_answers_with_errors_is_down_until_it_serves_again() {
+    let redis = Redis::start().await;
+    let gateway = Gateway::start(&with_mode("local"), &environment(Some(&redis)).await);
+    let gateway = &gateway;
+    let is = |status: &'static str| async move { readiness(gateway).await["status"] == status };
+    until("it is ready", || is("ready")).await;
+    let _: String = redis.ask(&["REPLICAOF", "127.0.0.1", "1"]).await.unwrap();
+    assert_eq!(play(gateway, &Login::of("ann", "s")).await, ok());
+    until("it is degraded", || is("degraded")).await;
+    assert_eq!(gateway.metric("streamgate_store_up{store=\"shared\"}").await, 0.0);
+    let _: String = redis.ask(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
+    until("it is ready again", || is("ready")).await;
+    assert_eq!(gateway.metric("streamgate_store_up{store=\"shared\"}").await, 1.0);
+}
+
+/// A late answer is no outage: who starts waits, and nobody is admitted without a word.
+#[tokio::test]
+async fn a_store_that_is_slow_admits_nobody_and_says_when_to_come_back() {
+    let redis = Redis::start().await;
+    // Connecting may take long, so the store that is stopped for a moment is not away.
+    let yaml = with_mode("open").replace("memory:}\"", "memory:}\", timeouts: { connect: 30s }");
+    let gateway = Gateway::start(&yaml, &environment(Some(&redis)).await);
+    until("it is ready", || async { readiness(&gateway).await["status"] == "ready" }).await;
+    assert_eq!(play(&gateway, &Login::of("ann", "0")).await, ok());
+    redis.signal("STOP");
+    let login = Login::of("bob", "1");
+    let answer = gateway.get(PATH).header(COOKIE, login.cookie()).send().await.unwrap();
+    redis.signal("CONT");
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["retry-after"]),
+        (503, &"1".parse().unwrap())
+    );
+    assert_eq!(readiness(&gateway).await["status"], "ready");
+    until("it plays", || async { play(&gateway, &login).await == ok() }).await;
+}
+
+#[tokio::test]
+async fn a_store_may_be_a_socket_in_the_file_system() {
+    let folder = Directory::new();
+    let socket = folder.path().join("redis.sock");
+    let redis = Redis::with_socket(&socket).await;
+    for scheme in ["unix", "redis+unix"] {
+        let url = format!("{scheme}://{}", socket.display());
+        let gateway = Gateway::start(STANDARD, &environment(None).await.with("REDIS_URL", url));
+        until("it is ready", || async { readiness(&gateway).await["status"] == "ready" }).await;
+        assert_eq!(play(&gateway, &Login::of("ann", scheme)).await, ok());
+    }
+    let keys: Vec<String> = redis.ask(&["KEYS", "sg:*:l"]).await.unwrap();
+    assert_eq!(keys.len(), 1, "{keys:?}");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@
 //! | `claim_batch`, `renewal_batch` | many claims or renewals in pipelines |
 //! | `scripts` | the Lua scripts, their arguments and their answers |
 //! | `notice`, `subscription` | messages about ended leases, and how they are received |
+//! | `monitor` | whether the servers serve, found out beside the requests |
 //! | `client`, `topology` | [`Client`]: sends commands to the node that has the key |
 //! | `cluster` | hash slots, the slot map, commands grouped by node |
 //! | `conn` | one server: connections, credentials, circuit breaker, error replies |
@@ -35,7 +36,9 @@ mod scripts;
 mod notice;
 mod keys;
 mod subscription;
+mod monitor;
 mod client;
+mod health;
 mod command_batch;
 mod topology;
 mod cluster;
@@ -45,6 +48,8 @@ mod address;
 pub use address::{Address, AddressInvalid};
 pub use client::Client;
 pub use conn::{Deadlines, Tls, TlsInvalid};
+pub use health::Health;
+pub use monitor::Monitor;
 pub use notice::Notice;
 pub use store::RedisStore;
 pub use subscription::{Event, Subscription};

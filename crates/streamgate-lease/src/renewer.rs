@@ -184,12 +184,12 @@ impl Renewer {
                         outcome = Err(error);
                     }
                 }
-                Err(error) if error.is_outage() => {
+                // It concerns this holder alone, and its next request will get the same error.
+                Err(StoreError::Protocol(_)) => {}
+                Err(error) => {
                     self.defer(&[], std::slice::from_ref(claim));
                     outcome = Err(error);
                 }
-                // It concerns this holder alone, and its next request will get the same error.
-                Err(_) => {}
             }
         }
         self.unless_partial(outcome)

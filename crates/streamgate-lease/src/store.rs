@@ -166,7 +166,7 @@ pub enum StoreError {
     /// The store cannot be reached, or it says that it cannot serve now.
     #[error("the store is not available: {0}")]
     Unavailable(UnavailableReason),
-    /// The circuit breaker is open: the store failed a moment ago, so it is not asked now.
+    /// The circuit breaker is open: the store has failed, so it is not asked now.
     #[error("the store failed a moment ago and is left alone for now")]
     Resting,
     /// The store answered something that we cannot read, or that the command was wrong.
@@ -183,7 +183,15 @@ pub enum UnavailableReason {
     /// The connection was lost. The command may have been executed.
     #[error("cut off")]
     ConnectionLost,
-    /// Any other reason, in words or as the error code of a server.
+    /// The server answered that it cannot serve, and why: `READONLY`, `NOPERM`, ….
+    #[error("{word}")]
+    Server {
+        /// The first word of its answer.
+        word: String,
+        /// The whole of it, without what it was sent.
+        sentence: String,
+    },
+    /// Any other reason, in words.
     #[error("{0}")]
     Other(String),
 }
@@ -195,10 +203,34 @@ impl From<&str> for UnavailableReason {
 }
 
 impl StoreError {
-    /// Whether the error affects every holder. Otherwise it concerns this one holder.
+    /// Whether the store is away: only then may a node decide without its word. It is not away
+    /// because an answer is late, nor because it cannot read what one holder has there.
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        !matches!(self, Self::Protocol(_))
+        matches!(self, Self::Unavailable(_) | Self::Resting)
+    }
+
+    /// Why it fails, in a word or a few: the server's own first word if it answered.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            // This word alone says nothing.
+            Self::Unavailable(UnavailableReason::Server { word, sentence }) if word == "ERR" => {
+                sentence.clone()
+            }
+            Self::Unavailable(reason) => reason.to_string(),
+            Self::Timeout => "no answer in time".to_owned(),
+            Self::Resting | Self::Protocol(_) => self.to_string(),
+        }
+    }
+
+    /// The whole of what the server answered, if it did.
+    #[must_use]
+    pub fn sentence(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable(UnavailableReason::Server { sentence, .. }) => Some(sentence),
+            _ => None,
+        }
     }
 
     /// One word for metrics.

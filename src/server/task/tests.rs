@@ -51,3 +51,26 @@ async fn a_stream_that_starts_and_ends_has_two_lines_where_debug_is_logged() {
     let expected = expected.map(|(message, word)| (message.to_owned(), word.to_owned()));
     assert_eq!(fields.collect::<Vec<_>>(), expected);
 }
+
+#[tokio::test]
+async fn what_a_store_said_is_one_line_with_its_word_and_at_debug_all_of_it() {
+    let observe = Observe::new(Metrics::new(), AccessLog::default());
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt().json().with_max_level(Level::DEBUG);
+    let _guard = tracing::subscriber::set_default(log.with_writer(move || writer.clone()).finish());
+    let (word, sentence) = ("READONLY".to_owned(), "READONLY You can't write".to_owned());
+    let reason = streamgate_lease::UnavailableReason::Server { word, sentence };
+    let failure = StoreError::Unavailable(reason);
+    observe.emit(&Event::StoreChanged { store: "shared", failure: Some(&failure) });
+
+    let text = String::from_utf8(lines.0.lock().expect("no panic before").clone()).expect("text");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [warning, detail] = lines.as_slice() else { panic!("{text}") };
+    assert_eq!(
+        (&warning["level"], &warning["fields"]["why"]),
+        (&"WARN".into(), &"READONLY".into())
+    );
+    assert_eq!(detail["level"], "DEBUG");
+    assert_eq!(detail["fields"]["said"], "READONLY You can't write");
+}

@@ -56,6 +56,18 @@ impl Redis {
         panic!("redis-server did not start");
     }
 
+    /// Starts one that listens on this socket, too.
+    pub(crate) async fn with_socket(socket: &Path) -> Self {
+        for _ in 0..TRIES {
+            let words = ["--appendonly", "no", "--unixsocket", socket.to_str().unwrap()];
+            let mut redis = Redis::with(free_port(), &words);
+            if redis.answers().await {
+                return redis;
+            }
+        }
+        panic!("redis-server did not start");
+    }
+
     async fn answers(&mut self) -> bool {
         let mut again = tokio::time::interval(Duration::from_millis(5));
         while self.child.try_wait().unwrap().is_none() {

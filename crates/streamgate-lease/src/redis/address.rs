@@ -57,6 +57,9 @@ pub enum AddressInvalid {
     /// `#insecure`, which turns the verification of certificates off.
     #[error("`#insecure` would trust any server: give its authority as `tls: {{ ca: … }}` instead")]
     Insecure,
+    /// A socket without a whole path, or with anything but its three words behind it.
+    #[error("a socket is a whole path, with `db`, `user` and `pass` behind a `?`, once each")]
+    Socket,
     /// Something after `?` or `#`.
     #[error("the address of a store has nothing after a `?` or a `#`")]
     Rest,
@@ -64,7 +67,7 @@ pub enum AddressInvalid {
 
 impl Address {
     /// Reads `redis://`, `rediss://`, `redis+cluster://`, `redis+sentinel://`, the latter two with
-    /// `rediss` as well, or `redis+unix://`.
+    /// `rediss` as well, or `unix://`, which may be written `redis+unix://`.
     ///
     /// # Errors
     /// [`AddressInvalid`] says what would be right.
@@ -76,7 +79,7 @@ impl Address {
             _ => scheme.split_once('+').ok_or(AddressInvalid::Scheme)?,
         };
         let (shape, hosts) = match (plain, kind) {
-            (_, "unix") => (Shape::One, vec![info(text.to_owned())?]),
+            (_, "unix") => (Shape::One, vec![socket(text, rest)?]),
             ("redis" | "rediss", _) if rest.ends_with("#insecure") => {
                 return Err(AddressInvalid::Insecure);
             }
@@ -108,6 +111,25 @@ fn one(scheme: &str, rest: &str) -> Result<(Shape, Vec<ConnectionInfo>), Address
         return Err(AddressInvalid::Host);
     }
     Ok((Shape::One, vec![info(format!("{scheme}://{rest}"))?]))
+}
+
+/// The redis crate ignores what it does not know, and takes the first part of a path for a host if
+/// the path is not whole.
+fn socket(text: &str, rest: &str) -> Result<ConnectionInfo, AddressInvalid> {
+    let (path, words) = rest.split_once('?').unwrap_or((rest, ""));
+    let keys = words.split('&').filter(|_| !words.is_empty());
+    let mut keys: Vec<_> = keys.map(|word| word.split('=').next().unwrap_or_default()).collect();
+    let count = keys.len();
+    keys.sort_unstable();
+    keys.dedup();
+    let are_known = keys.iter().all(|key| matches!(*key, "db" | "user" | "pass"));
+    if !path.starts_with('/') || path.len() < 2 || rest.contains('#') || !are_known {
+        return Err(AddressInvalid::Socket);
+    }
+    if count != keys.len() {
+        return Err(AddressInvalid::Socket);
+    }
+    info(text.to_owned())
 }
 
 fn cluster(scheme: &str, rest: &str) -> Result<(Shape, Vec<ConnectionInfo>), AddressInvalid> {
@@ -219,6 +241,10 @@ mod tests {
         assert_eq!(shape("redis://10.0.0.5"), Shape::One);
         assert_eq!(shape("redis://10.0.0.5:1/3"), Shape::One);
         assert_eq!(shape("redis+unix:///run/redis.sock"), Shape::One);
+        assert_eq!(
+            hosts("unix:///run/redis.sock?db=2&user=gate&pass=p%40ss").1,
+            [r#""/run/redis.sock" Some("gate") Some("p@ss") 2"#]
+        );
         assert_eq!(shape("rediss+cluster://a:1,b:2,[::1]:3"), Shape::Cluster);
         assert_eq!(shape("redis+sentinel://a/main"), Shape::Sentinel("main".into()));
         assert!(Address::parse("rediss+cluster://a:1").is_ok_and(|address| address.is_tls()));
@@ -257,6 +283,13 @@ mod tests {
             ("rediss://a:1/#insecure", Insecure),
             ("rediss+cluster://a:1#insecure", Insecure),
             ("redis://a:1?protocol=resp3", Rest),
+            ("unix://run/redis.sock", Socket),
+            ("unix://", Socket),
+            ("unix:///", Socket),
+            ("redis+unix:///run/redis.sock?dbb=1", Socket),
+            ("unix:///run/redis.sock?db=1&db=2", Socket),
+            ("unix:///run/redis.sock#db", Socket),
+            ("unix:///run/redis.sock?db=x", Host),
         ] {
             assert_eq!(Address::parse(text).err(), Some(why), "{text}");
         }

@@ -1,7 +1,7 @@
 //! ClaimBatch: many claims at once, each decided by the acquire script.
 
 use super::cluster::Batch;
-use super::conn::{Command, Node, ReplyError, array};
+use super::conn::{Command, Node, Patience, ReplyError, array};
 use super::keys::{hash_slot, keys};
 use super::scripts::{self, ACQUIRE, acquire_args};
 use crate::lease::Claim;
@@ -43,7 +43,7 @@ impl Batch for ClaimBatch<'_> {
             let evalsha = pipeline.cmd("EVALSHA").arg(self.hash).arg(keys.len());
             evalsha.arg(keys).arg(acquire_args(claim, self.timing));
         }
-        let values = node.send(&Command::Pipeline(&pipeline), asking).await?;
+        let values = node.send(&Command::Pipeline(&pipeline), Patience::Command, asking).await?;
         let values = array(&values)?.iter().skip(1);
         let answer =
             |(claim, value): (&Claim, &Value)| match ReplyError::of_value(value, node.host()) {

@@ -2,17 +2,20 @@
 //!
 //! One server or a master behind sentinels is one [`Node`](super::conn::Node); a cluster is one per
 //! primary, each with circuit breakers of its own, so a dead shard is the trouble of its own
-//! accounts. Whatever happens, a command is answered within the two deadlines together.
+//! accounts. Whatever happens, a command is answered within its deadline and that of connecting
+//! together, as long as this process itself has a processor.
 
 use super::address::{Address, AddressInvalid, Shape};
 use super::cluster::{Batch, send_shards, slot};
 use super::command_batch::CommandBatch;
-use super::conn::{Command, Deadlines, ReplyError, Tls, TlsInvalid};
+use super::conn::{Alarm, Command, Deadlines, Patience, ReplyError, Tls, TlsInvalid};
+use super::health::Health;
 use super::topology::{Topology, no_owner};
 use crate::store::StoreError;
 use ::redis::aio::PubSub;
 use ::redis::{Client as RedisClient, Cmd, FromRedisValue, ScriptInvocation, Value, cmd};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -21,6 +24,7 @@ pub struct Client {
     address: Address,
     pub(super) deadlines: Deadlines,
     topology: Topology,
+    alarm: Arc<Alarm>,
 }
 
 impl Client {
@@ -51,8 +55,9 @@ impl Client {
         deadlines: Deadlines,
         tls: &Tls,
     ) -> Result<Self, TlsInvalid> {
-        let topology = Topology::new(address, deadlines, tls)?;
-        Ok(Self { address: address.clone(), deadlines, topology })
+        let alarm = Arc::new(Alarm::default());
+        let topology = Topology::new(address, deadlines, tls, &alarm)?;
+        Ok(Self { address: address.clone(), deadlines, topology, alarm })
     }
 
     /// Sends one command about one key to the server that has it.
@@ -64,7 +69,21 @@ impl Client {
         key: &str,
         command: &Cmd,
     ) -> Result<T, StoreError> {
-        let reply = self.send(slot::of(key), &Command::Single(command)).await?;
+        let reply = self.send(slot::of(key), &Command::Single(command), Patience::Command).await?;
+        ::redis::from_redis_value(reply)
+            .map_err(|_| StoreError::Protocol("an answer of another kind".to_owned()))
+    }
+
+    /// Likewise, for a question that a request cannot go on without: it waits as a start does.
+    ///
+    /// # Errors
+    /// [`StoreError`] within the deadlines.
+    pub async fn query_patiently<T: FromRedisValue>(
+        &self,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<T, StoreError> {
+        let reply = self.send(slot::of(key), &Command::Single(command), Patience::Start).await?;
         ::redis::from_redis_value(reply)
             .map_err(|_| StoreError::Protocol("an answer of another kind".to_owned()))
     }
@@ -78,14 +97,14 @@ impl Client {
         self.run(&CommandBatch(commands)).await
     }
 
-    /// Whether a key exists.
+    /// Whether a key exists. It waits as a start does.
     ///
     /// # Errors
     /// [`StoreError`] within the deadlines.
     pub async fn exists(&self, key: &str) -> Result<bool, StoreError> {
         let mut exists = cmd("EXISTS");
         exists.arg(key);
-        self.query(key, &exists).await
+        self.query_patiently(key, &exists).await
     }
 
     /// Runs a script about one key, and those that share its hash tag, on the server that has
@@ -98,7 +117,7 @@ impl Client {
         key: &str,
         script: &ScriptInvocation<'_>,
     ) -> Result<Value, StoreError> {
-        self.send(slot::of(key), &Command::Script(script)).await
+        self.send(slot::of(key), &Command::Script(script), Patience::Command).await
     }
 
     /// Whether all keys are within reach, or none: not so in a cluster.
@@ -107,11 +126,53 @@ impl Client {
     }
 
     /// Sends a command to the server that has a slot.
-    pub(super) async fn send(&self, slot: u16, command: &Command<'_>) -> Result<Value, StoreError> {
+    pub(super) async fn send(
+        &self,
+        slot: u16,
+        command: &Command<'_>,
+        patience: Patience,
+    ) -> Result<Value, StoreError> {
         let deadline = self.deadline();
-        timeout_at(deadline, self.send_until(slot, command, deadline))
-            .await
-            .unwrap_or(Err(StoreError::Timeout))
+        let node = timeout_at(deadline, self.topology.owner(slot, deadline)).await;
+        let node = node.map_err(|_| StoreError::Timeout)?.ok_or_else(no_owner)?;
+        let error = match node.send(command, patience, false).await {
+            Ok(reply) => return Ok(reply),
+            Err(error) => error,
+        };
+        let redirected = timeout_at(deadline, self.topology.redirect(slot, error, deadline)).await;
+        match redirected.unwrap_or(Err(StoreError::Timeout)) {
+            Ok((node, asking)) => {
+                let reply = node.send(command, patience, asking).await;
+                reply.map_err(ReplyError::into_store_error)
+            }
+            Err(error) => {
+                // As where a cluster was taken for one server, which is everybody's trouble.
+                if error.sentence().is_some() {
+                    node.record_failure(&error);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Probes the servers that are in doubt, or were not probed for `every`. Says whether there
+    /// were any.
+    pub(super) async fn probe(&self, every: Duration) -> bool {
+        self.topology.probe(every, self.deadline()).await
+    }
+
+    /// How the servers are, by what is known now.
+    pub(super) fn health(&self) -> Health {
+        let nodes = self.topology.nodes();
+        let failure = nodes.iter().find_map(|node| node.why_resting());
+        let failure = failure.or_else(|| nodes.is_empty().then(no_owner));
+        let round_trip = nodes.iter().filter_map(|node| node.round_trip()).max();
+        let far = |round_trip: &Duration| self.deadlines.are_below(*round_trip);
+        Health { failure, too_far: round_trip.filter(far) }
+    }
+
+    pub(super) fn alarm(&self) -> &Alarm {
+        &self.alarm
     }
 
     /// Sends a batch, and once more those of its commands that a server redirects. Results stand
@@ -173,21 +234,6 @@ impl Client {
     /// What one pipeline may take: connecting, asking for the server's time, and its own answer.
     fn pipeline_max(&self) -> Duration {
         self.deadlines.connect + self.deadlines.command * 2
-    }
-
-    async fn send_until(
-        &self,
-        slot: u16,
-        command: &Command<'_>,
-        deadline: Instant,
-    ) -> Result<Value, StoreError> {
-        let node = self.topology.owner(slot, deadline).await.ok_or_else(no_owner)?;
-        let error = match node.send(command, false).await {
-            Ok(reply) => return Ok(reply),
-            Err(error) => error,
-        };
-        let (node, asking) = self.topology.redirect(slot, error, deadline).await?;
-        node.send(command, asking).await.map_err(ReplyError::into_store_error)
     }
 }
 

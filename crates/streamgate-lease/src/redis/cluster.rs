@@ -14,7 +14,9 @@ pub(super) mod slot;
 pub(super) use batch::{Batch, ShardBatch, add_to_shard, send_shards};
 
 use super::address::Address;
-use super::conn::{Command, Connector, Credentials, Deadlines, HostPort, Node, TlsInvalid};
+use super::conn::{
+    Alarm, Command, Connector, Credentials, Deadlines, HostPort, Node, Patience, TlsInvalid,
+};
 use ::redis::{Client as RedisClient, Value, cmd};
 use parking_lot::Mutex;
 use rand::seq::SliceRandom;
@@ -34,6 +36,7 @@ const SLOTS_REACHED_MIN: u64 = 8192;
 pub(super) struct Cluster {
     credentials: Credentials,
     deadlines: Deadlines,
+    alarm: Arc<Alarm>,
     seeds: Vec<HostPort>,
     map: Mutex<SlotMap>,
     /// Held by the caller that fetches a map.
@@ -47,6 +50,7 @@ impl Cluster {
         address: &Address,
         credentials: Credentials,
         deadlines: Deadlines,
+        alarm: Arc<Alarm>,
     ) -> Result<Self, TlsInvalid> {
         let seeds: Vec<_> = address.hosts.iter().filter_map(HostPort::of).collect();
         // Certificates are parsed for every server anew; if that works once, it always does.
@@ -56,6 +60,7 @@ impl Cluster {
         Ok(Self {
             credentials,
             deadlines,
+            alarm,
             seeds,
             map: Mutex::default(),
             fetching: tokio::sync::Mutex::default(),
@@ -64,10 +69,12 @@ impl Cluster {
     }
 
     /// The node that has each of these slots. If a slot has none, or the breaker of its node is
-    /// open, a new map is fetched first, unless another caller does so or did a moment ago.
+    /// open, a new map is fetched first, unless another caller does so or did a moment ago. Where
+    /// there is a monitor, it does that for breakers.
     pub(super) async fn owners(&self, slots: &[u16], deadline: Instant) -> Vec<Option<Arc<Node>>> {
         let owners = self.owners_in_map(slots);
-        if owners.iter().flatten().filter(|node| !node.is_resting()).count() == slots.len() {
+        let serves = |node: &&Arc<Node>| self.alarm.is_monitored() || !node.is_resting();
+        if owners.iter().flatten().filter(serves).count() == slots.len() {
             return owners;
         }
         if self.fetched_at.lock().is_none() {
@@ -102,6 +109,25 @@ impl Cluster {
         self.map.lock().node(server, || self.new_node(server))
     }
 
+    /// Fetches a map if none is known, or the breaker of a node is open.
+    pub(super) async fn follow(&self, deadline: Instant) {
+        if self.map.lock().is_empty() {
+            self.owners(&[0], deadline).await;
+        } else if self.nodes().iter().any(|node| node.is_resting()) {
+            self.refresh(deadline, None).await;
+        }
+    }
+
+    /// The primaries that are known.
+    pub(super) fn nodes(&self) -> Vec<Arc<Node>> {
+        self.map.lock().nodes().to_vec()
+    }
+
+    /// Whether this node has the slot, as far as is known.
+    pub(super) fn has(&self, slot: u16, node: &Arc<Node>) -> bool {
+        self.map.lock().owner(slot).is_some_and(|owner| Arc::ptr_eq(&owner, node))
+    }
+
     /// Nodes that hear what is published, which are all: in random order, those with an open
     /// breaker last.
     pub(super) async fn pubsub_nodes(&self, deadline: Instant) -> Vec<Arc<Node>> {
@@ -125,7 +151,7 @@ impl Cluster {
         };
         let mut info = cmd("CLUSTER");
         let command = Command::Single(info.arg("INFO"));
-        match timeout_at(deadline, node.send(&command, false)).await {
+        match timeout_at(deadline, node.send(&command, Patience::Command, false)).await {
             Ok(Ok(Value::BulkString(info))) => {
                 let info = String::from_utf8_lossy(&info);
                 let reached = info.lines().find_map(|line| line.strip_prefix("cluster_slots_ok:"));
@@ -144,7 +170,12 @@ impl Cluster {
 
     fn new_node(&self, server: &HostPort) -> Option<Arc<Node>> {
         let client = self.credentials.client_at(server).ok()?;
-        Some(Arc::new(Node::new(Connector::Server(client), &server.host, self.deadlines)))
+        Some(Arc::new(Node::new(
+            Connector::Server(client),
+            &server.host,
+            self.deadlines,
+            &self.alarm,
+        )))
     }
 
     /// Fetches a map, unless another caller does so or did a moment ago.
@@ -182,7 +213,9 @@ impl Cluster {
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(candidates.len() - n).unwrap_or(u32::MAX);
             let share = Instant::now() + share;
-            if let Ok(Ok(reply)) = timeout_at(share, node.send(&command, false)).await {
+            if let Ok(Ok(reply)) =
+                timeout_at(share, node.send(&command, Patience::Command, false)).await
+            {
                 return Some((reply, node.host().to_owned()));
             }
         }

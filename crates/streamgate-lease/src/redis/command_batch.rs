@@ -1,7 +1,7 @@
 //! CommandBatch: any commands of the redis crate, each about one key.
 
 use super::cluster::{Batch, slot};
-use super::conn::{Command, Node, ReplyError, array};
+use super::conn::{Command, Node, Patience, ReplyError, array};
 use ::redis::{Cmd, Value, pipe};
 use async_trait::async_trait;
 
@@ -28,7 +28,7 @@ impl Batch for CommandBatch<'_> {
         for index in indexes {
             pipeline.add_command(self.0[*index].1.clone());
         }
-        let values = node.send(&Command::Pipeline(&pipeline), asking).await?;
+        let values = node.send(&Command::Pipeline(&pipeline), Patience::Command, asking).await?;
         let result = |value: &Value| match ReplyError::of_value(value, node.host()) {
             Some(error) => Err(error),
             None => Ok(value.clone()),

@@ -1,7 +1,9 @@
 //! RenewalBatch: many renewals at once, without a script.
 
 use super::cluster::Batch;
-use super::conn::{Command, Node, Reading, ReplyError, array, flag, server_time, unreadable};
+use super::conn::{
+    Command, Node, Patience, Reading, ReplyError, array, flag, server_time, unreadable,
+};
 use super::keys::{hash_slot, keys, names};
 use crate::clock::millis;
 use crate::store::{Slot, StoreError};
@@ -44,7 +46,7 @@ impl Batch for RenewalBatch<'_> {
             add_renewal(&mut pipeline, slot, self.timing, now_ms + millis(life(slot)));
         }
         let sent = Instant::now();
-        let values = node.send(&Command::Pipeline(&pipeline), asking).await?;
+        let values = node.send(&Command::Pipeline(&pipeline), Patience::Command, asking).await?;
         let mut values = array(&values)?.iter();
         node.clock().learn(values.next().and_then(server_time), sent);
         let certain_life = |slot: &Slot| life(slot).saturating_sub(clock.uncertainty());
@@ -60,7 +62,7 @@ async fn server_clock(node: &Node) -> Result<Reading, ReplyError> {
         return Ok(reading);
     }
     let sent = Instant::now();
-    let time = node.send(&Command::Pipeline(pipe().cmd("TIME")), false).await?;
+    let time = node.send(&Command::Pipeline(pipe().cmd("TIME")), Patience::Command, false).await?;
     node.clock().learn(array(&time)?.first().and_then(server_time), sent);
     // Better no renewal than one with a wrong time.
     node.clock().read().ok_or_else(|| unreadable("the time").into())

@@ -2,7 +2,7 @@
 
 use super::claim_batch::ClaimBatch;
 use super::client::Client;
-use super::conn::{Command, flag};
+use super::conn::{Command, Patience, flag};
 use super::keys::hash_slot;
 use super::renewal_batch::RenewalBatch;
 use super::scripts::{self, Scripts};
@@ -35,14 +35,24 @@ impl RedisStore {
         holder: &Holder,
         invocation: &ScriptInvocation<'_>,
     ) -> Result<Value, StoreError> {
-        self.client.send(hash_slot(holder), &Command::Script(invocation)).await
+        self.invoke_for(Patience::Command, holder, invocation).await
+    }
+
+    async fn invoke_for(
+        &self,
+        patience: Patience,
+        holder: &Holder,
+        invocation: &ScriptInvocation<'_>,
+    ) -> Result<Value, StoreError> {
+        self.client.send(hash_slot(holder), &Command::Script(invocation), patience).await
     }
 }
 
 #[async_trait]
 impl LeaseStore for RedisStore {
     async fn acquire(&self, claim: &Claim, timing: &Timing) -> Result<Answer, StoreError> {
-        let reply = self.invoke(&claim.holder, &self.scripts.acquire(claim, timing)).await?;
+        let script = self.scripts.acquire(claim, timing);
+        let reply = self.invoke_for(Patience::Start, &claim.holder, &script).await?;
         scripts::answer(&reply, &claim.id)
     }
 

@@ -3,14 +3,19 @@
 //! It sends no commands of callers; [`Client`](super::Client) does.
 
 use super::address::{Address, Shape};
-use super::cluster::{Cluster, ShardBatch, add_to_shard};
+use super::cluster::{Cluster, ShardBatch, add_to_shard, slot};
 use super::conn::{
-    Connector, Credentials, Deadlines, HostPort, Node, ReplyError, Sentinel, Tls, TlsInvalid,
+    Alarm, Connector, Credentials, Deadlines, HostPort, Node, ReplyError, Sentinel, Tls, TlsInvalid,
 };
 use crate::store::StoreError;
 use ::redis::Client as RedisClient;
+use futures_util::future::join_all;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// Keys that a probe tries.
+const PROBE_KEYS: usize = 8;
 
 /// The nodes of a store.
 pub(super) enum Topology {
@@ -25,11 +30,12 @@ impl Topology {
         address: &Address,
         deadlines: Deadlines,
         tls: &Tls,
+        alarm: &Arc<Alarm>,
     ) -> Result<Self, TlsInvalid> {
         let credentials = || Credentials::new(address, tls);
         let (connector, host) = match &address.shape {
             Shape::Cluster => {
-                let cluster = Cluster::new(address, credentials(), deadlines)?;
+                let cluster = Cluster::new(address, credentials(), deadlines, Arc::clone(alarm))?;
                 return Ok(Self::Cluster(Box::new(cluster)));
             }
             Shape::One => {
@@ -42,7 +48,34 @@ impl Topology {
                 (Connector::Sentinel(sentinel), String::new())
             }
         };
-        Ok(Self::Single(Arc::new(Node::new(connector, &host, deadlines))))
+        Ok(Self::Single(Arc::new(Node::new(connector, &host, deadlines, alarm))))
+    }
+
+    /// The nodes that are known.
+    pub(super) fn nodes(&self) -> Vec<Arc<Node>> {
+        match self {
+            Self::Single(node) => vec![node.clone()],
+            Self::Cluster(cluster) => cluster.nodes(),
+        }
+    }
+
+    /// Probes the nodes that are in doubt or were not probed for `every`, side by side. Says
+    /// whether there were any. A cluster with such a node may have another map by now.
+    pub(super) async fn probe(&self, every: Duration, deadline: Instant) -> bool {
+        if let Self::Cluster(cluster) = self {
+            cluster.follow(deadline).await;
+        }
+        let nodes = self.nodes();
+        let due: Vec<_> = nodes.iter().filter(|node| node.is_probe_due(every)).collect();
+        let probes = due.iter().map(|node| async {
+            let keys = probe_keys(|slot| match self {
+                Self::Single(_) => true,
+                Self::Cluster(cluster) => cluster.has(slot, node),
+            });
+            node.probe(&keys).await;
+        });
+        join_all(probes).await;
+        !due.is_empty()
     }
 
     pub(super) fn is_single(&self) -> bool {
@@ -130,6 +163,13 @@ impl Topology {
             node.follow_master(master);
         }
     }
+}
+
+/// Keys that nobody uses, in slots for which `has` says yes. They lie apart, so that a node of a
+/// cluster that was taken for one server has not all of them.
+fn probe_keys(has: impl Fn(u16) -> bool) -> Vec<String> {
+    let keys = (0..=u16::MAX).map(|bucket| format!("sg:{{{bucket:04x}}}:probe"));
+    keys.filter(|key| has(slot::of(key))).take(PROBE_KEYS).collect()
 }
 
 /// The error for a slot that no node has, as far as is known.

@@ -22,8 +22,11 @@ fn timing() -> Timing {
 }
 
 /// What the operator of the farthest server allows it.
-const ABOVE: Deadlines =
-    Deadlines { command: Duration::from_millis(1000), connect: Duration::from_millis(2500) };
+const ABOVE: Deadlines = Deadlines {
+    command: Duration::from_millis(1000),
+    connect: Duration::from_millis(2500),
+    start: Duration::from_millis(1000),
+};
 
 /// Plays for 13 s at this distance, with so many viewers; each has the one slot of its account.
 async fn play(server: &Server, round_trip: Duration, viewers: usize) -> Stats {
@@ -60,8 +63,9 @@ async fn a_slot_is_kept_and_renewed_as_often_at_any_distance() {
         assert_eq!(stats.admitted, 1, "the slot was lost: {stats:?}");
         assert_eq!(stats.renewals_skipped, 0, "{stats:?}");
         assert_eq!(stats.degraded_for, None, "{stats:?}");
-        // A third of a ttl each, a fifth more or less, and a tick.
-        assert!((10..=15).contains(&stats.renewals), "{stats:?}");
+        // A third of a ttl each, as where it is near; a busy machine makes all of them late.
+        let renewed = stats.renewals + stats.registered;
+        assert!(all[0].renewals * 3 / 4 <= renewed && renewed <= 15, "{stats:?}");
     }
 }
 

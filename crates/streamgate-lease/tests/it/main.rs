@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod boundary;
+mod busy;
 mod contract;
 mod distance;
 mod events;

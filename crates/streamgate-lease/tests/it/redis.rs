@@ -292,7 +292,7 @@ async fn errors_never_show_a_password() {
     let server = Server::start().await;
     let _: String = ask(&server, &["CONFIG", "SET", "requirepass", "right"]).await;
     let url = format!("{}?pass=very-secret", server.url());
-    let deadlines = Deadlines { command: AT_ONCE, connect: AT_ONCE };
+    let deadlines = Deadlines { command: AT_ONCE, connect: AT_ONCE, start: AT_ONCE };
     let client = Client::with_deadlines(&url, deadlines).unwrap();
     let error = client.exists("sg:session:1").await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");

@@ -13,8 +13,11 @@ use streamgate_lease::{
 use tokio::time::timeout;
 
 /// What these tests are about is who is believed, not how soon.
-const PATIENT: Deadlines =
-    Deadlines { command: Duration::from_secs(20), connect: Duration::from_secs(20) };
+const PATIENT: Deadlines = Deadlines {
+    command: Duration::from_secs(20),
+    connect: Duration::from_secs(20),
+    start: Duration::from_secs(20),
+};
 
 /// An authority, and what it signed for `localhost`.
 struct Certificates(PathBuf);

@@ -67,7 +67,7 @@ impl Server {
     /// A client for tests that are not about deadlines: this machine may be busy.
     pub(crate) fn patient_client(&self) -> Arc<Client> {
         let patient = Duration::from_secs(20);
-        let deadlines = Deadlines { command: patient, connect: patient };
+        let deadlines = Deadlines { command: patient, connect: patient, start: patient };
         Arc::new(Client::with_deadlines(&self.url(), deadlines).unwrap())
     }
 

@@ -140,7 +140,7 @@ fn host_port(server: &Value, asked: &str) -> Option<HostPort> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::conn::{Connector, Deadlines};
+    use crate::redis::conn::{Alarm, Connector, Deadlines};
     use ::redis::Client as RedisClient;
 
     fn server(host: Value, port: i64) -> Value {
@@ -155,8 +155,8 @@ mod tests {
 
     fn node(server: &HostPort) -> Option<Arc<Node>> {
         let client = RedisClient::open(format!("redis://{}:{}", server.host, server.port)).ok()?;
-        let deadlines = Deadlines::default();
-        Some(Arc::new(Node::new(Connector::Server(client), &server.host, deadlines)))
+        let (deadlines, alarm) = (Deadlines::default(), Arc::new(Alarm::default()));
+        Some(Arc::new(Node::new(Connector::Server(client), &server.host, deadlines, &alarm)))
     }
 
     fn rebuilt(map: &SlotMap, rows: Vec<Value>) -> SlotMap {

@@ -6,15 +6,17 @@
 
 use super::credentials::Credentials;
 use super::host_port::HostPort;
+use super::patience::wait;
 use super::reply_error::store_error;
 use super::tls::TlsInvalid;
 use crate::store::StoreError;
 use ::redis::aio::{MultiplexedConnection, PubSub};
 use ::redis::{
-    AsyncConnectionConfig, Client as RedisClient, ConnectionInfo, RedisResult, Value, cmd,
+    AsyncConnectionConfig, Client as RedisClient, ConnectionAddr, ConnectionInfo, RedisResult,
+    Value, cmd,
 };
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// Commands that wait to be written. Beyond it callers wait for a place, within their deadline.
 const QUEUED_COMMANDS_MAX: usize = 1024;
@@ -56,6 +58,14 @@ impl Connector {
         };
         let pubsub = within(deadline, client.get_async_pubsub()).await?;
         Ok((pubsub, client))
+    }
+
+    /// The server that it always leads to, if it is one.
+    pub(crate) fn address(&self) -> Option<ConnectionAddr> {
+        match self {
+            Self::Server(client) => Some(client.get_connection_info().addr().clone()),
+            Self::Sentinel(_) => None,
+        }
     }
 
     /// Whether a connection to `server` should be replaced: the master is another server now.
@@ -183,10 +193,10 @@ async fn connect(client: &RedisClient) -> RedisResult<MultiplexedConnection> {
 
 async fn within<T>(
     deadline: Instant,
-    work: impl Future<Output = RedisResult<T>>,
+    work: impl Future<Output = RedisResult<T>> + Send,
 ) -> Result<T, StoreError> {
-    match timeout(deadline.saturating_duration_since(Instant::now()), work).await {
-        Ok(reply) => reply.map_err(|error| store_error(&error)),
-        Err(_) => Err(StoreError::Timeout),
+    match wait(deadline.saturating_duration_since(Instant::now()), work).await {
+        Some(reply) => reply.map_err(|error| store_error(&error)),
+        None => Err(StoreError::Timeout),
     }
 }

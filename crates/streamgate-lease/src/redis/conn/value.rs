@@ -1,13 +1,13 @@
 //! Reads values of the redis crate strictly: anything unexpected is a protocol error, not a guess.
 
-use super::reply_error::store_error_of_code;
+use super::reply_error::store_error_of_reply;
 use crate::store::StoreError;
 use ::redis::Value;
 
 pub(crate) fn array(value: &Value) -> Result<&[Value], StoreError> {
     match value {
         Value::Array(values) => Ok(values),
-        Value::ServerError(error) => Err(store_error_of_code(error.code())),
+        Value::ServerError(error) => Err(store_error_of_reply(error)),
         _ => Err(unreadable("an array")),
     }
 }
@@ -23,7 +23,7 @@ pub(crate) fn text(value: &Value) -> Result<&str, StoreError> {
 pub(crate) fn int(value: &Value) -> Result<u64, StoreError> {
     let number = match value {
         Value::Int(number) => u64::try_from(*number).ok(),
-        Value::ServerError(error) => return Err(store_error_of_code(error.code())),
+        Value::ServerError(error) => return Err(store_error_of_reply(error)),
         other => text(other)?.parse().ok(),
     };
     number.ok_or_else(|| unreadable("a number"))

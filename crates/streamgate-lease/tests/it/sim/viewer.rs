@@ -47,6 +47,8 @@ async fn request(checked: &CheckedStore, gateway: &Gateway, claim: &Claim) {
             }
         }
         Ok(_) => {}
+        // A late answer is no outage: the player is told to come back, and nobody is admitted.
+        Err(error) if !error.is_outage() => {}
         Err(_) => {
             if let Ok(Grant::Held(lease)) = gateway.leases.hold_locally(claim) {
                 if lease.is_new() {
