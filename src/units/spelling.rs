@@ -47,6 +47,10 @@ pub(super) fn size(text: &str) -> Option<String> {
     if matches!(text.trim().to_ascii_lowercase().as_str(), "-1" | "unlimited" | "none" | "inf") {
         return Some("there is no size without end: write a large one, as `8GiB`".to_owned());
     }
+    let plain = text.trim().replace(['_', ','], "");
+    if let Some(number) = digits(&plain) {
+        return (plain != text).then(|| format!("write `{number}`"));
+    }
     let bytes = sum(text, &SIZES)?;
     Some(format!("write `{}`", Size(bytes as u64)))
 }

@@ -31,7 +31,7 @@ fn values_know_their_place() {
 #[test]
 fn each_problem_says_where_and_what_would_be_right() {
     let cases = [
-        ("ttl: 30\n", (1, 6), "a time needs a unit | write a time"),
+        ("ttl: 30\n", (1, 6), "a time needs a unit | seconds are written `30s`"),
         ("ttl: thirty\n", (1, 6), "`thirty` is not a time"),
         ("ttl: 30s\nttk: 1\n", (2, 1), "unknown key `ttk` | did you mean `ttl`?"),
         ("ttl: 30s\nttl: 1s\n", (2, 1), "`ttl` stands here twice, first on line 1"),
