@@ -90,9 +90,13 @@ impl SessionStore {
             Backend::Redis(client) => {
                 let (key, mut delete) = (key(session), cmd("DEL"));
                 delete.arg(&key);
+                // A cut connection has the command sent twice, and the second finds nothing any
+                // more: whether there was such a session is asked before.
+                let was_there = client.exists(&key).await?;
                 let deleted: u64 = client.query(&key, &delete).await?;
                 self.cache.forget(session);
-                Ok(Ended { was_active: deleted != 0, is_published: publish(client, session).await })
+                let was_active = was_there || deleted != 0;
+                Ok(Ended { was_active, is_published: publish(client, session).await })
             }
         }
     }

@@ -7,8 +7,13 @@ use reqwest::Method;
 use reqwest::header::COOKIE;
 use serde_json::{Value, json};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 const PATH: &str = "/live/final/master.m3u8";
@@ -377,4 +382,58 @@ async fn a_log_tells_that_sessions_ended_and_never_whose() {
     for secret in ["ann@example.com", TOKEN, "thirty-two bytes"] {
         assert!(!log.contains(secret) && !words.contains(secret), "{secret}: {log} {words}");
     }
+}
+
+/// Leads to a Redis, and cuts the connection on which the first `DEL` came when it is done there:
+/// whoever sent it never gets the answer.
+async fn cut_at_the_first_del(redis: &Redis) -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, port) = (socket.local_addr().unwrap(), redis.port());
+    let is_cut = Arc::new(AtomicBool::new(false));
+    tokio::spawn(async move {
+        while let Ok((client, _)) = socket.accept().await {
+            tokio::spawn(carry(client, port, Arc::clone(&is_cut)));
+        }
+    });
+    address
+}
+
+async fn carry(mut client: TcpStream, port: u16, is_cut: Arc<AtomicBool>) {
+    let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let (mut asked, mut said) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut asked) => {
+                let Ok(n @ 1..) = read else { return };
+                server.write_all(&asked[..n]).await.unwrap();
+                let is_del = asked[..n].windows(5).any(|part| part == b"DEL\r\n");
+                if is_del && !is_cut.swap(true, Ordering::SeqCst) {
+                    assert_ne!(server.read(&mut said).await.unwrap(), 0);
+                    return;
+                }
+            }
+            read = server.read(&mut said) => {
+                let Ok(n @ 1..) = read else { return };
+                if client.write_all(&said[..n]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_a_cut_connection_ended_was_active() {
+    let redis = Redis::start().await;
+    let relay = cut_at_the_first_del(&redis).await;
+    let environment = environment(Some(&redis)).await.with("REDIS_URL", format!("redis://{relay}"));
+    let gateway = Gateway::start(&yaml(), &environment);
+    let tv = login(&redis, "ann", "tv").await;
+    assert_eq!(play(&gateway, &tv).await, ok());
+    let wish = json!({ "session": "tv" });
+    let (status, reply) = gateway.post_admin(REVOKE, TOKEN, &wish).await;
+    assert_eq!((status, &reply["was_active"]), (200, &json!(true)), "{reply}");
+    assert_eq!(redis.ask::<u64>(&["EXISTS", "sg:session:tv"]).await.unwrap(), 0);
+    let (status, reply) = gateway.post_admin(REVOKE, TOKEN, &wish).await;
+    assert_eq!((status, &reply["was_active"]), (200, &json!(false)), "{reply}");
 }
