@@ -6,6 +6,7 @@
 pub mod head;
 pub mod cookie;
 mod path;
+mod origin;
 
 pub use path::normalise;
 
@@ -21,6 +22,8 @@ pub struct Request<'a> {
     pub method: &'a Method,
     /// In lower case, without the port.
     pub host: Cow<'a, str>,
+    /// Host and port as the client wrote them.
+    pub authority: &'a str,
     /// Normalised; always begins with `/`.
     pub path: Cow<'a, str>,
     /// Without the `?`.
@@ -57,10 +60,12 @@ impl<'a> Request<'a> {
             .map_err(|why| Denial::from(Code::RequestMalformed).because(why))?;
         let authority = head.uri.authority().map(|authority| authority.as_str());
         let field = || head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = without_port(authority.or_else(field).unwrap_or_default());
+        let authority = authority.or_else(field).unwrap_or_default();
+        let host = without_port(authority);
         Ok(Request {
             method: &head.method,
             host: lower_case(host),
+            authority,
             path,
             query: head.uri.query(),
             headers: &head.headers,

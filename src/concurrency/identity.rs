@@ -146,12 +146,13 @@ impl StreamIdentity {
         if let Some(tokens) = &self.tokens {
             let starts = may_start != MayStart::Never && is_first(request);
             let drops_cookie = may_start == MayStart::Explicitly && tokens.is_in_cookie();
-            match tokens.transport.find(request) {
-                Some(text) if !(starts && drops_cookie) => {
-                    return tokens.verify(text, viewer, session).map(Identity::Known);
-                }
-                _ if starts => return Ok(Identity::NewPlayback),
-                _ => {}
+            let found = tokens.transport.found(request);
+            let has_none = found.is_empty() || (starts && drops_cookie);
+            if !has_none {
+                return tokens.verify_one(&found, viewer, session).map(Identity::Known);
+            }
+            if starts {
+                return Ok(Identity::NewPlayback);
             }
         }
         let weaker = self.without_token(request, session, viewer);
@@ -242,6 +243,23 @@ impl StreamTokens {
     /// What makes a browser forget the cookie; `None` where tokens do not travel in a cookie.
     pub(super) fn clear_cookie(&self) -> Option<HeaderValue> {
         self.transport.clear()
+    }
+
+    /// The stream that the first good one of these tokens names; else what is wrong with the first.
+    fn verify_one(
+        &self,
+        found: &[&str],
+        viewer: &Viewer,
+        session: &Session,
+    ) -> Result<StreamId, Denial> {
+        let mut refused = None;
+        for text in found {
+            match self.verify(text, viewer, session) {
+                Ok(id) => return Ok(id),
+                Err(denial) => refused = refused.or(Some(denial)),
+            }
+        }
+        Err(refused.unwrap_or_else(|| Code::StreamTokenMissing.into()))
     }
 
     /// The stream that the token names, if it is good and of this session.

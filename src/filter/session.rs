@@ -1,6 +1,9 @@
 //! The filter `session`: finds the token, has it verified, asks whether its session is active.
 //!
-//! How a token is verified is the room `session`'s knowledge.
+//! How a token is verified is the room `session`'s knowledge; where a request shows tokens, and
+//! which of several counts, that of `credentials`.
+
+mod credentials;
 
 use super::{Decision, Fact, Filter, Halt, Stance, set_cookie};
 use crate::activity::Activity;
@@ -11,9 +14,11 @@ use crate::part::{Context, Part, Parts, TokenCookie};
 use crate::problem::Problem;
 use crate::request::{Request, cookie};
 use crate::session::{self, Session, TokenError, Verifier, WhenStoreFails};
-use crate::units::Text;
+use crate::units::{SameSite, Text};
 use crate::yaml::At;
 use async_trait::async_trait;
+use credentials::Credentials;
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::ResponseHeader;
 use std::sync::Arc;
@@ -102,10 +107,12 @@ impl Filter for SessionFilter {
     }
 
     fn decide_at_once(&self, request: &Request<'_>, _known: &Exchange) -> Option<Decision> {
-        let session = match self.token(request) {
-            Ok(token) => self.sessions.verifier.remembered(token)?,
+        let shown = match Credentials::read(request, &self.sessions.config.cookie.0) {
+            Ok(shown) if shown.is_empty() => return Some(Err(Code::SessionMissing.into())),
+            Ok(shown) => shown,
             Err(halt) => return Some(Err(halt)),
         };
+        let session = self.sessions.verifier.remembered(shown.only()?)?;
         match &self.sessions.active_in {
             None => Some(Ok(Finding::Session(session))),
             Some(activity) => match activity.was_active(&session)? {
@@ -118,12 +125,11 @@ impl Filter for SessionFilter {
         }
     }
 
-    async fn decide(&self, request: &Request<'_>, _known: &Exchange) -> Decision {
-        let token = self.token(request)?;
-        let verifier = &self.sessions.verifier;
-        let session = match verifier.remembered(token) {
-            Some(session) => session,
-            None => verifier.verify(token).await.map_err(refusal)?,
+    async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision {
+        let shown = Credentials::read(request, &self.sessions.config.cookie.0)?;
+        let session = match shown.prove(&self.sessions.verifier).await {
+            Ok(session) => session,
+            Err(halt) => return Err(self.refused(halt, &shown, request, known)),
         };
         let Some(activity) = &self.sessions.active_in else { return Ok(Finding::Session(session)) };
         match activity.is_active(&session).await {
@@ -164,9 +170,14 @@ impl Filter for SessionFilter {
         if known.is_session_unasked || reissue.is_settled_in(&head.headers) {
             return;
         }
-        // An app that sends the token itself has no use for a cookie, which would soon differ.
+        // An app that sends the token itself has no use for a cookie, which would soon differ. Of
+        // several cookies it is the one that proved the session.
+        let verifier = &self.sessions.verifier;
+        let is_its = |token: &&str| {
+            verifier.remembered(token).is_some_and(|proven| Arc::ptr_eq(&proven, session))
+        };
         let name = &self.sessions.config.cookie.0;
-        let Some(token) = cookie::values(asked, name).next() else { return };
+        let Some(token) = cookie::values(asked, name).find(is_its) else { return };
         if session.is_reissue_due(now)
             && let Some(field) = reissue.field(token, session, now)
         {
@@ -205,32 +216,35 @@ impl SessionFilter {
         }
     }
 
-    /// The one token of the request: from the cookie, else `Authorization: Bearer`. Two different
-    /// ones are refused, whichever is good: who may choose can smuggle (RFC 6750 §2).
-    fn token<'r>(&self, request: &Request<'r>) -> Result<&'r str, Halt> {
-        let cookie = &self.sessions.config.cookie.0;
-        let mut found: Option<&'r str> = None;
-        let bearer = request.headers.get_all(header::AUTHORIZATION).into_iter();
-        let bearer = bearer.filter_map(text).filter_map(bearer_token);
-        for token in request.cookies(cookie).chain(bearer) {
-            if found.is_some_and(|other| other != token) {
-                return Err(refusal(TokenError::Malformed("two different tokens")));
+    /// The refusal of a request that proves no session. A cookie of ours that proves nothing any
+    /// more is forgotten, or the next login might write another one beside it: only the one that is
+    /// the host's alone, and not because another site has the browser ask.
+    fn refused(
+        &self,
+        halt: Halt,
+        shown: &Credentials<'_>,
+        request: &Request<'_>,
+        known: &Exchange,
+    ) -> Halt {
+        let verifier = &self.sessions.verifier;
+        match halt {
+            Halt::Deny(denial, Cause::Token(why))
+                if request.is_our_own(&[]) && shown.is_worth_forgetting(verifier, why) =>
+            {
+                let field = forgotten(&self.sessions.config.cookie.0, &known.scheme);
+                Halt::Deny(denial.with_header(header::SET_COOKIE, field), Cause::Token(why))
             }
-            found = Some(token);
+            halt => halt,
         }
-        found.filter(|token| !token.is_empty()).ok_or_else(|| Code::SessionMissing.into())
     }
 }
 
-/// A field as text. Other than `HeaderValue::to_str` it looks at many bytes at once; a token with
-/// characters that no token has is refused as such.
-fn text(field: &HeaderValue) -> Option<&str> {
-    str::from_utf8(field.as_bytes()).ok()
-}
-
-fn bearer_token(field: &str) -> Option<&str> {
-    let (scheme, token) = field.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+/// What makes a browser forget the cookie `name` that is the host's alone. `Secure` is what names
+/// with a prefix need, and what is not taken over plain HTTP.
+fn forgotten(name: &str, scheme: &Scheme) -> HeaderValue {
+    let is_secure = *scheme == Scheme::HTTPS || name.starts_with("__");
+    let field = format!("{name}=; Max-Age=0{}", SameSite::Lax.attributes("/", is_secure));
+    HeaderValue::try_from(field).expect("a name that was checked, and our own words")
 }
 
 /// A token's refusal under the code that clients know.

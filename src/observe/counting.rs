@@ -32,8 +32,11 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
             let result = if *is_done { "done" } else { "failed" };
             metrics.session_revocations.with_label_values(&[store, whose, result]).inc();
         }
-        // Leases, health and key sets count by themselves (`metrics/collected.rs`).
-        Event::Stream { .. } | Event::EndpointChanged { .. } | Event::KeySetRefreshed { .. } => {}
+        // Leases, limits, health and key sets count by themselves (`metrics/collected.rs`).
+        Event::Stream { .. }
+        | Event::LimitClaimUnusable { .. }
+        | Event::EndpointChanged { .. }
+        | Event::KeySetRefreshed { .. } => {}
     }
 }
 
@@ -75,7 +78,9 @@ fn exchange(metrics: &Metrics, ended: &Ended<'_>) {
 /// Why a session was refused: the token's own reason, else the refusal's code.
 fn auth_refusal(exchange: &Exchange) -> Option<&'static str> {
     let code = match exchange.denied()? {
-        code @ (Code::SessionMissing | Code::SessionEnded) => Some(code.name()),
+        code @ (Code::SessionMissing | Code::SessionEnded | Code::SessionAmbiguous) => {
+            Some(code.name())
+        }
         _ => None,
     };
     exchange.session_reason().map(|reason| reason.reason()).or(code)

@@ -8,15 +8,22 @@
 use bytes::Bytes;
 use http::{HeaderMap, header};
 
-/// The values of the cookies called `name` among the fields of a request, as they were written.
+/// The values of the cookies called `name` among the fields of a request, in their order. The
+/// quotes around a value are not part of it (RFC 6265 §4.1.1). A value that is no text is left out;
+/// what stands in the cookies beside it does not matter.
 pub fn values<'a>(fields: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let fields = fields.get_all(header::COOKIE).into_iter();
-    // As UTF-8, which looks at many bytes at once; what a value may be is for its reader.
-    let fields = fields.filter_map(|field| str::from_utf8(field.as_bytes()).ok());
-    fields.flat_map(pairs).filter_map(move |pair| {
-        let value = pair.trim_ascii().strip_prefix(name)?;
-        value.strip_prefix('=')
+    fields.flat_map(|field| pairs(field.as_bytes())).filter_map(move |pair| {
+        let value = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        str::from_utf8(unquoted(value)).ok()
     })
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    match value {
+        [b'"', inner @ .., b'"'] => inner,
+        plain => plain,
+    }
 }
 
 /// The cookies of a request without those called `names`; `None` when there is nothing to take out.
@@ -55,13 +62,13 @@ fn name_of(pair: &[u8]) -> &[u8] {
 }
 
 /// What stands between the semicolons of a `Cookie` field (RFC 6265 §4.2).
-fn pairs(field: &str) -> impl Iterator<Item = &str> {
+fn pairs(field: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(field);
     std::iter::from_fn(move || {
-        let text = rest?;
-        let end = memchr::memchr(b';', text.as_bytes());
-        rest = end.map(|end| &text[end + 1..]);
-        Some(&text[..end.unwrap_or(text.len())])
+        let bytes = rest?;
+        let end = memchr::memchr(b';', bytes);
+        rest = end.map(|end| &bytes[end + 1..]);
+        Some(&bytes[..end.unwrap_or(bytes.len())])
     })
 }
 
@@ -83,6 +90,21 @@ mod tests {
         let fields = fields("cookie", &[b" a=1; sid=x=y ;sid =z", b"sids=2;sid=;sid", b"sid=\xff"]);
         assert_eq!(values(&fields, "sid").collect::<Vec<_>>(), ["x=y", ""]);
         assert_eq!(values(&fields, "a").collect::<Vec<_>>(), ["1"]);
+    }
+
+    #[test]
+    fn bytes_and_quotes_beside_a_value_hide_nothing() {
+        let check = |written: &'static [u8], expected: &[&str]| {
+            let fields = fields("cookie", &[written]);
+            assert_eq!(values(&fields, "sid").collect::<Vec<_>>(), expected, "{written:?}");
+        };
+        check(b"name=J\xf6rg; sid=x; a=\xff", &["x"]);
+        check(b"sid=\xff; sid=x", &["x"]);
+        check(b"sid=\"x\"; a=1", &["x"]);
+        check(b"a=\"1; sid=x; b=2\"", &["x"]);
+        check(b"sid=\"\"; sid=\"; sid=\"x; sid=x\"", &["", "\"", "\"x", "x\""]);
+        check(b"sid=\"\"x\"\"", &["\"x\""]);
+        check(b"sid= x", &[" x"]);
     }
 
     #[test]

@@ -56,6 +56,9 @@ pub struct Config {
     /// The cookie that holds the token.
     #[serde(default = "default_cookie")]
     pub cookie: At<Text>,
+    /// Takes a `sub` that is a whole number, as its digits; otherwise it must be a text.
+    #[serde(default)]
+    pub numeric_sub: bool,
     /// Claims that upstreams get as headers: the claim, then the header.
     #[serde(default)]
     pub claims_to_headers: Entries<At<Text>>,
@@ -139,6 +142,7 @@ impl Config {
             issuer: self.issuer.as_ref().map(text),
             audience: self.audience.as_ref().map(text),
             absolute_secs: self.absolute.as_ref().map(|absolute| absolute.0.as_secs()),
+            numeric_sub: self.numeric_sub,
             kept: kept.into(),
         }
     }

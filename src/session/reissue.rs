@@ -87,7 +87,8 @@ impl Reissue {
         if younger <= expires_at {
             return None;
         }
-        if !claims.contains_key("sid") && !claims.contains_key("jti") {
+        let has_name = |name| claims.get(name).is_some_and(|value| !value.is_null());
+        if !has_name("sid") && !has_name("jti") {
             claims.insert("sid".to_owned(), session.id().into());
         }
         claims.insert("auth_time".to_owned(), began_at.into());

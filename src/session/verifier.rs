@@ -142,6 +142,18 @@ impl Verifier {
         self.cache.find(token, self.epoch(), now)
     }
 
+    /// Whether a text has the form of a token, be it good or not.
+    pub fn is_token(text: &str) -> bool {
+        Token::parse(text).is_ok()
+    }
+
+    /// Whether a text says that it is a token of the issuer, and for this audience. That it is good
+    /// is not said.
+    pub fn is_of_issuer(&self, text: &str) -> bool {
+        let claims = Token::parse(text).and_then(|token| token.claims());
+        claims.is_ok_and(|claims| self.rules.check_origin(&claims).is_ok())
+    }
+
     /// Verifies `token` and caches the result. Waits only if its key is not known and the issuer
     /// may have a new one.
     pub async fn verify(&self, token: &str) -> Result<Arc<Session>, TokenError> {

@@ -215,6 +215,12 @@ impl Login {
     }
 }
 
+/// A token of exactly these claims.
+pub(crate) fn signed(claims: &Value) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap()
+}
+
 /// What was answered: status and, where the body is a problem, its code.
 pub(crate) async fn outcome(request: RequestBuilder) -> (u16, String) {
     let response = request.send().await.unwrap();

@@ -420,6 +420,15 @@ async fn a_cookie_carries_the_token_where_the_policy_says_so() {
     };
     let again = send(with(&ann, PLAYLIST)).await;
     assert_eq!((lease(&again), set_cookie(&again)), (held.clone(), None));
+    // A rest of another setting beside it does no harm.
+    for twins in [
+        format!("x; streamgate-stream={token}"),
+        format!("; streamgate-stream={token}; streamgate-stream=x"),
+    ] {
+        let cookies = format!("{}; streamgate-stream={twins}", ann.cookie());
+        let twin = send(gateway.get(PLAYLIST).header(COOKIE, cookies)).await;
+        assert_eq!((lease(&twin), set_cookie(&twin)), (held.clone(), None), "{twins}");
+    }
     let echo = send(with(&ann, &format!("{ECHO}?a=1"))).await;
     assert_eq!(lease(&echo), held);
     let seen: Value = echo.json().await.unwrap();

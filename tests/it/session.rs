@@ -1,7 +1,8 @@
 //! Who is let in: tokens of every kind, where they are found, and sessions that have ended.
 
-use crate::harness::{Gateway, Login, Redis, environment, outcome, until, with_sessions};
+use crate::harness::{Gateway, Login, Redis, environment, outcome, signed, until, with_sessions};
 use crate::raw_client::RawClient;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use reqwest::RequestBuilder;
 use reqwest::header::{AUTHORIZATION, COOKIE};
 use serde_json::{Value, json};
@@ -46,7 +47,7 @@ async fn broken_tokens_are_told_by_their_code() {
         (format!("session={}", Login::of("", "s").token()), "session_invalid"),
         (
             format!("{}; session={}", good.cookie(), Login::of("bob", "s2").token()),
-            "session_invalid",
+            "session_ambiguous",
         ),
     ];
     for (cookie, code) in cases {
@@ -215,4 +216,194 @@ async fn the_token_is_found_and_taken_out_in_every_authorization() {
     let request = gateway.get("/faults/echo/held/x").header(AUTHORIZATION, joined);
     let request = request.header(COOKIE, format!("session={token}"));
     assert_eq!(upstream_got(request, "authorization").await, Some(Value::Null));
+}
+
+/// Which session the cookies and, if there is one, the bearer token prove; else the refusal's code.
+async fn proven(gateway: &Gateway, cookies: &[u8], bearer: Option<&str>) -> String {
+    let mut request = gateway.get("/faults/echo/held/x").header(COOKIE, cookies);
+    if let Some(token) = bearer {
+        request = request.bearer_auth(token);
+    }
+    let seen: Value = request.send().await.unwrap().json().await.unwrap();
+    let others = &seen["headers"]["cookie"];
+    assert!(!others.to_string().contains("session="), "no token goes upstream: {seen}");
+    let session = &seen["headers"]["x-streamgate-session"][0];
+    session.as_str().or(seen["code"].as_str()).unwrap().to_owned()
+}
+
+/// A text in the form of a token that nobody signed.
+fn unsigned(claims: &Value) -> String {
+    let part = |text: String| base64::Engine::encode(&BASE64URL, text);
+    let header = part(json!({ "alg": "HS256", "typ": "JWT" }).to_string());
+    format!("{header}.{}.{}", part(claims.to_string()), part("a".repeat(32)))
+}
+
+#[tokio::test]
+async fn a_twin_that_proves_nothing_locks_nobody_out() {
+    let gateway = Gateway::standard(None).await;
+    let good = Login::of("ann", "good").token();
+    let expired = Login::of("ann", "old").token_for(-40);
+    let others = unsigned(&json!({ "sub": "x", "exp": 4_102_444_800_u64 }));
+    for twin in [expired.as_str(), ".eJwNyEEK", "", "\"\"", "a.b.c", &others] {
+        for cookies in
+            [format!("session={good}; session={twin}"), format!("session={twin}; session={good}")]
+        {
+            assert_eq!(proven(&gateway, cookies.as_bytes(), None).await, "good", "{cookies}");
+        }
+    }
+    let plain = format!("session={good}; session={good}; a=1; session=\"{good}\"");
+    assert_eq!(proven(&gateway, plain.as_bytes(), None).await, "good");
+    let latin = [b"name=J\xf6rg; session=".as_slice(), good.as_bytes(), b"; b=\xff"].concat();
+    let seen = upstream_got(
+        gateway.get("/faults/echo/held/x").header(COOKIE, &latin[..]),
+        "x-streamgate-session",
+    );
+    assert_eq!(seen.await, Some(json!(["good"])));
+    let mut many: Vec<String> = (0..60).map(|n| format!("session=rest-{n}")).collect();
+    many.insert(30, format!("session={good}"));
+    assert_eq!(proven(&gateway, many.join("; ").as_bytes(), None).await, "good");
+    for cookies in
+        [format!("session={expired}; session=x"), format!("session=x; session={expired}")]
+    {
+        assert_eq!(proven(&gateway, cookies.as_bytes(), None).await, "session_expired");
+    }
+    assert_eq!(proven(&gateway, b"session=x; session=y", None).await, "session_invalid");
+}
+
+#[tokio::test]
+async fn of_one_account_the_later_login_counts_and_two_accounts_are_refused() {
+    let gateway = Gateway::standard(None).await;
+    let now = streamgate::clock::unix_seconds();
+    let login = |account: &str, session: &str, ago: u64| {
+        Login::of(account, session).with("auth_time", now - ago).token()
+    };
+    let (old, new) = (login("ann", "old", 1_000), login("ann", "new", 10));
+    let bob = login("bob", "bobs", 5);
+    let check = async |tokens: &[&str], expected: &str| {
+        let cookies: Vec<String> = tokens.iter().map(|token| format!("session={token}")).collect();
+        let got = proven(&gateway, cookies.join("; ").as_bytes(), None).await;
+        assert_eq!(got, expected, "{cookies:?}");
+    };
+    for _ in 0..2 {
+        check(&[&old, &new], "new").await;
+        check(&[&new, &old], "new").await;
+        check(&[&old, &bob], "session_ambiguous").await;
+        check(&[&bob, &old], "session_ambiguous").await;
+        check(&["x", &new, &bob], "session_ambiguous").await;
+    }
+    let several: Vec<String> =
+        (0..5_u64).map(|n| login("ann", &format!("s{n}"), 100 - n)).collect();
+    let several: Vec<&str> = several.iter().map(String::as_str).collect();
+    check(&several[..4], "s3").await;
+    check(&several, "session_ambiguous").await;
+    let reason = "streamgate_auth_decisions_total{decision=\"refused\",\
+                  reason=\"session_ambiguous\",route=\"echo\"}";
+    gateway.counts(reason, 7.0).await;
+}
+
+#[tokio::test]
+async fn a_bearer_token_is_meant_and_a_cookie_may_be_a_rest() {
+    let gateway = Gateway::standard(None).await;
+    let (good, other) = (Login::of("ann", "good"), Login::of("ann", "other"));
+    let younger = good.clone().with("plan", "gold").token();
+    let expired = Login::of("ann", "old").token_for(-40);
+    let good = good.token();
+    for (cookie, bearer, expected) in [
+        (good.clone(), &good, "good"),
+        (younger, &good, "good"),
+        (expired.clone(), &good, "good"),
+        ("x".to_owned(), &good, "good"),
+        (other.token(), &good, "session_invalid"),
+        (Login::of("bob", "good").token(), &good, "session_invalid"),
+        (good.clone(), &expired, "session_expired"),
+        (good.clone(), &"x".to_owned(), "session_invalid"),
+        (
+            format!("{}; session={}", other.token(), Login::of("bob", "b").token()),
+            &good,
+            "session_ambiguous",
+        ),
+    ] {
+        let cookies = format!("session={cookie}");
+        let got = proven(&gateway, cookies.as_bytes(), Some(bearer)).await;
+        assert_eq!(got, expected, "{cookies}");
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_of_ours_that_proves_nothing_is_forgotten_for_our_own_page_alone() {
+    let gateway = Gateway::standard(None).await;
+    let expired = Login::of("ann", "old").token_for(-40);
+    let ours = json!({ "iss": "streamgate-auth", "aud": "streamgate", "sub": "x", "exp": 1 });
+    let theirs = json!({ "iss": "another-app", "aud": "streamgate", "sub": "x", "exp": 1 });
+    let soon = streamgate::clock::unix_seconds() + 600;
+    let early = Login::of("ann", "soon").with("nbf", soon).token();
+    let cleared = "session=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax";
+    let (own, cross) = (("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site"));
+    let none = ("x-none", "");
+    for (cookies, field, expected) in [
+        (format!("session={expired}"), none, Some(cleared)),
+        (format!("session={expired}"), own, Some(cleared)),
+        (format!("session=x; session={expired}"), own, Some(cleared)),
+        (format!("session={}", unsigned(&ours)), own, Some(cleared)),
+        (format!("session={}", unsigned(&theirs)), own, None),
+        ("session=.eJwNyEEK".to_owned(), own, None),
+        ("session=".to_owned(), own, None),
+        (format!("session={early}"), own, None),
+        (format!("session={early}; session={expired}"), own, None),
+        (format!("session={expired}"), cross, None),
+        (format!("session={expired}"), ("origin", "https://evil.example"), None),
+        (
+            format!(
+                "session={}; session={}",
+                Login::of("a", "1").token(),
+                Login::of("b", "1").token()
+            ),
+            own,
+            None,
+        ),
+    ] {
+        let request = gateway.get(PATH).header(COOKIE, &cookies).header(field.0, field.1);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 401, "{cookies}");
+        let fields: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
+        assert_eq!(fields, expected.into_iter().collect::<Vec<_>>(), "{field:?} {cookies}");
+    }
+    let bearer = gateway.get(PATH).bearer_auth(&expired).send().await.unwrap();
+    assert!(!bearer.headers().contains_key("set-cookie"));
+}
+
+#[tokio::test]
+async fn claims_are_read_as_issuers_write_them() {
+    let gateway = Gateway::standard(None).await;
+    let numbers = Gateway::start(&with_sessions(&["numeric_sub: true"]), &environment(None).await);
+    let with = |claims: Value| {
+        let now = streamgate::clock::unix_seconds();
+        let mut all = json!({
+            "iss": "streamgate-auth", "aud": "streamgate", "sub": "ann", "sid": "s",
+            "iat": now, "exp": now + 600,
+        });
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        signed(&all)
+    };
+    for (gateway, claims, expected) in [
+        (&gateway, json!({ "nbf": null, "iat": null, "auth_time": null }), "s"),
+        (&gateway, json!({ "sid": null, "jti": "j" }), "j"),
+        (&gateway, json!({ "exp": null }), "session_invalid"),
+        (&gateway, json!({ "sub": null }), "session_invalid"),
+        (&gateway, json!({ "sub": 42 }), "session_invalid"),
+        (&numbers, json!({ "sub": 42 }), "s"),
+        (&numbers, json!({ "sub": "42" }), "s"),
+        (&numbers, json!({ "sub": 4.2 }), "session_invalid"),
+        (&numbers, json!({ "sub": 1e40 }), "session_invalid"),
+        (&numbers, json!({ "sub": [42] }), "session_invalid"),
+    ] {
+        let cookie = format!("session={}", with(claims.clone()));
+        assert_eq!(proven(gateway, cookie.as_bytes(), None).await, expected, "{claims}");
+    }
+    // A number and its digits are one account.
+    for (n, sub) in [json!(7), json!("7"), json!(7), json!("7")].into_iter().enumerate() {
+        let cookie = format!("session={}", with(json!({ "sub": sub, "sid": format!("s{n}") })));
+        let status = numbers.get(PATH).header(COOKIE, cookie).send().await.unwrap().status();
+        assert_eq!(status, if n < 3 { 200 } else { 409 }, "{n}");
+    }
 }

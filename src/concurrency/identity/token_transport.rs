@@ -5,9 +5,17 @@ use super::config::{Carry, Cookie, Settings};
 use crate::denial::Reply;
 use crate::request::{PATH_TOKEN_PREFIX, Request};
 use http::{HeaderValue, StatusCode, header};
+use smallvec::SmallVec;
 
 /// The query parameter that takes over on a media request: `oldest`, or the code of a stream.
 pub const REPLACE_PARAM: &str = "streamgate-replace";
+
+/// The most cookies of one name that are looked at: a browser may have a rest of a former setting
+/// for another path or domain.
+const COOKIES_MAX: usize = 4;
+
+/// Tokens of one request.
+pub(super) type Found<'r> = SmallVec<[&'r str; 1]>;
 
 /// Endings of the paths that a player asks for first. The requests that follow inherit the token.
 const FIRST_ASKED: [&str; 2] = [".m3u8", ".mpd"];
@@ -41,11 +49,17 @@ impl TokenTransport {
         }
     }
 
-    /// The token that a request carries. It is not verified yet.
-    pub(super) fn find<'r>(&self, request: &'r Request<'_>) -> Option<&'r str> {
+    /// The tokens that a request carries: one in the path, or those of several cookies of one name.
+    /// They are not verified yet, and an empty one is none.
+    pub(super) fn found<'r>(&self, request: &'r Request<'_>) -> Found<'r> {
         match self {
-            TokenTransport::Path => request.path_token.as_ref().map(|token| token.text()),
-            TokenTransport::Cookie { name, .. } => request.cookies(name).next(),
+            TokenTransport::Path => {
+                request.path_token.as_ref().map(|token| token.text()).into_iter().collect()
+            }
+            TokenTransport::Cookie { name, .. } => {
+                let values = request.cookies(name).filter(|value| !value.is_empty());
+                values.take(COOKIES_MAX).collect()
+            }
         }
     }
 
@@ -155,10 +169,12 @@ mod tests {
             (&["a=1", "streamgate-stream=T"], Some("T")),
             (&["streamgate-streams=T"], None),
             (&["streamgate-stream"], None),
+            (&["streamgate-stream=; streamgate-stream=T"], Some("T")),
+            (&["streamgate-stream=T; streamgate-stream=U"], Some("T U")),
             (&[], None),
         ] {
-            let found = request("/", cookies, |request| transport.find(request).map(str::to_owned));
-            assert_eq!(found.as_deref(), expected, "{cookies:?}");
+            let found = request("/", cookies, |request| transport.found(request).join(" "));
+            assert_eq!(found, expected.unwrap_or_default(), "{cookies:?}");
         }
         assert!(TokenTransport::new(&settings(Carry::Path)).set("T", 60).is_none());
     }

@@ -25,6 +25,8 @@ pub(in crate::session) struct Rules {
     pub(in crate::session) audience: Option<Box<str>>,
     /// How long a login counts at most, in seconds.
     pub(in crate::session) absolute_secs: Option<u64>,
+    /// `sub` may be a number.
+    pub(in crate::session) numeric_sub: bool,
     /// The claims that the session keeps, sorted.
     pub(in crate::session) kept: Box<[Box<str>]>,
 }
@@ -54,7 +56,7 @@ impl Rules {
             return Err(TokenError::NotYet);
         }
         self.check_origin(&claims)?;
-        let account = name(&claims, "sub", ACCOUNT_BYTES_MAX)?;
+        let account = self.account(&claims)?;
         let account = account.ok_or(TokenError::Claims("`sub` is missing"))?;
         let id = match name(&claims, "sid", ID_BYTES_MAX)? {
             Some(id) => id,
@@ -68,7 +70,21 @@ impl Rules {
         Ok(Session::new(account, &id, kept.collect(), dates))
     }
 
-    fn check_origin(&self, claims: &Map<String, Value>) -> Result<(), TokenError> {
+    /// A number is the same account as its digits, so it must be a whole one that is written out.
+    fn account(&self, claims: &Map<String, Value>) -> Result<Option<Box<str>>, TokenError> {
+        match claims.get("sub") {
+            Some(Value::Number(number)) if self.numeric_sub && !number.is_f64() => {
+                Ok(Some(number.to_string().into()))
+            }
+            _ => name(claims, "sub", ACCOUNT_BYTES_MAX),
+        }
+    }
+
+    /// Whether the token is of the issuer and for the audience that the configuration names.
+    pub(in crate::session) fn check_origin(
+        &self,
+        claims: &Map<String, Value>,
+    ) -> Result<(), TokenError> {
         if let Some(issuer) = &self.issuer
             && claims.get("iss").and_then(Value::as_str) != Some(issuer)
         {
@@ -98,13 +114,13 @@ fn began_at(claims: &Map<String, Value>, issued: Option<u64>) -> Option<u64> {
     }
 }
 
-/// A NumericDate (RFC 7519 §2): seconds since 1970, a fraction cut off.
+/// A NumericDate (RFC 7519 §2): seconds since 1970, a fraction cut off. `null` is no date at all.
 pub(in crate::session) fn date(
     claims: &Map<String, Value>,
     name: &'static str,
 ) -> Result<Option<u64>, TokenError> {
     let seconds = match claims.get(name) {
-        None => return Ok(None),
+        None | Some(Value::Null) => return Ok(None),
         Some(Value::Number(number)) => match number.as_u64() {
             Some(whole) => Some(whole),
             None => {
@@ -124,13 +140,14 @@ pub(in crate::session) fn date(
 }
 
 /// A claim that names something: a text that is not empty, bounded, without control characters.
+/// `null` names nothing.
 fn name(
     claims: &Map<String, Value>,
     claim: &'static str,
     bytes_max: usize,
 ) -> Result<Option<Box<str>>, TokenError> {
     match claims.get(claim) {
-        None => Ok(None),
+        None | Some(Value::Null) => Ok(None),
         Some(Value::String(text))
             if (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control) =>
         {
