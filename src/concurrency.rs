@@ -7,11 +7,14 @@
 mod identify;
 mod answer;
 mod config;
+mod allowance;
 mod identity;
+mod in_shadow;
 mod waiting;
 
+use allowance::Allowance;
+pub use allowance::UnusableClaims;
 pub use answer::{conflict, ended, lease_field, lease_json, listed};
-use config::Allowance;
 pub use config::{Config, SameSession, WhenFull, WhenStoreFails};
 pub use identity::{
     Carry, Identity, IdentitySource, MayStart, REPLACE_PARAM, SourceConfig, StreamId,
@@ -25,6 +28,7 @@ use crate::units::Text;
 use crate::yaml::At;
 use http::StatusCode;
 use identity::StreamIdentity;
+use in_shadow::ShadowLeases;
 use std::borrow::Cow;
 use std::sync::Arc;
 use streamgate_lease::{
@@ -34,12 +38,14 @@ use streamgate_lease::{
 
 /// A policy that routes share by naming it.
 ///
-/// Its methods stand in two files: admission and the leases here; which stream a request belongs
-/// to, and the token of a stream, in `concurrency/identify.rs`.
+/// Its methods stand in three files: admission and the leases here; which stream a request belongs
+/// to, and the token of a stream, in `concurrency/identify.rs`; what is only tried in
+/// `concurrency/in_shadow.rs`.
 pub struct Policy {
     /// The name of its entry in the file.
     pub name: Arc<str>,
     leases: Leases,
+    shadow: ShadowLeases,
     hasher: AccountHasher,
     identity: StreamIdentity,
     limit: Allowance,
@@ -47,6 +53,10 @@ pub struct Policy {
     when_full: WhenFull,
     same_session: SameSession,
     when_store_fails: WhenStoreFails,
+    /// Further origins of ours, from which browsers may change what plays.
+    origins: Box<[String]>,
+    /// Limits that tokens state in a form that can't be used.
+    pub unusable_claims: UnusableClaims,
     /// The status of `concurrency_limit`, where old clients need another status than 409.
     status: Option<StatusCode>,
 }
@@ -193,6 +203,7 @@ impl Policy {
         Ok(Policy {
             name: name.as_str().into(),
             leases: leases(checked.timing, checked.bounds),
+            shadow: ShadowLeases::new(checked.timing, checked.bounds),
             hasher: AccountHasher::new(checked.pepper),
             identity: checked.identity,
             limit: checked.limit,
@@ -200,6 +211,8 @@ impl Policy {
             when_full: config.when_full,
             same_session: config.same_session,
             when_store_fails: config.when_store_fails,
+            origins: config.origins.iter().map(|origin| origin.0.clone()).collect(),
+            unusable_claims: UnusableClaims::default(),
             status: checked.status,
         })
     }
@@ -255,7 +268,7 @@ impl Policy {
     pub async fn admit(&self, session: &Session, stream: Stream<'_>) -> Result<Admission, Refusal> {
         let holder = *self.viewer(session).holder();
         let is_plain = matches!(stream.replace, Replace::Nobody) && !stream.explicit_start;
-        if is_plain && let Some(admission) = self.touch(session, &stream.id.lease, stream.classes) {
+        if is_plain && let Some(admission) = self.known(session, &stream) {
             return Ok(admission);
         }
         let is_takeover = !matches!(stream.replace, Replace::Nobody);
@@ -282,6 +295,9 @@ impl Policy {
             adopt: false,
             lost: false,
         };
+        if stream.is_shadow {
+            return self.admit_in_shadow(claim).await;
+        }
         let Some(_place) = waiting::enter() else { return Err(late()) };
         match self.leases.hold(&claim).await {
             Ok(grant) => self.admission(grant, &claim, is_takeover),
@@ -340,13 +356,13 @@ impl Policy {
 
     /// The account's limit: from the claim of its plan where the token has one, else the default.
     pub fn limit_of(&self, session: &Session) -> u32 {
-        self.limit.of(session)
+        self.limit.of(session, &self.unusable_claims)
     }
 
     fn classes_of(&self, session: &Session, names: &[Class]) -> Classes {
         let wanted = self.classes.iter().filter(|(class, _)| names.contains(class));
-        let limits =
-            wanted.map(|(class, most)| ClassLimit { class: *class, limit: most.of(session) });
+        let limit = |most: &Allowance| most.of(session, &self.unusable_claims);
+        let limits = wanted.map(|(class, most)| ClassLimit { class: *class, limit: limit(most) });
         Classes::new(limits).expect("a policy has no more classes than a stream may have")
     }
 

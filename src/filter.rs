@@ -144,11 +144,6 @@ impl Config {
             plain => plain,
         }
     }
-
-    /// Whether it is the filter `shadow`.
-    pub fn is_shadow(&self) -> bool {
-        matches!(self, Config::Shadow(_))
-    }
 }
 
 /// Whether what a filter decides is done.

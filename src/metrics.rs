@@ -57,6 +57,7 @@ pub struct All {
 
     pub(crate) stream_decisions: IntCounterVec,
     pub(crate) stream_identity: IntCounterVec,
+    pub(crate) limit_claims_unusable: IntCounterVec,
     pub(crate) stream_leases: IntGaugeVec,
     pub(crate) stream_leases_provisional: IntGaugeVec,
     pub(crate) lease_over_limit: IntGaugeVec,
@@ -197,6 +198,11 @@ impl Metrics {
                 "stream_identity_total",
                 "Requests whose stream was judged, by how it was identified.",
                 &["route", "rung"],
+            ),
+            limit_claims_unusable: f.counters(
+                "limit_claims_unusable_total",
+                "Limits that a token states in a form that can't be used: the default applied.",
+                &["policy"],
             ),
             stream_leases: f.gauges(
                 "stream_leases",

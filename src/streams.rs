@@ -43,6 +43,15 @@ enum Verb {
     Terminate(LeaseId),
 }
 
+impl Verb {
+    fn is_change(&self) -> bool {
+        match self {
+            Verb::List => false,
+            Verb::Start(_) | Verb::Heartbeat(_) | Verb::End(_) | Verb::Terminate(_) => true,
+        }
+    }
+}
+
 /// The lease, as clients see it.
 const LEASE_FIELD: HeaderName = HeaderName::from_static("streamgate-lease");
 
@@ -69,6 +78,9 @@ impl Call {
         let rest = captures.last(&request.path).unwrap_or_default();
         let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
         let verb = verb(request.method, &segments, &PathNames { policy, session, own })?;
+        if verb.is_change() {
+            policy.check_origin(request)?;
+        }
         let (policy, session) = (Arc::clone(policy), Arc::clone(session));
         Ok(Call { policy, session, verb, own })
     }

@@ -154,6 +154,7 @@ impl Admin {
         for policy in &gateway.policies {
             let leases = policy.leases();
             metrics.show_leases(&policy.name, &leases.stats(), leases.census());
+            metrics.show_unusable_claims(&policy.name, policy.unusable_claims.total());
         }
         for verifier in &gateway.verifiers {
             if let Some(reissue) = verifier.reissue() {

@@ -1,8 +1,8 @@
 //! A concurrency policy as the file has it.
 
+use super::allowance::Allowance;
 use super::identity::{SourceConfig, StreamIdentity};
 use crate::problem::Problem;
-use crate::session::Session;
 use crate::units::{Count, Secret, Text, Time, TimeOrNone};
 use crate::yaml::{At, Entries, ScalarOr};
 use http::StatusCode;
@@ -44,6 +44,10 @@ pub struct Config {
     /// Bounds of what a gateway may do alone when the store does not answer.
     #[serde(default)]
     pub degraded: Degraded,
+    /// Origins besides our own from which browsers may start, end and take over streams, such as
+    /// `https://www.example.com`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<At<Text>>,
     /// The HTTP status of `concurrency_limit` for clients that can't take 409.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<At<Count>>,
@@ -95,7 +99,7 @@ impl Peppers {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
-    /// The token's claim that holds it, a number.
+    /// The token's claim that holds it: a whole number, also as text or written `5.0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<At<Text>>,
     /// For tokens without the claim.
@@ -182,31 +186,17 @@ pub(super) struct Checked {
     pub(super) classes: Vec<(Class, Allowance)>,
 }
 
-/// How many streams an account may play: what its plan says, in the claim, or the default.
-pub(super) struct Allowance {
-    claim: Option<String>,
-    default: u32,
-}
-
-impl Allowance {
-    pub(super) fn of(&self, session: &Session) -> u32 {
-        let claim = self.claim.as_deref().and_then(|name| session.claim(name));
-        let claimed = claim.and_then(serde_json::Value::as_u64);
-        claimed.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(self.default)
-    }
-}
-
 impl From<&Limit> for Allowance {
     fn from(limit: &Limit) -> Self {
-        let claim = limit.claim.as_ref().map(|claim| claim.0.clone());
-        Allowance { claim, default: limit.default.0 }
+        let claim = limit.claim.as_ref().map(|claim| claim.0.as_str());
+        Allowance::new(claim, limit.default.0)
     }
 }
 
 impl From<&ScalarOr<Count, Limit>> for Allowance {
     fn from(limit: &ScalarOr<Count, Limit>) -> Self {
         match limit {
-            ScalarOr::Value(most) => Allowance { claim: None, default: most.0 },
+            ScalarOr::Value(most) => Allowance::new(None, most.0),
             ScalarOr::Full(limit) => limit.into(),
         }
     }
@@ -258,6 +248,10 @@ impl Config {
         let identity =
             StreamIdentity::compile(self.identity.as_ref()).map_err(|found| problems.extend(found));
         let classes = self.classes(&mut problems);
+        problems.extend(self.origins.iter().filter(|one| !is_origin(&one.0)).map(|one| {
+            let text = format!("`{}` is not an origin", one.value);
+            one.problem(text).help("write scheme and host alone: `https://www.example.com`")
+        }));
         match (pepper, timing, status, identity) {
             (Some(pepper), Ok(timing), Ok(status), Ok(identity)) if problems.is_empty() => {
                 let starts_max = usize::try_from(self.degraded.starts_max.0).unwrap_or(usize::MAX);
@@ -286,4 +280,16 @@ impl Config {
         }
         classes
     }
+}
+
+/// Whether a browser may send this as `Origin` (RFC 6454 §6.1).
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_part = |byte: u8| {
+        byte.is_ascii_lowercase()
+            || byte.is_ascii_digit()
+            || matches!(byte, b'.' | b'-' | b':')
+            || matches!(byte, b'[' | b']')
+    };
+    host.is_some_and(|host| !host.is_empty() && host.bytes().all(is_part))
 }

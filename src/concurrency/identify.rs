@@ -2,7 +2,7 @@
 
 use super::Policy;
 use super::identity::{Identity, MayStart, StreamId};
-use crate::denial::{Denial, Reply};
+use crate::denial::{Code, Denial, Reply};
 use crate::request::{PATH_TOKEN_PREFIX, Request};
 use crate::session::Session;
 use http::{HeaderName, HeaderValue, header};
@@ -18,6 +18,14 @@ impl Policy {
         may_start: MayStart,
     ) -> Result<Identity, Denial> {
         self.identity.identify(request, session, &self.viewer(session), may_start)
+    }
+
+    /// Refuses what another site has a browser ask for: a change needs the viewer's own wish.
+    pub fn check_origin(&self, request: &Request<'_>) -> Result<(), Denial> {
+        match request.is_our_own(&self.origins) {
+            true => Ok(()),
+            false => Err(Code::OriginRefused.into()),
+        }
     }
 
     /// The stream that the session itself is.

@@ -156,6 +156,9 @@ pub(super) fn build(
     let classes = classes.collect();
     if problems.is_empty() {
         let is_shadow = stance == Stance::Shadow;
+        if is_shadow {
+            policy.prepare_shadow();
+        }
         Ok(Box::new(ConcurrencyFilter { policy, classes, is_shadow }))
     } else {
         Err(problems)
@@ -182,7 +185,10 @@ impl Filter for ConcurrencyFilter {
             Ok(Identity::NewPlayback) => return None,
             Err(denial) => return Some(Err(denial.into())),
         };
-        let admission = self.policy.touch(session, &id.lease, &self.classes)?;
+        let admission = match self.is_shadow {
+            true => self.policy.touch_in_shadow(session, &id.lease, &self.classes),
+            false => self.policy.touch(session, &id.lease, &self.classes),
+        }?;
         Some(Ok(Finding::Stream(self.playing(session, admission, id, false))))
     }
 
@@ -201,6 +207,7 @@ impl Filter for ConcurrencyFilter {
         stream.path = is_new_playback.then_some(&*request.path);
         stream.is_redirected = is_new_playback && self.policy.redirects();
         if let Some(wish) = wish {
+            self.policy.check_origin(request)?;
             stream.replace = replace(wish)?;
             stream.explicit_start = true;
         }

@@ -40,7 +40,6 @@ pub(super) fn gateway(
     let routes = Routes { parts: &parts, upstreams: &upstreams, metrics };
     let table = Table::new(routes.compile(config, &mut problems));
     if problems.iter().all(|problem| problem.level == Level::Warning) {
-        problems.extend(stream_token_checks::warnings(config));
         // Beside a misspelled name, a hint that nothing names the entry would only distract.
         let unused = [upstreams.unused(), parts.unused(), stores.unused()];
         problems.extend(unused.into_iter().flatten());

@@ -2,10 +2,8 @@
 //! route may want for itself, and names that no two may share.
 
 use crate::config::Config;
-use crate::filter;
 use crate::problem::Problem;
 use crate::request::PATH_TOKEN_PREFIX;
-use crate::yaml::At;
 
 /// The cookies of stream tokens.
 pub(super) fn stream_cookies(config: &Config) -> Vec<String> {
@@ -42,22 +40,4 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         known.push(name);
     }
     problems
-}
-
-/// Policies that hold on one route and are only tried on another: their counts are one.
-pub(super) fn warnings(config: &Config) -> Vec<Problem> {
-    let filters = || config.routes.iter().flat_map(|route| &route.filters);
-    let policy = |filter: &At<filter::Config>| match filter.bare() {
-        filter::Config::Concurrency(config) => Some(config.policy().0.clone()),
-        _ => None,
-    };
-    let enforced: Vec<String> =
-        filters().filter(|filter| !filter.is_shadow()).filter_map(policy).collect();
-    let tried = filters().filter(|filter| filter.is_shadow());
-    let both = tried.filter_map(|filter| {
-        let name = policy(filter).filter(|name| enforced.contains(name))?;
-        let text = format!("`{name}` holds on another route, where streams of this one count too");
-        Some(filter.problem(text).help("try a policy of its own name and pepper").warning())
-    });
-    both.collect()
 }

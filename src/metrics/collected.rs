@@ -48,6 +48,11 @@ impl All {
         }
     }
 
+    /// Shows how often a limit's claim could not be used.
+    pub fn show_unusable_claims(&self, policy: &str, total: u64) {
+        catch_up(&self.limit_claims_unusable.with_label_values(&[policy]), total);
+    }
+
     /// Shows what became of the session activity that was to be written to a store.
     pub fn show_sessions(&self, store: &str, figures: &activity::Figures) {
         for (result, total) in

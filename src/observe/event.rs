@@ -74,6 +74,14 @@ pub enum Event<'a> {
         /// Which stream, and what happened to it.
         event: &'a LeaseEvent,
     },
+    /// A token states a limit in a form that can't be used, so the default applies. Told once for
+    /// each claim; the policy counts how often it happens.
+    LimitClaimUnusable {
+        /// The policy's name.
+        policy: &'a str,
+        /// The claim's name in the file.
+        claim: &'a str,
+    },
     /// Health checks changed their verdict on an endpoint.
     EndpointChanged {
         /// The upstream's name.

@@ -22,6 +22,14 @@ pub(super) fn write(event: &Event<'_>) {
             warn!(upstream, %endpoint, why, "an upstream gave no answer");
         }
         Event::Stream { policy, event } => stream(policy, event),
+        Event::LimitClaimUnusable { policy, claim } => {
+            warn!(
+                policy,
+                claim,
+                "a token's limit can't be used, so the default applies: a whole number is wanted, \
+                 as 3, 3.0 or \"3\""
+            );
+        }
         Event::EndpointChanged { upstream, change } => {
             let endpoint = change.endpoint;
             match change.is_well {

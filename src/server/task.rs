@@ -116,6 +116,12 @@ impl<'a> BackgroundTasks<'a> {
                 self.spawn(until(self.stop(), follow_endings(endings, policies)));
             }
         }
+        for policy in &gateway.policies {
+            if let Some(renewer) = policy.take_shadow_renewer() {
+                self.tasks.push(self.runtimes.keeping.spawn(renewer.run(self.stop())));
+            }
+            self.spawn(until(self.stop(), report_claims(policy.clone(), self.observe.clone())));
+        }
         if self.observe.takes_streams() {
             for policy in &gateway.policies {
                 let (events, name) = (policy.leases().events(), policy.name.clone());
@@ -198,6 +204,13 @@ async fn follow_endings(mut endings: Endings, policies: Vec<Arc<Policy>>) {
                 true => policy.leases().mark_older(&ended.holder, &ended.id),
             }
         }
+    }
+}
+
+async fn report_claims(policy: Arc<Policy>, observe: Observe) {
+    loop {
+        let claim = policy.unusable_claims.next().await;
+        observe.emit(&Event::LimitClaimUnusable { policy: &policy.name, claim: &claim });
     }
 }
 

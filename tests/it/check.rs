@@ -234,27 +234,3 @@ fn the_reference_is_clean_without_variables_but_secrets() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !said.contains("warning"), "{said}");
 }
-
-#[test]
-fn a_policy_that_holds_here_and_is_tried_there_is_a_warning() {
-    let policy = "stores: { s: { url: 'memory:' } }\nsessions: { v: { keys: [ { hs256: \
-                  \"${SESSION_SECRET}\" } ] } }\nconcurrency: { p: { store: s, pepper: \
-                  \"${ACCOUNT_PEPPER}\", limit: { default: 3 } } }\n";
-    let route = |name: &str, filter: &str| {
-        format!(
-            "  - {{ name: {name}, match: {{ path: \"/{name}/{{*file}}\" }}, filters: \
-             [ {{ session: v }}, {filter} ], upstream: stream }}\n"
-        )
-    };
-    let (holds, tried) =
-        (route("holds", "{ concurrency: p }"), route("tried", "{ shadow: { concurrency: p } }"));
-    for (routes, is_warned) in [(format!("{holds}{tried}"), true), (tried, false)] {
-        let file = format!("{GOOD}{routes}{policy}");
-        let folder = Folder::new("shadowed").with("g.yaml", file.as_bytes());
-        let output = check(&folder.0, "g.yaml");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        let warning = "warning: `p` holds on another route, where streams of this one count too";
-        assert_eq!(said.contains(warning), is_warned, "{said}");
-    }
-}

@@ -1,9 +1,14 @@
 //! How many may play: on media requests and by the streams API, on one gateway and on two.
 
-use crate::harness::{Gateway, Login, Redis, STANDARD, environment, outcome};
+use crate::harness::{
+    Gateway, Login, PEPPER, Redis, SECRET, STANDARD, environment, outcome, stream_service, until,
+};
+use crate::process::Process;
+use crate::raw_client::RawClient;
 use reqwest::header::COOKIE;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 
 const PATH: &str = "/live/final/master.m3u8";
 
@@ -355,4 +360,138 @@ async fn a_class_has_a_limit_of_its_own() {
         assert_eq!(outcome(plays(&tv, uhd)).await.1, "stream_terminated");
         assert_eq!(status(plays(&plan, now)).await, 200);
     }
+}
+
+#[tokio::test]
+async fn limits_are_read_as_issuers_write_them() {
+    let gateway = Gateway::standard(None).await;
+    let plays = async |n: usize, claim: &Value| {
+        let mut playing = 0;
+        for session in 0..6 {
+            let login = Login::of(&format!("account-{n}"), &format!("{n}-{session}"));
+            playing += match status(play(&gateway, &login.with("max_streams", claim.clone()))).await
+            {
+                200 => 1,
+                refused => {
+                    assert_eq!(refused, 409);
+                    0
+                }
+            };
+        }
+        playing
+    };
+    let usable = [
+        (json!(1), 1),
+        (json!("1"), 1),
+        (json!("5"), 5),
+        (json!(1.0), 1),
+        (json!(5.0), 5),
+        (json!("5.0"), 5),
+        (json!(1e9), 6),
+        (json!(0), 0),
+        (json!("0"), 0),
+        (Value::Null, 3),
+    ];
+    for (n, (claim, expected)) in usable.iter().enumerate() {
+        assert_eq!(plays(n, claim).await, *expected, "{claim}");
+    }
+    let unusable = "streamgate_limit_claims_unusable_total{policy=\"standard\"}";
+    assert_eq!(gateway.metric(unusable).await, 0.0);
+    for (n, claim) in
+        [json!(-1), json!(1.5), json!("unlimited"), json!(5_000_000_000_u64), json!([2]), json!("")]
+            .iter()
+            .enumerate()
+    {
+        let before = gateway.metric(unusable).await;
+        assert_eq!(plays(100 + n, claim).await, 3, "{claim}");
+        assert!(before + 6.0 <= gateway.metric(unusable).await, "{claim}");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_cant_be_used_is_named_once() {
+    let yaml = STANDARD
+        .replace("${REDIS_URL:-memory:}", "memory:")
+        .replace("${SESSION_SECRET}", SECRET)
+        .replace("${ACCOUNT_PEPPER}", PEPPER)
+        .replace("${STREAM_ADDR}", &stream_service().await.to_string());
+    let process = Process::start(&yaml).await;
+    let ask = async |address: SocketAddr, path: &str, cookie: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nCookie: {cookie}\r\n\r\n");
+        RawClient::open(address).await.ask(head).await
+    };
+    for n in 0..3 {
+        let login = Login::of("ann", &format!("s{n}")).with("max_streams", "a lot");
+        assert_eq!(ask(process.edge, PATH, &login.cookie()).await.status, 200);
+    }
+    let series = "streamgate_limit_claims_unusable_total{policy=\"standard\"} 3";
+    until("it is counted", || async {
+        ask(process.admin, "/metrics", "").await.body.contains(series)
+    })
+    .await;
+    process.terminate();
+    let (_, said) = process.ended().await;
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("max_streams")).collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    assert!(lines[0].contains("standard") && lines[0].contains("whole number"), "{said}");
+    assert!(!said.contains("a lot"), "{said}");
+}
+
+#[tokio::test]
+async fn another_site_changes_nothing() {
+    let origins = "    origins: [ \"https://www.example.com\" ]\n";
+    let limit = "    limit: { claim: max_streams, default: 3 }\n";
+    let yaml = STANDARD.replace(limit, &format!("{limit}{origins}"));
+    let gateway = Gateway::start(&yaml, &environment(None).await);
+    let four = logins("ann", 4);
+    for login in &four[..3] {
+        assert_eq!(status(play(&gateway, login)).await, 200);
+    }
+    let list = || call(&gateway, &four[0], Method::GET, "/streams");
+    let before = body(list()).await["streams"].clone();
+    let code = before[0]["code"].as_str().unwrap().to_owned();
+    let take = |wish: &str| {
+        gateway.get(&format!("{PATH}?streamgate-replace={wish}")).header(COOKIE, four[3].cookie())
+    };
+    let changes = || {
+        [
+            take("oldest"),
+            take(&code),
+            call(&gateway, &four[3], Method::PUT, "/streams/p"),
+            call(&gateway, &four[0], Method::POST, "/streams/current/heartbeat"),
+            call(&gateway, &four[0], Method::DELETE, "/streams/current"),
+            call(&gateway, &four[0], Method::POST, "/streams/current/end"),
+            call(&gateway, &four[0], Method::POST, &format!("/streams/{code}/terminate")),
+        ]
+    };
+    let refused = (403, "origin_refused".to_owned());
+    for (name, value) in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+    ] {
+        for change in changes() {
+            assert_eq!(outcome(change.header(name, value)).await, refused, "{name}: {value}");
+        }
+        let seen = body(list().header(name, value)).await;
+        assert_eq!(seen["streams"].as_array().unwrap().len(), 3, "who only looks may");
+    }
+    let now = body(list()).await["streams"].clone();
+    let codes = |streams: &Value| -> Vec<Value> {
+        streams.as_array().unwrap().iter().map(|stream| stream["code"].clone()).collect()
+    };
+    assert_eq!(codes(&now), codes(&before));
+    let ours = format!("http://{}", gateway.edge);
+    let end = || call(&gateway, &four[0], Method::POST, "/streams/current/end");
+    for field in [
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-site", "none"),
+        ("origin", "https://www.example.com"),
+        ("origin", &ours),
+    ] {
+        assert_eq!(status(end().header(field.0, field.1)).await, 204, "{field:?}");
+    }
+    let allowed = take("oldest").header("sec-fetch-site", "cross-site");
+    assert_eq!(status(allowed.header("origin", "https://www.example.com")).await, 200);
 }

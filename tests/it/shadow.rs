@@ -1,7 +1,7 @@
 //! Filters in shadow: they decide, are counted and logged, and refuse nobody.
 
 use crate::access::Logged;
-use crate::harness::{Gateway, Login, Redis, STANDARD, environment, outcome, with_sessions};
+use crate::harness::{Gateway, Login, Redis, STANDARD, environment, outcome, until, with_sessions};
 use crate::origin::UnusedPort;
 use reqwest::RequestBuilder;
 use reqwest::header::COOKIE;
@@ -58,14 +58,15 @@ async fn nobody_is_replaced_for_it() {
             let list = play(&gateway, "a", "/streams").send().await.unwrap();
             list.json::<Value>().await.unwrap()["streams"].clone()
         };
-        let before = streams().await;
-        let code = before[0]["code"].as_str().unwrap();
+        // What is only tried holds no slot.
+        assert_eq!(streams().await, json!([]));
+        let code = "u81FJqF5I8WNk8OFJkH4yw";
         for wish in ["", "oldest", "no-code", code] {
             let path = format!("{PLAYLIST}?streamgate-replace={wish}");
             assert_eq!(status(play(&gateway, "b", &path)).await, 200);
         }
-        assert_eq!(streams().await[0]["code"], json!(code));
-        assert_eq!(streams().await.as_array().unwrap().len(), 1);
+        assert_eq!(status(play(&gateway, "a", PLAYLIST)).await, 200);
+        assert_eq!(streams().await, json!([]));
         gateway.counts(&denials("concurrency", "concurrency_limit"), 4.0).await;
     }
 }
@@ -138,4 +139,38 @@ async fn a_session_in_shadow_is_not_kept_alive() {
     assert!((1..=60).contains(&left), "{left}");
     let used: i64 = redis.ask(&["TTL", "sg:session:b"]).await.unwrap();
     assert!(60 < used, "{used}");
+}
+
+#[tokio::test]
+async fn nothing_is_written_and_what_is_enforced_elsewhere_counts() {
+    let redis = Redis::start().await;
+    let limit = "claim: max_streams, default: 3 }\n";
+    let (path, holds) = ("{ path: \"/faults/echo/held/{*rest}\" }", "{ concurrency: standard }");
+    let yaml = STANDARD.replace(limit, "default: 2 }\n");
+    let (before, echo) = yaml.split_once(path).unwrap();
+    let echo = echo.replace(holds, "{ shadow: { concurrency: standard } }");
+    let yaml = format!("{before}{path}{echo}");
+    let gateway = Gateway::start(&yaml, &environment(Some(&redis)).await);
+    let (tried, holds) = ("/faults/echo/held/a.m3u8", PLAYLIST);
+    let would_refuse = || async {
+        let code = "code=\"concurrency_limit\",filter=\"concurrency\",route=\"echo\"";
+        gateway.metric(&format!("streamgate_shadow_denials_total{{{code}}}")).await
+    };
+    for session in ["a", "b", "c", "a"] {
+        assert_eq!(status(play(&gateway, session, tried)).await, 200);
+    }
+    until("c would be refused", || async { would_refuse().await == 1.0 }).await;
+    assert_eq!(redis.ask::<u64>(&["DBSIZE"]).await.unwrap(), 0);
+    // Those who are tried take no slot from those for whom the policy holds …
+    for session in ["d", "e"] {
+        assert_eq!(status(play(&gateway, session, holds)).await, 200);
+    }
+    assert_eq!(status(play(&gateway, "f", holds)).await, 409);
+    // … and these leave no room for another one in shadow; who plays already goes on.
+    assert_eq!(status(play(&gateway, "g", tried)).await, 200);
+    until("g would be refused", || async { would_refuse().await == 2.0 }).await;
+    assert_eq!(status(play(&gateway, "d", tried)).await, 200);
+    assert_eq!(status(play(&gateway, "a", tried)).await, 200);
+    assert_eq!(status(play(&gateway, "g", tried)).await, 200);
+    until("g would be refused again", || async { would_refuse().await == 3.0 }).await;
 }
