@@ -191,12 +191,16 @@ fn value(line: &[char], from: usize) -> Option<Range<usize>> {
     (!names_a_variable || has_default).then(|| start..start + text.chars().count())
 }
 
-/// What stands between `://` and the last `@` of a URL.
+/// What stands between `://` and the last `@` of a URL; of a socket, what stands behind a `?`.
 fn passwords(line: &[char]) -> Vec<Range<usize>> {
     let begins = (3..=line.len()).filter(|&at| line[at - 3..at] == [':', '/', '/']);
     let found = begins.filter_map(|start| {
         let rest = &line[start..];
         let ends = rest.iter().position(|c| matches!(c, ' ' | '"' | '\'')).unwrap_or(rest.len());
+        if line[..start - 3].ends_with(&['u', 'n', 'i', 'x']) {
+            let words = rest[..ends].iter().position(|c| *c == '?')? + 1;
+            return Some(start + words..start + ends);
+        }
         let at = rest[..ends].iter().rposition(|c| *c == '@')?;
         Some(start..start + at)
     });
@@ -215,6 +219,7 @@ mod tests {
     #[test]
     fn literal_secrets_are_masked_and_nothing_else() {
         check("  hs256: \"abc\" }", "  hs256: \"***\" }");
+        check("  url: \"unix:///a.sock?pass=p@ss\"", "  url: \"unix:///a.sock?***\"");
         check("  { hs256: abc, kid: x }", "  { hs256: ***, kid: x }");
         check("  pepper: \"${P}\"", "  pepper: \"${P}\"");
         check("  pepper: \"${P:?why}\"", "  pepper: \"${P:?why}\"");

@@ -238,10 +238,26 @@ impl Leases {
         &self.0.timing
     }
 
+    /// The store is back, and does not count yet what this node has started alone for the holder:
+    /// it hears of that before it decides about another one.
+    async fn settle_accounts(&self, claim: &Claim) -> Result<(), StoreError> {
+        let node = &self.0;
+        let owed = node.table.local_claims(&claim.holder, &claim.id);
+        if owed.is_empty() {
+            return Ok(());
+        }
+        let asked = node.table.asking();
+        let answers = node.store.acquire_all(&owed, &node.timing).await;
+        for (claim, answer) in owed.iter().zip(answers) {
+            node.settle(claim, node.noted(answer)?, asked).await?;
+        }
+        Ok(())
+    }
+
     async fn ask(&self, claim: &Claim, override_ending: bool) -> Result<Grant, StoreError> {
         let node = &self.0;
-        // Taken before the store is asked: what we believe never outlives what it promised.
-        let asked_at = node.table.now_ms();
+        self.settle_accounts(claim).await?;
+        let asked = node.table.asking();
         let adopt = claim.adopt || node.table.is_local_decision(&claim.holder, &claim.id);
         let adopting;
         let claim = if adopt == claim.adopt {
@@ -259,7 +275,7 @@ impl Leases {
                     retried = Claim { id: admitted.id, ..claim.clone() };
                     &retried
                 };
-                match node.table.admit(claim, &admitted, asked_at, override_ending) {
+                match node.table.admit(claim, &admitted, asked, override_ending) {
                     Ok(lease) => Ok(Grant::Held(lease)),
                     Err(why) => {
                         if !may_play_again(claim, why) || override_ending {

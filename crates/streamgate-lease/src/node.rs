@@ -1,10 +1,12 @@
 //! What [`Leases`](crate::Leases) and their [`Renewer`](crate::Renewer) share: one node's view of
 //! one policy. It decides nothing.
 
-use crate::recorder::Recorder;
+use crate::event::End;
+use crate::lease::Claim;
+use crate::recorder::{Recorder, Via};
 use crate::stats::{Outage, count};
-use crate::store::{LeaseStore, StoreError};
-use crate::table::Table;
+use crate::store::{Answer, LeaseStore, StoreError};
+use crate::table::{Asked, ClaimOutcome, Table};
 use crate::timing::Timing;
 use std::sync::Arc;
 
@@ -57,5 +59,31 @@ impl Node {
             }
         }
         result
+    }
+
+    /// Enters what the store has decided about a claim of this node.
+    pub(crate) async fn settle(
+        &self,
+        claim: &Claim,
+        answer: Answer,
+        asked: Asked,
+    ) -> Result<(), StoreError> {
+        let (node, table) = (self, &self.table);
+        match answer {
+            Answer::Held(admitted) => {
+                count(&node.recorder().counters.registered);
+                if table.confirm_claim(claim, &admitted, asked) == ClaimOutcome::EndedMeanwhile {
+                    node.noted(node.store.release(&claim.holder, &claim.id, &node.timing).await)?;
+                }
+            }
+            Answer::Full(full) => {
+                let why = if full.limit == 0 { End::Gone } else { End::Refused };
+                table.forget(&claim.holder, &claim.id, why, Via::Renewer);
+            }
+            Answer::Ended(why, lasts) => {
+                table.end(&claim.holder, &claim.id, why, lasts, Via::Renewer);
+            }
+        }
+        Ok(())
     }
 }

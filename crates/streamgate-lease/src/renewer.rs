@@ -18,13 +18,11 @@
 //!
 //! It is not a reaper: nothing depends on it to free a slot. If it stops, leases expire.
 
-use crate::event::End;
 use crate::lease::Claim;
 use crate::node::Node;
-use crate::recorder::Via;
 use crate::stats::count;
-use crate::store::{Answer, Slot, StoreError};
-use crate::table::{ClaimOutcome, Due};
+use crate::store::{Slot, StoreError};
+use crate::table::Due;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
@@ -150,7 +148,7 @@ impl Renewer {
 
     async fn renew(&self, slots: &[Slot]) -> Result<(), StoreError> {
         let node = &self.node;
-        let asked_at = node.table.now_ms();
+        let asked = node.table.asking();
         let renewed = node.store.renew(slots, &node.timing).await;
         let mut outcome = Ok(());
         let mut unconfirmed = Vec::new();
@@ -158,7 +156,7 @@ impl Renewer {
             match renewed {
                 Ok(Some(expires_in)) => {
                     count(&node.recorder().counters.renewals);
-                    node.table.confirm(slot, expires_in, asked_at);
+                    node.table.confirm(slot, expires_in, asked);
                 }
                 Ok(None) => unconfirmed.extend(node.table.claim(slot)),
                 Err(error) => {
@@ -174,13 +172,13 @@ impl Renewer {
 
     async fn claim(&self, claims: &[Claim]) -> Result<(), StoreError> {
         let node = &self.node;
-        let asked_at = node.table.now_ms();
+        let asked = node.table.asking();
         let answers = node.store.acquire_all(claims, &node.timing).await;
         let mut outcome = Ok(());
         for (claim, answer) in claims.iter().zip(answers) {
             match node.noted(answer) {
                 Ok(answer) => {
-                    if let Err(error) = self.settle(claim, answer, asked_at).await {
+                    if let Err(error) = node.settle(claim, answer, asked).await {
                         outcome = Err(error);
                     }
                 }
@@ -198,27 +196,6 @@ impl Renewer {
     /// The error, if it is an outage for all holders.
     fn unless_partial(&self, outcome: Result<(), StoreError>) -> Result<(), StoreError> {
         outcome.or_else(|error| if self.node.store.fails_as_one() { Err(error) } else { Ok(()) })
-    }
-
-    async fn settle(&self, claim: &Claim, answer: Answer, asked_at: u64) -> Result<(), StoreError> {
-        let node = &self.node;
-        let table = &node.table;
-        match answer {
-            Answer::Held(admitted) => {
-                count(&node.recorder().counters.registered);
-                if table.confirm_claim(claim, &admitted, asked_at) == ClaimOutcome::EndedMeanwhile {
-                    node.noted(node.store.release(&claim.holder, &claim.id, &node.timing).await)?;
-                }
-            }
-            Answer::Full(full) => {
-                let why = if full.limit == 0 { End::Gone } else { End::Refused };
-                table.forget(&claim.holder, &claim.id, why, Via::Renewer);
-            }
-            Answer::Ended(why, lasts) => {
-                table.end(&claim.holder, &claim.id, why, lasts, Via::Renewer);
-            }
-        }
-        Ok(())
     }
 
     fn defer(&self, slots: &[Slot], claims: &[Claim]) {

@@ -29,7 +29,10 @@ use entry::{ENDING_KEPT_MAX, Entry, EntryState};
 use parking_lot::Mutex;
 use shard::{ShardGuard, Shards};
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::Duration;
 pub use sweep::{Census, Playing};
 pub(crate) use sweep::{ClaimOutcome, Due};
@@ -57,7 +60,18 @@ pub(crate) struct Table {
     entries_max: usize,
     shards: Shards,
     evicted: AtomicU64,
+    /// Notices that have come so far.
+    notices: AtomicU64,
     recorder: Recorder,
+}
+
+/// The moment before the store was asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    /// The node's milliseconds.
+    at: u64,
+    /// Notices that had come by then.
+    notices: u64,
 }
 
 impl Table {
@@ -78,18 +92,21 @@ impl Table {
             entries_max,
             shards: Shards::new(shards),
             evicted: AtomicU64::new(0),
+            notices: AtomicU64::new(0),
             recorder,
         }
+    }
+
+    /// To be taken before the store is asked: what we believe never outlives what it promised, and
+    /// never what a notice has told since.
+    pub(crate) fn asking(&self) -> Asked {
+        let notices = self.notices.load(SeqCst);
+        Asked { at: self.clock.now_ms(), notices }
     }
 
     /// Where starts, ends and refusals are written down.
     pub(crate) fn recorder(&self) -> &Recorder {
         &self.recorder
-    }
-
-    /// The node's milliseconds. All times here are measured in them.
-    pub(crate) fn now_ms(&self) -> u64 {
-        self.clock.now_ms()
     }
 
     /// The lease, if this node knows it to be valid and to have these classes. It is a sign of
@@ -143,7 +160,7 @@ impl Table {
         self.shards.read(holder).find(holder, id).and_then(|entry| entry.ending_for_sure(now))
     }
 
-    /// Enters what the store has admitted. `asked_at` is from before the store was asked.
+    /// Enters what the store has admitted; `asked` is from before the store was asked.
     ///
     /// If the id was ended on this node while the store was being asked, the older answer does not
     /// undo the ending, unless the caller says so with `override_ending`.
@@ -151,9 +168,10 @@ impl Table {
         &self,
         claim: &Claim,
         admitted: &Admitted,
-        asked_at: u64,
+        asked: Asked,
         override_ending: bool,
     ) -> Result<Lease, Ending> {
+        let asked_at = asked.at;
         let now = self.clock.now_ms();
         let mut shard = self.shards.write(&claim.holder);
         for id in &admitted.replaced {
@@ -198,6 +216,9 @@ impl Table {
             born_at: admitted.born_at,
             ..entry.lease(&claim.holder, now, admitted.is_new)
         };
+        if let Some(notice) = shard.notice_since(asked, &claim.holder, &claim.id) {
+            entry.doubt(notice, now);
+        }
         self.insert(&mut shard, &claim.holder, entry);
         self.record_admission(claim, admitted, playing_since);
         Ok(lease)
@@ -278,19 +299,23 @@ impl Table {
     /// changed.
     pub(crate) fn mark_stale(&self, holder: &Holder, id: &LeaseId) {
         let now = self.clock.now_ms();
-        if let Some(entry) = self.shards.write(holder).find(holder, id)
+        let mut shard = self.shards.write(holder);
+        let notice = self.notices.fetch_add(1, SeqCst) + 1;
+        if let Some(entry) = shard.find(holder, id)
             && entry.state == EntryState::Held
         {
-            entry.valid_until.lower(now);
-            entry.stale.set(true);
-            entry.make_due(now);
+            entry.doubt(notice, now);
         }
+        shard.note(holder, id, notice, now);
     }
 
     /// A later playback of its login began: its next request asks the store.
     pub(crate) fn mark(&self, holder: &Holder, id: &LeaseId) {
         let now = self.clock.now_ms();
-        self.shards.read(holder).mark(holder, id, now);
+        let mut shard = self.shards.write(holder);
+        shard.mark(holder, id, now);
+        let notice = self.notices.fetch_add(1, SeqCst) + 1;
+        shard.note(holder, id, notice, now);
     }
 
     /// Removes a start that failed. False if another request of its stream was let pass here, or

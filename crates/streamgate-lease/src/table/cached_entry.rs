@@ -167,7 +167,7 @@ mod tests {
             replaced: Vec::new(),
             idle: Vec::new(),
         };
-        table.admit(claim, &admitted, table.now_ms(), true).unwrap();
+        table.admit(claim, &admitted, table.asking(), true).unwrap();
     }
 
     fn touches(table: &Table, cached_entry: &CachedEntry, claim: &Claim) -> bool {

@@ -54,7 +54,7 @@ impl Table {
         if !may_continue {
             return false;
         }
-        if entry.stale.get() {
+        if entry.is_stale() {
             return now < entry.valid_until.get() + millis(timing.ttl() / DOUBT_SHARE);
         }
         if entry.check_pending.get() {

@@ -3,6 +3,7 @@
 //! There are no locks and no store here; the methods say how an entry may change. Methods that take
 //! `&self` may be called while others read the entry.
 
+use super::Asked;
 use super::atomics::{AtomicCount, AtomicFlag, AtomicGate, AtomicMillis};
 use crate::clock::millis;
 use crate::holder::Holder;
@@ -37,8 +38,9 @@ pub(super) struct Entry {
     pub(super) check_pending: AtomicFlag,
     /// The store counts it beyond the limit, and lets it play for a while.
     pub(super) over_limit: bool,
-    /// Another node says that it has ended it; the store has not been asked since.
-    pub(super) stale: AtomicFlag,
+    /// The number of the notice by which another node says that it has ended it, if the store has
+    /// not been asked since; else 0.
+    stale_by: AtomicMillis,
     /// The claim that started it was to replace the oldest stream.
     pub(super) replaces: bool,
     /// The table has removed it, or has replaced it by a changed copy.
@@ -121,7 +123,7 @@ impl Entry {
             extended_locally: AtomicFlag::new(false),
             check_pending: AtomicFlag::new(false),
             over_limit: false,
-            stale: AtomicFlag::new(false),
+            stale_by: AtomicMillis::new(0),
             replaces: claim.replace == Replace::Oldest,
             is_gone: AtomicFlag::new(false),
             gate: AtomicGate::open(),
@@ -304,13 +306,30 @@ impl Entry {
         self.renewals.increment() % KEEP_KEYS_EVERY == KEEP_KEYS_EVERY - 1
     }
 
-    /// The store, asked at `asked_at`, confirmed it.
-    pub(super) fn confirm(&self, expires_in: Duration, asked_at: u64) {
+    /// Another node says that it has ended it.
+    pub(super) fn doubt(&self, notice: u64, now: u64) {
+        self.valid_until.lower(now);
+        self.stale_by.set(notice);
+        self.make_due(now);
+    }
+
+    /// Whether another node says that it has ended it, and the store has not been asked since.
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale_by.get() != 0
+    }
+
+    /// The store confirmed it. What a notice has told since it was asked stays in doubt.
+    pub(super) fn confirm(&self, expires_in: Duration, asked: Asked) {
+        let asked_at = asked.at;
+        if asked.notices < self.stale_by.get() {
+            self.make_due(asked_at);
+            return;
+        }
         self.valid_until.raise(asked_at + millis(expires_in));
         self.confirmed_at.raise(asked_at);
         self.extended_locally.set(false);
         self.check_pending.set(false);
-        self.stale.set(false);
+        self.stale_by.set(0);
     }
 
     /// The claim by which the renewer asks the store for this lease.

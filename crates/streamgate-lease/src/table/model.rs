@@ -54,7 +54,7 @@ fn admitted() -> Admitted {
 }
 
 fn admit(table: &Table, claim: &Claim, admitted: Admitted) {
-    table.admit(claim, &admitted, table.now_ms(), true).unwrap();
+    table.admit(claim, &admitted, table.asking(), true).unwrap();
 }
 
 /// What the threads of a model share: a table with one stream, and a cached entry.

@@ -5,6 +5,7 @@
 //! does not even wait behind a writer that is waiting (`read_recursive`), so a shard that the
 //! renewer is looking at delays no request.
 
+use super::Asked;
 use super::cached_entry::OwnedEntry;
 use super::entry::{ENDING_KEPT_MAX, Entry};
 use crate::holder::Holder;
@@ -12,10 +13,13 @@ use crate::lease::{Ending, LeaseId};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::timing::Timing;
 use smallvec::SmallVec;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+/// Notices that a shard remembers, and for how long: longer than an answer may take.
+const NOTICES_MAX: usize = 64;
+const NOTICE_KEPT_MS: u64 = 60_000;
 /// How many entries are looked at to find one to evict.
 const EVICTION_SAMPLE: usize = 16;
 
@@ -35,6 +39,17 @@ pub(super) struct Shard {
     holders: Entries,
     entries: usize,
     provisional: usize,
+    /// The last notices, oldest first: one may come before the answer that it is about.
+    notices: VecDeque<Noted>,
+}
+
+/// A notice about a lease.
+#[derive(Debug, Clone, Copy)]
+struct Noted {
+    holder: Holder,
+    id: LeaseId,
+    number: u64,
+    at: u64,
 }
 
 /// A shard under its exclusive lock. Dropping the guard brings the totals up to date.
@@ -130,6 +145,22 @@ impl Drop for ShardGuard<'_> {
 impl Shard {
     pub(super) fn find(&self, holder: &Holder, id: &LeaseId) -> Option<&OwnedEntry> {
         self.entries_of(holder).iter().find(|entry| entry.id == *id)
+    }
+
+    /// Remembers a notice.
+    pub(super) fn note(&mut self, holder: &Holder, id: &LeaseId, number: u64, now: u64) {
+        let is_old = |noted: &Noted| noted.at + NOTICE_KEPT_MS <= now;
+        while NOTICES_MAX <= self.notices.len() || self.notices.front().is_some_and(is_old) {
+            self.notices.pop_front();
+        }
+        self.notices.push_back(Noted { holder: *holder, id: *id, number, at: now });
+    }
+
+    /// The last notice about this lease, if it came after the store was asked.
+    pub(super) fn notice_since(&self, asked: Asked, holder: &Holder, id: &LeaseId) -> Option<u64> {
+        let is_it = |noted: &&Noted| noted.holder == *holder && noted.id == *id;
+        let last = self.notices.iter().rev().find(is_it)?.number;
+        (asked.notices < last).then_some(last)
     }
 
     /// The entry, to be changed.

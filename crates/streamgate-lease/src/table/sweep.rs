@@ -4,8 +4,8 @@
 //! wait for it, even if its thread loses the processor in the middle. Entries that are spent are
 //! removed under the exclusive lock.
 
-use super::Table;
 use super::entry::{Entry, EntryState};
+use super::{Asked, Table};
 use crate::clock::millis;
 use crate::event::{Change, End};
 use crate::holder::Holder;
@@ -122,12 +122,12 @@ impl Table {
         }
     }
 
-    /// The store moved its expiry; `asked_at` is from before the store was asked.
-    pub(crate) fn confirm(&self, slot: &Slot, expires_in: Duration, asked_at: u64) {
+    /// The store moved its expiry; `asked` is from before the store was asked.
+    pub(crate) fn confirm(&self, slot: &Slot, expires_in: Duration, asked: Asked) {
         if let Some(entry) = self.shards.read(&slot.holder).find(&slot.holder, &slot.id)
             && entry.state == EntryState::Held
         {
-            entry.confirm(expires_in, asked_at);
+            entry.confirm(expires_in, asked);
         }
     }
 
@@ -136,9 +136,11 @@ impl Table {
         &self,
         claim: &Claim,
         admitted: &Admitted,
-        asked_at: u64,
+        asked: Asked,
     ) -> ClaimOutcome {
         let mut shard = self.shards.write(&claim.holder);
+        let notice = shard.notice_since(asked, &claim.holder, &claim.id);
+        let now = self.clock.now_ms();
         let mut outcome = ClaimOutcome::Forgotten;
         shard.update(&claim.holder, &claim.id, |entry| {
             if matches!(entry.state, EntryState::Ended(_)) {
@@ -148,8 +150,11 @@ impl Table {
             entry.state = EntryState::Held;
             entry.started_at = admitted.started_at;
             entry.active = admitted.active;
-            entry.valid_until.set(asked_at + millis(admitted.expires_in));
-            entry.confirm(admitted.expires_in, asked_at);
+            entry.valid_until.set(asked.at + millis(admitted.expires_in));
+            match notice {
+                Some(notice) => entry.doubt(notice, now),
+                None => entry.confirm(admitted.expires_in, asked),
+            }
             entry.over_limit = admitted.over_limit;
             outcome = ClaimOutcome::Confirmed;
         });
@@ -168,6 +173,21 @@ impl Table {
         }
     }
 
+    /// The claims of what this node has decided alone of a holder, beside this one: the store does
+    /// not count them yet.
+    pub(crate) fn local_claims(&self, holder: &Holder, but: &LeaseId) -> Vec<Claim> {
+        let now = self.clock.now_ms();
+        let shard = self.shards.read(holder);
+        let entries = shard.entries_of(holder).iter();
+        let local = entries.filter(|entry| {
+            entry.id != *but
+                && entry.is_local_decision()
+                && entry.is_live(now)
+                && entry.may_be_claimed(now, &self.timing)
+        });
+        local.map(|entry| entry.claim(holder)).collect()
+    }
+
     /// The claim that asks the store about a held lease whose renewal changed nothing. None if the
     /// entry is gone by now, or its player was silent.
     ///
@@ -180,7 +200,7 @@ impl Table {
         let shard = self.shards.read(&slot.holder);
         let entry = shard.find(&slot.holder, &slot.id)?;
         let now = self.clock.now_ms();
-        let lost = !entry.extended_locally.get() && !entry.stale.get() && entry.is_live(now);
+        let lost = !entry.extended_locally.get() && !entry.is_stale() && entry.is_live(now);
         let limit =
             if entry.reusable && !entry.extended_locally.get() && !lost { 0 } else { entry.limit };
         let claim = Claim { limit, lost, ..entry.claim(&slot.holder) };

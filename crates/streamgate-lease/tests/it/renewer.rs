@@ -567,3 +567,34 @@ async fn the_renewer_shares_its_thread_however_much_it_has_to_look_at() {
     }
     assert!(1000 < turns, "somebody else had {turns} turns during a tick over 16,384 shards");
 }
+
+/// Another gateway takes the slot over before its owner has heard that it has it.
+#[tokio::test(start_paused = true)]
+async fn a_notice_that_overtakes_the_answer_is_not_lost() {
+    let store = FaultyStore::new();
+    let node = Node::at(&store);
+    let tv = claim("tv", 1);
+    store.hold_answers();
+    let (leases, asked) = (node.leases.clone(), tv.clone());
+    let asking = tokio::spawn(async move { leases.hold(&asked).await.unwrap() });
+    pass(SECOND).await;
+    let pad = Claim { replace: Replace::Oldest, ..claim("pad", 1) };
+    let taken = store.behind().acquire(&pad, &Timing::default()).await.unwrap();
+    assert!(matches!(taken, streamgate_lease::Answer::Held(_)), "{taken:?}");
+    node.leases.mark_stale(&tv.holder, &tv.id);
+    store.release_answers();
+    assert!(matches!(asking.await.unwrap(), Grant::Held(_)), "the answer was right when given");
+    assert!(!node.knows("tv"), "the notice is younger than the answer");
+    assert_eq!(node.word(&tv).await, "replaced");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_is_judged_beside_what_this_node_has_started_alone() {
+    let store = FaultyStore::new();
+    let node = Node::at(&store);
+    store.set_down(true);
+    assert_eq!(node.word(&claim("tv", 1)).await, "provisional");
+    store.set_down(false);
+    assert_eq!(node.word(&claim("pad", 1)).await, "full", "before the renewer has told the store");
+    assert_eq!(node.live().await, 1);
+}
