@@ -1,7 +1,7 @@
 //! The admin port: health, metrics, and what the gateway is made of and doing.
 //!
-//! Reading is open on loopback; what changes something, and everything on any other address, needs
-//! the token.
+//! Whether it is alive and ready is told to everyone, in a word. Other reading is open on loopback;
+//! what changes something, and everything on any other address, needs the token.
 
 mod api;
 mod guard;

@@ -1,6 +1,7 @@
 //! The command line. Data goes to stdout, words to stderr.
 //!
-//! Exit codes: 0 good, 1 the world broke, 64 usage, 78 the configuration is wrong (sysexits.h).
+//! Exit codes: 0 good, 1 the world broke, 64 usage, 75 a stop cut requests off, 78 the
+//! configuration is wrong (sysexits.h).
 
 mod arguments;
 mod revoke;
@@ -11,11 +12,14 @@ use crate::denial;
 use crate::fetch::{Fetcher, Link};
 use crate::gateway::{self, Gateway, Shared};
 use crate::metrics::{self, Metrics};
+use crate::observe::access;
 use crate::problem::Report;
-use crate::server::{self, StartError};
+use crate::server::{self, Signals, StartError};
+use crate::units::TimeOrNone;
 use crate::yaml::Environment;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,10 +27,11 @@ use std::time::Duration;
 /// How a verb ended.
 const USAGE: u8 = 64;
 const CONFIG: u8 = 78;
-const FAILED: u8 = 1;
+const CUT: u8 = 75;
 
-/// How long requests under way may take to end, unless it is said.
-const DRAIN: Duration = Duration::from_secs(30);
+/// The longest answer of a health check that is read, in bytes.
+const HEALTH_BYTES_MAX: usize = 4 * 1024;
+const FAILED: u8 = 1;
 
 /// What is logged where `RUST_LOG` does not say. Pingora tells as errors what clients and pooled
 /// connections do all day: going away. `observe` tells what an operator can act on.
@@ -109,9 +114,9 @@ enum Words {
 #[derive(Args, Debug)]
 struct Run {
     /// How long requests under way may take to end when the gateway stops: `30s`, `5m`, or a number
-    /// of seconds.
-    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = arguments::span)]
-    drain: Duration,
+    /// of seconds; left out, `drain.timeout` of the configuration.
+    #[arg(long, value_name = "TIME", value_parser = arguments::span)]
+    drain: Option<Duration>,
 }
 
 #[derive(Args, Debug)]
@@ -133,6 +138,8 @@ enum Failure {
     Told,
     Usage(String),
     Other(String),
+    /// The gateway stopped and cut requests off; the log has said so.
+    Cut,
 }
 
 impl From<Report> for Failure {
@@ -150,7 +157,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let code = if error.use_stderr() { USAGE } else { 0 };
             match arguments::no_verb(&error) {
-                Some(told) => eprintln!("{told}"),
+                Some(told) => say(&told.to_string()),
                 // If the terminal is gone, nobody can read why.
                 None => drop(error.print()),
             }
@@ -172,7 +179,7 @@ fn do_verb(cli: &Cli) -> Result<(), Failure> {
     match &cli.verb {
         Some(Verb::Check(options)) => check(cli, options.format),
         _ if cli.is_test => check(cli, Words::Text),
-        None => run(cli, DRAIN),
+        None => run(cli, None),
         Some(Verb::Run(options)) => run(cli, options.drain),
         Some(Verb::Version) => print(concat!("streamgate ", env!("CARGO_PKG_VERSION"), "\n")),
         Some(Verb::Routes(listing)) => routes(cli, listing.format),
@@ -193,7 +200,7 @@ fn do_verb(cli: &Cli) -> Result<(), Failure> {
             let load = || load(cli).map_err(Failure::Config);
             revoke::revoke(options, load).and_then(|answer| {
                 print(&pretty(&answer))?;
-                eprintln!("streamgate: revoked, at every gateway that shares the store");
+                say("streamgate: revoked, at every gateway that shares the store");
                 Ok(())
             })
         }
@@ -207,17 +214,18 @@ fn exit(done: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Told) => ExitCode::from(CONFIG),
         Err(Failure::Config(report)) => {
-            eprintln!("{report}");
+            say(&report.to_string());
             ExitCode::from(CONFIG)
         }
         Err(Failure::Usage(why)) => {
-            eprintln!("streamgate: {why}");
+            say(&format!("streamgate: {why}"));
             ExitCode::from(USAGE)
         }
         Err(Failure::Other(why)) => {
-            eprintln!("streamgate: {why}");
+            say(&format!("streamgate: {why}"));
             ExitCode::from(FAILED)
         }
+        Err(Failure::Cut) => ExitCode::from(CUT),
     }
 }
 
@@ -235,44 +243,63 @@ fn pretty(value: &serde_json::Value) -> String {
     text
 }
 
+/// Words for people. If the terminal is gone, nobody can read them, and nothing else is wrong.
+fn say(words: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{words}");
+}
+
 fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;
     let written = std::io::stdout().write_all(text.as_bytes());
     written.map_err(|error| Failure::Other(format!("can't write: {error}")))
 }
 
-fn run(cli: &Cli, drain: Duration) -> Result<(), Failure> {
+fn run(cli: &Cli, timeout: Option<Duration>) -> Result<(), Failure> {
     let written = std::env::var("RUST_LOG").ok();
     let (filter, wrong) = arguments::log_filter(written.as_deref(), LOG_FILTER);
     if let Some(wrong) = wrong {
-        eprintln!("streamgate: {wrong}");
+        say(&format!("streamgate: {wrong}"));
     }
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Before anything runs: a signal that comes early must not end the process by itself either.
+    let signals = Signals::open();
+    let signals = signals.map_err(|error| Failure::Other(format!("no signals: {error}")))?;
     let running = server::start(load(cli)?).map_err(|error| match error {
         StartError::Config(report) => Failure::Config(report),
         other => Failure::Other(other.to_string()),
     })?;
     if !running.warnings.problems.is_empty() {
-        eprintln!("{}", running.warnings);
+        say(&running.warnings.to_string());
     }
-    running.wait_for_signal().map_err(|error| Failure::Other(error.to_string()))?;
-    running.stop(drain);
-    Ok(())
+    let mut drain = running.drain;
+    drain.timeout = timeout.map_or(drain.timeout, TimeOrNone);
+    match running.run(signals, drain).cut {
+        0 => Ok(()),
+        _ => Err(Failure::Cut),
+    }
 }
 
 fn check(cli: &Cli, format: Words) -> Result<(), Failure> {
-    let checked = load(cli).and_then(|loaded| compile(&loaded));
+    let loaded = load(cli);
+    let checked = loaded.and_then(|loaded| Ok((compile(&loaded)?, loaded)));
     if format == Words::Json {
-        let report = checked.as_ref().map_or_else(|report| report, |(_, report)| report);
+        let report = checked.as_ref().map_or_else(|report| report, |((_, report), _)| report);
         print(&pretty(&report.as_json()))?;
         return checked.map(|_| ()).map_err(|_| Failure::Told);
     }
-    let (gateway, report) = checked?;
+    let ((gateway, report), loaded) = checked?;
     if !report.problems.is_empty() {
-        eprintln!("{report}");
+        say(&report.to_string());
+    }
+    if let access::Target::File(path) = &loaded.config.access_log.to {
+        // A relative path begins at the configuration, which is easy to get wrong.
+        let path = loaded.base_dir().join(&path.0);
+        say(&format!("lines of the access log go to {}", path.display()));
     }
     let (routes, upstreams) = (gateway.table.iter().count(), gateway.upstreams.len());
-    eprintln!("{} is good: {routes} routes, {upstreams} upstreams", cli.config.display());
+    let file = cli.config.display();
+    say(&format!("{file} is good: {routes} routes, {upstreams} upstreams"));
     Ok(())
 }
 
@@ -300,13 +327,26 @@ fn mint(cli: &Cli, options: &token::Options) -> Result<(), Failure> {
 }
 
 fn healthcheck(cli: &Cli) -> Result<(), Failure> {
-    let admin = load(cli)?.config.admin.address.value;
-    let failed = |why: String| Failure::Other(format!("{admin} is not well: {why}"));
-    let link = Link::parse(&format!("http://{admin}/healthz"), true);
-    let link = link.map_err(|why| failed(why.to_owned()))?;
+    let loaded = load(cli)?;
+    let admin = &loaded.config.admin;
+    let (address, token) = (reachable(admin.address.0), admin.token.as_ref());
+    let failed = |why: String| Failure::Other(format!("{address} is not well: {why}"));
+    let link = Link::of_own(address, "/healthz").map_err(|why| failed(why.to_owned()))?;
     let fetcher = Fetcher::open(&link).map_err(|error| failed(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(error.to_string()))?;
-    runtime.block_on(fetcher.get(4096)).map_err(|error| failed(error.to_string()))?;
+    // It answers without a token, too; one of another version may not.
+    let asked = fetcher.ask(token.map(|token| token.reveal()), HEALTH_BYTES_MAX);
+    runtime.block_on(asked).map_err(|error| failed(error.to_string()))?;
     Ok(())
+}
+
+/// An address to connect to: one that means all of this machine's means this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }

@@ -1,12 +1,13 @@
 //! The root of `gateway.yaml`: what may stand there, and how it is read.
 //!
 //! Each room declares the configuration of its own part; `gateway` checks what the parts mean
-//! together. Two parts are declared here because their rooms stand above this one: [`Admin`], whose
-//! room serves the running gateway, and [`Route`], which names filters, an upstream and a policy.
+//! together. Three parts are declared here because their rooms stand above this one: [`Admin`],
+//! whose room serves the running gateway, [`Drain`], which `server` obeys, and [`Route`], which
+//! names filters, an upstream and a policy.
 
 use crate::observe::access;
 use crate::problem::{Problem, Report};
-use crate::units::{Address, Secret, Size, Text, Workers};
+use crate::units::{Address, Secret, Size, Text, TimeOrNone, Workers};
 use crate::yaml::{self, At, Entries, Environment};
 use crate::{edge, filter, route, store, upstream};
 use schemars::JsonSchema;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::io::Read;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A configuration as it was written: typed, every name with its place, nothing looked up yet.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -49,6 +51,9 @@ pub struct Root {
     /// Where operators look: health, metrics, what is playing.
     #[serde(default)]
     pub admin: Admin,
+    /// How it stops when it is asked to.
+    #[serde(default)]
+    pub drain: Drain,
     /// Worker threads.
     #[serde(default)]
     pub workers: Workers,
@@ -84,6 +89,33 @@ impl Default for Admin {
 
 fn admin_address() -> At<Address> {
     At::unwritten(Address(([127, 0, 0, 1], 9901).into()))
+}
+
+/// How a gateway stops when it is asked to.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// How long it goes on as before while `/readyz` says `draining`, so that load balancers look
+    /// elsewhere before listeners close.
+    #[serde(default = "drain_delay")]
+    pub delay: TimeOrNone,
+    /// How long requests under way may take to end after that. What is left then is cut.
+    #[serde(default = "drain_timeout")]
+    pub timeout: TimeOrNone,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Drain { delay: drain_delay(), timeout: drain_timeout() }
+    }
+}
+
+fn drain_delay() -> TimeOrNone {
+    TimeOrNone(Duration::from_secs(5))
+}
+
+fn drain_timeout() -> TimeOrNone {
+    TimeOrNone(Duration::from_secs(30))
 }
 
 /// One route: which requests, through which filters, to what end.

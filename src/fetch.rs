@@ -12,7 +12,7 @@ use http::header;
 use reqwest::{Client, Response, Url, redirect};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// How long connecting may take, in milliseconds.
@@ -65,6 +65,14 @@ impl Link {
             "http" => Err("plain HTTP leaves it to the network what the answer is"),
             _ => Err("only https: and http: are fetched"),
         }
+    }
+}
+
+impl Link {
+    /// This path at an address of this machine, which the operator named: nothing is forbidden.
+    pub fn of_own(address: SocketAddr, path: &str) -> Result<Self, &'static str> {
+        let url = Url::parse(&format!("http://{address}{path}"));
+        url.map(Link).map_err(|_| "an address with a zone can't be asked")
     }
 }
 
@@ -146,7 +154,16 @@ impl Fetcher {
 
     /// The document as it is now, of at most `bytes_max` bytes.
     pub async fn get(&self, bytes_max: usize) -> Result<Bytes, FetchError> {
+        self.ask(None, bytes_max).await
+    }
+
+    /// The same for who has this bearer token. It is sent to this origin and no other.
+    pub async fn ask(&self, token: Option<&str>, bytes_max: usize) -> Result<Bytes, FetchError> {
         let request = self.client.get(self.link.0.clone());
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
         let mut response = request.send().await.map_err(|error| cause(&error))?;
         if response.status() != 200 {
             return Err(FetchError::Status(response.status().as_u16()));

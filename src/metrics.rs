@@ -314,7 +314,7 @@ impl Metrics {
             ),
             access_log_dropped: f.counter(
                 "access_log_dropped_total",
-                "Lines not written because the log's reader was too slow.",
+                "Lines that were lost: the log could not be written, or its reader was too slow.",
             ),
             build_info: f.gauges("build_info", "1, with the version that runs.", &["version"]),
             registry: f.registry.clone(),

@@ -5,8 +5,9 @@ pub mod access;
 mod counting;
 mod log;
 mod event;
+pub mod writer;
 
-pub use access::{AccessLog, Stopper, Writer};
+pub use access::AccessLog;
 pub use event::{Ended, Event};
 
 use crate::metrics::Metrics;
@@ -35,6 +36,11 @@ impl Observe {
     pub fn emit(&self, event: &Event<'_>) {
         counting::count(&self.metrics, event);
         log::write(event);
-        self.access.take(event, &self.metrics);
+        self.access.take(event);
+    }
+
+    /// Brings the figures up to date that the log itself counts.
+    pub fn refresh(&self) {
+        self.metrics.show_access_log(self.access.dropped());
     }
 }

@@ -3,24 +3,29 @@
 //! The only room that spawns. Pingora's own `Server` is not used: it would take the signals and the
 //! process for itself, and one process could not hold two gateways.
 
+mod drain;
+mod signal;
+mod log;
 mod bind;
 mod listener;
 mod task;
 mod worker;
 
 use crate::admin::{self, Admin};
-use crate::config::Loaded;
+use crate::config::{Drain, Loaded};
 use crate::edge::{InFlight, Listener};
 use crate::fetch;
 use crate::gateway::{Gateway, Shared};
 use crate::metrics::Metrics;
-use crate::observe::{AccessLog, Observe, Stopper, access};
+use crate::observe::Observe;
 use crate::problem::Report;
 use arc_swap::ArcSwap;
 pub use bind::BindError;
-use futures_util::future::join_all;
+pub use drain::Stopped;
 use listener::ListenerFactory;
+use log::LogThread;
 use pingora::prelude::fast_timeout::set_fast_timeout_to_tokio_threshold;
+pub use signal::Signals;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -30,9 +35,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::info;
 use worker::{Job, Workers};
-
-/// How long background tasks may take to end: a client may be connected to the admin port.
-const TASKS_END_WITHIN: Duration = Duration::from_secs(1);
 
 /// Waits longer than this use tokio's timers in place of Pingora's own: all of ours do. Pingora's
 /// timers read the clock even when there is nothing to wait for, and stay until they are due.
@@ -65,6 +67,8 @@ pub struct Running {
     pub metrics: Metrics,
     /// Problems of the configuration that did not keep it from starting.
     pub warnings: Report,
+    /// How it is to stop, as the file says.
+    pub drain: Drain,
     /// Set to true: no new connections.
     stop: watch::Sender<bool>,
     /// Set to true: background tasks end.
@@ -74,7 +78,7 @@ pub struct Running {
     workers: Workers,
     tasks: Vec<JoinHandle<()>>,
     runtimes: BackgroundRuntimes,
-    log: Option<(Stopper, std::thread::JoinHandle<()>)>,
+    log: LogThread,
 }
 
 /// Starts the gateway that `loaded` describes. Returns once it answers.
@@ -93,7 +97,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     let bound: Vec<(Arc<Listener>, TcpListener)> = bound.collect::<Result<_, BindError>>()?;
     let admin_socket = bind::bind("admin", config.admin.address.0)?;
     let admin = address(&admin_socket)?;
-    let (access, log) = open_log(&config.access_log.to)?;
+    let (access, log) = log::open(&config.access_log.to, loaded.base_dir())?;
     let observe = Observe::new(metrics.clone(), access);
     let live = Arc::new(ArcSwap::from_pointee(gateway));
     let (stop, stopped) = watch::channel(false);
@@ -118,9 +122,11 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
         in_flight.clone(),
     ));
     let (end, ended) = watch::channel(false);
+    let is_closing = factory.stopped.clone();
     let mut background = BackgroundTasks::new(&runtimes, ended, observe);
     background.start(&shared, &live.load(), &admin_state);
-    background.serve_admin(admin_socket, admin::router(Arc::clone(&admin_state)));
+    let router = admin::router(Arc::clone(&admin_state));
+    background.serve_admin(admin_socket, router, is_closing);
     let tasks = background.tasks();
     admin_state.is_ready.set(true);
     for (listener, address) in &listeners {
@@ -133,6 +139,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
         shared,
         metrics,
         warnings,
+        drain: config.drain,
         stop,
         end,
         admin_state,
@@ -144,72 +151,6 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     })
 }
 
-impl Running {
-    /// Waits until the process is asked to end: SIGTERM or Ctrl-C.
-    pub fn wait_for_signal(&self) -> io::Result<()> {
-        self.runtimes.wait(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let mut terminate = signal(SignalKind::terminate())?;
-            tokio::select! {
-                _ = terminate.recv() => Ok(()),
-                interrupted = tokio::signal::ctrl_c() => interrupted,
-            }
-        })
-    }
-
-    /// Stops in order: not ready, no new connections, requests under way end or are cut after
-    /// `drain`, then the renewers and the log.
-    pub fn stop(self, drain: Duration) {
-        self.admin_state.is_ready.set(false);
-        let under_way = self.in_flight.now();
-        info!(under_way, drain_secs = drain.as_secs(), "stopping");
-        // The receivers are gone only if the services are.
-        let _ = self.stop.send(true);
-        let none = async {
-            let _ = tokio::time::timeout(drain, self.in_flight.none()).await;
-        };
-        self.runtimes.wait(none);
-        self.workers.end();
-        // Until here leases are renewed and the admin port answers.
-        let _ = self.end.send(true);
-        let ended = async {
-            let _ = tokio::time::timeout(TASKS_END_WITHIN, join_all(self.tasks)).await;
-        };
-        self.runtimes.wait(ended);
-        self.runtimes.end();
-        if let Some((stopper, thread)) = self.log {
-            stopper.stop();
-            // A panic of the log's thread was already reported by the thread.
-            let _ = thread.join();
-        }
-        info!("stopped");
-    }
-}
-
 fn address(socket: &TcpListener) -> Result<SocketAddr, StartError> {
     socket.local_addr().map_err(|error| StartError::Io("a bound socket".to_owned(), error))
-}
-
-type LogThread = Option<(Stopper, std::thread::JoinHandle<()>)>;
-
-/// Opens the access log and starts the thread that writes it.
-fn open_log(target: &access::Target) -> Result<(AccessLog, LogThread), StartError> {
-    let mut out: Box<dyn io::Write + Send> = match target {
-        access::Target::Off => return Ok((AccessLog::default(), None)),
-        access::Target::Stdout => Box::new(io::stdout()),
-        access::Target::File(path) => {
-            let file = std::fs::OpenOptions::new().append(true).create(true).open(&path.0);
-            let failed = |error| StartError::Io(format!("the access log {path}"), error);
-            Box::new(file.map_err(failed)?)
-        }
-    };
-    let (log, writer) = AccessLog::open();
-    let stopper = writer.stopper();
-    let thread = std::thread::Builder::new().name("access log".to_owned()).spawn(move || {
-        if let Err(error) = writer.run(&mut *out) {
-            tracing::error!(%error, "the access log can't be written; lines are dropped");
-        }
-    });
-    let thread = thread.map_err(|error| StartError::Io("a thread for the log".into(), error))?;
-    Ok((log, Some((stopper, thread))))
 }

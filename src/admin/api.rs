@@ -1,8 +1,9 @@
 //! What the admin port answers.
 
 use super::Admin;
-use super::guard::answer;
+use super::guard::{Detail, answer};
 use crate::denial::Reply;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -18,23 +19,31 @@ pub(super) fn json_answer(status: StatusCode, value: &impl Serialize) -> Respons
 }
 
 /// The process answers.
-pub(super) async fn alive() -> Response {
-    json_answer(StatusCode::OK, &json!({ "status": "alive" }))
+pub(super) async fn alive(Extension(detail): Extension<Detail>) -> Response {
+    health(StatusCode::OK, "alive", detail, &[])
 }
 
 /// Whether traffic should come here. A store that is out of reach degrades the gateway and does not
 /// take it out: its policies say what holds then.
-pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+pub(super) async fn ready(
+    State(admin): State<Arc<Admin>>,
+    Extension(detail): Extension<Detail>,
+) -> Response {
     let stores = admin.stores.all();
     let down: Vec<&String> = stores.iter().filter(|(_, up)| !**up).map(|(name, _)| name).collect();
-    match (admin.is_ready.is_set(), down.is_empty()) {
-        (false, _) => {
-            json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "draining" }))
-        }
-        (true, true) => json_answer(StatusCode::OK, &json!({ "status": "ready" })),
-        (true, false) => {
-            json_answer(StatusCode::OK, &json!({ "status": "degraded", "stores_down": down }))
-        }
+    let (status, word) = match (admin.is_ready.is_set(), down.is_empty()) {
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        (true, true) => (StatusCode::OK, "ready"),
+        (true, false) => (StatusCode::OK, "degraded"),
+    };
+    health(status, word, detail, &down)
+}
+
+/// One word for a probe; for those who have the token, what it comes from.
+fn health(status: StatusCode, word: &'static str, detail: Detail, down: &[&String]) -> Response {
+    match detail {
+        Detail(false) => (status, word).into_response(),
+        Detail(true) => json_answer(status, &json!({ "status": word, "stores_down": down })),
     }
 }
 
@@ -140,6 +149,7 @@ impl Admin {
             metrics.store_up.with_label_values(&[&name]).set(i64::from(is_up));
         }
         metrics.requests_in_flight.set(self.in_flight.now() as i64);
+        self.observe.refresh();
         for upstream in &gateway.upstreams {
             let well = upstream.endpoints.iter().filter(|e| e.health.is_well()).count();
             let unwell = upstream.endpoints.len() - well;

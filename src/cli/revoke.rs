@@ -1,12 +1,11 @@
 //! `streamgate revoke`: ends sessions through the admin port of a running gateway.
 
-use super::Failure;
+use super::{Failure, reachable};
 use crate::config::Loaded;
 use crate::fetch::{Fetcher, Link};
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::{BufRead, Read};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Where the token is looked for when no file is named.
@@ -118,14 +117,4 @@ fn read_token(file: Option<&Path>) -> Result<Option<String>, Failure> {
         "" => Err(Failure::Other(format!("{}: there is no token in it", path.display()))),
         token => Ok(Some(token.to_owned())),
     }
-}
-
-/// An address to connect to: one that means all of this machine's means this machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }

@@ -53,6 +53,11 @@ impl All {
         catch_up(&self.limit_claims_unusable.with_label_values(&[policy]), total);
     }
 
+    /// Shows how many lines of the access log were lost.
+    pub fn show_access_log(&self, dropped: u64) {
+        catch_up(&self.access_log_dropped, dropped);
+    }
+
     /// Shows what became of the session activity that was to be written to a store.
     pub fn show_sessions(&self, store: &str, figures: &activity::Figures) {
         for (result, total) in

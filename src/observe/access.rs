@@ -1,28 +1,18 @@
 //! The access log: one JSON line per request, written by a thread of its own.
 //!
-//! A request writes its line by itself, and appends it to one buffer under a short lock; nobody
-//! waits for the disk. When the reader of the log is too slow, lines are dropped and counted.
+//! A request makes its line by itself, and appends it to one buffer under a short lock; nobody
+//! waits for the disk (`observe/writer.rs`).
 
 mod config;
 
 pub use config::{Config, Target};
 
 use super::event::{Ended, Event};
+use super::writer::{Lines, Writer};
 use crate::clock;
 use crate::denial::Code;
 use crate::exchange::Account;
-use crate::metrics::Metrics;
-use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
-use std::io::{self, Write};
-use std::sync::Arc;
-use std::time::Duration;
-
-/// How much may wait to be written, in bytes.
-const BUFFER_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// How long a line waits at most before it is written.
-const FLUSH_EVERY: Duration = Duration::from_millis(100);
 
 /// Room for one line, in bytes; a longer one costs another allocation.
 const LINE_BYTES: usize = 768;
@@ -35,23 +25,7 @@ const ID_BYTES_MAX: usize = 128;
 
 /// Where requests leave their lines; by default nowhere.
 #[derive(Clone, Debug, Default)]
-pub struct AccessLog(Option<Arc<Shared>>);
-
-/// The other end of a log: writes the lines that requests left.
-#[derive(Debug)]
-pub struct Writer(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    waiting: Mutex<Waiting>,
-    stopped: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    lines: Vec<u8>,
-    is_stopped: bool,
-}
+pub struct AccessLog(Option<Lines>);
 
 /// One line. The names are what operators' queries rely on.
 #[derive(Serialize)]
@@ -99,22 +73,24 @@ struct Line<'a> {
 impl AccessLog {
     /// A log and the writer that someone must run.
     pub fn open() -> (AccessLog, Writer) {
-        let shared = Arc::new(Shared::default());
-        (AccessLog(Some(Arc::clone(&shared))), Writer(shared))
+        let lines = Lines::default();
+        let writer = lines.writer();
+        (AccessLog(Some(lines)), writer)
+    }
+
+    /// How many lines were lost so far.
+    pub(super) fn dropped(&self) -> u64 {
+        self.0.as_ref().map_or(0, Lines::dropped)
     }
 
     /// Takes the events that have a line: exchanges that are over.
-    pub(super) fn take(&self, event: &Event<'_>, metrics: &Metrics) {
-        let (Some(shared), Event::ExchangeEnded(ended)) = (&self.0, event) else { return };
-        // All workers share the lock, so the line is written before it is taken.
+    pub(super) fn take(&self, event: &Event<'_>) {
+        let (Some(lines), Event::ExchangeEnded(ended)) = (&self.0, event) else { return };
+        // All workers share a lock, so the line is made before it is taken.
         let mut text = Vec::with_capacity(LINE_BYTES);
         serde_json::to_writer(&mut text, &line(ended)).expect("numbers, names and texts are JSON");
         text.push(b'\n');
-        let mut waiting = shared.waiting.lock();
-        if waiting.lines.len() >= BUFFER_BYTES_MAX {
-            return metrics.access_log_dropped.inc();
-        }
-        waiting.lines.extend_from_slice(&text);
+        lines.push(&text);
     }
 }
 
@@ -158,45 +134,5 @@ fn cut(text: &str, bytes_max: usize) -> &str {
     match text.len() > bytes_max {
         true => &text[..text.floor_char_boundary(bytes_max)],
         false => text,
-    }
-}
-
-impl Writer {
-    /// Writes to `out` until it is stopped, then what is left. Blocks: run it on its own thread.
-    pub fn run(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut lines = Vec::new();
-        loop {
-            let is_last = {
-                let mut waiting = self.0.waiting.lock();
-                if !waiting.is_stopped {
-                    self.0.stopped.wait_for(&mut waiting, FLUSH_EVERY);
-                }
-                std::mem::swap(&mut lines, &mut waiting.lines);
-                waiting.is_stopped
-            };
-            out.write_all(&lines)?;
-            out.flush()?;
-            lines.clear();
-            if is_last {
-                return Ok(());
-            }
-        }
-    }
-
-    /// A handle that stops `run`.
-    pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.0))
-    }
-}
-
-/// Stops a writer after it has written what is left.
-#[derive(Debug)]
-pub struct Stopper(Arc<Shared>);
-
-impl Stopper {
-    /// Asks the writer to end.
-    pub fn stop(&self) {
-        self.0.waiting.lock().is_stopped = true;
-        self.0.stopped.notify_one();
     }
 }

@@ -85,11 +85,7 @@ impl<'a> BackgroundTasks<'a> {
 
     /// Resolves when the gateway stops.
     fn stop(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut stopped = self.stopped.clone();
-        async move {
-            // An error means that the gateway is gone, which is as final.
-            let _ = stopped.wait_for(|is_over| *is_over).await;
-        }
+        until_true(self.stopped.clone())
     }
 
     /// Starts the tasks that renew leases, follow the stores' messages, report starts and ends of
@@ -139,9 +135,14 @@ impl<'a> BackgroundTasks<'a> {
         }
     }
 
-    /// Serves the admin port.
-    pub(super) fn serve_admin(&mut self, socket: TcpListener, router: Router) {
-        let stop = self.stop();
+    /// Serves the admin port, until the listeners close: the next process needs it, too.
+    pub(super) fn serve_admin(
+        &mut self,
+        socket: TcpListener,
+        router: Router,
+        is_closing: watch::Receiver<bool>,
+    ) {
+        let stop = until_true(is_closing);
         self.spawn(async move {
             let served = match tokio::net::TcpListener::from_std(socket) {
                 Ok(socket) => axum::serve(socket, router).with_graceful_shutdown(stop).await,
@@ -152,6 +153,11 @@ impl<'a> BackgroundTasks<'a> {
             }
         });
     }
+}
+
+async fn until_true(mut changes: watch::Receiver<bool>) {
+    // An error means that the gateway is gone, which is as final.
+    let _ = changes.wait_for(|is_true| *is_true).await;
 }
 
 /// Runs a task that has no end of its own until the gateway stops.

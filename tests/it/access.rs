@@ -116,3 +116,28 @@ async fn who_went_away_has_a_line_too() {
     assert_eq!((&line["status"], &line["code"]), (&json!(502), &json!("upstream_invalid")));
     assert_eq!(line["fault"], "closed the connection early");
 }
+
+#[tokio::test]
+async fn a_target_that_fails_is_tried_again_and_what_is_lost_is_counted() {
+    let directory = Directory::new();
+    let (link, good) = (directory.file("access.log"), directory.file("good.log"));
+    std::os::unix::fs::symlink("/dev/full", &link).unwrap();
+    let yaml = STANDARD.replace("to: off", &format!("to: {{ file: {} }}", link.display()));
+    let gateway = Gateway::start(&yaml, &environment(None).await);
+    const LOST: &str = "streamgate_access_log_dropped_total";
+    gateway.get("/lost").send().await.unwrap();
+    gateway.counts(LOST, 1.0).await;
+    std::fs::write(&good, "half a li").unwrap();
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(&good, &link).unwrap();
+    let after = || async {
+        gateway.get("/after").send().await.unwrap();
+        std::fs::read_to_string(&good).unwrap().contains("/after")
+    };
+    until("it is opened again without being asked", after).await;
+    gateway.stop().await;
+    let text = std::fs::read_to_string(&good).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    assert_eq!(first, "half a li", "a fresh line after one that somebody cut");
+    assert!(rest.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{rest}");
+}

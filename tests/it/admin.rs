@@ -1,6 +1,7 @@
 //! The admin port: what it tells, and to whom.
 
 use crate::harness::{Gateway, Login, SECRET, STANDARD, environment};
+use crate::origin::UnusedPort;
 use reqwest::header::{AUTHORIZATION, COOKIE, HOST};
 use serde_json::{Value, json};
 
@@ -16,8 +17,6 @@ async fn it_tells_what_runs_and_what_plays() {
     let ann = Login::of("ann@example.com", "s");
     let played = gateway.get(PATH).header(COOKIE, ann.cookie()).send().await.unwrap();
     assert_eq!(played.status(), 200);
-    assert_eq!(json_of(&gateway, "/healthz").await["status"], "alive");
-    assert_eq!(json_of(&gateway, "/readyz").await["status"], "ready");
     let routes = json_of(&gateway, "/api/routes").await;
     let live = routes.as_array().unwrap().iter().find(|route| route["name"] == "live").unwrap();
     assert_eq!(live["filters"], json!(["session", "concurrency"]));
@@ -80,10 +79,53 @@ async fn a_name_that_points_to_loopback_is_not_answered() {
     assert_eq!(ask("[::1]:9901").await.unwrap().status(), 200);
 }
 
-#[tokio::test]
-async fn another_address_needs_the_token_for_everything() {
+/// `STANDARD` with an admin port that anyone can reach.
+fn reachable() -> String {
     let admin = "admin: { address: \"0.0.0.0:0\", token: \"${SESSION_SECRET}\" }";
-    let yaml = STANDARD.replace("admin: { address: \"127.0.0.1:0\" }", admin);
+    STANDARD.replace("admin: { address: \"127.0.0.1:0\" }", admin)
+}
+
+#[tokio::test]
+async fn whoever_asks_for_its_health_is_told_one_word_and_the_token_tells_more() {
+    let gateway = Gateway::start(&reachable(), &environment(None).await);
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    for (path, word) in [("/healthz", "alive"), ("/readyz", "ready")] {
+        let url = format!("http://127.0.0.1:{}{path}", gateway.admin.port());
+        for host in ["localhost", "10.9.8.7:9901", "gateway.pods.internal"] {
+            let told = client.get(&url).header(HOST, host).send().await.unwrap();
+            assert_eq!((told.status().as_u16(), told.text().await.unwrap().as_str()), (200, word));
+        }
+        let head = client.head(&url).send().await.unwrap();
+        assert_eq!(head.status(), 200);
+        let wrong = client.get(&url).bearer_auth("wrong").send().await.unwrap();
+        assert_eq!(wrong.text().await.unwrap(), word, "who has no token is told a word");
+        let detail = client.get(&url).bearer_auth(SECRET).send().await.unwrap();
+        let detail: Value = detail.json().await.unwrap();
+        assert_eq!(detail, json!({ "status": word, "stores_down": [] }));
+        assert_eq!(client.post(&url).send().await.unwrap().status(), 401);
+    }
+    let url = format!("http://127.0.0.1:{}/healthz/x", gateway.admin.port());
+    assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_is_named_to_those_who_have_the_token() {
+    let nobody = UnusedPort::reserve();
+    let redis = format!("redis://{}", nobody.address);
+    let variables = environment(None).await.with("REDIS_URL", redis);
+    let gateway = Gateway::start(&reachable(), &variables);
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let url = format!("http://127.0.0.1:{}/readyz", gateway.admin.port());
+    let told = client.get(&url).send().await.unwrap();
+    assert_eq!((told.status().as_u16(), told.text().await.unwrap().as_str()), (200, "degraded"));
+    let detail: Value =
+        client.get(&url).bearer_auth(SECRET).send().await.unwrap().json().await.unwrap();
+    assert_eq!(detail, json!({ "status": "degraded", "stores_down": ["shared"] }));
+}
+
+#[tokio::test]
+async fn another_address_needs_the_token_for_everything_else() {
+    let yaml = reachable();
     let gateway = Gateway::start(&yaml, &environment(None).await);
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let url = format!("http://127.0.0.1:{}/metrics", gateway.admin.port());

@@ -1,6 +1,7 @@
 //! The command line: every verb, its exit code, data on stdout and words on stderr.
 
-use crate::harness::{Gateway, STANDARD, environment};
+use crate::harness::{Gateway, SECRET, STANDARD, environment};
+use crate::process::Directory;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -83,6 +84,8 @@ fn wrong_arguments_are_a_matter_of_usage() {
         &["check", "--fast"],
         &["routes", "--format", "xml"],
         &["run", "--drain", "soon"],
+        &["run", "--drain", "-1"],
+        &["run", "--drain", ""],
     ] {
         assert!(failed(arguments, USAGE).contains("--help"), "{arguments:?}");
     }
@@ -202,6 +205,27 @@ async fn a_running_gateway_is_alive_and_one_that_is_gone_is_not() {
     let (code, said) = tokio::task::spawn_blocking(again).await.expect("it ends");
     assert_eq!(code, Some(FAILED));
     assert!(said.contains("is not well"), "{said}");
+}
+
+#[tokio::test]
+async fn a_gateway_whose_admin_port_is_on_all_addresses_is_asked_as_well() {
+    let directory = Directory::new();
+    let file = directory.file("gateway.yaml").display().to_string();
+    for all in ["0.0.0.0", "[::]"] {
+        let written = |port: u16| {
+            let admin = format!("admin: {{ address: \"{all}:{port}\", token: \"{SECRET}\" }}");
+            STANDARD.replace("admin: { address: \"127.0.0.1:0\" }", &admin)
+        };
+        let gateway = Gateway::start(&written(0), &environment(None).await);
+        std::fs::write(&file, written(gateway.admin.port())).expect("the file");
+        let arguments = ["healthcheck", "--config", &file].map(str::to_owned);
+        let asked = tokio::task::spawn_blocking(move || {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            run(&arguments, &[("STREAM_ADDR", "127.0.0.1:1")])
+        });
+        let output = asked.await.expect("it ends");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{all}");
+    }
 }
 
 #[test]

@@ -41,19 +41,64 @@ async fn what_is_under_way_ends_well_and_nothing_new_begins() {
     process.terminate();
     let refused = || async { TcpStream::connect(process.edge).await.is_err() };
     until("new connections are refused", refused).await;
-    assert_eq!(readiness(process.admin).await, 503);
     assert_eq!(idle.rest().await, b"", "an idle connection is closed");
 
     upstream.say("5\r\nworld\r\n0\r\n\r\n").await;
     assert_eq!(downloading.bytes(25).await, b"5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n");
     assert_eq!(downloading.rest().await, b"");
-    assert_eq!(readiness(process.admin).await, 503, "one is left");
     other.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let last = waiting.answer().await;
     assert_eq!((last.status, last.body.as_str()), (200, "ok"));
     assert_eq!(last.field("connection").as_deref(), Some("close"), "the last on its connection");
     let (code, said) = process.ended().await;
     assert_eq!(code, Some(0), "{said}");
+    assert!(said.lines().last().unwrap().contains("every request was answered"), "{said}");
+}
+
+#[tokio::test]
+async fn load_balancers_look_away_first_and_the_next_process_needs_no_other_ports() {
+    let origin = Origin::listen().await;
+    let yaml = proxying_yaml("", &format!("endpoints: ['{}']", origin.address));
+    let mut old = Process::start(&yaml.replace("delay: 0s", "delay: 1h")).await;
+    let mut slow = RawClient::open(old.edge).await;
+    slow.say(get("/slow")).await;
+    let mut upstream = origin.accept().await;
+    upstream.request().await;
+    old.terminate();
+    until("it is not ready", || async { readiness(old.admin).await == 503 }).await;
+    let mut late = RawClient::open(old.edge).await;
+    late.say(get("/late")).await;
+    origin.answer_once("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await;
+    assert_eq!(late.answer().await.status, 200, "nobody is refused before the delay is over");
+
+    // Who asks again does not wait for load balancers.
+    old.terminate();
+    old.says("listeners and the admin port are closed").await;
+    let closed = || async { TcpStream::connect(old.admin).await.is_err() };
+    until("both ports are free", closed).await;
+    let yaml = yaml.replacen("127.0.0.1:0", &old.edge.to_string(), 1);
+    let new = Process::start(&yaml.replacen("127.0.0.1:0", &old.admin.to_string(), 1)).await;
+    assert_eq!((new.edge, new.admin), (old.edge, old.admin));
+    assert_eq!(readiness(new.admin).await, 200);
+    upstream.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    assert_eq!(slow.answer().await.status, 200, "the old process ends what it began");
+    assert_eq!(old.ended().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn what_is_cut_is_told_by_the_last_line_and_the_exit_code() {
+    let origin = Origin::listen().await;
+    let yaml = proxying_yaml("", &format!("endpoints: ['{}']", origin.address));
+    let process = Process::start(&yaml.replace("delay: 0s", "delay: 0s, timeout: 0s")).await;
+    let mut slow = RawClient::open(process.edge).await;
+    slow.say(get("/slow")).await;
+    let mut silent = origin.accept().await;
+    silent.request().await;
+    process.terminate();
+    let (code, said) = process.ended().await;
+    assert_eq!(code, Some(75), "{said}");
+    let last = said.lines().last().unwrap();
+    assert!(last.contains("requests were cut") && last.contains("\"cut\":1"), "{said}");
 }
 
 #[tokio::test]

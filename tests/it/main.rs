@@ -24,6 +24,7 @@ mod reissue;
 mod revocation;
 mod session;
 mod shadow;
+mod signal;
 mod sliding;
 mod store;
 mod streaming;

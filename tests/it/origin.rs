@@ -78,6 +78,7 @@ pub(crate) fn proxying_yaml(listener: &str, fields: &str) -> String {
         r#"
 listeners: [ {{ name: edge, address: "127.0.0.1:0"{listener} }} ]
 admin: {{ address: "127.0.0.1:0" }}
+drain: {{ delay: 0s }}
 workers: 2
 access_log: {{ to: off }}
 upstreams:

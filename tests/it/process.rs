@@ -1,6 +1,7 @@
 //! The gateway as a program: a child process with a configuration file of its own.
 
 use crate::harness::DEADLINE;
+use crate::raw_client::RawClient;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -45,14 +46,17 @@ pub(crate) struct Process {
     lines: BufReader<ChildStderr>,
     pub(crate) edge: SocketAddr,
     pub(crate) admin: SocketAddr,
-    _directory: Directory,
+    pub(crate) directory: Directory,
 }
 
-fn command(directory: &Directory, yaml: &str) -> Command {
+/// The command that runs it, behind the words of another one that starts it.
+fn command(directory: &Directory, yaml: &str, prefix: &[&str]) -> Command {
     let file = directory.file("gateway.yaml");
     std::fs::write(&file, yaml).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_streamgate"));
-    command.arg("--config").arg(file).arg("run");
+    let program = env!("CARGO_BIN_EXE_streamgate");
+    let mut words = prefix.iter().copied().chain([program]);
+    let mut command = Command::new(words.next().expect("one at least"));
+    command.args(words).arg("--config").arg(file).arg("run");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.env_remove("RUST_LOG").kill_on_drop(true);
     command
@@ -61,8 +65,13 @@ fn command(directory: &Directory, yaml: &str) -> Command {
 impl Process {
     /// Starts it and waits until it says that it is ready.
     pub(crate) async fn start(yaml: &str) -> Self {
+        Self::start_behind(&[], yaml).await
+    }
+
+    /// The same, started by another command.
+    pub(crate) async fn start_behind(prefix: &[&str], yaml: &str) -> Self {
         let directory = Directory::new();
-        let mut child = command(&directory, yaml).spawn().unwrap();
+        let mut child = command(&directory, yaml, prefix).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());
         let mut edge = None;
         loop {
@@ -73,15 +82,32 @@ impl Process {
             edge = edge.or(address("address"));
             if let Some(admin) = address("admin") {
                 let edge = edge.expect("listeners are printed first");
-                return Process { child, lines, edge, admin, _directory: directory };
+                return Process { child, lines, edge, admin, directory };
             }
         }
     }
 
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends it this signal.
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().expect("it runs").to_string();
-        let kill = std::process::Command::new("kill").args(["-s", "TERM", &pid]).status();
+        let kill = std::process::Command::new("kill").args(["-s", name, &pid]).status();
         assert!(kill.unwrap().success());
+    }
+
+    /// Waits until it says something with this in it; returns the whole line.
+    pub(crate) async fn says(&mut self, what: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let read = timeout(DEADLINE, self.lines.read_line(&mut line)).await;
+            assert_ne!(read.expect(what).unwrap(), 0, "it has ended without saying: {what}");
+            if line.contains(what) {
+                return line;
+            }
+        }
     }
 
     /// Waits until it ends: its exit code, and what it said.
@@ -90,6 +116,19 @@ impl Process {
         timeout(DEADLINE, self.lines.read_to_string(&mut said)).await.expect("it ends").unwrap();
         let status = timeout(DEADLINE, self.child.wait()).await.expect("it ends").unwrap();
         (status.code(), said)
+    }
+
+    /// Closes the reader's end of its standard output.
+    pub(crate) fn close_stdout(&mut self) {
+        self.child.stdout = None;
+    }
+
+    /// The value of one series, as `/metrics` prints it; 0 when it is not there.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let ask = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let text = RawClient::open(self.admin).await.ask(ask).await.body;
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// How much memory it has in use, in bytes.
@@ -104,7 +143,7 @@ impl Process {
 /// Runs it where it can't run: its exit code, and what it said.
 pub(crate) async fn failed(yaml: &str) -> (Option<i32>, String) {
     let directory = Directory::new();
-    let output = timeout(DEADLINE, command(&directory, yaml).output()).await;
+    let output = timeout(DEADLINE, command(&directory, yaml, &[]).output()).await;
     let output = output.expect("it ends").unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }

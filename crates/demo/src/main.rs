@@ -1,6 +1,7 @@
 //! `cargo demo`: all of it on loopback, and a tour of what it does.
 
 use std::process::ExitCode;
+use streamgate::server::Signals;
 use streamgate::yaml::Environment;
 use tracing_subscriber::EnvFilter;
 
@@ -26,12 +27,13 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         _ => "memory",
     };
     eprintln!("demo: starting the gateway, the auth service and the stream service on {store}");
+    let mut signals = Signals::open()?;
     let demo = demo::start(environment)?;
     let jars = std::env::temp_dir().join(format!("streamgate-demo-{}", std::process::id()));
     std::fs::create_dir_all(&jars)?;
     let text = demo::tour::text(demo.edge(), demo.gateway.admin, &jars.display().to_string());
     println!("{text}");
-    demo.gateway.wait_for_signal()?;
+    demo.gateway.wait(&mut signals);
     eprintln!("demo: stopping");
     demo.stop();
     std::fs::remove_dir_all(&jars)?;

@@ -1,0 +1,111 @@
+//! How a gateway stops: away from the load balancers first, then from its sockets, and only then
+//! from those whom it still answers.
+
+use super::Running;
+use super::signal::{Signal, Signals};
+use crate::config::Drain;
+use futures_util::future::{join_all, pending};
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// How long background tasks may take to end: a client may be connected to the admin port.
+const TASKS_END_WITHIN: Duration = Duration::from_secs(1);
+
+/// How a gateway ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// How many requests were cut off, because they were not answered in time.
+    pub cut: u64,
+}
+
+impl Running {
+    /// Runs until a signal asks it to end, then stops in order, as `drain` says.
+    pub fn run(self, mut signals: Signals, drain: Drain) -> Stopped {
+        self.wait(&mut signals);
+        self.end(Some(signals), drain.delay.0, drain.timeout.0)
+    }
+
+    /// Waits until a signal asks it to end; does meanwhile what other signals ask for.
+    pub fn wait(&self, signals: &mut Signals) {
+        let signal = self.runtimes.wait(async {
+            loop {
+                match signals.next().await {
+                    Signal::Stop(signal) => return signal,
+                    other => self.heed(other),
+                }
+            }
+        });
+        info!(signal, "asked to stop");
+    }
+
+    /// Stops in order and at once: requests under way end or are cut after `timeout`.
+    pub fn stop(self, timeout: Duration) -> Stopped {
+        self.end(None, Duration::ZERO, timeout)
+    }
+
+    fn end(self, mut signals: Option<Signals>, delay: Duration, timeout: Duration) -> Stopped {
+        self.admin_state.is_ready.set(false);
+        let (under_way, delay_ms) = (self.in_flight.now(), delay.as_millis() as u64);
+        info!(under_way, delay_ms, timeout_ms = timeout.as_millis() as u64, "stopping");
+        self.runtimes.wait(async {
+            // Load balancers look away before anybody is refused.
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = self.until_stopped_again(&mut signals) => info!("the delay is cut short"),
+            }
+            // The receivers are gone only if the services are.
+            let _ = self.stop.send(true);
+            info!(under_way = self.in_flight.now(), "listeners and the admin port are closed");
+            let still = async {
+                loop {
+                    self.until_stopped_again(&mut signals).await;
+                    warn!("it is stopping already; only SIGKILL cuts what is under way");
+                }
+            };
+            tokio::select! {
+                () = self.in_flight.none() => {}
+                () = tokio::time::sleep(timeout) => {}
+                _ = still => {}
+            }
+        });
+        let cut = self.in_flight.now();
+        self.workers.end();
+        // Until here leases are renewed.
+        let _ = self.end.send(true);
+        let tasks = join_all(self.tasks);
+        self.runtimes.wait(async {
+            let _ = tokio::time::timeout(TASKS_END_WITHIN, tasks).await;
+        });
+        self.runtimes.end();
+        self.log.end();
+        match cut {
+            0 => info!("stopped: every request was answered"),
+            _ => warn!(cut, "stopped: requests were cut, as `drain.timeout` was over"),
+        }
+        Stopped { cut }
+    }
+
+    /// Waits for another wish to stop; does meanwhile what other signals ask for.
+    async fn until_stopped_again(&self, signals: &mut Option<Signals>) {
+        let Some(signals) = signals else { return pending().await };
+        loop {
+            match signals.next().await {
+                Signal::Stop(_) => return,
+                other => self.heed(other),
+            }
+        }
+    }
+
+    fn heed(&self, signal: Signal) {
+        match signal {
+            Signal::Reopen(signal) => {
+                info!(signal, "the access log is to be opened again");
+                self.log.reopen();
+            }
+            Signal::Refuse(signal) => {
+                warn!(signal, "it has no meaning here: SIGTERM stops, SIGHUP reopens the log");
+            }
+            Signal::Stop(_) | Signal::Ignore => {}
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Signals, terminals and targets of logs that go away: none of them cuts an answer or ends a log.
+
+use crate::harness::{DEADLINE, until};
+use crate::origin::{Origin, proxying_yaml};
+use crate::process::{Directory, Process};
+use crate::raw_client::RawClient;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+const GET: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+const LOST: &str = "streamgate_access_log_dropped_total";
+
+/// A gateway's configuration that logs to `to`.
+fn logging_to(to: &str) -> String {
+    // Nobody listens there: the gateway's own answers are logged like any other.
+    proxying_yaml("", "endpoints: ['127.0.0.1:1']").replace("to: off", &format!("to: {to}"))
+}
+
+async fn ask(process: &Process) {
+    assert_eq!(RawClient::open(process.edge).await.ask(GET).await.status, 502);
+}
+
+/// The lines of a log that are whole.
+fn lines(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+#[tokio::test]
+async fn no_signal_cuts_an_answer() {
+    let origin = Origin::listen().await;
+    let yaml = proxying_yaml("", &format!("endpoints: ['{}']", origin.address));
+    let mut process = Process::start(&yaml).await;
+    let mut slow = RawClient::open(process.edge).await;
+    slow.say(GET).await;
+    let mut upstream = origin.accept().await;
+    upstream.request().await;
+    upstream.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+    assert_eq!(slow.head().await.status, 200);
+    for name in ["HUP", "USR1"] {
+        process.signal(name);
+        process.says(&format!("\"SIG{name}\"")).await;
+    }
+    for name in ["USR2", "ALRM", "VTALRM", "PROF", "PWR", "STKFLT"] {
+        process.signal(name);
+        let said = process.says(&format!("\"SIG{name}\"")).await;
+        assert!(said.contains("no meaning here"), "{said}");
+    }
+    process.signal("XFSZ");
+    process.signal("RTMIN");
+    process.says("a realtime signal").await;
+    process.signal("QUIT");
+    process.says("asked to stop").await;
+    for name in ["QUIT", "TERM", "INT", "HUP", "USR1", "USR2"] {
+        process.signal(name);
+    }
+    process.says("stopping already").await;
+    upstream.say("5\r\nworld\r\n0\r\n\r\n").await;
+    assert_eq!(slow.bytes(25).await, b"5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n");
+    let (code, said) = process.ended().await;
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[tokio::test]
+async fn a_log_that_was_moved_away_is_opened_again() {
+    for name in ["HUP", "USR1"] {
+        let mut process = Process::start(&logging_to("{ file: access.log }")).await;
+        // A path begins where the configuration is.
+        let (log, moved) = (process.directory.file("access.log"), process.directory.file("old"));
+        ask(&process).await;
+        until("a line is written", || async { lines(&log).len() == 1 }).await;
+        fs::rename(&log, &moved).unwrap();
+        ask(&process).await;
+        until("it goes into the moved file", || async { lines(&moved).len() == 2 }).await;
+        process.signal(name);
+        process.says("was opened again").await;
+        ask(&process).await;
+        until("a new file has it", || async { lines(&log).len() == 1 }).await;
+        assert_eq!(lines(&moved).len(), 2, "{name}");
+        assert_eq!(process.metric(LOST).await, 0.0);
+    }
+}
+
+#[tokio::test]
+async fn a_log_at_its_quota_loses_lines_that_are_counted_and_goes_on_when_there_is_room() {
+    // Some seventy lines.
+    const QUOTA_BYTES: u64 = 20_000;
+    let (yaml, quota) = (logging_to("{ file: access.log }"), format!("--fsize={QUOTA_BYTES}"));
+    let mut process = Process::start_behind(&["prlimit", &quota], &yaml).await;
+    let log = process.directory.file("access.log");
+    let mut asked = 0;
+    while process.metric(LOST).await == 0.0 {
+        ask(&process).await;
+        asked += 1;
+        assert!(asked < 10_000, "lines are counted that have no room");
+    }
+    process.says("can't be written").await;
+    assert_eq!(fs::metadata(&log).unwrap().len(), QUOTA_BYTES, "the last line is cut somewhere");
+    // As `copytruncate` does it; nobody tells the gateway.
+    fs::File::create(&log).unwrap();
+    until("it is tried again", || async {
+        ask(&process).await;
+        !lines(&log).is_empty()
+    })
+    .await;
+    let said = process.says("can be written again").await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert!(said["fields"]["lost"].as_u64().unwrap() > 0, "{said}");
+    let text = fs::read_to_string(&log).unwrap();
+    let first = text.lines().next().unwrap();
+    assert!(serde_json::from_str::<Value>(first).is_ok(), "no rest of a cut line: {first}");
+}
+
+#[tokio::test]
+async fn a_log_whose_reader_is_gone_costs_no_answer() {
+    let mut process = Process::start(&logging_to("stdout")).await;
+    process.close_stdout();
+    let lost = || async {
+        ask(&process).await;
+        process.metric(LOST).await > 0.0
+    };
+    until("lost lines are counted", lost).await;
+    process.terminate();
+    let (code, said) = process.ended().await;
+    assert_eq!(code, Some(0), "{said}");
+}
+
+/// A terminal of its own, in which a shell runs the gateway behind `prefix`.
+struct InTerminal {
+    terminal: Child,
+    directory: Directory,
+}
+
+impl InTerminal {
+    async fn start(prefix: &str) -> Self {
+        let directory = Directory::new();
+        let (file, said) = (directory.file("gateway.yaml"), directory.file("said"));
+        fs::write(&file, logging_to("off")).unwrap();
+        let program = env!("CARGO_BIN_EXE_streamgate");
+        let line = format!(
+            "echo $$ > {}; exec {prefix} {program} --config {} run 2> {} > {}",
+            directory.file("pid").display(),
+            file.display(),
+            said.display(),
+            directory.file("out").display(),
+        );
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--command", &line, "/dev/null"]).env("SHELL", "/bin/sh");
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let terminal = command.env_remove("RUST_LOG").kill_on_drop(true).spawn().unwrap();
+        let started = InTerminal { terminal, directory };
+        started.says("\"ready\"").await;
+        started
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.directory.file("said")).unwrap_or_default()
+    }
+
+    async fn says(&self, what: &str) {
+        until(what, || async { self.said().contains(what) }).await;
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = fs::read_to_string(self.directory.file("pid")).unwrap();
+        let kill = std::process::Command::new("kill").args(["-s", name, pid.trim()]).status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// Closes it as a window is closed, or as a connection breaks.
+    async fn close(&mut self) {
+        timeout(DEADLINE, self.terminal.kill()).await.expect("it ends").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_that_goes_away_starts_the_drain_and_a_hangup_by_hand_does_not() {
+    let mut started = InTerminal::start("").await;
+    started.signal("HUP");
+    started.says("\"SIGHUP\"").await;
+    assert!(!started.said().contains("asked to stop"), "{}", started.said());
+    started.close().await;
+    started.says("the loss of its terminal").await;
+    started.says("every request was answered").await;
+}
+
+#[tokio::test]
+async fn under_nohup_a_terminal_may_go_away() {
+    let mut started = InTerminal::start("nohup").await;
+    started.close().await;
+    // The hangup of the terminal, and one by hand behind it.
+    started.says("\"SIGHUP\"").await;
+    started.signal("USR1");
+    started.says("\"SIGUSR1\"").await;
+    assert!(!started.said().contains("asked to stop"), "{}", started.said());
+    started.signal("TERM");
+    started.says("every request was answered").await;
+}
