@@ -7,7 +7,7 @@
 
 use crate::observe::access;
 use crate::problem::{Problem, Report};
-use crate::units::{Address, Secret, Size, Text, TimeOrNone, Workers};
+use crate::units::{Address, Secret, Size, Text, Time, TimeOrNone, Workers};
 use crate::yaml::{self, At, Entries, Environment};
 use crate::{edge, filter, route, store, upstream};
 use schemars::JsonSchema;
@@ -145,6 +145,16 @@ pub struct Route {
     /// Lets the session's token pass to the upstream, which is not done otherwise.
     #[serde(default)]
     pub forward_token: bool,
+    /// Lets a client make a WebSocket of its request. Left out, an `Upgrade` is not passed on.
+    #[serde(default = "no")]
+    #[schemars(with = "bool")]
+    pub websocket: At<bool>,
+    /// How long the upstream may take for this route, over the upstream's own `timeouts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<At<RouteTimeouts>>,
+    /// What becomes of `%2F` in what the path's `{*rest}` takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoded_slash: Option<At<route::EncodedSlash>>,
     /// The largest body that a request may bring.
     #[serde(default = "max_body")]
     pub max_body: At<Size>,
@@ -152,6 +162,18 @@ pub struct Route {
 
 fn max_body() -> At<Size> {
     At::unwritten(Size(1024 * 1024))
+}
+
+fn no() -> At<bool> {
+    At::unwritten(false)
+}
+
+/// How long an upstream may take for one route.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteTimeouts {
+    /// Until the head of the answer is whole, and for every pause behind it.
+    pub read: Time,
 }
 
 /// What the gateway answers itself.

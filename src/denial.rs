@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::time::Duration;
 use streamgate_lease::StoreError;
 
@@ -119,7 +120,7 @@ pub struct Denial(Box<Fields>);
 struct Fields {
     code: Code,
     status: StatusCode,
-    detail: Option<&'static str>,
+    detail: Option<Cow<'static, str>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     extra: Map<String, Value>,
 }
@@ -157,8 +158,8 @@ impl Denial {
     }
 
     /// Adds a sentence that tells this case from others with the same code.
-    pub fn because(mut self, detail: &'static str) -> Self {
-        self.0.detail = Some(detail);
+    pub fn because(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.0.detail = Some(detail.into());
         self
     }
 
@@ -195,8 +196,8 @@ impl Denial {
         body.insert("title".to_owned(), self.0.code.title().into());
         body.insert("status".to_owned(), self.0.status.as_u16().into());
         body.insert("code".to_owned(), self.0.code.name().into());
-        if let Some(detail) = self.0.detail {
-            body.insert("detail".to_owned(), detail.into());
+        if let Some(detail) = &self.0.detail {
+            body.insert("detail".to_owned(), detail.as_ref().into());
         }
         body.insert("instance".to_owned(), format!("urn:request:{id}").into());
         body.extend(self.0.extra.clone());

@@ -16,14 +16,20 @@ mod listener;
 mod in_flight;
 mod downstream;
 mod head_state;
+mod answer_clock;
+mod request_line;
+mod underscores;
 mod deadline;
 
+pub use answer_clock::AnswerClock;
 pub use client::Client;
 pub use config::Config;
+pub use downstream::DownstreamStream;
 pub use head_state::head_was_read;
 pub use in_flight::{Guard, InFlight};
 pub use listener::Listener;
 pub use peer::Peer;
+pub use underscores::Underscores;
 
 use crate::observe::Observe;
 use async_trait::async_trait;

@@ -26,9 +26,6 @@ use pingora::http::ResponseHeader;
 use schemars::JsonSchema;
 use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// Makes the YAML variants, their construction, the index of filters and the sections of the file
 /// from one line each.
@@ -44,12 +41,12 @@ macro_rules! filters {
             /// Every filter's name in the file.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($module)),+];
 
-            fn name(&self) -> &'static str {
+            pub(crate) fn name(&self) -> &'static str {
                 match self { $(Config::$variant(_) => stringify!($module),)+ }
             }
 
             /// How it is called where the routes are listed.
-            fn label(&self) -> &'static str {
+            pub(crate) fn label(&self) -> &'static str {
                 match self {
                     Config::Shadow(inner) => match &inner.value {
                         $(Config::$variant(_) => concat!("shadow ", stringify!($module)),)+
@@ -58,7 +55,8 @@ macro_rules! filters {
                 }
             }
 
-            fn build(
+            /// The running filter that this entry describes.
+            pub(crate) fn build(
                 &self,
                 parts: &Parts,
                 stance: Stance,
@@ -148,7 +146,8 @@ impl Config {
 
 /// Whether what a filter decides is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stance {
+pub enum Stance {
+    /// It refuses whom it refuses.
     Enforcing,
     /// It is only counted: it refuses nobody, and a session that it accepts is not kept alive.
     Shadow,
@@ -164,7 +163,8 @@ pub enum Fact {
 }
 
 impl Fact {
-    fn name(self) -> &'static str {
+    /// What a message calls it.
+    pub fn name(self) -> &'static str {
         match self {
             Fact::Session => "session",
             Fact::Lease => "lease",
@@ -206,7 +206,8 @@ pub enum FilterVerdict {
 }
 
 impl FilterVerdict {
-    fn of(decision: &Decision) -> Self {
+    /// What a decision comes to.
+    pub fn of(decision: &Decision) -> Self {
         match decision {
             Ok(Finding::Shadow(_, code)) => FilterVerdict::WouldRefuse(*code),
             Ok(_) => FilterVerdict::Passes,
@@ -258,138 +259,8 @@ pub trait Filter: Send + Sync {
     fn response(&self, _asked: &HeaderMap, _head: &mut ResponseHeader, _known: &Exchange) {}
 }
 
-/// How often the filters are asked whether a long answer may go on.
-const DURING_EVERY: Duration = Duration::from_secs(5);
-
-/// An answer that flows: when the filters were last asked about it.
-#[derive(Debug, Default)]
-pub struct Flow {
-    asked_at: Option<Instant>,
-}
-
-impl Flow {
-    fn is_check_due(&mut self) -> bool {
-        let now = Instant::now();
-        let since = *self.asked_at.get_or_insert(now);
-        let is_due = DURING_EVERY <= now - since;
-        self.asked_at = self.asked_at.filter(|_| !is_due).or(Some(now));
-        is_due
-    }
-}
-
-/// The filters of one route, in written order.
-#[derive(Default)]
-pub struct Chain(Vec<(&'static str, Box<dyn Filter>)>);
-
-impl fmt::Debug for Chain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.names()).finish()
-    }
-}
-
-impl Chain {
-    /// Builds the chain and checks that each filter stands behind those it needs.
-    pub fn compile(configs: &[At<Config>], parts: &Parts) -> Result<Chain, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut chain = Chain::default();
-        let (mut known, mut shadowed): (Vec<Fact>, Vec<Fact>) = Default::default();
-        for config in configs {
-            match config.build(parts, Stance::Enforcing) {
-                Err(told) => {
-                    known.extend([Fact::Session, Fact::Lease]); // One mistake, one problem.
-                    problems.extend(told);
-                }
-                Ok(filter) => {
-                    problems.extend(missing(config, filter.as_ref(), &known, &shadowed));
-                    known.extend(filter.provides());
-                    shadowed.extend(filter.would_provide());
-                    chain.0.push((config.label(), filter));
-                }
-            }
-        }
-        let is_whole = chain.0.len() == configs.len();
-        if problems.is_empty() && is_whole { Ok(chain) } else { Err(problems) }
-    }
-
-    /// Whether the chain makes this known.
-    pub fn provides(&self, fact: Fact) -> bool {
-        self.0.iter().any(|(_, filter)| filter.provides().contains(&fact))
-    }
-
-    /// The filters' names in order.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().map(|(name, _)| *name)
-    }
-
-    /// Asks each filter in turn; what one finds out is known to the next. `trace` gets what each
-    /// filter that was asked says.
-    pub async fn decide(
-        &self,
-        request: &Request<'_>,
-        known: &mut Exchange,
-        mut trace: Option<&mut Vec<(&'static str, FilterVerdict)>>,
-    ) -> Result<(), Halt> {
-        for (name, filter) in &self.0 {
-            let decision = match filter.decide_at_once(request, known) {
-                Some(decision) => decision,
-                None => filter.decide(request, known).await,
-            };
-            if let Some(trace) = &mut trace {
-                trace.push((name, FilterVerdict::of(&decision)));
-            }
-            known.learn(decision?);
-        }
-        Ok(())
-    }
-
-    /// Edits the fields of the request that goes to the upstream.
-    pub fn upstream_request(&self, fields: &mut HeaderMap, known: &Exchange) {
-        for (_, filter) in &self.0 {
-            filter.upstream_request(fields, known);
-        }
-    }
-
-    /// Tells the filters that the request is answered with an error, or not at all.
-    pub async fn failed(&self, known: &Exchange) {
-        for (_, filter) in &self.0 {
-            filter.failed(known).await;
-        }
-    }
-
-    /// Whether a long answer may go on. The filters are asked now and then; in between it may.
-    pub fn during(&self, known: &Exchange, flow: &mut Flow) -> Result<(), Denial> {
-        match flow.is_check_due() {
-            true => self.0.iter().try_for_each(|(_, filter)| filter.during(known)),
-            false => Ok(()),
-        }
-    }
-
-    /// In reverse order: what decided last speaks first.
-    pub fn response(&self, asked: &HeaderMap, head: &mut ResponseHeader, known: &Exchange) {
-        for (_, filter) in self.0.iter().rev() {
-            filter.response(asked, head, known);
-        }
-    }
-}
-
 /// Has an answer bring a cookie. No cache may keep it then, or the next viewer got it.
 fn set_cookie(head: &mut ResponseHeader, cookie: HeaderValue) {
     let _ = head.append_header(header::SET_COOKIE, cookie);
     let _ = head.insert_header(header::CACHE_CONTROL, "no-store");
-}
-
-fn missing(
-    config: &At<Config>,
-    filter: &dyn Filter,
-    known: &[Fact],
-    shadowed: &[Fact],
-) -> Option<Problem> {
-    let fact = filter.needs().iter().find(|fact| !known.contains(fact))?;
-    let (name, needed) = (config.bare().name(), fact.name());
-    let (why, help) = match shadowed.contains(fact) {
-        true => ("a filter in shadow makes none known", "take it out of its `shadow`"),
-        false => ("no filter before it makes one known", "put it before this one"),
-    };
-    let problem = config.problem(format!("`{name}` needs a {needed}, and {why}"));
-    Some(problem.help(format!("{help}: `- {needed}: …`")).of_absence())
 }

@@ -6,6 +6,7 @@
 mod compile;
 mod listener_checks;
 mod name;
+mod route_checks;
 mod route_summary;
 mod shared;
 mod stream_token_checks;
@@ -14,11 +15,11 @@ pub use route_summary::RouteSummary;
 pub use shared::Shared;
 
 use crate::activity::Activity;
+use crate::chain::Chain;
 use crate::concurrency::Policy;
 use crate::config::{self, Loaded};
 use crate::denial::Code;
 use crate::exchange::Exchange;
-use crate::filter::Chain;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::problem::Report;
 use crate::route::{Table, Target};
@@ -27,6 +28,7 @@ use crate::upstream::Upstream;
 use crate::yaml::Environment;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A configuration that runs. Further methods: `route_summary.rs` (routes for people to read).
 #[derive(Debug)]
@@ -64,6 +66,12 @@ pub struct Route {
     pub end: End,
     /// Whether the upstream gets the session token.
     pub forward_token: bool,
+    /// Whether a client may make a WebSocket of it.
+    pub websocket: bool,
+    /// Whether `%2F` may stand in the path.
+    pub passes_encoded_slash: bool,
+    /// How long the upstream may be silent, where the route says it.
+    pub read_timeout: Option<Duration>,
     /// The largest body a request may bring, in bytes.
     body_bytes_max: u64,
     /// The counters of this route.

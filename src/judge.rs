@@ -61,7 +61,10 @@ pub async fn judge<'g>(
     if let Some(trace) = &mut trace {
         trace.routes = gateway.table.considered(&request);
     }
-    let found = gateway.table.find(&request)?;
+    let found = gateway.table.find(&request);
+    let may_pass = found.as_ref().is_ok_and(|found| found.route.passes_encoded_slash);
+    request.check_encoded_slash(may_pass)?;
+    let found = found?;
     exchange.enter(found.index);
     let route = found.route;
     route.check_body(announced_bytes)?;

@@ -19,6 +19,7 @@ pub mod streams;
 pub mod gateway;
 pub mod config;
 pub mod edge;
+pub mod chain;
 pub mod filter;
 pub mod part;
 

@@ -3,6 +3,7 @@
 //! It decides nothing. What is refused and why, which upstream, which header fields: all that is
 //! asked for here and known elsewhere.
 
+mod answer;
 mod context;
 mod fault;
 mod forward;
@@ -13,7 +14,7 @@ mod tunnel;
 pub use context::Ctx;
 
 use crate::denial::Denial;
-use crate::edge::{self, Client, Listener};
+use crate::edge::{self, Client, DownstreamStream, Listener};
 use crate::exchange::{Cause, Exchange};
 use crate::filter::Halt;
 use crate::gateway::Gateway;
@@ -54,6 +55,7 @@ impl Proxy {
     ) -> Result<Verdict<'c>, Halt> {
         let written = downstream.req_header();
         let parts = written.as_ref();
+        DownstreamStream::of(downstream).map_or(Ok(()), DownstreamStream::check_query)?;
         head::check_raw(parts, written.raw_path(), || downstream.to_h1_raw())?;
         judge(gateway, parts, exchange, None).await
     }
@@ -96,6 +98,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         let peer = edge::head_was_read();
+        self.listener.underscores.apply(downstream.req_header_mut());
         let client = Client::of(&peer, &downstream.req_header().headers, &self.listener);
         ctx.is_peer_trusted = peer.is_trusted();
         (ctx.exchange.client, ctx.exchange.scheme) = (client.address, client.scheme);
@@ -137,7 +140,8 @@ impl ProxyHttp for Proxy {
         let Some(mut peer) = ctx.attempt.as_mut().and_then(Attempt::next_peer) else {
             return Error::e_explain(ErrorType::ConnectError, "no endpoint is left");
         };
-        tunnel::prepare(downstream, &mut peer);
+        let Some(route) = ctx.gateway.route_of(&ctx.exchange) else { return Ok(peer) };
+        ctx.patience = timeouts::prepare(downstream, route, &mut peer);
         Ok(peer)
     }
 
@@ -159,10 +163,11 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_request_filter(
         &self,
-        _downstream: &mut Downstream,
+        downstream: &mut Downstream,
         head: &mut RequestHeader,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
+        timeouts::await_head(downstream, ctx.patience);
         match ctx.route() {
             Some(route) => forward::request(head, &ctx.gateway, route, &ctx.exchange),
             None => Ok(()),
@@ -171,11 +176,12 @@ impl ProxyHttp for Proxy {
 
     async fn request_body_filter(
         &self,
-        _downstream: &mut Downstream,
+        downstream: &mut Downstream,
         body: &mut Option<Bytes>,
         _end: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
+        timeouts::request_goes_on(downstream, ctx.patience);
         let Some(chunk) = body else { return Ok(()) };
         ctx.count_received(chunk);
         let Some(route) = ctx.route().filter(|_| !ctx.is_tunnel) else { return Ok(()) };
@@ -195,7 +201,15 @@ impl ProxyHttp for Proxy {
             let route = ctx.route_metrics();
             self.observe.emit(&Event::UpstreamAnswered { route, status, took });
         }
-        ctx.is_tunnel = tunnel::begin(downstream, head)?;
+        answer::check(head)?;
+        let ctx = &mut **ctx;
+        let route = ctx.gateway.route_of(&ctx.exchange);
+        ctx.is_tunnel = tunnel::begin(downstream, route.map(|route| &**route), head)?;
+        if ctx.is_tunnel {
+            timeouts::end(downstream);
+        } else if !head.status.is_informational() {
+            timeouts::answer_begins(downstream, ctx.patience);
+        }
         Ok(())
     }
 
@@ -207,11 +221,12 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         ctx.answered(head.status.as_u16()).await;
         let asked = downstream.req_header();
-        forward::back(head, asked.version);
+        answer::back(head, asked.version);
         if let Some(route) = ctx.route() {
             route.chain.response(&asked.headers, head, &ctx.exchange);
         }
-        timeouts::end_if_stopping(downstream);
+        let is_last = answer::ends_with_connection(head, asked);
+        timeouts::end_if_last(downstream, is_last);
         Ok(())
     }
 
@@ -242,7 +257,10 @@ impl ProxyHttp for Proxy {
         error: &Error,
         ctx: &mut Box<Ctx>,
     ) -> FailToProxy {
-        let fault = fault::of(error);
+        let fault = match timeouts::has_run_out(downstream) {
+            true => fault::no_answer_in_time(),
+            false => fault::of(error),
+        };
         ctx.fault = Some(fault.message);
         if fault.is_upstreams
             && let Some(attempt) = &mut ctx.attempt
@@ -252,7 +270,8 @@ impl ProxyHttp for Proxy {
             self.observe.emit(&Event::UpstreamFailed { upstream, endpoint, why });
         }
         let mut status = 0;
-        if let Some(code) = fault.code.filter(|_| downstream.response_written().is_none()) {
+        let has_begun = downstream.response_written().is_some_and(answer::is_final);
+        if let Some(code) = fault.code.filter(|_| !has_begun) {
             ctx.exchange.note(code, Cause::Plain);
             status = code.status();
             ctx.answered(status).await;
@@ -276,6 +295,7 @@ impl ProxyHttp for Proxy {
 
     async fn logging(&self, downstream: &mut Downstream, _: Option<&Error>, ctx: &mut Box<Ctx>) {
         ctx.answered(0).await;
+        timeouts::end(downstream);
         self.observe.emit(&Event::ExchangeEnded(&ctx.ended(downstream, &self.listener)));
     }
 }

@@ -7,6 +7,7 @@ pub mod head;
 pub mod cookie;
 mod path;
 mod origin;
+mod second_reading;
 
 pub use path::normalise;
 
@@ -26,6 +27,8 @@ pub struct Request<'a> {
     pub authority: &'a str,
     /// Normalised; always begins with `/`.
     pub path: Cow<'a, str>,
+    /// Whether the path holds `%2F`, which only some routes take.
+    pub has_encoded_slash: bool,
     /// Without the `?`.
     pub query: Option<&'a str>,
     /// All header fields.
@@ -56,21 +59,32 @@ impl std::fmt::Debug for PathToken<'_> {
 impl<'a> Request<'a> {
     /// Reads a head whose framing and host were already found to be sound ([`head`]).
     pub fn read(head: &'a Parts) -> Result<Self, Denial> {
-        let path = normalise(head.uri.path())
+        let path = path::normalise_but_slashes(head.uri.path())
             .map_err(|why| Denial::from(Code::RequestMalformed).because(why))?;
         let authority = head.uri.authority().map(|authority| authority.as_str());
         let field = || head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let authority = authority.or_else(field).unwrap_or_default();
         let host = without_port(authority);
+        // One dot at the end is the root of all names: the same host (RFC 3986 §3.2.2).
+        let host = host.strip_suffix('.').unwrap_or(host);
         Ok(Request {
             method: &head.method,
             host: lower_case(host),
             authority,
+            has_encoded_slash: path::has_encoded_slash(&path),
             path,
             query: head.uri.query(),
             headers: &head.headers,
             path_token: None,
         })
+    }
+
+    /// Refuses an encoded slash, unless it `may_pass`.
+    pub fn check_encoded_slash(&self, may_pass: bool) -> Result<(), Denial> {
+        match self.has_encoded_slash && !may_pass {
+            true => Err(Denial::from(Code::RequestMalformed).because(path::ENCODED_SLASH)),
+            false => Ok(()),
+        }
     }
 
     /// Takes a stream token off the path, if it begins with one: routes, filters, upstreams and
@@ -126,6 +140,15 @@ pub fn without_port(authority: &str) -> &str {
     }
 }
 
+/// `authority` without the dot that may end its name: `tv.example.:80` is `tv.example:80`.
+pub fn without_dot(authority: &str) -> Cow<'_, str> {
+    let name = without_port(authority);
+    match name.strip_suffix('.') {
+        Some(bare) => Cow::Owned(format!("{bare}{}", &authority[name.len()..])),
+        None => Cow::Borrowed(authority),
+    }
+}
+
 fn lower_case(host: &str) -> Cow<'_, str> {
     match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         true => Cow::Owned(host.to_ascii_lowercase()),
@@ -146,6 +169,9 @@ mod tests {
     fn the_host_is_read_without_port_and_case() {
         for (uri, host, expected) in [
             ("/a", "TV.Example.com:8080", "tv.example.com"),
+            ("/a", "TV.Example.com.", "tv.example.com"),
+            ("/a", "tv.example.com.:8443", "tv.example.com"),
+            ("http://b.example.:80/a", "c.example", "b.example"),
             ("/a", "[::1]:80", "[::1]"),
             ("/a", "[::1]", "[::1]"),
             ("http://b.example/a", "c.example", "b.example"),

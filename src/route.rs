@@ -4,6 +4,7 @@
 
 mod condition;
 mod considered;
+mod encoded_slash;
 mod method;
 mod pattern;
 mod redirect;
@@ -13,6 +14,7 @@ mod value;
 
 pub use condition::{Conditions, Wanted};
 pub use considered::{Considered, Lost};
+pub use encoded_slash::EncodedSlash;
 pub use redirect::{Redirect, Target};
 pub use table::{Found, Miss, RouteIndex, Table};
 pub use template::{Host, Misfit, PARAMS_MAX, Template};
@@ -156,8 +158,10 @@ impl Match {
                     keep(twice(name, "header field", field.as_str()));
                 }
                 Ok(field) if field.as_str().contains('_') => keep(
-                    name.problem("requests with `_` in a field's name are refused at the edge")
-                        .help(format!("write `{}`", name.replace('_', "-"))),
+                    name.problem(
+                        "fields with `_` in their name are dropped or refused at the edge",
+                    )
+                    .help(format!("write `{}`", name.replace('_', "-"))),
                 ),
                 Ok(field) => headers.push((field, Wanted::parse(&value.0, true))),
                 Err(_) => keep(

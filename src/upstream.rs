@@ -70,7 +70,7 @@ pub enum Protocol {
 pub struct Timeouts {
     /// To accept a connection.
     pub connect: Time,
-    /// Between two reads: until the answer begins, and for every pause within it.
+    /// Until the head of an answer is whole, and for every pause behind it.
     pub read: Time,
     /// For a write to make progress.
     pub write: Time,

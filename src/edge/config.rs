@@ -1,6 +1,7 @@
 //! One entry of `listeners` in `gateway.yaml`, and what it compiles to.
 
 use super::listener::Listener;
+use super::underscores::Underscores;
 use crate::units::{Address, Network, Text, Time};
 use crate::yaml::At;
 use schemars::JsonSchema;
@@ -21,6 +22,9 @@ pub struct Config {
     /// Takes the host from the `X-Forwarded-Host` of a trusted peer in place of `Host`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub trusted_host: bool,
+    /// What becomes of header fields with `_` in their name.
+    #[serde(default, skip_serializing_if = "Underscores::is_default")]
+    pub underscores: Underscores,
     /// How long the head of a request may take.
     #[serde(default = "head_timeout")]
     pub head_timeout: Time,
@@ -67,6 +71,7 @@ impl Config {
             address: self.address.0,
             trusted: self.trusted.iter().map(|network| network.value).collect(),
             trusted_host: self.trusted_host,
+            underscores: self.underscores,
             head_timeout: self.head_timeout.0,
             idle_timeout: self.idle_timeout.0,
             body_timeout: self.body_timeout.0,

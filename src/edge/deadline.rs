@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One connection's deadline.
+#[derive(Debug)]
 pub(super) struct Deadline {
     at: Instant,
     timer: Pin<Box<Sleep>>,

@@ -1,12 +1,18 @@
-//! The stream to a client, as Pingora holds it, with two changes. The edge can wait for the next
-//! request without holding more than the connection. And Pingora's own answer to a head that it
-//! can't parse or won't take is replaced by the gateway's.
+//! The stream to a client, as Pingora holds it, with five changes. The edge can wait for the next
+//! request without holding more than the connection. Pingora's own answer to a head that it can't
+//! parse or won't take is replaced by the gateway's. A read from the client fails when its upstream
+//! has let it wait for too long (`AnswerClock`). What no URL may hold is encoded before Pingora
+//! parses it (`RequestLine`). And what was written goes out as soon as the exchange waits: Pingora
+//! holds a head with a `Content-Length` back until there is a packet of it.
 //!
-//! Pingora answers such heads with a bare 400 or 405 before `early_request_filter` has run, and
-//! closes. So all bytes that it writes before that phase are this answer, and ours are sent in
-//! their place; all other writes pass through.
+//! Pingora answers a head that it won't take with a bare 400 or 405 before `early_request_filter`
+//! has run, and closes. So all bytes that it writes before that phase are this answer, and ours are
+//! sent in their place; all other writes pass through.
 
+use super::answer_clock::AnswerClock;
+use super::deadline::Deadline;
 use super::head_state::HeadState;
+use super::request_line::RequestLine;
 use crate::denial::{Code, Denial};
 use crate::exchange::RequestId;
 use async_trait::async_trait;
@@ -17,6 +23,7 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
+use pingora::proxy::Session as Downstream;
 use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -33,17 +40,40 @@ pub(super) fn address(stream: &Stream) -> Option<SocketAddr> {
 
 /// The stream to a client. The next request's first byte can be read ahead of the rest.
 #[derive(Debug)]
-pub(super) struct DownstreamStream {
+pub struct DownstreamStream {
     inner: Stream,
     /// The first byte of a request that nobody reads yet.
     first: Option<u8>,
     /// The unsent rest of what replaces Pingora's answer.
     refusal: Option<Bytes>,
+    /// How long the client may be kept waiting by its upstream.
+    pub answer_clock: AnswerClock,
+    timer: Option<Deadline>,
+    line: RequestLine,
+    /// What is to be parsed in the place of bytes that were read.
+    unread: Bytes,
+    /// Something was written that may not be sent yet.
+    is_unsent: bool,
 }
 
 impl DownstreamStream {
     pub(super) fn new(inner: Stream) -> Self {
-        DownstreamStream { inner, first: None, refusal: None }
+        let answer_clock = AnswerClock::default();
+        DownstreamStream {
+            inner,
+            first: None,
+            refusal: None,
+            answer_clock,
+            timer: None,
+            line: RequestLine::default(),
+            unread: Bytes::new(),
+            is_unsent: false,
+        }
+    }
+
+    /// The stream behind a request that Pingora has read.
+    pub fn of(downstream: &Downstream) -> Option<&Self> {
+        downstream.stream()?.as_any().downcast_ref()
     }
 
     /// Ready when a request begins; an error when the connection ends instead.
@@ -53,6 +83,7 @@ impl DownstreamStream {
             let mut buffer = ReadBuf::new(&mut byte);
             ready!(Pin::new(&mut self.inner).poll_read(task, &mut buffer))?;
             self.first = buffer.filled().first().copied();
+            self.line = RequestLine::default();
         }
         Poll::Ready(self.first.map(|_| ()).ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
     }
@@ -72,6 +103,58 @@ impl DownstreamStream {
             ours.advance(sent);
         }
         Poll::Ready(Ok(theirs.len()))
+    }
+
+    /// Refuses a request whose query holds what cannot be meant.
+    pub fn check_query(&self) -> Result<(), Denial> {
+        self.line.check()
+    }
+
+    /// Reads along what was read last, from byte `from` of the buffer on.
+    fn read_along(&mut self, from: usize, buffer: &mut ReadBuf<'_>) {
+        if self.line.is_over() {
+            return;
+        }
+        if let Some(encoded) = self.line.read(&buffer.filled()[from..]) {
+            buffer.set_filled(from);
+            self.unread = encoded.into();
+            self.hand_over(buffer);
+        }
+    }
+
+    fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) {
+        let n = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(&self.unread.split_to(n));
+    }
+
+    /// Sends what was written and is held back, as far as it goes.
+    fn send_written(&mut self, task: &mut Context<'_>) {
+        if self.is_unsent {
+            // A broken connection says so when it is written or read the next time.
+            self.is_unsent = Pin::new(&mut self.inner).poll_flush(task).is_pending();
+        }
+    }
+
+    /// Reads, or fails because the upstream has let the client wait for too long.
+    fn poll_more(
+        &mut self,
+        task: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let from = buffer.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(task, buffer);
+        if read.is_ready() {
+            self.read_along(from, buffer);
+            return read;
+        }
+        self.send_written(task);
+        let run_out = self.answer_clock.poll(&mut self.timer, task);
+        run_out.map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn note_written(&mut self) {
+        self.is_unsent = true;
+        self.answer_clock.answer_flows();
     }
 
     fn is_refused(&self) -> bool {
@@ -109,15 +192,21 @@ impl AsyncRead for DownstreamStream {
         task: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            self.hand_over(buffer);
+            return Poll::Ready(Ok(()));
+        }
         let Some(first) = self.first else {
-            return Pin::new(&mut self.inner).poll_read(task, buffer);
+            return self.poll_more(task, buffer);
         };
         if buffer.remaining() > 0 {
+            let from = buffer.filled().len();
             buffer.put_slice(&[first]);
             self.first = None;
             // With what else is there, or Pingora would parse the head twice. A connection that
             // broke meanwhile says so at the next read, too.
             let _ = Pin::new(&mut self.inner).poll_read(task, buffer);
+            self.read_along(from, buffer);
         }
         Poll::Ready(Ok(()))
     }
@@ -131,7 +220,11 @@ impl AsyncWrite for DownstreamStream {
     ) -> Poll<io::Result<usize>> {
         match self.is_refused() {
             true => self.refuse(task, bytes),
-            false => Pin::new(&mut self.inner).poll_write(task, bytes),
+            false => {
+                let wrote = ready!(Pin::new(&mut self.inner).poll_write(task, bytes));
+                self.note_written();
+                Poll::Ready(wrote)
+            }
         }
     }
 
@@ -142,7 +235,11 @@ impl AsyncWrite for DownstreamStream {
     ) -> Poll<io::Result<usize>> {
         match self.is_refused() {
             true => self.refuse(task, parts.first().map_or(&[], |part| part)),
-            false => Pin::new(&mut self.inner).poll_write_vectored(task, parts),
+            false => {
+                let wrote = ready!(Pin::new(&mut self.inner).poll_write_vectored(task, parts));
+                self.note_written();
+                Poll::Ready(wrote)
+            }
         }
     }
 
@@ -151,7 +248,9 @@ impl AsyncWrite for DownstreamStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(task)
+        let flushed = ready!(Pin::new(&mut self.inner).poll_flush(task));
+        self.is_unsent = false;
+        Poll::Ready(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {

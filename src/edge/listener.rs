@@ -1,6 +1,7 @@
 //! One listener as it runs. It knows the limits of a connection, not the sockets: `server` binds
 //! the address and accepts.
 
+use super::underscores::Underscores;
 use crate::denial::Code;
 use crate::units::Network;
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +21,8 @@ pub struct Listener {
     pub trusted: Vec<Network>,
     /// They name the host that is asked for, too.
     pub trusted_host: bool,
+    /// What becomes of header fields with `_` in their name.
+    pub underscores: Underscores,
     /// How long the head of a request may take.
     pub head_timeout: Duration,
     /// How long a connection is kept open between two requests.
@@ -66,6 +69,7 @@ mod tests {
             address: ([127, 0, 0, 1], 0).into(),
             trusted: Vec::new(),
             trusted_host: false,
+            underscores: Underscores::Drop,
             head_timeout: secs(15),
             idle_timeout: secs(75),
             body_timeout: secs(30),

@@ -1,10 +1,11 @@
 //! From names to things: every part of the file compiled, every problem kept.
 
 use super::{End, Gateway, Route, Shared, UNMATCHED};
-use super::{listener_checks, name, stream_token_checks};
+use super::{listener_checks, name, route_checks, stream_token_checks};
+use crate::chain::Chain;
 use crate::concurrency::Policy;
 use crate::config::{self, Config, Loaded, Service};
-use crate::filter::{Chain, Fact, Sessions};
+use crate::filter::{Fact, Sessions};
 use crate::metrics::Metrics;
 use crate::part::{Context, Parts};
 use crate::problem::{Level, Problem};
@@ -84,6 +85,7 @@ impl Routes<'_> {
             candidates.extend(candidate.clone());
             // The chain is compiled even where the match is wrong: its problems count too.
             let chain = keep(Chain::compile(&route.filters, self.parts), problems);
+            problems.extend(route_checks::problems(route, config));
             let end = keep(self.end(route, candidate.as_ref(), chain.as_ref()), problems);
             if let (Some(candidate), Some(chain), Some(end)) = (candidate, chain, end) {
                 let upstream = route.upstream.as_ref().map(|name| name.0.as_str());
@@ -93,6 +95,9 @@ impl Routes<'_> {
                     chain,
                     end,
                     forward_token: route.forward_token,
+                    websocket: route.websocket.value,
+                    passes_encoded_slash: passes_encoded_slash(route),
+                    read_timeout: route.timeouts.as_ref().map(|timeouts| timeouts.read.0),
                     body_bytes_max: route.max_body.0,
                     metrics,
                 };
@@ -170,6 +175,10 @@ fn warnings(route: &config::Route) -> Vec<Problem> {
         route.max_body.problem(text).help(help).warning()
     });
     route.r#match.warnings().into_iter().chain(empty).collect()
+}
+
+fn passes_encoded_slash(route: &config::Route) -> bool {
+    route.encoded_slash.as_ref().is_some_and(|slash| slash.value == route::EncodedSlash::Pass)
 }
 
 fn keep<T>(compiled: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option<T> {

@@ -1,9 +1,10 @@
 //! What Pingora carries for us from phase to phase: the snapshot, the exchange, the attempt, and
 //! what was counted. It decides nothing.
 
+use super::timeouts::Patience;
+use crate::chain::Flow;
 use crate::edge::Listener;
 use crate::exchange::{Exchange, Target};
-use crate::filter::Flow;
 use crate::gateway::{Gateway, Route};
 use crate::metrics::RouteMetrics;
 use crate::observe::Ended;
@@ -36,6 +37,8 @@ pub struct Ctx {
     pub attempt: Option<Attempt>,
     /// The answer while it flows to the client.
     pub flow: Flow,
+    /// How long the upstream may keep the client waiting; set when it is asked.
+    pub(super) patience: Patience,
     /// Whether the upstream has made a tunnel (WebSocket) of it.
     pub is_tunnel: bool,
     /// What broke, in words of ours.
@@ -54,6 +57,7 @@ impl Ctx {
             is_peer_trusted: false,
             attempt: None,
             flow: Flow::default(),
+            patience: Patience::default(),
             is_tunnel: false,
             fault: None,
             request_bytes: 0,

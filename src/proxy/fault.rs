@@ -12,6 +12,11 @@ pub(super) struct Fault {
     pub is_upstreams: bool,
 }
 
+/// The upstream let the client wait for too long: the clock of its connection ran out.
+pub(super) fn no_answer_in_time() -> Fault {
+    of_upstream(&ErrorType::ReadTimedout)
+}
+
 /// Reads Pingora's error. Its own text is not repeated: it may hold what a client sent.
 pub(super) fn of(error: &Error) -> Fault {
     use ErrorType as T;

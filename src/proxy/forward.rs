@@ -1,16 +1,17 @@
-//! Header fields on their way through the gateway. An upstream gets the client's address and
-//! scheme and the request's id from the gateway, and nothing that a client could have made up. The
-//! client gets no field of an answer that was meant for the gateway only.
+//! Header fields on their way to an upstream. It gets the client's address and scheme and the
+//! request's id from the gateway, and nothing that a client could have made up. The way back is in
+//! `answer.rs`.
 
 use crate::exchange::{Exchange, Target};
 use crate::gateway::{Gateway, Route};
-use crate::request::{PATH_TOKEN_PREFIX, cookie};
+use crate::request::{PATH_TOKEN_PREFIX, cookie, without_dot};
 use crate::session::ClaimHeaders;
 use http::request::Parts;
 use http::uri::Scheme;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
-use pingora::http::{RequestHeader, ResponseHeader};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use pingora::http::RequestHeader;
 use pingora::{ErrorType, OrErr, Result};
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Fields that only a gateway may set; whatever a client wrote there is removed. Those that some
@@ -122,11 +123,20 @@ fn prepare(fields: &mut HeaderMap, exchange: &Exchange, claims: &ClaimHeaders) {
     if let Some(client) = exchange.client {
         fields.insert(FORWARDED_FOR, address(client));
     }
-    if let Some(host) = fields.get(header::HOST).cloned() {
+    if let Some(host) = fields.get(header::HOST).map(as_read) {
+        fields.insert(header::HOST, host.clone());
         fields.insert(FORWARDED_HOST, host);
     }
     fields.insert(FORWARDED_PROTO, scheme(&exchange.scheme));
     fields.insert(REQUEST_ID, exchange.id.field());
+}
+
+/// A host as the gateway reads it: the one that was matched is the one that is sent.
+fn as_read(host: &HeaderValue) -> HeaderValue {
+    match host.to_str().map(without_dot) {
+        Ok(Cow::Owned(bare)) => HeaderValue::try_from(bare).expect("a part of a value is one"),
+        _ => host.clone(),
+    }
 }
 
 /// A scheme as a field's value, for which nothing is allocated.
@@ -180,45 +190,6 @@ fn is_reserved(name: &str) -> bool {
     first.is_some_and(|first| RESERVED_FIRST_BYTES >> first & 1 == 1)
         && (RESERVED.contains(&name)
             || RESERVED_PREFIXES.iter().any(|start| name.starts_with(start)))
-}
-
-/// Takes out of an answer what was meant for the gateway (RFC 9110 §7.6.1), and a framing that a
-/// client of HTTP/1.0 can't read: its answer ends with the connection.
-pub(super) fn back(head: &mut ResponseHeader, client: Version) {
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return;
-    }
-    // Looked at once: most answers have nothing to take out.
-    if head.headers.keys().any(is_of_connection) {
-        for name in nominated(head) {
-            head.remove_header(&name);
-        }
-        for name in ["keep-alive", "proxy-connection", "upgrade"] {
-            head.remove_header(name);
-        }
-    }
-    if client < Version::HTTP_11 {
-        head.remove_header(&header::TRANSFER_ENCODING);
-    }
-}
-
-/// Whether a field of an answer speaks of the connection it came on.
-fn is_of_connection(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "upgrade")
-}
-
-/// The fields that `Connection` names, but for those that the framing of the answer needs.
-fn nominated(head: &ResponseHeader) -> Vec<HeaderName> {
-    let fields = head.headers.get_all(header::CONNECTION).into_iter();
-    let names = fields.flat_map(|field| field.as_bytes().split(|&byte| byte == b','));
-    // Nearly all answers that have it say one of these two.
-    let usual =
-        |name: &&[u8]| [&b"keep-alive"[..], b"close"].iter().any(|n| name.eq_ignore_ascii_case(n));
-    let names = names.map(<[u8]>::trim_ascii).filter(|name| !usual(name));
-    let names = names.filter_map(|name| HeaderName::from_bytes(name).ok());
-    names
-        .filter(|name| !matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING))
-        .collect()
 }
 
 /// Takes the session's token out of what goes upstream: the cookies of these names, and every
@@ -290,7 +261,7 @@ mod tests {
     #[test]
     fn what_a_client_claims_of_itself_never_passes() {
         let mut fields = fields(&[
-            ("host", "tv.example"),
+            ("host", "tv.example.:8080"),
             ("x-forwarded-for", "1.2.3.4"),
             ("x-streamgate-account", "mine"),
             ("x-request-id", "1"),
@@ -303,7 +274,8 @@ mod tests {
         prepare(&mut fields, &exchange, &ClaimHeaders::default());
         let value = |name: &str| fields.get(name).and_then(|v| v.to_str().ok());
         assert_eq!(value("x-forwarded-for"), Some("192.0.2.1"));
-        assert_eq!(value("x-forwarded-host"), Some("tv.example"));
+        assert_eq!(value("host"), Some("tv.example:8080"));
+        assert_eq!(value("x-forwarded-host"), Some("tv.example:8080"));
         assert_eq!(value("x-forwarded-proto"), Some("https"));
         assert_eq!(value("x-streamgate-account"), None);
         assert_eq!(value("forwarded"), None);
@@ -388,37 +360,6 @@ mod tests {
             strip_referer(&mut fields);
             assert_eq!(fields.contains_key("referer"), is_kept, "{referer}");
         }
-    }
-
-    #[test]
-    fn an_answers_hops_end_at_the_gateway() {
-        let answer = |status: u16| {
-            let mut head = ResponseHeader::build(status, None).expect("a response");
-            for (name, value) in [
-                ("connection", "close, X-Hop ,content-length"),
-                ("x-hop", "1"),
-                ("keep-alive", "5"),
-                ("upgrade", "h2c"),
-                ("content-length", "3"),
-                ("transfer-encoding", "chunked"),
-            ] {
-                head.append_header(name, value).expect("a field");
-            }
-            head
-        };
-        let left = |status, client| {
-            let mut head = answer(status);
-            back(&mut head, client);
-            let mut names: Vec<String> = head.headers.keys().map(|n| n.to_string()).collect();
-            names.sort();
-            names
-        };
-        assert_eq!(
-            left(200, Version::HTTP_11),
-            ["connection", "content-length", "transfer-encoding"]
-        );
-        assert_eq!(left(200, Version::HTTP_10), ["connection", "content-length"]);
-        assert_eq!(left(101, Version::HTTP_11).len(), 6, "a tunnel is made of them");
     }
 
     #[test]

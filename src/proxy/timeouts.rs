@@ -1,9 +1,13 @@
 //! The timeouts towards one client. They are set anew for each request, because Pingora forgets
 //! them when a connection is used again.
 
-use crate::edge::Listener;
+use super::tunnel;
+use crate::edge::{AnswerClock, DownstreamStream, Listener};
+use crate::gateway::Route;
 use http::header;
+use pingora::protocols::ALPN;
 use pingora::proxy::Session as Downstream;
+use pingora::upstreams::peer::HttpPeer;
 use std::time::Duration;
 
 /// How long the gateway reads on when an upstream has answered and the body has not ended.
@@ -25,9 +29,81 @@ pub(super) fn begin(downstream: &mut Downstream, listener: &Listener) {
     }
 }
 
-/// Called when an answer begins: while the gateway stops, it is the last on its connection.
-pub(super) fn end_if_stopping(downstream: &mut Downstream) {
-    if downstream.is_process_shutting_down() {
+/// How long an upstream may keep a client waiting.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Patience {
+    /// Until the head of the answer is whole, and for each pause behind it.
+    read: Duration,
+    /// Pingora was told to wait for longer: the pauses, too, are the clock's matter.
+    is_left_to_clock: bool,
+}
+
+/// Sets what `peer` may take for one request. Pingora has one timeout for an answer and for the
+/// tunnel that it may open; and over HTTP/2 it counts from the beginning of a request, whose body
+/// may take longer to come. There the clock of the client's connection takes its place.
+pub(super) fn prepare(downstream: &Downstream, route: &Route, peer: &mut HttpPeer) -> Patience {
+    tunnel::prepare(downstream, route, peer);
+    let options = &mut peer.options;
+    let read = route.read_timeout.or(options.read_timeout);
+    let read = read.expect("the template of a peer sets every timeout");
+    let is_tunnel = tunnel::is_asked(downstream, route);
+    let is_h2 = options.alpn == ALPN::H2;
+    let is_left_to_clock = (is_tunnel || is_h2) && clock(downstream).is_some();
+    options.read_timeout = match is_left_to_clock {
+        true if is_tunnel => Some(tunnel::IDLE),
+        true => None,
+        false => Some(read),
+    };
+    Patience { read, is_left_to_clock }
+}
+
+/// The request begins to be sent, and the head of its answer is waited for.
+pub(super) fn await_head(downstream: &Downstream, patience: Patience) {
+    if let Some(clock) = clock(downstream) {
+        clock.wait_for_head(patience.read);
+    }
+}
+
+/// A part of the request is sent: the head of the answer has this time again.
+pub(super) fn request_goes_on(downstream: &Downstream, patience: Patience) {
+    if let Some(clock) = clock(downstream) {
+        clock.request_goes_on(patience.read);
+    }
+}
+
+/// The head of the answer is here. The pauses behind it are Pingora's matter, or the clock's.
+pub(super) fn answer_begins(downstream: &Downstream, patience: Patience) {
+    match clock(downstream) {
+        Some(clock) if patience.is_left_to_clock => clock.wait_for_more(patience.read),
+        Some(clock) => clock.stop(),
+        None => {}
+    }
+}
+
+/// Whether the upstream has let the client wait for too long. It is not asked again: what is read
+/// from the client afterwards is not the upstream's matter.
+pub(super) fn has_run_out(downstream: &Downstream) -> bool {
+    let Some(clock) = clock(downstream) else { return false };
+    let has_run_out = clock.has_run_out();
+    clock.stop();
+    has_run_out
+}
+
+/// The exchange is over.
+pub(super) fn end(downstream: &Downstream) {
+    if let Some(clock) = clock(downstream) {
+        clock.stop();
+    }
+}
+
+fn clock(downstream: &Downstream) -> Option<&AnswerClock> {
+    DownstreamStream::of(downstream).map(|stream| &stream.answer_clock)
+}
+
+/// Called when an answer begins. It is the last on its connection if it ends with it, and while the
+/// gateway stops.
+pub(super) fn end_if_last(downstream: &mut Downstream, is_last: bool) {
+    if is_last || downstream.is_process_shutting_down() {
         downstream.set_keepalive(None);
     }
 }

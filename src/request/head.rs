@@ -172,12 +172,18 @@ fn is_host(host: &[u8]) -> bool {
     let is_v6 = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
     let is_valid = match name {
         [b'[', inner @ .., b']'] => !inner.is_empty() && inner.iter().all(is_v6),
-        name => !name.is_empty() && name.iter().all(is_name),
+        name => has_labels(name) && name.iter().all(is_name),
     };
     is_valid
         && host.len() <= HOST_BYTES_MAX
         && port.len() <= 5
         && port.iter().all(u8::is_ascii_digit)
+}
+
+/// Whether no label of a name is empty, but for the one behind a dot at its end.
+fn has_labels(name: &[u8]) -> bool {
+    let bare = name.strip_suffix(b".").unwrap_or(name);
+    bare.split(|&byte| byte == b'.').all(|label| !label.is_empty())
 }
 
 /// A name with `_` reads like one with `-` to many upstreams, so a client could spell a field that
@@ -252,6 +258,13 @@ mod tests {
             ("a.example", "ok"),
             ("a.example:80", "ok"),
             ("[::1]:80", "ok"),
+            ("a.example.", "ok"),
+            ("a.example.:80", "ok"),
+            ("a.example..", "request_malformed"),
+            ("a..example", "request_malformed"),
+            (".example", "request_malformed"),
+            (".", "request_malformed"),
+            ("..", "request_malformed"),
             ("", "request_malformed"),
             ("a b", "request_malformed"),
             ("a,b", "request_malformed"),

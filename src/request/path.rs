@@ -1,10 +1,25 @@
 //! One reading of a path: percent-encoding, dot segments and empty segments resolved (RFC 3986
 //! §6.2.2), and what two readers could take differently refused.
 
+use super::second_reading::hides_dots;
 use std::borrow::Cow;
+
+/// Why a path with `%2F` in it is refused, unless its route says otherwise.
+pub(super) const ENCODED_SLASH: &str = "an encoded slash is not allowed in a path";
 
 /// The path as it is matched and sent, or why it is refused.
 pub fn normalise(path: &str) -> Result<Cow<'_, str>, &'static str> {
+    let normal = normalise_but_slashes(path)?;
+    if has_encoded_slash(&normal) { Err(ENCODED_SLASH) } else { Ok(normal) }
+}
+
+/// Whether a normalised path holds `%2F`.
+pub(super) fn has_encoded_slash(normal: &str) -> bool {
+    normal.contains("%2F")
+}
+
+/// The same of a path that may hold `%2F`.
+pub(super) fn normalise_but_slashes(path: &str) -> Result<Cow<'_, str>, &'static str> {
     if !path.starts_with('/') {
         return Err("the target must be a path that begins with `/`");
     }
@@ -12,7 +27,7 @@ pub fn normalise(path: &str) -> Result<Cow<'_, str>, &'static str> {
         return Ok(Cow::Borrowed(path));
     }
     let decoded = decode(path)?;
-    Ok(Cow::Owned(without_dots(&decoded)))
+    Ok(Cow::Owned(without_dots(&decoded)?))
 }
 
 /// Whether there is nothing to decode, resolve or refuse: true of nearly every request.
@@ -46,7 +61,7 @@ fn decode(path: &str) -> Result<Vec<u8>, &'static str> {
 
 fn push_decoded(out: &mut Vec<u8>, byte: u8) -> Result<(), &'static str> {
     match byte {
-        b'/' | b'\\' => return Err("an encoded slash or backslash is not allowed in a path"),
+        b'\\' => return Err("an encoded backslash is not allowed in a path"),
         0..=0x1f | 0x7f => return Err("control characters are not allowed in a path"),
         b'-' | b'.' | b'_' | b'~' => out.push(byte),
         _ if byte.is_ascii_alphanumeric() => out.push(byte),
@@ -66,7 +81,7 @@ fn hex(digit: u8) -> Option<u8> {
 
 /// Removes `.`, `..` and empty segments; a `..` above the root stays at the root. A path that ends
 /// in a slash, or in a dot segment, still ends in a slash.
-fn without_dots(path: &[u8]) -> String {
+fn without_dots(path: &[u8]) -> Result<String, &'static str> {
     let mut kept: Vec<&[u8]> = Vec::new();
     let mut is_open = false;
     for segment in path.split(|&byte| byte == b'/') {
@@ -74,6 +89,9 @@ fn without_dots(path: &[u8]) -> String {
         match segment {
             b"" | b"." => {}
             b".." => drop(kept.pop()),
+            hidden if hides_dots(hidden) => {
+                return Err("a part of the path that could be read as `.` or `..` is not allowed");
+            }
             _ => kept.push(segment),
         }
     }
@@ -82,7 +100,7 @@ fn without_dots(path: &[u8]) -> String {
     if is_open && whole.len() > 1 {
         whole.push(b'/');
     }
-    String::from_utf8(whole).expect("decoding leaves only ASCII")
+    Ok(String::from_utf8(whole).expect("decoding leaves only ASCII"))
 }
 
 #[cfg(test)]
@@ -114,7 +132,31 @@ mod tests {
     }
 
     #[test]
+    fn an_encoded_slash_stays_where_it_may() {
+        for (path, expected) in [("/a%2fb", "/a%2Fb"), ("/a/.%2Fb/../c%2f", "")] {
+            match normalise_but_slashes(path) {
+                Ok(normal) => assert_eq!(normal, expected, "{path}"),
+                Err(_) => assert_eq!(expected, "", "{path}"),
+            }
+            assert!(normalise(path).is_err(), "{path}");
+        }
+        assert!(!has_encoded_slash("/a%252Fb"), "an encoded percent sign is none");
+    }
+
+    #[test]
     fn ambiguous_paths_are_refused() {
+        for path in [
+            "/a/%252e%252e/b",
+            "/%252e",
+            "/a/.%252e/b",
+            "/..;/b",
+            "/a/..;v=1/b",
+            "/a/.%3b/b",
+            "/%c0%ae%c0%ae/b",
+            "/a%252f..%252fb",
+        ] {
+            assert!(normalise(path).is_err(), "{path}");
+        }
         for path in ["", "*", "a", "/%2f", "/%5C", "/a\\b", "/%00", "/%0a", "/%7f", "/%", "/%z1"] {
             assert!(normalise(path).is_err(), "{path}");
         }

@@ -88,6 +88,11 @@ impl Template {
         matches!(self.segments.last(), Some(Segment::CatchAll(_)))
     }
 
+    /// Whether all that is no fixed text is the rest, at the end.
+    pub fn is_prefix(&self) -> bool {
+        self.is_open() && self.params().count() == 1
+    }
+
     /// Whether it matches the whole of a normalised path.
     pub fn matches(&self, path: &str) -> bool {
         // One past the end when no segment is left, as `/a` has none behind `a`.
@@ -202,7 +207,12 @@ impl Host {
         };
         let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
         let is_bracketed = name.starts_with('[') && name.ends_with(']');
-        if name.is_empty() || !(is_bracketed || name.chars().all(is_host)) {
+        if let Some(bare) = text.strip_suffix('.').filter(|bare| !bare.ends_with('.')) {
+            let help = format!("requests are read without the dot at the end: write `{bare}`");
+            return misfit(format!("`{text}` can never match"), help);
+        }
+        let has_empty_label = name.starts_with('.') || name.contains("..");
+        if name.is_empty() || has_empty_label || !(is_bracketed || name.chars().all(is_host)) {
             let help = "write `tv.example.com`, or `*.example.com` for all below it; without \
                         scheme and port";
             return misfit(format!("`{text}` is not a host"), help);
@@ -265,7 +275,7 @@ mod tests {
     fn hosts_parse() {
         assert_eq!(Host::parse("TV.Example.com"), Ok(Host::Exact("tv.example.com".to_owned())));
         assert_eq!(Host::parse("*.b.c"), Ok(Host::Below(".b.c".to_owned())));
-        for wrong in ["", "*", "*.", "a.b:80", "http://a", "a*.b"] {
+        for wrong in ["", "*", "*.", "a.b:80", "http://a", "a*.b", "a.b.", "*.a.", "a..b", ".a"] {
             assert!(Host::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -95,8 +95,6 @@ async fn a_body_that_two_readers_could_end_differently_is_refused_and_the_connec
 #[tokio::test]
 async fn names_and_values_that_are_none_are_refused() {
     refused(&[
-        ("`_` in a name", get(BAD, "X_User: 1\r\n"), 400, true),
-        ("a disguised length", get(BAD, "Content_Length: 1\r\n"), 400, true),
         ("space before the colon", get(BAD, "X-User : 1\r\n"), 400, false),
         ("a folded line", get(BAD, "X-A: 1\r\n  2\r\n"), 400, false),
         ("a folded first line", get(BAD, "  X-A: 1\r\n"), 400, false),

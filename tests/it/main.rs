@@ -16,6 +16,7 @@ mod concurrency;
 mod docs;
 mod drain;
 mod edge;
+mod framing;
 mod identity;
 mod judge;
 mod outage;

@@ -72,6 +72,13 @@ pub(crate) fn proxying_with(listener: &str, fields: &str) -> Gateway {
     Gateway::start(&proxying_yaml(listener, fields), &Environment::default())
 }
 
+/// The same, with more fields of the route.
+pub(crate) fn proxying_by(route: &str, listener: &str, fields: &str) -> Gateway {
+    let (whole, size) = (proxying_yaml(listener, fields), "max_body: 100MiB");
+    let yaml = whole.replace(size, &format!("{size}, {route}"));
+    Gateway::start(&yaml, &Environment::default())
+}
+
 /// What such a gateway is configured with.
 pub(crate) fn proxying_yaml(listener: &str, fields: &str) -> String {
     format!(

@@ -1,7 +1,7 @@
 //! What passes through: bodies as they come, both ways, in every framing; tunnels; header fields.
 
 use crate::harness::{Gateway, Login, STANDARD, environment, until};
-use crate::origin::{Origin, proxying_to, proxying_with, replica};
+use crate::origin::{Origin, proxying_by, proxying_to, proxying_with, replica};
 use crate::raw_client::RawClient;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Method;
@@ -23,8 +23,7 @@ async fn nothing_is_under_way(gateway: &Gateway) {
 async fn an_answer_is_passed_on_as_it_comes_and_dropped_with_its_client() {
     let gateway = proxying_to(&format!("endpoints: ['{}']", replica("a").await));
     for chunked in ["false", "true"] {
-        // The second half comes in ten minutes. An answer of known length may wait for a packet to
-        // be full, so the first half is more than one.
+        // The second half comes in ten minutes.
         let path =
             format!("/faults/slow?bytes=20000&chunk_bytes=10000&chunk_ms=600000&chunked={chunked}");
         let mut raw = RawClient::open(gateway.edge).await;
@@ -211,7 +210,8 @@ async fn a_body_has_its_limit_however_it_comes() {
 async fn a_websocket_passes_both_ways_and_may_be_silent() {
     let address = replica("a").await;
     let upstream = format!("endpoints: ['{address}'], timeouts: {{ read: 300ms, write: 300ms }}");
-    let gateway = proxying_with(", body_timeout: 300ms, head_timeout: 300ms", &upstream);
+    let listener = ", body_timeout: 300ms, head_timeout: 300ms";
+    let gateway = proxying_by("websocket: true", listener, &upstream);
     let url = format!("ws://{}/faults/websocket", gateway.edge);
     let (mut socket, response) = tokio_tungstenite::connect_async(url).await.unwrap();
     assert_eq!(response.status(), 101);
@@ -232,7 +232,8 @@ async fn a_websocket_passes_both_ways_and_may_be_silent() {
 #[tokio::test]
 async fn a_websocket_is_over_when_either_side_is_gone() {
     let origin = Origin::listen().await;
-    let gateway = proxying_to(&format!("endpoints: ['{}']", origin.address));
+    let fields = format!("endpoints: ['{}']", origin.address);
+    let gateway = proxying_by("websocket: true", "", &fields);
     let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     for is_clients in [true, false] {
         let mut raw = RawClient::open(gateway.edge).await;
@@ -264,7 +265,7 @@ async fn what_is_matched_is_what_is_sent() {
         ("/faults/echo/a", "/faults/echo/a", Value::Null),
         ("/faults//echo/./x/../%7eb?q=%2F&&", "/faults/echo/~b", json!("q=%2F&&")),
         ("/live/../faults/echo/%2e%2E/echo/c%20d", "/faults/echo/c%20d", Value::Null),
-        ("/faults/echo/a b?c d", "/faults/echo/a%20b", json!("c%20d")),
+        ("/faults/echo/a b?c%20d", "/faults/echo/a%20b", json!("c%20d")),
         ("http://a/faults/echo/e?f", "/faults/echo/e", json!("f")),
         ("HTTP://a/faults/echo/../echo/e", "/faults/echo/e", Value::Null),
         ("/faults/echo/a;b=%3b?x=/../", "/faults/echo/a;b=%3B", json!("x=/../")),
@@ -368,7 +369,8 @@ async fn an_answers_own_fields_pass_and_its_hops_end_here() {
 #[tokio::test]
 async fn what_follows_an_upgrade_that_was_not_granted_is_no_tunnel() {
     let origin = Origin::listen().await;
-    let gateway = proxying_to(&format!("endpoints: ['{}']", origin.address));
+    let fields = format!("endpoints: ['{}']", origin.address);
+    let gateway = proxying_by("websocket: true", "", &fields);
     let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     let mut raw = RawClient::open(gateway.edge).await;
     raw.say(get("/a", fields) + &get("/hidden", "")).await;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::edge::Underscores;
 use crate::units::Network;
 use crate::yaml::Scalar;
 use proptest::prelude::*;
@@ -12,6 +13,7 @@ fn listener(trusted: &[&str], trusted_host: bool) -> Listener {
         address: ([127, 0, 0, 1], 0).into(),
         trusted: networks.collect(),
         trusted_host,
+        underscores: Underscores::Drop,
         head_timeout: Duration::from_secs(15),
         idle_timeout: Duration::from_secs(75),
         body_timeout: Duration::from_secs(30),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::edge::{Edge, head_was_read};
+use crate::edge::{Edge, Underscores, head_was_read};
 use crate::metrics::Metrics;
 use crate::observe::AccessLog;
 use async_trait::async_trait;
@@ -61,6 +61,7 @@ impl Fixture {
             address: ([127, 0, 0, 1], 0).into(),
             trusted: Vec::new(),
             trusted_host: false,
+            underscores: Underscores::Drop,
             head_timeout: HEAD_TIMEOUT,
             idle_timeout: secs(75),
             body_timeout: secs(30),

@@ -149,7 +149,7 @@ const ABSENT: [(&[&str], &str, &str); 26] = [
         "",
         "a request that reached no endpoint is sent to another one; nothing else is repeated",
     ),
-    (&["websocket", "websockets", "upgrade"], "", "WebSockets need no setting"),
+    (&["websocket", "websockets", "upgrade"], "", "a route grants WebSockets: `websocket: true`"),
     (
         &["timeouts", "timeout", "read_timeout", "proxy_read_timeout"],
         "upstream",

@@ -1,0 +1,47 @@
+//! Settings of a route that mean something only beside others: what concerns an upstream needs one,
+//! and what concerns the rest of a path needs a path with a rest.
+
+use crate::config::{Config, Route};
+use crate::problem::Problem;
+use crate::route::{EncodedSlash, Template};
+use crate::upstream::Protocol;
+
+/// All problems of the settings of `route`. That its end exists is checked where it is compiled.
+pub(super) fn problems(route: &Route, config: &Config) -> Vec<Problem> {
+    [timeouts(route), websocket(route, config), encoded_slash(route)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn timeouts(route: &Route) -> Option<Problem> {
+    let timeouts = route.timeouts.as_ref().filter(|_| route.upstream.is_none())?;
+    let text = format!("route `{}` has `timeouts` and asks no upstream", route.name.0);
+    Some(timeouts.problem(text).help("remove `timeouts`, or lead the route to an `upstream`"))
+}
+
+fn websocket(route: &Route, config: &Config) -> Option<Problem> {
+    let websocket = Some(&route.websocket).filter(|websocket| websocket.value)?;
+    let Some(name) = &route.upstream else {
+        let text = format!("route `{}` has `websocket: true` and asks no upstream", route.name.0);
+        return Some(websocket.problem(text).help("remove it, or lead the route to an `upstream`"));
+    };
+    let mut upstreams = config.upstreams.iter();
+    let (_, upstream) = upstreams.find(|(known, _)| known.value == name.0)?;
+    (upstream.protocol == Protocol::H2c).then(|| {
+        let text = format!("upstream `{}` speaks h2c, which makes no WebSocket", name.0);
+        websocket.problem(text).help("lead the route to an upstream with `protocol: http1`")
+    })
+}
+
+fn encoded_slash(route: &Route) -> Option<Problem> {
+    let setting = route.encoded_slash.as_ref()?;
+    // A path that is none is told where it is compiled.
+    let template = Template::parse(&route.r#match.path().0).ok()?;
+    (setting.value == EncodedSlash::Pass && !template.is_prefix()).then(|| {
+        let text = "`encoded_slash: pass` needs a path that is fixed text before its `{*rest}`";
+        let help = "a `%2F` in another part could be read as a slash there: write the path as \
+                    `/media/{*rest}`";
+        setting.problem(text).help(help)
+    })
+}
