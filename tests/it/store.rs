@@ -99,6 +99,14 @@ async fn a_store_that_hangs_costs_its_deadline_once_and_then_nothing() {
     let gateway = Gateway::start(&yaml, &environment(Some(&redis)).await);
     assert_eq!(play(&gateway, &Login::of("ann", "0")).await, ok());
     redis.signal("STOP");
+    // Until it is found out that the store is away, who starts is told to come back.
+    let late = (503, "enforcement_unavailable".to_owned());
+    until("the store is away", || async {
+        let answered = play(&gateway, &Login::of("first", "s")).await;
+        assert!(answered == ok() || answered == late, "{answered:?}");
+        answered == ok()
+    })
+    .await;
     let began = Instant::now();
     for i in 0..50 {
         assert_eq!(play(&gateway, &Login::of(&format!("ann{i}"), "s")).await, ok());
