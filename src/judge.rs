@@ -57,13 +57,14 @@ pub async fn judge<'g>(
     if gateway.takes_path_tokens {
         request.split_path_token();
     }
+    let found = gateway.table.find(&request);
+    let may_pass = found.as_ref().is_ok_and(|found| found.route.passes_encoded_slash);
+    // Before the target is told: behind an encoded slash a stream's token may hide.
+    request.check_encoded_slash(may_pass)?;
     exchange.target = target(&request);
     if let Some(trace) = &mut trace {
         trace.routes = gateway.table.considered(&request);
     }
-    let found = gateway.table.find(&request);
-    let may_pass = found.as_ref().is_ok_and(|found| found.route.passes_encoded_slash);
-    request.check_encoded_slash(may_pass)?;
     let found = found?;
     exchange.enter(found.index);
     let route = found.route;

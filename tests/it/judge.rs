@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 const PAIRS: usize = 1_000;
 
 const YAML: &str = r#"
-listeners: [ { name: edge, address: "127.0.0.1:0" } ]
+listeners: [ { name: edge, address: "127.0.0.1:0", underscores: refuse } ]
 admin: { address: "127.0.0.1:0" }
 workers: 2
 access_log: { to: off }

@@ -65,9 +65,14 @@ impl FromStr for Tag {
     type Err = TagInvalid;
 
     fn from_str(text: &str) -> Result<Self, TagInvalid> {
-        let mut tag = [0; 8];
-        match URL_SAFE_NO_PAD.decode_slice_unchecked(text, &mut tag) {
-            Ok(8) if text.len() == TAG_CHARS => Ok(Self(tag)),
+        // The decoder wants room for what so many characters may hold at most: a byte more.
+        let mut bytes = [0; 9];
+        match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
+            Ok(8) if text.len() == TAG_CHARS => {
+                let mut tag = [0; 8];
+                tag.copy_from_slice(&bytes[..8]);
+                Ok(Self(tag))
+            }
             _ => Err(TagInvalid(())),
         }
     }
