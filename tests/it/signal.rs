@@ -86,36 +86,6 @@ async fn a_log_that_was_moved_away_is_opened_again() {
 }
 
 #[tokio::test]
-async fn a_log_at_its_quota_loses_lines_that_are_counted_and_goes_on_when_there_is_room() {
-    // Some seventy lines.
-    const QUOTA_BYTES: u64 = 20_000;
-    let (yaml, quota) = (logging_to("{ file: access.log }"), format!("--fsize={QUOTA_BYTES}"));
-    let mut process = Process::start_behind(&["prlimit", &quota], &yaml).await;
-    let log = process.directory.file("access.log");
-    let mut asked = 0;
-    while process.metric(LOST).await == 0.0 {
-        ask(&process).await;
-        asked += 1;
-        assert!(asked < 10_000, "lines are counted that have no room");
-    }
-    process.says("can't be written").await;
-    assert_eq!(fs::metadata(&log).unwrap().len(), QUOTA_BYTES, "the last line is cut somewhere");
-    // As `copytruncate` does it; nobody tells the gateway.
-    fs::File::create(&log).unwrap();
-    until("it is tried again", || async {
-        ask(&process).await;
-        !lines(&log).is_empty()
-    })
-    .await;
-    let said = process.says("can be written again").await;
-    let said: Value = serde_json::from_str(&said).unwrap();
-    assert!(said["fields"]["lost"].as_u64().unwrap() > 0, "{said}");
-    let text = fs::read_to_string(&log).unwrap();
-    let first = text.lines().next().unwrap();
-    assert!(serde_json::from_str::<Value>(first).is_ok(), "no rest of a cut line: {first}");
-}
-
-#[tokio::test]
 async fn a_log_whose_reader_is_gone_costs_no_answer() {
     let mut process = Process::start(&logging_to("stdout")).await;
     process.close_stdout();
