@@ -7,7 +7,7 @@
 
 use crate::observe::access;
 use crate::problem::{Problem, Report};
-use crate::units::{Address, Secret, Size, Text, Time, TimeOrNone, Workers};
+use crate::units::{Address, Count, Secret, Size, Text, Time, TimeOrNone, Workers};
 use crate::yaml::{self, At, Entries, Environment};
 use crate::{edge, filter, route, store, upstream};
 use schemars::JsonSchema;
@@ -57,6 +57,9 @@ pub struct Root {
     /// Worker threads.
     #[serde(default)]
     pub workers: Workers,
+    /// How many requests may be under way, over all listeners.
+    #[serde(default = "in_flight")]
+    pub in_flight: Count,
     /// One JSON line per request.
     #[serde(default)]
     pub access_log: access::Config,
@@ -68,6 +71,10 @@ pub struct Root {
     pub upstreams: Entries<upstream::Config>,
     /// Which request goes where.
     pub routes: At<Vec<At<Route>>>,
+}
+
+fn in_flight() -> Count {
+    Count(50_000)
 }
 
 /// The admin port.

@@ -94,7 +94,7 @@ denials! {
     UpstreamTimeout = 504 "upstream_timeout" "The service did not answer in time"
         "The upstream's answer did not begin, or stalled, longer than its timeout.";
     Overloaded = 503 "overloaded" "The gateway is busy"
-        "Reserved: no version sends it yet. There is no room for one more request.";
+        "There is no room for one more request or connection, here or at the upstream; ask again.";
     GatewayFault = 500 "gateway_fault" "The gateway failed"
         "A bug of the gateway; it was logged.";
 }
@@ -110,6 +110,9 @@ const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 
 /// When a client should ask again if the store is there and only slow.
 const LATE_RETRY: Duration = Duration::from_secs(1);
+
+/// When a client should ask again that found no room: requests come and go within a second.
+const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
 
 /// One refusal, with what the client may learn about it.
 #[derive(Clone, Debug)]
@@ -149,6 +152,11 @@ impl Denial {
         Denial::from(Code::EnforcementUnavailable)
             .because("the store of leases is slow to answer; ask again")
             .retry_after(LATE_RETRY)
+    }
+
+    /// There is no room, for now.
+    pub fn overloaded() -> Self {
+        Denial::from(Code::Overloaded).retry_after(OVERLOADED_RETRY)
     }
 
     /// The row of the table that is answered.

@@ -11,8 +11,11 @@
 mod config;
 mod client;
 mod h1;
+mod arrival;
+mod proxy_header;
 mod peer;
 mod listener;
+mod connections;
 mod in_flight;
 mod downstream;
 mod head_state;
@@ -22,16 +25,18 @@ mod underscores;
 mod deadline;
 
 pub use answer_clock::AnswerClock;
+pub use arrival::Refusal;
 pub use client::Client;
 pub use config::Config;
 pub use downstream::DownstreamStream;
-pub use head_state::head_was_read;
+pub use head_state::{Opened, head_was_read};
 pub use in_flight::{Guard, InFlight};
 pub use listener::Listener;
 pub use peer::Peer;
+pub use proxy_header::{Beginning, ProxyHeader};
 pub use underscores::Underscores;
 
-use crate::observe::Observe;
+use crate::observe::{Event, Observe};
 use async_trait::async_trait;
 use h1::Http1;
 use pingora::apps::{HttpServerApp, ServerApp};
@@ -46,9 +51,34 @@ pub struct Edge<P> {
 
 impl<P> Edge<P> {
     /// The edge of `listener`; it starts nothing.
-    pub fn new(proxy: P, listener: Arc<Listener>, observe: Observe, in_flight: InFlight) -> Self {
-        let proxy = Arc::new(proxy);
-        Edge { http1: Http1 { proxy, listener, observe, in_flight } }
+    pub fn new(proxy: P, listener: Arc<Listener>, observe: Observe) -> Self {
+        Edge { http1: Http1 { proxy: Arc::new(proxy), listener, observe } }
+    }
+
+    /// Closes a connection that gets no request answered.
+    fn refuse(&self, reason: Refusal) {
+        let listener = &*self.http1.listener.name;
+        self.http1.observe.emit(&Event::ConnectionRefused { listener, reason: reason.name() });
+    }
+}
+
+/// An open connection, as it is reported: it is over when this is dropped.
+struct Open<'a> {
+    observe: &'a Observe,
+    listener: &'a str,
+}
+
+impl<'a> Open<'a> {
+    fn report<P>(http1: &'a Http1<P>) -> Self {
+        let (observe, listener) = (&http1.observe, &*http1.listener.name);
+        observe.emit(&Event::ConnectionOpened { listener });
+        Open { observe, listener }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.observe.emit(&Event::ConnectionClosed { listener: self.listener });
     }
 }
 
@@ -59,7 +89,31 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        self.http1.serve(stream, shutdown).await;
+        let listener = &*self.http1.listener;
+        let mut stream = Box::new(DownstreamStream::new(stream));
+        let Some(_place) = listener.connections.enter() else {
+            self.refuse(Refusal::Full);
+            arrival::turn_away(&mut stream, listener).await;
+            return None;
+        };
+        let _open = Open::report(&self.http1);
+        let peer = Peer::at(stream.address(), listener);
+        let peer = match arrival::meet(&mut stream, peer, listener, shutdown).await {
+            Ok(peer) => peer,
+            Err(reason) => {
+                reason.into_iter().for_each(|reason| self.refuse(reason));
+                return None;
+            }
+        };
+        let _of_client = match arrival::place(peer, listener) {
+            Ok(place) => place,
+            Err(reason) => {
+                self.refuse(reason);
+                arrival::turn_away(&mut stream, listener).await;
+                return None;
+            }
+        };
+        self.http1.serve(stream, peer, shutdown).await;
         // The connection is used up: Pingora is not asked to wait for another request on it.
         None
     }

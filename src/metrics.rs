@@ -44,6 +44,8 @@ pub struct All {
     pub(crate) responses_by_source: IntCounterVec,
     pub(crate) denials: IntCounterVec,
     pub(crate) shadow_denials: IntCounterVec,
+    pub(crate) connections: IntGaugeVec,
+    pub(crate) connections_refused: IntCounterVec,
     pub(crate) heads_refused: IntCounterVec,
 
     pub(crate) auth_decisions: IntCounterVec,
@@ -140,6 +142,16 @@ impl Metrics {
                 &["route", "source"],
             ),
             denials: f.counters("denials_total", "Refusals by code.", &["route", "code"]),
+            connections: f.gauges(
+                "connections",
+                "Connections of clients that are open now.",
+                &["listener"],
+            ),
+            connections_refused: f.counters(
+                "connections_refused_total",
+                "Connections closed for want of room, or for what the PROXY protocol says of them.",
+                &["listener", "reason"],
+            ),
             heads_refused: f.counters(
                 "heads_refused_total",
                 "Connections closed before a request was read: a head too slow, or no HTTP.",

@@ -14,7 +14,7 @@ mod tunnel;
 pub use context::Ctx;
 
 use crate::denial::Denial;
-use crate::edge::{self, Client, DownstreamStream, Listener};
+use crate::edge::{self, Client, DownstreamStream, InFlight, Listener};
 use crate::exchange::{Cause, Exchange};
 use crate::filter::Halt;
 use crate::gateway::Gateway;
@@ -38,12 +38,18 @@ pub struct Proxy {
     live: Arc<ArcSwap<Gateway>>,
     observe: Observe,
     listener: Arc<Listener>,
+    in_flight: InFlight,
 }
 
 impl Proxy {
     /// The proxy of one listener.
-    pub fn new(live: Arc<ArcSwap<Gateway>>, observe: Observe, listener: Arc<Listener>) -> Self {
-        Proxy { live, observe, listener }
+    pub fn new(
+        live: Arc<ArcSwap<Gateway>>,
+        observe: Observe,
+        listener: Arc<Listener>,
+        in_flight: InFlight,
+    ) -> Self {
+        Proxy { live, observe, listener, in_flight }
     }
 
     /// What is to be done with a request whose head has come.
@@ -97,7 +103,8 @@ impl ProxyHttp for Proxy {
         downstream: &mut Downstream,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        let peer = edge::head_was_read();
+        let edge::Opened { peer, is_admitted } = edge::head_was_read(&self.in_flight);
+        ctx.is_admitted = is_admitted;
         self.listener.underscores.apply(downstream.req_header_mut());
         let client = Client::of(&peer, &downstream.req_header().headers, &self.listener);
         ctx.is_peer_trusted = peer.is_trusted();
@@ -113,13 +120,19 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> Result<bool> {
         let ctx = &mut **ctx;
-        let judged = self.judge(downstream, &ctx.gateway, &mut ctx.exchange).await;
+        let judged = match ctx.is_admitted {
+            true => self.judge(downstream, &ctx.gateway, &mut ctx.exchange).await,
+            false => Err(Denial::overloaded().into()),
+        };
         let (route, took) = (ctx.route_metrics(), ctx.exchange.began.elapsed());
         self.observe.emit(&Event::RequestDecided { route, took });
         let halt = match judged {
             Ok(Verdict::Proxy { upstream, .. }) => {
-                ctx.attempt = Some(upstream.attempt());
-                return Ok(false);
+                ctx.attempt = upstream.attempt();
+                match ctx.attempt {
+                    Some(_) => return Ok(false),
+                    None => Denial::overloaded().into(),
+                }
             }
             Ok(Verdict::Redirect(reply)) => Halt::Reply(reply),
             // Boxed: rare, and too large to lie in every request's future.

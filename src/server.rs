@@ -101,7 +101,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     let observe = Observe::new(metrics.clone(), access);
     let live = Arc::new(ArcSwap::from_pointee(gateway));
     let (stop, stopped) = watch::channel(false);
-    let in_flight = InFlight::default();
+    let in_flight = InFlight::new(config.in_flight.0);
     let listeners = bound.iter().map(|(listener, socket)| {
         address(socket).map(|address| (listener.name.to_string(), address))
     });

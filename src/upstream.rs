@@ -19,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One upstream as the file has it.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -41,6 +42,9 @@ pub struct Config {
     /// How long the upstream may take.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// How many requests may be under way to it. Left out: as many as the gateway may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<Count>,
     /// Ask its servers whether they are well; left out: they are taken to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<health::Config>,
@@ -101,6 +105,9 @@ pub struct Upstream {
     /// Its addresses.
     pub endpoints: Vec<Endpoint>,
     balance: Box<dyn Balance>,
+    /// Attempts that are under way; counted only where there is a bound.
+    in_flight: AtomicU32,
+    in_flight_max: Option<u32>,
     probe: Option<health::Config>,
 }
 
@@ -154,13 +161,26 @@ impl Upstream {
             name: name.as_str().into(),
             endpoints,
             balance,
+            in_flight: AtomicU32::new(0),
+            in_flight_max: config.in_flight.map(|max| max.0),
             probe: config.health.clone(),
         })
     }
 
-    /// Begins to ask this upstream for an answer to one request.
-    pub fn attempt(self: &Arc<Self>) -> Attempt {
-        Attempt::new(Arc::clone(self))
+    /// Begins to ask this upstream for an answer to one request; `None` if it has no room for it.
+    pub fn attempt(self: &Arc<Self>) -> Option<Attempt> {
+        if let Some(max) = self.in_flight_max {
+            let one_more = |now: u32| (now < max).then_some(now + 1);
+            self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        }
+        Some(Attempt::new(Arc::clone(self)))
+    }
+
+    /// An attempt is over.
+    fn leave(&self) {
+        if self.in_flight_max.is_some() {
+            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// The endpoint to ask next, none of those that were `tried`.

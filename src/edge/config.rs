@@ -1,8 +1,9 @@
 //! One entry of `listeners` in `gateway.yaml`, and what it compiles to.
 
+use super::connections::Connections;
 use super::listener::Listener;
 use super::underscores::Underscores;
-use crate::units::{Address, Network, Text, Time};
+use crate::units::{Address, Count, Network, Text, Time};
 use crate::yaml::At;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,17 @@ pub struct Config {
     /// What becomes of header fields with `_` in their name.
     #[serde(default, skip_serializing_if = "Underscores::is_default")]
     pub underscores: Underscores,
+    /// Trusted peers say in a header of the PROXY protocol, version 1 or 2, whose connection they
+    /// pass on. One without it is closed, and so is one with it that nobody trusts.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub proxy_protocol: bool,
+    /// How many connections may be open.
+    #[serde(default = "connections")]
+    pub connections: Count,
+    /// How many connections may be open with one client: an address, or an IPv6 /64. Those of
+    /// trusted peers are not counted. Left out: as many as there may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections_per_client: Option<At<Count>>,
     /// How long the head of a request may take.
     #[serde(default = "head_timeout")]
     pub head_timeout: Time,
@@ -44,6 +56,10 @@ pub struct Config {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+fn connections() -> Count {
+    Count(50_000)
 }
 
 fn head_timeout() -> Time {
@@ -72,6 +88,11 @@ impl Config {
             trusted: self.trusted.iter().map(|network| network.value).collect(),
             trusted_host: self.trusted_host,
             underscores: self.underscores,
+            proxy_protocol: self.proxy_protocol,
+            connections: Connections::new(
+                self.connections,
+                self.connections_per_client.as_ref().map(|count| count.value),
+            ),
             head_timeout: self.head_timeout.0,
             idle_timeout: self.idle_timeout.0,
             body_timeout: self.body_timeout.0,

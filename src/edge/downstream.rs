@@ -24,26 +24,23 @@ use pingora::protocols::{
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
 use pingora::proxy::Session as Downstream;
+use smallvec::SmallVec;
+use std::future::poll_fn;
 use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-/// The address of the other end of `stream`, as its socket tells it.
-pub(super) fn address(stream: &Stream) -> Option<SocketAddr> {
-    let digest = stream.get_socket_digest()?;
-    digest.peer_addr().and_then(|address| address.as_inet().copied())
-}
-
-/// The stream to a client. The next request's first byte can be read ahead of the rest.
+/// The stream to a client. What a request begins with can be read ahead of the rest.
 #[derive(Debug)]
 pub struct DownstreamStream {
     inner: Stream,
-    /// The first byte of a request that nobody reads yet.
-    first: Option<u8>,
+    /// What was read ahead, and nobody reads yet: the first byte of a request, or what might have
+    /// been a header of the PROXY protocol.
+    ahead: SmallVec<[u8; 16]>,
     /// The unsent rest of what replaces Pingora's answer.
     refusal: Option<Bytes>,
     /// How long the client may be kept waiting by its upstream.
@@ -61,7 +58,7 @@ impl DownstreamStream {
         let answer_clock = AnswerClock::default();
         DownstreamStream {
             inner,
-            first: None,
+            ahead: SmallVec::new(),
             refusal: None,
             answer_clock,
             timer: None,
@@ -76,16 +73,48 @@ impl DownstreamStream {
         downstream.stream()?.as_any().downcast_ref()
     }
 
+    /// The address of the other end, as the socket tells it.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        let digest = self.inner.get_socket_digest()?;
+        digest.peer_addr().and_then(|address| address.as_inet().copied())
+    }
+
+    /// The bytes of the connection as they come, before there is HTTP.
+    pub(super) fn bytes(&mut self) -> &mut Stream {
+        &mut self.inner
+    }
+
+    /// Gives back `bytes` that were read last and belong to what follows.
+    pub(super) fn give_back(&mut self, bytes: &[u8]) {
+        self.ahead.insert_from_slice(0, bytes);
+    }
+
+    /// Answers whatever is asked that the gateway has no room, and reads on until the client
+    /// closes: who still sends would lose the answer otherwise.
+    pub(super) async fn turn_away(&mut self) -> io::Result<()> {
+        poll_fn(|task| self.poll_begun(task)).await?;
+        let answer = answer(Denial::overloaded());
+        self.inner.write_all(&answer).await?;
+        self.inner.flush().await?;
+        AsyncWriteExt::shutdown(&mut self.inner).await?;
+        let mut rest = [0; 1024];
+        while 0 < self.inner.read(&mut rest).await? {}
+        Ok(())
+    }
+
     /// Ready when a request begins; an error when the connection ends instead.
     pub(super) fn poll_begun(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.first.is_none() {
+        if self.ahead.is_empty() {
             let mut byte = [0];
             let mut buffer = ReadBuf::new(&mut byte);
             ready!(Pin::new(&mut self.inner).poll_read(task, &mut buffer))?;
-            self.first = buffer.filled().first().copied();
+            self.ahead.extend_from_slice(buffer.filled());
             self.line = RequestLine::default();
         }
-        Poll::Ready(self.first.map(|_| ()).ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
+        Poll::Ready(match self.ahead.is_empty() {
+            true => Err(io::ErrorKind::UnexpectedEof.into()),
+            false => Ok(()),
+        })
     }
 
     /// Sends our refusal; `theirs`, Pingora's answer, is taken as written.
@@ -93,7 +122,7 @@ impl DownstreamStream {
         let ours = self.refusal.get_or_insert_with(|| {
             let code = code(theirs);
             HeadState::Refused(code).set();
-            answer(code)
+            answer(code.into())
         });
         while ours.has_remaining() {
             let sent = ready!(Pin::new(&mut self.inner).poll_write(task, ours))?;
@@ -170,8 +199,8 @@ fn code(theirs: &[u8]) -> Code {
     }
 }
 
-fn answer(code: Code) -> Bytes {
-    let reply = Denial::from(code).reply(RequestId::random().as_str());
+fn answer(denial: Denial) -> Bytes {
+    let reply = denial.reply(RequestId::random().as_str());
     let mut head = Vec::with_capacity(512);
     let mut push = |line: std::fmt::Arguments<'_>| {
         head.write_fmt(line).expect("a vector takes all that is written");
@@ -196,18 +225,19 @@ impl AsyncRead for DownstreamStream {
             self.hand_over(buffer);
             return Poll::Ready(Ok(()));
         }
-        let Some(first) = self.first else {
+        if self.ahead.is_empty() {
             return self.poll_more(task, buffer);
-        };
-        if buffer.remaining() > 0 {
-            let from = buffer.filled().len();
-            buffer.put_slice(&[first]);
-            self.first = None;
+        }
+        let from = buffer.filled().len();
+        let n = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead[..n]);
+        self.ahead.drain(..n);
+        if 0 < n && self.ahead.is_empty() {
             // With what else is there, or Pingora would parse the head twice. A connection that
             // broke meanwhile says so at the next read, too.
             let _ = Pin::new(&mut self.inner).poll_read(task, buffer);
-            self.read_along(from, buffer);
         }
+        self.read_along(from, buffer);
         Poll::Ready(Ok(()))
     }
 }
@@ -325,8 +355,6 @@ impl GetSocketDigest for DownstreamStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
     async fn connected() -> (TcpStream, DownstreamStream) {
@@ -350,6 +378,20 @@ mod tests {
             let length = stream.read(&mut read).await.expect("read");
             assert_eq!(&read[..length], said.as_bytes());
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_given_back_is_read_before_the_rest() {
+        let (mut client, mut stream) = connected().await;
+        client.write_all(b"PROXYX /").await.expect("sent");
+        let mut taken = [0; 6];
+        stream.bytes().read_exact(&mut taken).await.expect("read");
+        stream.give_back(&taken);
+        poll_fn(|task| stream.poll_begun(task)).await.expect("it began");
+        let mut read = [0; 8];
+        stream.read_exact(&mut read[..4]).await.expect("read");
+        stream.read_exact(&mut read[4..]).await.expect("read");
+        assert_eq!(&read, b"PROXYX /");
     }
 
     #[tokio::test]

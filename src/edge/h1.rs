@@ -16,25 +16,24 @@
 //!   ├ the head can't be parsed: Pingora writes its own 400 or 405
 //!   │ └ DownstreamStream::poll_write ─► not Read: sends our refusal, sets Refused(code)
 //!   └ the head is good
-//!     ├ proxy: early_request_filter  ─► edge::head_was_read() sets Read and returns the peer
+//!     ├ proxy: early_request_filter  ─► edge::head_was_read() sets Read, counts the request as
+//!     │                                under way, and returns the peer
 //!     └ the answer is written
 //!       └ DownstreamStream::poll_write  is Read: the bytes pass
 //! Http1::exchange                    gets what is set now: Read ends the deadline, and the request
-//!                                    counts as under way; Refused is reported
+//!                                    is under way to the end of the exchange; Refused is reported
 //! ```
 //!
 //! A poll is one synchronous call: no other exchange of this thread is polled before it returns.
 //! Each exchange sets its own state before its poll, so it never finds that of another.
 
 use super::deadline::Deadline;
-use super::downstream::{self, DownstreamStream};
+use super::downstream::DownstreamStream;
 use super::head_state::{self, HeadState};
-use super::in_flight::InFlight;
 use super::listener::Listener;
 use super::peer::Peer;
 use crate::observe::{Event, Observe};
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
-use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use std::future::poll_fn;
@@ -51,14 +50,16 @@ pub(super) struct Http1<P> {
     pub(super) proxy: Arc<P>,
     pub(super) listener: Arc<Listener>,
     pub(super) observe: Observe,
-    pub(super) in_flight: InFlight,
 }
 
 impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
     /// Answers the requests of one connection until it ends.
-    pub(super) async fn serve(&self, stream: Stream, shutdown: &ShutdownWatch) {
-        let peer = Peer::at(downstream::address(&stream), &self.listener);
-        let mut stream = Box::new(DownstreamStream::new(stream));
+    pub(super) async fn serve(
+        &self,
+        mut stream: Box<DownstreamStream>,
+        peer: Peer,
+        shutdown: &ShutdownWatch,
+    ) {
         let mut settings: Option<HttpPersistentSettings> = None;
         let mut stopping = shutdown.clone();
         // Registered once per connection, not once per request.
@@ -112,7 +113,9 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
                 HeadState::Refused(code) => {
                     self.observe.emit(&Event::HeadRefused { listener, code });
                 }
-                HeadState::Read if under_way.is_none() => under_way = Some(self.in_flight.enter()),
+                HeadState::Read if under_way.is_none() => {
+                    under_way = Some(head_state::take_guard())
+                }
                 HeadState::Unread | HeadState::Read => {}
             }
             if polled.is_ready() || under_way.is_some() {

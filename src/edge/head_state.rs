@@ -3,6 +3,7 @@
 //!
 //! `edge/h1.rs` draws who sets this state and who reads it.
 
+use super::in_flight::{Guard, InFlight};
 use super::peer::Peer;
 use crate::denial::Code;
 use std::cell::Cell;
@@ -21,6 +22,8 @@ pub(super) enum HeadState {
 thread_local! {
     static CURRENT: Cell<HeadState> = const { Cell::new(HeadState::Unread) };
     static PEER: Cell<Peer> = const { Cell::new(Peer::UNKNOWN) };
+    /// Set together with `HeadState::Read`.
+    static GUARD: Cell<Option<Guard>> = const { Cell::new(None) };
 }
 
 /// Enters the exchange that is about to be polled: how far its head has got, and the other end of
@@ -28,6 +31,11 @@ thread_local! {
 pub(super) fn enter(state: HeadState, peer: Peer) {
     CURRENT.set(state);
     PEER.set(peer);
+}
+
+/// The guard of the request whose head was read while its exchange was polled.
+pub(super) fn take_guard() -> Guard {
+    GUARD.take().expect("the request was counted when its head was read")
 }
 
 impl HeadState {
@@ -42,8 +50,21 @@ impl HeadState {
     }
 }
 
-/// Tells the edge that the head is here: its deadline no longer applies. Returns who sent it.
-pub fn head_was_read() -> Peer {
+/// A request whose head has come.
+#[derive(Debug)]
+pub struct Opened {
+    /// Who sent it.
+    pub peer: Peer,
+    /// There is room for it among the requests in flight.
+    pub is_admitted: bool,
+}
+
+/// Tells the edge that the head is here: its deadline no longer applies, and the request is in
+/// flight. Called within a poll of the exchange.
+pub fn head_was_read(in_flight: &InFlight) -> Opened {
     HeadState::Read.set();
-    PEER.get()
+    let guard = in_flight.enter();
+    let opened = Opened { peer: PEER.get(), is_admitted: guard.is_admitted() };
+    GUARD.set(Some(guard));
+    opened
 }

@@ -1,33 +1,53 @@
-//! Counts the requests that are being answered. Each counts until its guard is dropped, however it
-//! ends.
+//! Counts the requests that are being answered, and says whether there is room for one more. Each
+//! counts until its guard is dropped, however it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 /// The number of requests that are being answered; a drain waits until it is 0. Clones share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct InFlight(Arc<Count>);
 
-#[derive(Debug, Default)]
+/// Both counts in one number, so that a request costs one step of it.
+#[derive(Debug)]
 struct Count {
+    /// In the lower half all requests, in the upper half those that were admitted.
     now: AtomicU64,
+    admitted_max: u32,
     changed: Notify,
 }
 
+const ONE: u64 = 1;
+const ONE_ADMITTED: u64 = 1 << 32;
+
 /// One request that is being answered.
-pub struct Guard(Arc<Count>);
+#[derive(Debug)]
+pub struct Guard {
+    count: Arc<Count>,
+    is_admitted: bool,
+}
 
 impl InFlight {
-    /// Counts one more request, until the guard is dropped.
+    /// Counts no request yet; so many may be admitted at once.
+    pub fn new(admitted_max: u32) -> Self {
+        InFlight(Arc::new(Count { now: AtomicU64::new(0), admitted_max, changed: Notify::new() }))
+    }
+
+    /// Counts one more request, until the guard is dropped. One that is not admitted is answered,
+    /// too: it is told that there is no room.
     pub fn enter(&self) -> Guard {
-        self.0.now.fetch_add(1, Ordering::Relaxed);
-        Guard(Arc::clone(&self.0))
+        let before = self.0.now.fetch_add(ONE + ONE_ADMITTED, Ordering::AcqRel);
+        let is_admitted = before / ONE_ADMITTED < u64::from(self.0.admitted_max);
+        if !is_admitted {
+            self.0.now.fetch_sub(ONE_ADMITTED, Ordering::AcqRel);
+        }
+        Guard { count: Arc::clone(&self.0), is_admitted }
     }
 
     /// How many requests are being answered.
     pub fn now(&self) -> u64 {
-        self.0.now.load(Ordering::Acquire)
+        self.0.now.load(Ordering::Acquire) % ONE_ADMITTED
     }
 
     /// Waits until no request is being answered.
@@ -42,10 +62,37 @@ impl InFlight {
     }
 }
 
+impl Guard {
+    /// Whether there was room for the request.
+    pub fn is_admitted(&self) -> bool {
+        self.is_admitted
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.0.now.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.changed.notify_waiters();
+        let counted = if self.is_admitted { ONE + ONE_ADMITTED } else { ONE };
+        let before = self.count.now.fetch_sub(counted, Ordering::AcqRel);
+        if before % ONE_ADMITTED == 1 {
+            self.count.changed.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_admitted_takes_no_room() {
+        let all = InFlight::new(2);
+        let (one, two) = (all.enter(), all.enter());
+        let refused = all.enter();
+        let is_admitted = [&one, &two, &refused].map(Guard::is_admitted);
+        assert_eq!((is_admitted, all.now()), ([true, true, false], 3), "all are answered");
+        drop(one);
+        assert!(all.enter().is_admitted(), "the refused one is still there, and in nobody's way");
+        drop((two, refused));
+        assert_eq!(all.now(), 0);
     }
 }

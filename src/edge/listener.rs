@@ -1,6 +1,7 @@
 //! One listener as it runs. It knows the limits of a connection, not the sockets: `server` binds
 //! the address and accepts.
 
+use super::connections::Connections;
 use super::underscores::Underscores;
 use crate::denial::Code;
 use crate::units::Network;
@@ -23,6 +24,9 @@ pub struct Listener {
     pub trusted_host: bool,
     /// What becomes of header fields with `_` in their name.
     pub underscores: Underscores,
+    /// They say in a header of the PROXY protocol whose connection they pass on.
+    pub proxy_protocol: bool,
+    pub(super) connections: Connections,
     /// How long the head of a request may take.
     pub head_timeout: Duration,
     /// How long a connection is kept open between two requests.
@@ -59,6 +63,7 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::Count;
 
     #[test]
     fn a_body_has_its_time_and_a_second_for_every_kib() {
@@ -70,6 +75,8 @@ mod tests {
             trusted: Vec::new(),
             trusted_host: false,
             underscores: Underscores::Drop,
+            proxy_protocol: false,
+            connections: Connections::new(Count(10), None),
             head_timeout: secs(15),
             idle_timeout: secs(75),
             body_timeout: secs(30),

@@ -1,6 +1,7 @@
 //! The other end of one connection, and whether its word on its clients counts.
 
 use super::listener::Listener;
+use super::proxy_header::ProxyHeader;
 use http::uri::Scheme;
 use std::net::{IpAddr, SocketAddr};
 
@@ -25,6 +26,18 @@ impl Peer {
         let address = socket.map(|address| address.ip().to_canonical());
         let is_trusted = address.is_some_and(|address| listener.trusts(address));
         Peer { address, is_trusted, is_tls: false }
+    }
+
+    /// The peer whose connection this one passes on, as its header says.
+    pub(super) fn passes_on(self, header: ProxyHeader, listener: &Listener) -> Self {
+        match header.source {
+            Some(address) => {
+                let (address, is_tls) = (address.to_canonical(), header.is_tls);
+                let is_trusted = listener.trusts(address);
+                Peer { address: Some(address), is_trusted, is_tls }
+            }
+            None => Peer { is_tls: header.is_tls, ..self },
+        }
     }
 
     /// Whether what it says of its clients is believed.

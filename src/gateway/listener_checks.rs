@@ -42,6 +42,16 @@ fn trust(listener: &edge::Config) -> Vec<Problem> {
         let help = "name who is in front: `trusted: [\"10.0.0.0/8\"]`";
         problems.push(listener.name.problem(text).help(help));
     }
+    if listener.proxy_protocol && listener.trusted.is_empty() {
+        let text = format!("`{}` trusts nobody, so no header would be taken", listener.name.0);
+        let help = "name who sends it: `trusted: [\"10.0.0.0/8\"]`, or leave `proxy_protocol` out";
+        problems.push(listener.name.problem(text).help(help));
+    }
+    let per_client = listener.connections_per_client.as_ref();
+    if let Some(count) = per_client.filter(|count| listener.connections.0 < count.value.0) {
+        let text = format!("one client may have more than all, who have {}", listener.connections);
+        problems.push(count.problem(text).help("lower it, or raise `connections`").warning());
+    }
     let everybody = listener.trusted.iter().filter(|network| network.is_everybody());
     problems.extend(everybody.map(|network| {
         let text = "everybody is trusted, so a client can name any address as its own";

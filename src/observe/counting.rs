@@ -17,6 +17,15 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
         Event::UpstreamFailed { upstream, .. } => {
             metrics.upstream_requests.with_label_values(&[upstream, "error"]).inc();
         }
+        Event::ConnectionOpened { listener } => {
+            metrics.connections.with_label_values(&[listener]).inc();
+        }
+        Event::ConnectionClosed { listener } => {
+            metrics.connections.with_label_values(&[listener]).dec();
+        }
+        Event::ConnectionRefused { listener, reason } => {
+            metrics.connections_refused.with_label_values(&[*listener, *reason]).inc();
+        }
         Event::HeadRefused { listener, code } => {
             metrics.heads_refused.with_label_values(&[listener, code.name()]).inc();
         }

@@ -20,6 +20,23 @@ use streamgate_lease::{LeaseEvent, StoreError};
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// A client has connected, and there is room for it.
+    ConnectionOpened {
+        /// The listener's name.
+        listener: &'a str,
+    },
+    /// Such a connection is over.
+    ConnectionClosed {
+        /// The listener's name.
+        listener: &'a str,
+    },
+    /// A connection was closed before a request was read on it.
+    ConnectionRefused {
+        /// The listener's name.
+        listener: &'a str,
+        /// Why, from a closed set.
+        reason: &'static str,
+    },
     /// The head of a request could not be read, so there is no exchange.
     HeadRefused {
         /// The listener's name.

@@ -13,11 +13,17 @@ pub(super) fn write(event: &Event<'_>) {
     match event {
         // The access log has a line for each exchange, and metrics count the rest.
         Event::ExchangeEnded(_)
+        | Event::ConnectionOpened { .. }
+        | Event::ConnectionClosed { .. }
         | Event::HeadRefused { .. }
         | Event::HeadTimedOut { .. }
         | Event::RequestDecided { .. }
         | Event::UpstreamAnswered { .. }
         | Event::UpstreamRetried { .. } => {}
+        // Anybody can have it written, so it is for those who look for it.
+        Event::ConnectionRefused { listener, reason } => {
+            debug!(listener, reason, "a connection was refused");
+        }
         Event::UpstreamFailed { upstream, endpoint, why } => {
             warn!(upstream, %endpoint, why, "an upstream gave no answer");
         }

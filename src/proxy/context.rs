@@ -31,6 +31,8 @@ pub struct Ctx {
     pub gateway: Arc<Gateway>,
     /// What is known of the exchange.
     pub exchange: Exchange,
+    /// There was room for it among the requests in flight.
+    pub is_admitted: bool,
     /// What the peer says of the request is believed.
     pub is_peer_trusted: bool,
     /// What the upstream is asked, if the request goes to one.
@@ -54,6 +56,7 @@ impl Ctx {
         Ctx {
             gateway,
             exchange: Exchange::new(None),
+            is_admitted: false,
             is_peer_trusted: false,
             attempt: None,
             flow: Flow::default(),

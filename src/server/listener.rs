@@ -63,10 +63,14 @@ impl ListenerFactory {
             upstream_keepalive_pool_size: UPSTREAM_POOL_PER_WORKER,
             ..ServerConf::default()
         });
-        let proxy = Proxy::new(self.live.clone(), self.observe.clone(), listener.clone());
+        let proxy = Proxy::new(
+            self.live.clone(),
+            self.observe.clone(),
+            listener.clone(),
+            self.in_flight.clone(),
+        );
         let proxy = http_proxy(&conf, proxy);
-        let (observe, in_flight) = (self.observe.clone(), self.in_flight.clone());
-        let app = Edge::new(proxy, listener.clone(), observe, in_flight);
+        let app = Edge::new(proxy, listener.clone(), self.observe.clone());
         let mut service = Service::new(listener.name.to_string(), app);
         // Pingora's 64 KiB would be held by every silent client; requests are read into a buffer of
         // their own anyway. This much lets the first byte and the rest of a head come in one call.

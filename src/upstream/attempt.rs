@@ -112,5 +112,6 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         self.leave();
+        self.upstream.leave();
     }
 }

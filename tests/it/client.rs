@@ -86,8 +86,8 @@ const SAID: &str = "Host: tv.example\r\n\
 async fn passed(listener: &str, edge: &str, fields: &str) -> (Vec<String>, Value) {
     let origin = Origin::listen().await;
     let upstream = format!("endpoints: [\"{}\"]", origin.address);
-    let yaml = proxying_yaml(listener, &upstream).replace("127.0.0.1:0\"", &format!("{edge}\""));
-    let yaml = yaml.replacen(&format!("{edge}\" }}\ndrain"), "127.0.0.1:0\" }\ndrain", 1);
+    let yaml = proxying_yaml(listener, &upstream);
+    let yaml = yaml.replacen("127.0.0.1:0\"", &format!("{edge}\""), 1);
     let logged = Logged::start_with(&yaml, &Environment::default());
     let loopback = if edge.starts_with("[::1]") { "[::1]" } else { "127.0.0.1" };
     let to = format!("{loopback}:{}", logged.gateway.edge.port()).parse().unwrap();

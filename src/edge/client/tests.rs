@@ -1,6 +1,7 @@
 use super::*;
 use crate::edge::Underscores;
-use crate::units::Network;
+use crate::edge::connections::Connections;
+use crate::units::{Count, Network};
 use crate::yaml::Scalar;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -14,6 +15,8 @@ fn listener(trusted: &[&str], trusted_host: bool) -> Listener {
         trusted: networks.collect(),
         trusted_host,
         underscores: Underscores::Drop,
+        proxy_protocol: false,
+        connections: Connections::new(Count(10), None),
         head_timeout: Duration::from_secs(15),
         idle_timeout: Duration::from_secs(75),
         body_timeout: Duration::from_secs(30),

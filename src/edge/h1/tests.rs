@@ -1,7 +1,9 @@
 use super::*;
-use crate::edge::{Edge, Underscores, head_was_read};
+use crate::edge::connections::Connections;
+use crate::edge::{Edge, InFlight, Underscores, head_was_read};
 use crate::metrics::Metrics;
 use crate::observe::AccessLog;
+use crate::units::Count;
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::http::ResponseHeader;
@@ -16,7 +18,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 const GOOD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// Answers 204 to every request, but not before it is told to.
-struct Held(Arc<Notify>);
+struct Held(Arc<Notify>, InFlight);
 
 #[async_trait]
 impl ProxyHttp for Held {
@@ -25,7 +27,7 @@ impl ProxyHttp for Held {
     fn new_ctx(&self) {}
 
     async fn early_request_filter(&self, _: &mut Session, (): &mut ()) -> pingora::Result<()> {
-        head_was_read();
+        head_was_read(&self.1);
         Ok(())
     }
 
@@ -62,16 +64,19 @@ impl Fixture {
             trusted: Vec::new(),
             trusted_host: false,
             underscores: Underscores::Drop,
+            proxy_protocol: false,
+            connections: Connections::new(Count(10), None),
             head_timeout: HEAD_TIMEOUT,
             idle_timeout: secs(75),
             body_timeout: secs(30),
             write_timeout: secs(60),
         });
         let (answer, metrics) = (Arc::new(Notify::new()), Metrics::new());
-        let in_flight = InFlight::default();
-        let proxy = http_proxy(&Arc::new(ServerConf::default()), Held(Arc::clone(&answer)));
+        let in_flight = InFlight::new(10);
+        let held = Held(Arc::clone(&answer), in_flight.clone());
+        let proxy = http_proxy(&Arc::new(ServerConf::default()), held);
         let observe = Observe::new(metrics.clone(), AccessLog::default());
-        let edge = Arc::new(Edge::new(proxy, listener, observe, in_flight.clone()));
+        let edge = Arc::new(Edge::new(proxy, listener, observe));
         let (running, shutdown) = watch::channel(false);
         Fixture { edge, answer, metrics, in_flight, _running: running, shutdown }
     }
