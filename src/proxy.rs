@@ -181,6 +181,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         timeouts::await_head(downstream, ctx.patience);
+        timeouts::let_close(downstream, ctx.may_close(downstream));
         match ctx.route() {
             Some(route) => forward::request(head, &ctx.gateway, route, &ctx.exchange),
             None => Ok(()),
@@ -191,10 +192,13 @@ impl ProxyHttp for Proxy {
         &self,
         downstream: &mut Downstream,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         timeouts::request_goes_on(downstream, ctx.patience);
+        if end {
+            timeouts::let_close(downstream, ctx.may_close(downstream));
+        }
         let Some(chunk) = body else { return Ok(()) };
         ctx.count_received(chunk);
         let Some(route) = ctx.route().filter(|_| !ctx.is_tunnel) else { return Ok(()) };
@@ -240,6 +244,7 @@ impl ProxyHttp for Proxy {
         }
         let is_last = answer::ends_with_connection(head, asked);
         timeouts::end_if_last(downstream, is_last);
+        timeouts::let_close(downstream, !ctx.is_tunnel);
         Ok(())
     }
 

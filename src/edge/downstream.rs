@@ -1,8 +1,10 @@
-//! The stream to a client, as Pingora holds it, with five changes. The edge can wait for the next
+//! The stream to a client, as Pingora holds it, with six changes. The edge can wait for the next
 //! request without holding more than the connection. Pingora's own answer to a head that it can't
 //! parse or won't take is replaced by the gateway's. A read from the client fails when its upstream
 //! has let it wait for too long (`AnswerClock`). What no URL may hold is encoded before Pingora
-//! parses it (`RequestLine`). And what was written goes out as soon as the exchange waits: Pingora
+//! parses it (`RequestLine`). A client may close its side and wait for its answer: Pingora would
+//! end the exchange, or stop to poll the stream and with it the clock, so it does not see the end
+//! before the answer is over. And what was written goes out as soon as the exchange waits: Pingora
 //! holds a head with a `Content-Length` back until there is a packet of it.
 //!
 //! Pingora answers a head that it won't take with a bare 400 or 405 before `early_request_filter`
@@ -30,6 +32,7 @@ use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -51,6 +54,8 @@ pub struct DownstreamStream {
     unread: Bytes,
     /// Something was written that may not be sent yet.
     is_unsent: bool,
+    /// The end of what the client sends is no end of the exchange.
+    may_close: AtomicBool,
 }
 
 impl DownstreamStream {
@@ -65,6 +70,7 @@ impl DownstreamStream {
             line: RequestLine::default(),
             unread: Bytes::new(),
             is_unsent: false,
+            may_close: AtomicBool::new(false),
         }
     }
 
@@ -110,11 +116,17 @@ impl DownstreamStream {
             ready!(Pin::new(&mut self.inner).poll_read(task, &mut buffer))?;
             self.ahead.extend_from_slice(buffer.filled());
             self.line = RequestLine::default();
+            self.let_close(false);
         }
         Poll::Ready(match self.ahead.is_empty() {
             true => Err(io::ErrorKind::UnexpectedEof.into()),
             false => Ok(()),
         })
+    }
+
+    /// Whether the client may close its side, and the exchange goes on.
+    pub fn let_close(&self, may_close: bool) {
+        self.may_close.store(may_close, Ordering::Relaxed);
     }
 
     /// Sends our refusal; `theirs`, Pingora's answer, is taken as written.
@@ -172,7 +184,10 @@ impl DownstreamStream {
     ) -> Poll<io::Result<()>> {
         let from = buffer.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(task, buffer);
-        if read.is_ready() {
+        let is_end = matches!(read, Poll::Ready(Ok(())))
+            && buffer.filled().len() == from
+            && 0 < buffer.remaining();
+        if read.is_ready() && !(is_end && self.may_close.load(Ordering::Relaxed)) {
             self.read_along(from, buffer);
             return read;
         }

@@ -86,6 +86,13 @@ impl Ctx {
         }
     }
 
+    /// Whether the client may close its side and wait for its answer: not while it holds a stream's
+    /// slot that the answer may still take from it, nor in a tunnel.
+    pub(super) fn may_close(&self, downstream: &Downstream) -> bool {
+        let is_answered = downstream.response_written().is_some();
+        !self.is_tunnel && (is_answered || self.exchange.lease().is_none())
+    }
+
     /// Counts a piece of the request's body.
     pub(super) fn count_received(&mut self, chunk: &Bytes) {
         self.request_bytes += chunk.len() as u64;

@@ -29,6 +29,16 @@ pub(super) fn begin(downstream: &mut Downstream, listener: &Listener) {
     }
 }
 
+/// Lets a client close its side once its request is whole, and wait for its answer (RFC 9112
+/// §9.6). One that is gone looks the same until the answer is written; so who holds a stream's
+/// slot, which must be free at once, may not.
+pub(super) fn let_close(downstream: &mut Downstream, may_close: bool) {
+    let is_whole = downstream.as_downstream_mut().is_body_done();
+    if let Some(stream) = DownstreamStream::of(downstream) {
+        stream.let_close(may_close && is_whole);
+    }
+}
+
 /// How long an upstream may keep a client waiting.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Patience {

@@ -107,7 +107,7 @@ async fn who_went_away_has_a_line_too() {
     raw.say("GET /faults/hang HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let in_flight = "streamgate_requests_in_flight";
     until("it is under way", || async { logged.gateway.metric(in_flight).await == 1.0 }).await;
-    drop(raw);
+    raw.reset();
     let line = logged.lines(1).await.remove(0);
     assert_eq!((&line["path"], &line["status"]), (&json!("/faults/hang"), &json!(0)));
     assert_eq!(line["fault"], "the client went away");

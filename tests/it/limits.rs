@@ -131,3 +131,50 @@ async fn so_many_requests_may_be_in_flight() {
         until("the refusals are counted", || async { counted().await == 3.0 }).await;
     }
 }
+
+#[tokio::test]
+async fn a_client_that_sends_no_more_gets_its_answer() {
+    let origin = Origin::listen().await;
+    let gateway = proxying_with("", &format!("endpoints: [\"{}\"]", origin.address));
+    let post = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    let chunks = "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+                  5\r\nhello\r\n0\r\n\r\n";
+    let old = "GET /a HTTP/1.0\r\nHost: a\r\n\r\n";
+    for request in [GET, post, chunks, old] {
+        let mut raw = RawClient::open(gateway.edge).await;
+        raw.say(request).await;
+        let closed = tokio::spawn(async move { raw.rest_after_close().await });
+        let mut upstream = origin.accept().await;
+        upstream.request().await;
+        // It goes on sending after the client's end was seen.
+        upstream.say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello").await;
+        // The gateway has passed on what there is, and waits for the rest.
+        gateway.counts("streamgate_requests_in_flight", 1.0).await;
+        upstream.say("world").await;
+        let answer = String::from_utf8(closed.await.unwrap()).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{request}: {answer}");
+        assert!(answer.ends_with("helloworld"), "{request}: {answer}");
+    }
+    // It waits no longer than others: the clock of the answer goes on.
+    let settings =
+        "endpoints: [\"{}\"], timeouts: { read: 300ms }".replace("{}", &origin.address.to_string());
+    let hasty = proxying_with("", &settings);
+    let mut raw = RawClient::open(hasty.edge).await;
+    raw.say(GET).await;
+    let closed = tokio::spawn(async move { raw.rest_after_close().await });
+    let mut upstream = origin.accept().await;
+    upstream.request().await;
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
+    upstream.say("HTTP/1.1 200 OK\r\nX-A: ").await;
+    while !upstream.has_hung_up() {
+        tick.tick().await;
+        upstream.say("a").await;
+    }
+    let answer = String::from_utf8(closed.await.unwrap()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+    // The gateway's own answers, too.
+    let mut raw = RawClient::open(gateway.edge).await;
+    raw.say("GET /a HTTP/1.1\r\n\r\n").await;
+    let answer = String::from_utf8(raw.rest_after_close().await).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}

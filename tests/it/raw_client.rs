@@ -150,6 +150,12 @@ impl RawClient {
         self.rest().await
     }
 
+    /// Goes away at once, as a client does that is killed or has not read all that came. One that
+    /// just closes says no more than that it sends nothing more.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+
     /// Whether the gateway has hung up by now; what it says before is forgotten.
     pub(crate) fn has_hung_up(&self) -> bool {
         let mut some = [0; 1024];

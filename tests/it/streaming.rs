@@ -50,10 +50,40 @@ async fn the_upstream_is_let_go_when_the_client_goes() {
         if !begun.is_empty() {
             assert_eq!(raw.head().await.status, 200);
         }
-        drop(raw);
+        raw.reset();
         assert_eq!(upstream.rest().await, b"");
         nothing_is_under_way(&gateway).await;
     }
+}
+
+/// A client that has closed looks like one that waits for its answer, until there is an answer.
+#[tokio::test]
+async fn a_client_that_closes_is_gone_when_the_answer_comes() {
+    let origin = Origin::listen().await;
+    let gateway =
+        proxying_to(&format!("endpoints: ['{}'], timeouts: {{ read: 500ms }}", origin.address));
+    let mut raw = RawClient::open(gateway.edge).await;
+    raw.say(get("/a", "")).await;
+    let mut upstream = origin.accept().await;
+    upstream.request().await;
+    drop(raw);
+    upstream.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nhalf of").await;
+    let more = tokio::spawn(async move {
+        while !upstream.has_hung_up() {
+            upstream.say("\r\n1\r\nx").await;
+            tokio::task::yield_now().await;
+        }
+    });
+    tokio::time::timeout(crate::harness::DEADLINE, more).await.expect("it is let go").unwrap();
+    nothing_is_under_way(&gateway).await;
+    // And when no answer comes, the upstream's time is the bound, as for everybody.
+    let mut raw = RawClient::open(gateway.edge).await;
+    raw.say(get("/a", "")).await;
+    let mut upstream = origin.accept().await;
+    upstream.request().await;
+    drop(raw);
+    assert_eq!(upstream.rest().await, b"");
+    nothing_is_under_way(&gateway).await;
 }
 
 #[tokio::test]
