@@ -4,6 +4,7 @@
 //! configuration is wrong (sysexits.h).
 
 mod arguments;
+mod log;
 mod revoke;
 mod token;
 
@@ -32,10 +33,6 @@ const CUT: u8 = 75;
 /// The longest answer of a health check that is read, in bytes.
 const HEALTH_BYTES_MAX: usize = 4 * 1024;
 const FAILED: u8 = 1;
-
-/// What is logged where `RUST_LOG` does not say. Pingora tells as errors what clients and pooled
-/// connections do all day: going away. `observe` tells what an operator can act on.
-const LOG_FILTER: &str = "info,pingora_proxy=off,pingora_core::connectors=off";
 
 /// An edge gateway for video platforms: sessions, concurrent-stream leases, YAML routes.
 #[derive(Debug, Parser)]
@@ -256,12 +253,8 @@ fn print(text: &str) -> Result<(), Failure> {
 }
 
 fn run(cli: &Cli, timeout: Option<Duration>) -> Result<(), Failure> {
-    let written = std::env::var("RUST_LOG").ok();
-    let (filter, wrong) = arguments::log_filter(written.as_deref(), LOG_FILTER);
-    if let Some(wrong) = wrong {
-        say(&format!("streamgate: {wrong}"));
-    }
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Dropped last: then the last line is written.
+    let _log = log::open()?;
     // Before anything runs: a signal that comes early must not end the process by itself either.
     let signals = Signals::open();
     let signals = signals.map_err(|error| Failure::Other(format!("no signals: {error}")))?;

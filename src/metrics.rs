@@ -85,6 +85,7 @@ pub struct All {
     pub(crate) upstream_retries: IntCounterVec,
 
     pub(crate) access_log_dropped: IntCounter,
+    pub(crate) log_dropped: IntCounter,
     pub(crate) build_info: IntGaugeVec,
 }
 
@@ -327,6 +328,10 @@ impl Metrics {
             access_log_dropped: f.counter(
                 "access_log_dropped_total",
                 "Lines that were lost: the log could not be written, or its reader was too slow.",
+            ),
+            log_dropped: f.counter(
+                "log_dropped_total",
+                "Lines of the gateway's own log that were lost for the same reasons.",
             ),
             build_info: f.gauges("build_info", "1, with the version that runs.", &["version"]),
             registry: f.registry.clone(),

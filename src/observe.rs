@@ -4,11 +4,13 @@
 pub mod access;
 mod counting;
 mod log;
+mod repeat;
 mod event;
 pub mod writer;
 
 pub use access::AccessLog;
 pub use event::{Ended, Event};
+pub use log::{library_failed, own_lines};
 
 use crate::metrics::Metrics;
 
@@ -39,8 +41,14 @@ impl Observe {
         self.access.take(event);
     }
 
+    /// Tells what was counted because it would have repeated. `server` calls it once a second, and
+    /// at the end.
+    pub fn tell_repeated(&self, is_last: bool) {
+        log::tell_repeated(is_last);
+    }
+
     /// Brings the figures up to date that the log itself counts.
     pub fn refresh(&self) {
-        self.metrics.show_access_log(self.access.dropped());
+        self.metrics.show_logs(self.access.dropped(), own_lines().dropped());
     }
 }

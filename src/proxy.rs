@@ -79,8 +79,7 @@ impl Proxy {
             }
         };
         ctx.answered(reply.status.as_u16()).await;
-        ctx.count_sent(reply.body.len());
-        respond::send(downstream, reply).await?;
+        ctx.count_sent(respond::send(downstream, reply).await?);
         Ok(true)
     }
 }
@@ -296,7 +295,7 @@ impl ProxyHttp for Proxy {
             downstream.set_keepalive(None);
             let reply = Denial::from(code).reply(ctx.exchange.id.as_str());
             // The client may be gone; then nobody is left to be told.
-            let _ = respond::send(downstream, reply).await;
+            ctx.count_sent(respond::send(downstream, reply).await.unwrap_or_default());
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }

@@ -12,7 +12,7 @@ mod task;
 mod worker;
 
 use crate::admin::{self, Admin};
-use crate::config::{Drain, Loaded};
+use crate::config::{Config, Drain, Loaded};
 use crate::edge::{InFlight, Listener};
 use crate::fetch;
 use crate::gateway::{Gateway, Shared};
@@ -23,7 +23,7 @@ use arc_swap::ArcSwap;
 pub use bind::BindError;
 pub use drain::Stopped;
 use listener::ListenerFactory;
-use log::LogThread;
+pub use log::LogThread;
 use pingora::prelude::fast_timeout::set_fast_timeout_to_tokio_threshold;
 pub use signal::Signals;
 use std::io;
@@ -74,6 +74,7 @@ pub struct Running {
     /// Set to true: background tasks end.
     end: watch::Sender<bool>,
     admin_state: Arc<Admin>,
+    observe: Observe,
     in_flight: InFlight,
     workers: Workers,
     tasks: Vec<JoinHandle<()>>,
@@ -89,13 +90,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     let compiled = Gateway::compile(&loaded, &shared, &metrics);
     let (gateway, warnings) = compiled.map_err(StartError::Config)?;
     let config = &loaded.config;
-    let bound = config.listeners.iter().enumerate().map(|(number, written)| {
-        let listener = written.compile(number);
-        let socket = bind::bind(&listener.name, listener.address)?;
-        Ok((Arc::new(listener), socket))
-    });
-    let bound: Vec<(Arc<Listener>, TcpListener)> = bound.collect::<Result<_, BindError>>()?;
-    let admin_socket = bind::bind("admin", config.admin.address.0)?;
+    let (bound, admin_socket) = bind_all(config)?;
     let admin = address(&admin_socket)?;
     let (access, log) = log::open(&config.access_log.to, loaded.base_dir())?;
     let observe = Observe::new(metrics.clone(), access);
@@ -123,7 +118,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     ));
     let (end, ended) = watch::channel(false);
     let is_closing = factory.stopped.clone();
-    let mut background = BackgroundTasks::new(&runtimes, ended, observe);
+    let mut background = BackgroundTasks::new(&runtimes, ended, observe.clone());
     background.start(&shared, &live.load(), &admin_state);
     let router = admin::router(Arc::clone(&admin_state));
     background.serve_admin(admin_socket, router, is_closing);
@@ -143,12 +138,29 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
         stop,
         end,
         admin_state,
+        observe,
         in_flight,
         workers,
         tasks,
         runtimes,
         log,
     })
+}
+
+/// Every listener with its socket.
+type Bound = Vec<(Arc<Listener>, TcpListener)>;
+
+/// Binds the listeners and the admin port.
+fn bind_all(config: &Config) -> Result<(Bound, TcpListener), BindError> {
+    let admin = config.admin.address.0;
+    let all = config.listeners.iter().map(|listener| listener.address.0);
+    let all: Vec<SocketAddr> = all.chain([admin]).collect();
+    let bound = config.listeners.iter().enumerate().map(|(number, written)| {
+        let listener = written.compile(number);
+        let socket = bind::bind(&listener.name, listener.address, &all)?;
+        Ok((Arc::new(listener), socket))
+    });
+    Ok((bound.collect::<Result<_, BindError>>()?, bind::bind("admin", admin, &all)?))
 }
 
 fn address(socket: &TcpListener) -> Result<SocketAddr, StartError> {

@@ -53,9 +53,10 @@ impl All {
         catch_up(&self.limit_claims_unusable.with_label_values(&[policy]), total);
     }
 
-    /// Shows how many lines of the access log were lost.
-    pub fn show_access_log(&self, dropped: u64) {
-        catch_up(&self.access_log_dropped, dropped);
+    /// Shows how many lines of the access log, and of the process's own log, were lost.
+    pub fn show_logs(&self, access: u64, own: u64) {
+        catch_up(&self.access_log_dropped, access);
+        catch_up(&self.log_dropped, own);
     }
 
     /// Shows what became of the session activity that was to be written to a store.

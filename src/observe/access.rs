@@ -20,6 +20,12 @@ const LINE_BYTES: usize = 768;
 /// The longest path that is logged, in bytes; the rest is cut.
 const PATH_BYTES_MAX: usize = 1024;
 
+/// The longest host that is logged, in bytes, as long as a name may be; the rest is cut.
+const HOST_BYTES_MAX: usize = 255;
+
+/// The longest method that is logged, in bytes; the rest is cut.
+const METHOD_BYTES_MAX: usize = 32;
+
 /// The longest id of a peer's that is logged, in bytes; the rest is cut.
 const ID_BYTES_MAX: usize = 128;
 
@@ -104,8 +110,8 @@ fn line<'a>(ended: &'a Ended<'a>) -> Line<'a> {
         client: exchange.client,
         client_request_id: ended.client_request_id.as_deref().map(|id| cut(id, ID_BYTES_MAX)),
         traceparent: ended.traceparent,
-        method: ended.method.as_str(),
-        host: ended.host,
+        method: cut(ended.method.as_str(), METHOD_BYTES_MAX),
+        host: cut(ended.host, HOST_BYTES_MAX),
         path: cut(ended.path, PATH_BYTES_MAX),
         status: ended.status,
         code: exchange.denied().map(|code| code.name()),

@@ -1,12 +1,58 @@
 //! The lines of the operator's log. No line has a token or an account's name in it.
+//!
+//! This log is the process's: several gateways in one process share it. What may happen with every
+//! request has one line a second, with a count.
 
 use super::event::Event;
+use super::repeat::Repeats;
+use super::writer::Lines;
 use crate::session::Skipped;
 use crate::session::key_set::Refresh;
+use std::fmt::Arguments;
+use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 use streamgate_lease::redis::Deadlines;
 use streamgate_lease::{Change, LeaseEvent, StoreError};
-use tracing::{Level, debug, info, warn};
+use tracing::{Level, debug, error, info, warn};
+
+static OWN: LazyLock<Lines> = LazyLock::new(Lines::default);
+
+/// Upstreams that gave no answer, by name: the endpoint that was asked last, and why.
+static UPSTREAMS: LazyLock<Repeats<(SocketAddr, String)>> = LazyLock::new(Repeats::default);
+
+/// What libraries told as errors, by module: the last message.
+static LIBRARIES: LazyLock<Repeats<String>> = LazyLock::new(Repeats::default);
+
+/// Where the process leaves the lines of its own log.
+pub fn own_lines() -> &'static Lines {
+    &OWN
+}
+
+/// Tells of an error that a library speaks of, such as a connection that can't be accepted.
+pub fn library_failed(module: &str, message: &Arguments<'_>) {
+    if LIBRARIES.is_first(module, message.to_string()) {
+        tell_library(module, &message.to_string(), 1);
+    }
+}
+
+fn tell_library(module: &str, message: &str, times: u64) {
+    error!(target: "library", module, message, times, "a library reports an error");
+}
+
+fn tell_upstream(upstream: &str, endpoint: SocketAddr, why: &str, times: u64) {
+    warn!(upstream, %endpoint, why, times, "an upstream gave no answer");
+}
+
+/// Tells what was counted and not told.
+pub(super) fn tell_repeated(is_last: bool) {
+    for (upstream, times, (endpoint, why)) in UPSTREAMS.due(is_last) {
+        tell_upstream(&upstream, endpoint, &why, times);
+    }
+    for (module, times, message) in LIBRARIES.due(is_last) {
+        tell_library(&module, &message, times);
+    }
+}
 
 /// Writes a line about `event`, if it deserves one.
 pub(super) fn write(event: &Event<'_>) {
@@ -25,7 +71,9 @@ pub(super) fn write(event: &Event<'_>) {
             debug!(listener, reason, "a connection was refused");
         }
         Event::UpstreamFailed { upstream, endpoint, why } => {
-            warn!(upstream, %endpoint, why, "an upstream gave no answer");
+            if UPSTREAMS.is_first(upstream, (*endpoint, (*why).to_owned())) {
+                tell_upstream(upstream, *endpoint, why, 1);
+            }
         }
         Event::Stream { policy, event } => stream(policy, event),
         Event::LimitClaimUnusable { policy, claim } => {

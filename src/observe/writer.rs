@@ -96,6 +96,18 @@ impl Lines {
     }
 }
 
+/// For formats that write a line at a time: each write leaves one.
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Control {
     /// Asks the writer to write what is left and to end.
     pub fn stop(&self) {
@@ -183,6 +195,10 @@ impl<R: FnMut(Change)> Target<R> {
 
     /// Writes what is left; returns how many lines are lost. The last time nothing is kept.
     fn write(&mut self, is_last: bool) -> u64 {
+        if self.failing.is_some() {
+            // The file may be another one by now, or shorter. If not, writing fails again.
+            let _ = self.open_again();
+        }
         let Err(error) = self.write_left() else {
             if let Some((_, lost)) = self.failing.take() {
                 (self.report)(Change::Recovered(lost));
@@ -193,9 +209,7 @@ impl<R: FnMut(Change)> Target<R> {
             (self.report)(Change::Failed(error));
         }
         let (since, lost) = *self.failing.get_or_insert_with(|| (Instant::now(), 0));
-        // The file may be another one by now, or on another disk.
-        let is_other = self.open_again().is_ok();
-        if is_last && is_other && self.write_left().is_ok() {
+        if is_last && self.open_again().is_ok() && self.write_left().is_ok() {
             return 0;
         }
         if !is_last && since.elapsed() < KEPT_FOR {

@@ -23,7 +23,8 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Sends `reply`. The connection lives on, unless a body would have to be read that is large, that
 /// the client still holds back (`Expect: 100-continue`), or whose end is doubtful.
-pub(super) async fn send(downstream: &mut Downstream, reply: Reply) -> Result<()> {
+/// Returns how many bytes of a body were sent.
+pub(super) async fn send(downstream: &mut Downstream, reply: Reply) -> Result<usize> {
     let is_unread = !downstream.as_downstream_mut().is_body_done();
     match is_unread && downstream.get_keepalive().is_some() {
         true if is_worth_draining(downstream) => {
@@ -32,11 +33,11 @@ pub(super) async fn send(downstream: &mut Downstream, reply: Reply) -> Result<()
         true => downstream.set_keepalive(None),
         false => {}
     }
-    write(downstream, reply).await?;
+    let sent = write(downstream, reply).await?;
     if is_unread && !downstream.is_http2() {
         dispose(downstream).await;
     }
-    Ok(())
+    Ok(sent)
 }
 
 /// Reads what is left of the body, to keep the connection or to end it gently.
@@ -65,7 +66,7 @@ async fn discard(downstream: &mut Downstream, max: u64) -> bool {
     }
 }
 
-async fn write(downstream: &mut Downstream, reply: Reply) -> Result<()> {
+async fn write(downstream: &mut Downstream, reply: Reply) -> Result<usize> {
     let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 1))?;
     for (name, value) in reply.headers {
         head.append_header(name, value)?;
@@ -75,10 +76,12 @@ async fn write(downstream: &mut Downstream, reply: Reply) -> Result<()> {
     }
     let has_body = !reply.body.is_empty() && downstream.req_header().method != http::Method::HEAD;
     downstream.write_response_header(Box::new(head), !has_body).await?;
-    if has_body {
-        downstream.write_response_body(Some(reply.body), true).await?;
+    if !has_body {
+        return Ok(0);
     }
-    Ok(())
+    let bytes = reply.body.len();
+    downstream.write_response_body(Some(reply.body), true).await?;
+    Ok(bytes)
 }
 
 fn is_worth_draining(downstream: &Downstream) -> bool {

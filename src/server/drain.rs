@@ -70,6 +70,7 @@ impl Running {
         });
         let cut = self.in_flight.now();
         self.workers.end();
+        self.observe.tell_repeated(true);
         // Until here leases are renewed.
         let _ = self.end.send(true);
         let tasks = join_all(self.tasks);
@@ -77,7 +78,7 @@ impl Running {
             let _ = tokio::time::timeout(TASKS_END_WITHIN, tasks).await;
         });
         self.runtimes.end();
-        self.log.end();
+        drop(self.log);
         match cut {
             0 => info!("stopped: every request was answered"),
             _ => warn!(cut, "stopped: requests were cut, as `drain.timeout` was over"),

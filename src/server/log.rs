@@ -3,10 +3,10 @@
 use super::StartError;
 use crate::observe::AccessLog;
 use crate::observe::access::Target;
-use crate::observe::writer::{Change, Control, Opened};
+use crate::observe::writer::{Change, Control, Lines, Open, Opened, Writer};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -15,9 +15,9 @@ use tracing::{error, info, warn};
 /// How long the last lines may take: nobody may read the other end of the pipe any more.
 const LAST_LINES_WITHIN: Duration = Duration::from_secs(5);
 
-/// The thread that writes the access log, if there is one.
+/// The thread that writes a log, if there is one. It ends with this value.
 #[derive(Debug, Default)]
-pub(super) struct LogThread(Option<Thread>);
+pub struct LogThread(Option<Thread>);
 
 #[derive(Debug)]
 struct Thread {
@@ -41,15 +41,10 @@ pub(super) fn open(target: &Target, base_dir: &Path) -> Result<(AccessLog, LogTh
     };
     let first = open().map_err(|error| StartError::Io(format!("the access log {name}"), error))?;
     let (log, writer) = AccessLog::open();
-    let control = writer.control();
-    let (ends, ended) = channel();
-    let thread = std::thread::Builder::new().name("access log".to_owned()).spawn(move || {
-        writer.run(first, Box::new(open), |change| report(&name, &change));
-        // It fails only if nobody waits for the end.
-        let _ = ends.send(());
-    });
-    thread.map_err(|error| StartError::Io("a thread for the log".into(), error))?;
-    Ok((log, LogThread(Some(Thread { control, ended }))))
+    let report = move |change| report(&name, &change);
+    let thread = LogThread::start("access log", writer, (first, Box::new(open)), report);
+    let thread = thread.map_err(|error| StartError::Io("a thread for the log".into(), error))?;
+    Ok((log, thread))
 }
 
 fn open_file(path: &Path) -> io::Result<Opened> {
@@ -70,9 +65,17 @@ fn ends_cut(path: &Path) -> Option<bool> {
     Some(last != *b"\n")
 }
 
-/// A handle of its own, because that of the standard library keeps a part of what failed.
 fn open_stdout() -> io::Result<Opened> {
-    let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    open_handle(io::stdout().as_fd())
+}
+
+fn open_stderr() -> io::Result<Opened> {
+    open_handle(io::stderr().as_fd())
+}
+
+/// A handle of its own, because that of the standard library keeps a part of what failed.
+fn open_handle(handle: BorrowedFd<'_>) -> io::Result<Opened> {
+    let out = File::from(handle.try_clone_to_owned()?);
     Ok(Opened { out: Box::new(out), is_cut: None })
 }
 
@@ -90,6 +93,29 @@ fn report(file: &str, change: &Change) {
 }
 
 impl LogThread {
+    /// A thread that writes `lines` to stderr.
+    pub fn of_stderr(lines: &Lines) -> io::Result<Self> {
+        let opened = (open_stderr()?, Box::new(open_stderr) as Open);
+        // Where stderr fails, nobody reads that it does.
+        LogThread::start("log", lines.writer(), opened, |_| ())
+    }
+
+    fn start(
+        name: &str,
+        writer: Writer,
+        (first, open): (Opened, Open),
+        report: impl FnMut(Change) + Send + 'static,
+    ) -> io::Result<Self> {
+        let control = writer.control();
+        let (ends, ended) = channel();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            writer.run(first, open, report);
+            // It fails only if nobody waits for the end.
+            let _ = ends.send(());
+        })?;
+        Ok(LogThread(Some(Thread { control, ended })))
+    }
+
     /// Opens the file again, which somebody has moved away.
     pub(super) fn reopen(&self) {
         if let Some(thread) = &self.0 {
@@ -98,11 +124,17 @@ impl LogThread {
     }
 
     /// Writes the last lines.
-    pub(super) fn end(self) {
-        let Some(thread) = self.0 else { return };
+    fn end(&mut self) {
+        let Some(thread) = self.0.take() else { return };
         thread.control.stop();
         if thread.ended.recv_timeout(LAST_LINES_WITHIN) == Err(RecvTimeoutError::Timeout) {
             warn!("the access log takes no lines; the last ones are lost");
         }
+    }
+}
+
+impl Drop for LogThread {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -125,6 +125,7 @@ impl<'a> BackgroundTasks<'a> {
                 self.spawn(until(self.stop(), task));
             }
         }
+        self.spawn(until(self.stop(), tell_repeated(self.observe.clone())));
         for probe in gateway.upstreams.iter().filter_map(|upstream| upstream.probe()) {
             self.spawn(until(self.stop(), check_health(probe, self.observe.clone())));
         }
@@ -198,6 +199,14 @@ async fn follow_revocations(mut revocations: Revocations, report: StoreReport) {
     loop {
         let failure = revocations.until_changed().await.err();
         report.tell(StoreService::Messages, failure.as_ref());
+    }
+}
+
+async fn tell_repeated(observe: Observe) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        observe.tell_repeated(false);
     }
 }
 

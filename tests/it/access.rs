@@ -91,9 +91,20 @@ async fn what_a_client_writes_stays_on_its_line() {
     }
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "y".repeat(5_000));
     RawClient::open(logged.gateway.edge).await.ask(long).await;
+    let host = "h".repeat(15_000);
+    for head in [
+        format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+        format!("{} /a HTTP/1.1\r\nHost: a\r\n\r\n", "M".repeat(5_000)),
+    ] {
+        RawClient::open(logged.gateway.edge).await.ask(head).await;
+    }
     // The odd method never became a request.
-    let lines = logged.lines(4).await;
-    assert_eq!(lines.len(), 4, "{}", logged.text());
+    let lines = logged.lines(6).await;
+    assert_eq!(lines.len(), 6, "{}", logged.text());
+    for (field, bytes_max) in [("host", 255), ("method", 32), ("path", 1024)] {
+        let length = |line: &Value| line[field].as_str().unwrap().len();
+        assert!(lines.iter().all(|line| length(line) <= bytes_max), "{field}: {lines:?}");
+    }
     assert!(lines.iter().all(|line| line["status"].as_u64().unwrap() >= 400), "{lines:?}");
     assert!(lines[3]["path"].as_str().unwrap().len() <= 1024);
     let printable = |text: &str| text.bytes().all(|byte| byte == b'\n' || byte >= b' ');
@@ -115,6 +126,11 @@ async fn who_went_away_has_a_line_too() {
     let line = logged.lines(2).await.remove(1);
     assert_eq!((&line["status"], &line["code"]), (&json!(502), &json!("upstream_invalid")));
     assert_eq!(line["fault"], "closed the connection early");
+    assert!(line["response_bytes"].as_u64().unwrap() > 0, "our own answer has a body: {line}");
+    let refused = logged.gateway.request(reqwest::Method::HEAD, "/nowhere").send().await.unwrap();
+    assert_eq!(refused.status(), 404);
+    let line = logged.lines(3).await.remove(2);
+    assert_eq!((&line["status"], &line["response_bytes"]), (&json!(404), &json!(0)), "HEAD");
 }
 
 #[tokio::test]

@@ -99,6 +99,41 @@ async fn a_log_whose_reader_is_gone_costs_no_answer() {
     assert_eq!(code, Some(0), "{said}");
 }
 
+#[tokio::test]
+async fn what_fails_with_every_request_is_told_once_a_second_with_a_count() {
+    const REQUESTS: u64 = 200;
+    let process = Process::start(&logging_to("off")).await;
+    let began = tokio::time::Instant::now();
+    for _ in 0..REQUESTS {
+        ask(&process).await;
+    }
+    process.terminate();
+    let (code, said) = process.ended().await;
+    let seconds = began.elapsed().as_secs();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("registry/src"), "no path of the machine that built it: {said}");
+    let lines = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let told = lines.filter(|line| line["fields"]["message"] == "an upstream gave no answer");
+    let told: Vec<u64> = told.map(|line| line["fields"]["times"].as_u64().unwrap()).collect();
+    // One at once, one a second, and what was left at the end.
+    assert!(told.len() as u64 <= seconds + 3, "{told:?} in {seconds} s");
+    assert_eq!(told.iter().sum::<u64>(), REQUESTS, "{told:?}");
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_no_request() {
+    // Each request has many lines, and a pipe takes 64 KiB.
+    let process = Process::start_behind(&["env", "RUST_LOG=trace"], &logging_to("off")).await;
+    for _ in 0..300 {
+        ask(&process).await;
+    }
+    process.terminate();
+    let (code, said) = process.ended().await;
+    assert_eq!(code, Some(0));
+    assert!(said.len() > 64 * 1024, "{} bytes", said.len());
+    assert!(!said.contains("registry/src"), "no path of the machine that built it");
+}
+
 /// A terminal of its own, in which a shell runs the gateway behind `prefix`.
 struct InTerminal {
     terminal: Child,
