@@ -144,6 +144,27 @@ pub struct Admitted {
     pub over_limit: bool,
 }
 
+#[cfg(test)]
+impl Admitted {
+    /// What a store answers when nothing else of the holder plays: a new stream for a minute.
+    pub(crate) fn alone(id: LeaseId) -> Self {
+        Self {
+            is_new: true,
+            active: 1,
+            id,
+            first: None,
+            born_at: None,
+            started_at: 0,
+            expires_in: Duration::from_secs(60),
+            replaced: Vec::new(),
+            idle: Vec::new(),
+            superseded: Vec::new(),
+            marked: Vec::new(),
+            over_limit: false,
+        }
+    }
+}
+
 /// A slot whose expiry is to be moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {

@@ -83,6 +83,13 @@ impl<T> Arc<T> {
     }
 }
 
+impl<T> Clone for Arc<T> {
+    fn clone(&self) -> Self {
+        self.counts.strong.fetch_add(1, Relaxed);
+        Self { value: self.value.clone(), counts: self.counts.clone() }
+    }
+}
+
 impl<T> Deref for Arc<T> {
     type Target = T;
 

@@ -139,7 +139,6 @@ mod tests {
     use crate::store::Admitted;
     use crate::table::Table;
     use crate::timing::Timing;
-    use std::time::Duration;
 
     fn claim(name: &str) -> Claim {
         let holder = Holder::of(&Pepper::new([7; 32]).unwrap(), "alice");
@@ -153,20 +152,7 @@ mod tests {
     }
 
     fn admit(table: &Table, claim: &Claim) {
-        let admitted = Admitted {
-            is_new: true,
-            id: claim.id,
-            first: None,
-            born_at: None,
-            superseded: Vec::new(),
-            marked: Vec::new(),
-            active: 1,
-            started_at: 0,
-            expires_in: Duration::from_secs(60),
-            over_limit: false,
-            replaced: Vec::new(),
-            idle: Vec::new(),
-        };
+        let admitted = Admitted::alone(claim.id);
         table.admit(claim, &admitted, table.asking(), true).unwrap();
     }
 

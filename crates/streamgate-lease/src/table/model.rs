@@ -14,21 +14,28 @@ use crate::timing::Timing;
 use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use loom::thread;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Changes of turn in the middle of a thread's work. loom's authors: two or three find nearly all.
 const PREEMPTIONS_MAX: usize = 3;
 
 type Change = fn(&Table);
 
-/// The ways in which a stream ends on a node.
-const ENDS: [Change; 4] = [
+/// The ways in which a stream ends on a node, or has to ask the store before it goes on.
+const ENDS: [Change; 6] = [
     |table| assert!(table.terminate(&tv().holder, &tv().id)),
     |table| table.release(&tv().holder, &tv().id),
     |table| table.forget(&tv().holder, &tv().id, End::Refused, Via::Request),
     |table| {
         let replaced = vec![tv().id];
-        admit(table, &claim("pc"), Admitted { replaced, ..admitted() });
+        admit(table, Admitted { replaced, ..Admitted::alone(pc().id) });
+    },
+    |table| {
+        let superseded = vec![tv().id];
+        admit(table, Admitted { superseded, ..Admitted::alone(pc().id) });
+    },
+    |table| {
+        let marked = vec![tv().id];
+        admit(table, Admitted { marked, ..Admitted::alone(pc().id) });
     },
 ];
 
@@ -41,20 +48,13 @@ fn tv() -> Claim {
     claim("tv")
 }
 
-fn admitted() -> Admitted {
-    Admitted {
-        is_new: true,
-        active: 1,
-        started_at: 0,
-        expires_in: Duration::from_secs(60),
-        over_limit: false,
-        replaced: Vec::new(),
-        idle: Vec::new(),
-    }
+fn pc() -> Claim {
+    claim("pc")
 }
 
-fn admit(table: &Table, claim: &Claim, admitted: Admitted) {
-    table.admit(claim, &admitted, table.asking(), true).unwrap();
+fn admit(table: &Table, admitted: Admitted) {
+    let claim = Claim { id: admitted.id, ..tv() };
+    table.admit(&claim, &admitted, table.asking(), true).unwrap();
 }
 
 /// What the threads of a model share: a table with one stream, and a cached entry.
@@ -67,7 +67,7 @@ struct World {
 impl World {
     fn new() -> Arc<Self> {
         let table = Table::new(Timing::default(), 1, 1, Recorder::new(1));
-        admit(&table, &tv(), admitted());
+        admit(&table, Admitted::alone(tv().id));
         let cached_entry = CachedEntry::new(tv().holder);
         Arc::new(Self { table, cached_entry, has_ended: AtomicBool::new(false) })
     }
@@ -108,7 +108,7 @@ fn nobody_continues_after(end: Change, is_cached: bool) {
         let _ = player.join().unwrap();
         ender.join().unwrap();
         assert!(!world.touch(), "it continued after it had ended");
-        admit(&world.table, &tv(), admitted());
+        admit(&world.table, Admitted::alone(tv().id));
         assert!(world.touch(), "it was admitted again");
     });
 }
