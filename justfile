@@ -70,6 +70,6 @@ bless:
     cargo run --locked --quiet -- metrics > docs/metrics.md
     cargo run --locked --quiet -- schema > config/schema.json
 
-# Run everything in containers; README.md says why the gateway among them does not start yet.
+# Run everything in containers, with Redis; compose.yaml says what it needs.
 up *ARGS:
     docker compose up --build {{ ARGS }}

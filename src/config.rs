@@ -9,7 +9,7 @@ use crate::observe::access;
 use crate::problem::{Problem, Report};
 use crate::units::{Address, Count, Secret, Size, Text, Time, TimeOrNone, Workers};
 use crate::yaml::{self, At, Entries, Environment};
-use crate::{edge, filter, route, store, upstream};
+use crate::{edge, filter, resolve, route, store, upstream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::io::Read;
@@ -66,6 +66,9 @@ pub struct Root {
     /// Where sessions and leases are remembered.
     #[serde(default)]
     pub stores: Entries<store::Config>,
+    /// How names of upstreams are looked up.
+    #[serde(default)]
+    pub resolver: resolve::Config,
     /// The servers behind the gateway.
     #[serde(default)]
     pub upstreams: Entries<upstream::Config>,

@@ -22,6 +22,7 @@ use crate::denial::Code;
 use crate::exchange::Exchange;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::problem::Report;
+use crate::resolve::Resolver;
 use crate::route::{Table, Target};
 use crate::session::{ClaimHeaders, Verifier};
 use crate::upstream::Upstream;
@@ -39,6 +40,8 @@ pub struct Gateway {
     pub upstreams: Vec<Arc<Upstream>>,
     /// The policies of concurrency.
     pub policies: Vec<Arc<Policy>>,
+    /// Looks the names of upstreams up.
+    pub resolver: Resolver,
     /// The verifiers of sessions.
     pub verifiers: Vec<Arc<Verifier>>,
     /// Kinds of sessions that must be active in a store.

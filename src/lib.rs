@@ -37,8 +37,9 @@ pub mod session;
 pub mod route;
 pub mod request;
 
-// Ground: refusals, documents, texts, problems, time.
+// Ground: refusals, names and their addresses, documents, texts, problems, time.
 pub mod denial;
+pub mod resolve;
 pub mod fetch;
 pub mod units;
 pub mod yaml;

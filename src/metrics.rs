@@ -83,6 +83,7 @@ pub struct All {
     pub(crate) upstream_request_duration: HistogramVec,
     pub(crate) upstream_endpoints: IntGaugeVec,
     pub(crate) upstream_retries: IntCounterVec,
+    pub(crate) name_lookups: IntCounterVec,
 
     pub(crate) access_log_dropped: IntCounter,
     pub(crate) log_dropped: IntCounter,
@@ -317,13 +318,19 @@ impl Metrics {
             ),
             upstream_endpoints: f.gauges(
                 "upstream_endpoints",
-                "Endpoints by state: well or unwell.",
+                "Endpoints by state: well; unwell, by the checks; avoided, because it took no \
+                 connection a moment ago; unresolved, a name that has no address yet.",
                 &["upstream", "state"],
             ),
             upstream_retries: f.counters(
                 "upstream_retries_total",
                 "Connections tried again at another endpoint.",
                 &["upstream"],
+            ),
+            name_lookups: f.counters(
+                "name_lookups_total",
+                "Look-ups of a host name by result: answered, not_found, failed, timeout.",
+                &["name", "result"],
             ),
             access_log_dropped: f.counter(
                 "access_log_dropped_total",

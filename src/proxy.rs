@@ -150,7 +150,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> Result<Box<HttpPeer>> {
         let Some(mut peer) = ctx.attempt.as_mut().and_then(Attempt::next_peer) else {
-            return Error::e_explain(ErrorType::ConnectError, "no endpoint is left");
+            return Error::e_explain(fault::UNRESOLVED, "no endpoint has an address yet");
         };
         let Some(route) = ctx.gateway.route_of(&ctx.exchange) else { return Ok(peer) };
         ctx.patience = timeouts::prepare(downstream, route, &mut peer);
@@ -281,9 +281,9 @@ impl ProxyHttp for Proxy {
         ctx.fault = Some(fault.message);
         if fault.is_upstreams
             && let Some(attempt) = &mut ctx.attempt
-            && let Some((upstream, endpoint)) = attempt.failed(fault.message)
         {
-            let why = fault.message;
+            let (endpoint, why) = (attempt.failed(fault.message), fault.message);
+            let upstream = attempt.upstream();
             self.observe.emit(&Event::UpstreamFailed { upstream, endpoint, why });
         }
         let mut status = 0;

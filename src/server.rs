@@ -8,6 +8,7 @@ mod signal;
 mod log;
 mod bind;
 mod listener;
+mod names;
 mod task;
 mod worker;
 
@@ -106,8 +107,9 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     let jobs = (0..config.workers.number()).map(|_| factory.job(&bound));
     let jobs = jobs.collect::<io::Result<Vec<Job>>>();
     let threads = |error| StartError::Io("the workers".to_owned(), error);
-    let workers = jobs.and_then(Workers::start).map_err(threads)?;
     let runtimes = BackgroundRuntimes::start().map_err(threads)?;
+    let names = runtimes.run(names::first_answers(names::all(&live.load()), observe.clone()));
+    let workers = jobs.and_then(Workers::start).map_err(threads)?;
     let in_flight = factory.in_flight;
     let admin_state = Arc::new(Admin::new(
         &loaded.config,
@@ -120,6 +122,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     let is_closing = factory.stopped.clone();
     let mut background = BackgroundTasks::new(&runtimes, ended, observe.clone());
     background.start(&shared, &live.load(), &admin_state);
+    background.follow(names);
     let router = admin::router(Arc::clone(&admin_state));
     background.serve_admin(admin_socket, router, is_closing);
     let tasks = background.tasks();

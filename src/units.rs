@@ -106,8 +106,7 @@ impl fmt::Display for TimeOrNone {
 
 /// An IP address and a port, written `127.0.0.1:8080` or `[::1]:8080`.
 ///
-/// Host names are not resolved: an address that changes under a running gateway needs a
-/// resolver with a policy, not a look-up at start.
+/// It is where the gateway itself listens, so it is no host name; those are `resolve::Target`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Address(pub SocketAddr);
 
@@ -115,7 +114,7 @@ impl Scalar for Address {
     const KIND: &'static str = "an address";
     const EXAMPLE: &'static str = "127.0.0.1:8080";
     const EXPECTED: &'static str =
-        "an IP address and a port such as `127.0.0.1:8080`; names are not resolved";
+        "an IP address and a port such as `127.0.0.1:8080`; a name is no place to listen at";
 
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map(Address).map_err(|_| String::new())

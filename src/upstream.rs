@@ -1,35 +1,51 @@
-//! Upstreams: named sets of servers, which of them is next, and how long each may take.
+//! Upstreams: named sets of servers, where they are, which of them is next, and how long each may
+//! take.
 //!
 //! Which request goes to which upstream is the routes' business.
 
 mod attempt;
+mod probe;
+mod names;
+mod pool;
 mod balance;
+mod endpoint;
 mod health;
+mod written;
+mod outcome;
 mod peer;
 
-pub use attempt::{Attempt, Outcome};
-pub use health::{Change, Health, Probe};
+pub use attempt::Attempt;
+pub use endpoint::Endpoint;
+pub use health::{Answer, Health};
+pub use names::{EndpointName, Resolved};
+pub use outcome::Outcome;
+pub use pool::Pool;
+pub use probe::{Change, Probe};
 
 use crate::problem::Problem;
-use crate::units::{Address, Count, Text, Time};
+use crate::resolve::{Found, Target};
+use crate::units::{Count, Text, Time};
 use crate::yaml::At;
-use balance::Balance;
-use pingora::upstreams::peer::HttpPeer;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use pool::{Mould, WEIGHTS_MAX};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use written::Written;
 
 /// One upstream as the file has it.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Upstream")]
 pub struct Config {
-    /// Its servers: `127.0.0.1:4001`, or with a weight, `127.0.0.1:4001 weight=3`.
+    /// Its servers: `name:4001`, `127.0.0.1:4001`, `[::1]:4001`, or a name without a port, whose
+    /// SRV records tell servers and ports. With a weight: `name:4001 weight=3`.
     #[schemars(extend("items" = {
         "type": "string",
-        "description": "a text: `127.0.0.1:4001`, or with a weight `127.0.0.1:4001 weight=3`",
+        "description": "a text: `name:4001`, `127.0.0.1:4001`, a name without a port for its SRV \
+                        records, or with a weight `name:4001 weight=3`",
         "pattern": ENDPOINT_PATTERN,
     }))]
     pub endpoints: At<Vec<At<Text>>>,
@@ -93,78 +109,47 @@ impl Default for Timeouts {
     }
 }
 
-/// The sum of all weights of one upstream; bounds the size of its schedule.
-const WEIGHTS_MAX: u32 = 1_000;
-
 /// A running upstream. What it does for one request is in `attempt.rs`, which endpoint is next in
-/// `balance.rs`.
+/// `balance.rs`, where its names lead in `names.rs`.
 #[derive(Debug)]
 pub struct Upstream {
     /// Its name in the file.
     pub name: Arc<str>,
-    /// Its addresses.
-    pub endpoints: Vec<Endpoint>,
-    balance: Box<dyn Balance>,
+    written: Vec<Written>,
+    /// Where each of the written endpoints leads.
+    resolved: Mutex<Vec<Resolved>>,
+    mould: Mould,
+    pool: ArcSwap<Pool>,
     /// Attempts that are under way; counted only where there is a bound.
     in_flight: AtomicU32,
     in_flight_max: Option<u32>,
-    probe: Option<health::Config>,
-}
-
-/// One server of an upstream.
-#[derive(Debug)]
-pub struct Endpoint {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Its share of the requests.
-    pub weight: u32,
-    /// Whether it is well.
-    pub health: Health,
-    /// Cloned for every request: building one anew would cost more.
-    peer: HttpPeer,
+    check: Option<health::Check>,
 }
 
 impl Upstream {
-    /// Compiles the upstream `name`; tells all problems.
+    /// Compiles the upstream `name`; tells all problems. No name is looked up yet.
     pub fn compile(name: &At<String>, config: &Config) -> Result<Upstream, Vec<Problem>> {
         let mut problems = Vec::new();
-        let mut endpoints: Vec<Endpoint> = Vec::new();
-        for written in &config.endpoints.value {
-            match endpoint(name, written, config) {
-                Ok(new) if endpoints.iter().any(|known| known.address == new.address) => {
-                    problems.push(
-                        written
-                            .problem(format!("endpoint `{}` stands here twice", new.address))
-                            .help("give it a weight instead: `… weight=2`"),
-                    );
-                }
-                Ok(endpoint) => endpoints.push(endpoint),
-                Err(problem) => problems.push(problem),
-            }
-        }
-        if config.endpoints.is_empty() {
-            let text = format!("upstream `{}` has no endpoints", name.value);
-            let help = "write at least one: `[\"127.0.0.1:4001\"]`";
-            problems.push(config.endpoints.problem(text).help(help).of_absence());
-        }
-        let sum: u32 = endpoints.iter().map(|endpoint| endpoint.weight).sum();
-        if sum > WEIGHTS_MAX {
-            let text = format!("the weights add up to {sum}; at most {WEIGHTS_MAX} are possible");
-            problems
-                .push(config.endpoints.problem(text).help("divide them all by the same number"));
-        }
+        let written = written(name, config, &mut problems);
+        let check = config.health.as_ref().map(health::Config::compile).transpose();
+        let check = check.map_err(|problem| problems.push(problem)).ok().flatten();
         if !problems.is_empty() {
             return Err(problems);
         }
-        let balance = config.balance.build(&endpoints);
-        Ok(Upstream {
-            name: name.as_str().into(),
-            endpoints,
-            balance,
-            in_flight: AtomicU32::new(0),
-            in_flight_max: config.in_flight.map(|max| max.0),
-            probe: config.health.clone(),
-        })
+        let known = |it: &Written| match it.target {
+            Target::Address(address) => {
+                let found = Found { address, weight: 1, host: Arc::clone(&it.name) };
+                Resolved { found: [found].into(), ..Resolved::default() }
+            }
+            Target::Host(..) | Target::Service(_) => Resolved::default(),
+        };
+        let resolved: Vec<Resolved> = written.iter().map(known).collect();
+        let mould = Mould::new(name, config);
+        let pool = mould.pool(names::servers(&written, &resolved), None);
+        let (name, pool) = (name.as_str().into(), ArcSwap::from_pointee(pool));
+        let (in_flight, in_flight_max) = (AtomicU32::new(0), config.in_flight.map(|max| max.0));
+        let resolved = Mutex::new(resolved);
+        Ok(Upstream { name, written, resolved, mould, pool, in_flight, in_flight_max, check })
     }
 
     /// Begins to ask this upstream for an answer to one request; `None` if it has no room for it.
@@ -173,7 +158,7 @@ impl Upstream {
             let one_more = |now: u32| (now < max).then_some(now + 1);
             self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         }
-        Some(Attempt::new(Arc::clone(self)))
+        Some(Attempt::new(Arc::clone(self), self.pool()))
     }
 
     /// An attempt is over.
@@ -183,45 +168,37 @@ impl Upstream {
         }
     }
 
-    /// The endpoint to ask next, none of those that were `tried`.
-    fn pick(&self, tried: &[usize]) -> Option<usize> {
-        let picked = self.balance.pick(&self.endpoints, tried);
-        assert!(picked.is_none_or(|index| !tried.contains(&index)), "no endpoint is picked twice");
-        picked
-    }
-
-    /// What Pingora connects to for endpoint number `index`.
-    fn peer(&self, index: usize) -> Box<HttpPeer> {
-        Box::new(self.endpoints[index].peer.clone())
-    }
-
-    /// The checks to run for this upstream, if the file asks for them.
-    pub fn probe(self: &Arc<Self>) -> Option<Probe> {
-        self.probe.clone().map(|config| Probe::new(Arc::clone(self), config))
+    /// Its endpoints at this moment.
+    pub fn pool(&self) -> Arc<Pool> {
+        self.pool.load_full()
     }
 }
 
-fn endpoint(name: &At<String>, written: &At<Text>, config: &Config) -> Result<Endpoint, Problem> {
-    use crate::yaml::Scalar;
-    let (address, weight) = match written.0.split_once(" weight=") {
-        Some((address, weight)) => (address, Count::read(weight)),
-        None => (written.0.as_str(), Ok(Count(1))),
-    };
-    let weight = weight.map_err(|_| {
-        written
-            .problem(format!("`{}` has no valid weight", written.0))
-            .help("write a whole number from 1 on: `127.0.0.1:4001 weight=3`")
-    })?;
-    let address = Address::read(address).map_err(|_| {
-        let help = match address {
-            url if url.contains("://") => "leave out the scheme: `127.0.0.1:4001`".to_owned(),
-            words if words.contains(' ') => "a weight is written `… weight=3`".to_owned(),
-            _ => format!("write {}", Address::EXPECTED),
-        };
-        written.problem(format!("`{address}` is not an address")).help(help)
-    })?;
-    let peer = peer::template(name, address.0, config.protocol, &config.timeouts);
-    Ok(Endpoint { address: address.0, weight: weight.0, health: Health::default(), peer })
+/// The endpoints as they are written.
+fn written(name: &At<String>, config: &Config, problems: &mut Vec<Problem>) -> Vec<Written> {
+    let mut all: Vec<Written> = Vec::new();
+    for written in &config.endpoints.value {
+        match Written::parse(written) {
+            Ok(new) if all.iter().any(|known| known.target == new.target) => problems.push(
+                written
+                    .problem(format!("endpoint `{}` stands here twice", new.name))
+                    .help("give it a weight instead: `… weight=2`"),
+            ),
+            Ok(new) => all.push(new),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if config.endpoints.is_empty() {
+        let text = format!("upstream `{}` has no endpoints", name.value);
+        let help = "write at least one: `[\"127.0.0.1:4001\"]`";
+        problems.push(config.endpoints.problem(text).help(help).of_absence());
+    }
+    let sum: u64 = all.iter().map(|written| u64::from(written.weight)).sum();
+    if u64::from(WEIGHTS_MAX) < sum {
+        let text = format!("the weights add up to {sum}; at most {WEIGHTS_MAX} are possible");
+        problems.push(config.endpoints.problem(text).help("divide them all by the same number"));
+    }
+    all
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::Admin;
 use super::guard::{Detail, answer};
 use crate::denial::Reply;
+use crate::upstream::{Endpoint, Health, Resolved, Upstream};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
@@ -20,30 +21,39 @@ pub(super) fn json_answer(status: StatusCode, value: &impl Serialize) -> Respons
 
 /// The process answers.
 pub(super) async fn alive(Extension(detail): Extension<Detail>) -> Response {
-    health(StatusCode::OK, "alive", detail, &[])
+    health(StatusCode::OK, "alive", detail, [&[], &[]])
 }
 
 /// Whether traffic should come here. A store that is out of reach degrades the gateway and does not
-/// take it out: its policies say what holds then.
+/// take it out: its policies say what holds then. So does a name that has no address yet.
 pub(super) async fn ready(
     State(admin): State<Arc<Admin>>,
     Extension(detail): Extension<Detail>,
 ) -> Response {
     let stores = admin.stores.all();
-    let down: Vec<&String> = stores.iter().filter(|(_, up)| !**up).map(|(name, _)| name).collect();
-    let (status, word) = match (admin.is_ready.is_set(), down.is_empty()) {
+    let unresolved = admin.unresolved_names();
+    let down = stores.into_iter().filter(|(_, is_up)| !is_up);
+    let down: Vec<String> = down.map(|(name, _)| name).collect();
+    let is_whole = down.is_empty() && unresolved.is_empty();
+    let (status, word) = match (admin.is_ready.is_set(), is_whole) {
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         (true, true) => (StatusCode::OK, "ready"),
         (true, false) => (StatusCode::OK, "degraded"),
     };
-    health(status, word, detail, &down)
+    health(status, word, detail, [&down, &unresolved])
 }
 
 /// One word for a probe; for those who have the token, what it comes from.
-fn health(status: StatusCode, word: &'static str, detail: Detail, down: &[&String]) -> Response {
+fn health(
+    status: StatusCode,
+    word: &'static str,
+    detail: Detail,
+    [down, unresolved]: [&[String]; 2],
+) -> Response {
+    let whole = json!({ "status": word, "stores_down": down, "names_unresolved": unresolved });
     match detail {
         Detail(false) => (status, word).into_response(),
-        Detail(true) => json_answer(status, &json!({ "status": word, "stores_down": down })),
+        Detail(true) => json_answer(status, &whole),
     }
 }
 
@@ -83,21 +93,43 @@ pub(super) async fn routes(State(admin): State<Arc<Admin>>) -> Response {
     json_answer(StatusCode::OK, &rows)
 }
 
-/// Every upstream with its endpoints and whether they are well.
+/// Every upstream with its endpoints, whether they are asked and why, and where its names lead.
 pub(super) async fn upstreams(State(admin): State<Arc<Admin>>) -> Response {
     let gateway = admin.live.load();
     let rows = gateway.upstreams.iter().map(|upstream| {
-        let endpoints = upstream.endpoints.iter().map(|endpoint| {
-            json!({
-                "address": endpoint.address,
-                "weight": endpoint.weight,
-                "well": endpoint.health.is_well(),
-            })
-        });
-        let endpoints: Vec<Value> = endpoints.collect();
-        json!({ "name": &*upstream.name, "endpoints": endpoints })
+        let pool = upstream.pool();
+        let endpoints: Vec<Value> = pool.endpoints.iter().map(endpoint).collect();
+        let names: Vec<Value> = upstream.resolved().iter().map(name).collect();
+        json!({ "name": &*upstream.name, "endpoints": endpoints, "names": names })
     });
     json_answer(StatusCode::OK, &rows.collect::<Vec<Value>>())
+}
+
+fn endpoint(endpoint: &Endpoint) -> Value {
+    let health = &endpoint.health;
+    let state = match (health.is_well(), health.is_avoided()) {
+        (false, _) => "unwell",
+        (true, true) => "avoided",
+        (true, false) => "well",
+    };
+    json!({
+        "address": endpoint.address,
+        "written": &*endpoint.written,
+        "weight": endpoint.weight,
+        "well": health.is_well(),
+        "state": state,
+        "checked": health.answer().map(|answer| answer.to_string()),
+    })
+}
+
+fn name((written, resolved): &(Arc<str>, Resolved)) -> Value {
+    json!({
+        "name": &**written,
+        "addresses": resolved.found.iter().map(|found| found.address).collect::<Vec<_>>(),
+        "error": resolved.error,
+        "unrouted": resolved.unrouted,
+        "surplus": resolved.surplus,
+    })
 }
 
 /// What this gateway keeps alive, at most `STREAMS_MAX` per policy; accounts by their hash.
@@ -141,7 +173,19 @@ pub(super) async fn unknown(uri: Uri) -> Response {
     json_answer(StatusCode::NOT_FOUND, &json!({ "error": error, "there_is": there }))
 }
 
+/// The names of an upstream that have led nowhere so far.
+fn unresolved(upstream: &Upstream) -> impl Iterator<Item = Arc<str>> {
+    let names = upstream.resolved().into_iter();
+    names.filter(|(_, resolved)| resolved.found.is_empty()).map(|(name, _)| name)
+}
+
 impl Admin {
+    fn unresolved_names(&self) -> Vec<String> {
+        let gateway = self.live.load();
+        let all = gateway.upstreams.iter().flat_map(|upstream| unresolved(upstream));
+        all.map(|name| name.to_string()).collect()
+    }
+
     /// Brings gauges up to date that others keep.
     fn refresh(&self) {
         let (metrics, gateway) = (&self.metrics, self.live.load());
@@ -151,9 +195,16 @@ impl Admin {
         metrics.requests_in_flight.set(self.in_flight.now() as i64);
         self.observe.refresh();
         for upstream in &gateway.upstreams {
-            let well = upstream.endpoints.iter().filter(|e| e.health.is_well()).count();
-            let unwell = upstream.endpoints.len() - well;
-            for (state, count) in [("well", well), ("unwell", unwell)] {
+            let pool = upstream.pool();
+            let count = |is: fn(&Health) -> bool| {
+                pool.endpoints.iter().filter(|endpoint| is(&endpoint.health)).count()
+            };
+            for (state, count) in [
+                ("well", count(Health::is_asked)),
+                ("unwell", count(|health| !health.is_well())),
+                ("avoided", count(|health| health.is_well() && health.is_avoided())),
+                ("unresolved", unresolved(upstream).count()),
+            ] {
                 let labels: [&str; 2] = [&upstream.name, state];
                 metrics.upstream_endpoints.with_label_values(&labels).set(count as i64);
             }

@@ -9,6 +9,7 @@ use crate::filter::{Fact, Sessions};
 use crate::metrics::Metrics;
 use crate::part::{Context, Parts};
 use crate::problem::{Level, Problem};
+use crate::resolve;
 use crate::route::{self, Candidate, Table};
 use crate::session::{ClaimHeaders, Verifier};
 use crate::upstream::Upstream;
@@ -38,6 +39,10 @@ pub(super) fn gateway(
         upstreams.enter(name, Upstream::compile(name, entry).map(Arc::new), &mut problems);
     }
     upstreams.enter_lost(&config.upstreams);
+    let resolver = config.resolver.compile().unwrap_or_else(|problem| {
+        problems.push(problem);
+        resolve::Resolver::default()
+    });
     let routes = Routes { parts: &parts, upstreams: &upstreams, metrics };
     let table = Table::new(routes.compile(config, &mut problems));
     if problems.iter().all(|problem| problem.level == Level::Warning) {
@@ -53,6 +58,7 @@ pub(super) fn gateway(
     let gateway = Gateway {
         table,
         upstreams: upstreams.values().cloned().collect(),
+        resolver,
         policies: parts.all::<Arc<Policy>>().values().cloned().collect(),
         verifiers,
         claim_headers,

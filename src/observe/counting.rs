@@ -37,6 +37,10 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
         Event::StoreChanged { store, failure } => {
             metrics.store_up.with_label_values(&[store]).set(i64::from(failure.is_none()));
         }
+        Event::NameLookedUp { name, lookup, .. } => {
+            let result = lookup.error.as_ref().map_or("answered", |error| error.as_str());
+            metrics.name_lookups.with_label_values(&[*name, result]).inc();
+        }
         Event::SessionsRevoked { store, whose, is_done } => {
             let result = if *is_done { "done" } else { "failed" };
             metrics.session_revocations.with_label_values(&[store, whose, result]).inc();

@@ -7,6 +7,7 @@
 use crate::denial::Code;
 use crate::exchange::Exchange;
 use crate::metrics::RouteMetrics;
+use crate::resolve::Lookup;
 use crate::session::KeySet;
 use crate::session::key_set::Refresh;
 use crate::upstream::Change;
@@ -74,8 +75,8 @@ pub enum Event<'a> {
     UpstreamFailed {
         /// The upstream's name.
         upstream: &'a str,
-        /// The endpoint that was asked last.
-        endpoint: SocketAddr,
+        /// The endpoint that was asked last; `None` if none has an address.
+        endpoint: Option<SocketAddr>,
         /// What broke, in a few words of ours.
         why: &'a str,
     },
@@ -105,6 +106,15 @@ pub enum Event<'a> {
         upstream: &'a str,
         /// Which endpoint, and the new verdict.
         change: &'a Change,
+    },
+    /// A name was looked up.
+    NameLookedUp {
+        /// Who needs it, for people: `upstream stream`.
+        whose: &'a str,
+        /// The name as the file has it.
+        name: &'a str,
+        /// What came of it.
+        lookup: &'a Lookup,
     },
     /// A store came within reach or was lost.
     StoreChanged {

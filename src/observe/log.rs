@@ -6,6 +6,7 @@
 use super::event::Event;
 use super::repeat::Repeats;
 use super::writer::Lines;
+use crate::resolve::Lookup;
 use crate::session::Skipped;
 use crate::session::key_set::Refresh;
 use std::fmt::Arguments;
@@ -19,7 +20,7 @@ use tracing::{Level, debug, error, info, warn};
 static OWN: LazyLock<Lines> = LazyLock::new(Lines::default);
 
 /// Upstreams that gave no answer, by name: the endpoint that was asked last, and why.
-static UPSTREAMS: LazyLock<Repeats<(SocketAddr, String)>> = LazyLock::new(Repeats::default);
+static UPSTREAMS: LazyLock<Repeats<(Option<SocketAddr>, String)>> = LazyLock::new(Repeats::default);
 
 /// What libraries told as errors, by module: the last message.
 static LIBRARIES: LazyLock<Repeats<String>> = LazyLock::new(Repeats::default);
@@ -40,8 +41,9 @@ fn tell_library(module: &str, message: &str, times: u64) {
     error!(target: "library", module, message, times, "a library reports an error");
 }
 
-fn tell_upstream(upstream: &str, endpoint: SocketAddr, why: &str, times: u64) {
-    warn!(upstream, %endpoint, why, times, "an upstream gave no answer");
+fn tell_upstream(upstream: &str, endpoint: Option<SocketAddr>, why: &str, times: u64) {
+    let endpoint = endpoint.map(tracing::field::display);
+    warn!(upstream, endpoint, why, times, "an upstream gave no answer");
 }
 
 /// Tells what was counted and not told.
@@ -85,12 +87,13 @@ pub(super) fn write(event: &Event<'_>) {
             );
         }
         Event::EndpointChanged { upstream, change } => {
-            let endpoint = change.endpoint;
+            let (endpoint, answer) = (change.endpoint, change.answer);
             match change.is_well {
-                true => info!(upstream, %endpoint, "an endpoint is well again"),
-                false => warn!(upstream, %endpoint, "an endpoint is unwell"),
+                true => info!(upstream, %endpoint, %answer, "an endpoint is well again"),
+                false => warn!(upstream, %endpoint, %answer, "an endpoint is unwell"),
             }
         }
+        Event::NameLookedUp { whose, name, lookup } => looked_up(whose, name, lookup),
         Event::StoreChanged { store, failure } => store_changed(store, *failure),
         Event::StoreTooFar { store, round_trip, deadlines } => {
             too_far(store, *round_trip, deadlines);
@@ -116,6 +119,25 @@ pub(super) fn write(event: &Event<'_>) {
                 }
             }
         }
+    }
+}
+
+/// A line when an answer changes, and when look-ups begin or cease to fail.
+fn looked_up(whose: &str, name: &str, lookup: &Lookup) {
+    let addresses: Vec<_> = lookup.found.iter().map(|found| found.address).collect();
+    match &lookup.error {
+        None if lookup.is_changed => info!(whose, name, ?addresses, "a name leads here now"),
+        None if lookup.is_news => info!(whose, name, "a name is found again"),
+        Some(error) if lookup.is_news && addresses.is_empty() => {
+            warn!(whose, name, %error, "a name has no address yet; it is looked up again");
+        }
+        Some(error) if lookup.is_news => {
+            warn!(whose, name, %error, "a name can't be looked up; the last good answer stays");
+        }
+        _ => {}
+    }
+    if lookup.is_changed && 0 < lookup.surplus {
+        warn!(whose, name, left_out = lookup.surplus, "a name has more addresses than are used");
     }
 }
 

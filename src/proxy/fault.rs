@@ -12,6 +12,9 @@ pub(super) struct Fault {
     pub is_upstreams: bool,
 }
 
+/// No name of the upstream has led to an address so far.
+pub(super) const UNRESOLVED: ErrorType = ErrorType::Custom("unresolved");
+
 /// The upstream let the client wait for too long: the clock of its connection ran out.
 pub(super) fn no_answer_in_time() -> Fault {
     of_upstream(&ErrorType::ReadTimedout)
@@ -42,6 +45,11 @@ pub(super) fn of(error: &Error) -> Fault {
         },
         ErrorSource::Internal | ErrorSource::Unset => match error.etype() {
             T::ConnectError => of_upstream(error.etype()),
+            kind if *kind == UNRESOLVED => Fault {
+                code: Some(Code::UpstreamUnreachable),
+                message: "none of the upstream's names has an address yet",
+                is_upstreams: true,
+            },
             T::Custom("stopped") => fault(None, "the stream was ended while it was answered"),
             _ => fault(Some(Code::GatewayFault), "the gateway failed"),
         },

@@ -1,5 +1,6 @@
 //! The background tasks of the gateway, and the runtimes that they run on.
 
+use super::names;
 use crate::activity::{Revocations, WriteBehind};
 use crate::admin::{Admin, StoreService};
 use crate::concurrency::Policy;
@@ -9,7 +10,7 @@ use crate::part::Lasting;
 use crate::session::KeySet;
 use crate::session::key_set::Refresh;
 use crate::store::{Endings, Store};
-use crate::upstream::Probe;
+use crate::upstream::{EndpointName, Probe};
 use axum::Router;
 use std::io;
 use std::net::TcpListener;
@@ -47,6 +48,19 @@ impl BackgroundRuntimes {
     /// Runs `future` to its end and returns its result. Call it from another thread.
     pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.housekeeping.block_on(future)
+    }
+
+    /// Runs `future` on the thread for housekeeping and waits for its result, on any thread.
+    pub(super) fn run<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        let (sent, came) = std::sync::mpsc::channel();
+        self.housekeeping.spawn(async move {
+            // The receiver waits below.
+            let _ = sent.send(future.await);
+        });
+        came.recv().expect("the runtime lives as long as this waits, and the future ends")
     }
 
     /// Ends all runtimes, also when a task still runs.
@@ -126,13 +140,20 @@ impl<'a> BackgroundTasks<'a> {
             }
         }
         self.spawn(until(self.stop(), tell_repeated(self.observe.clone())));
-        for probe in gateway.upstreams.iter().filter_map(|upstream| upstream.probe()) {
+        for probe in Probe::all(&gateway.upstreams) {
             self.spawn(until(self.stop(), check_health(probe, self.observe.clone())));
         }
         for verifier in &gateway.verifiers {
             for key_set in verifier.key_sets() {
                 self.spawn(refresh(key_set.clone(), self.stopped.clone(), self.observe.clone()));
             }
+        }
+    }
+
+    /// Follows names whose first look-up is done.
+    pub(super) fn follow(&mut self, names: Vec<EndpointName>) {
+        for name in names {
+            self.spawn(until(self.stop(), names::follow(name, self.observe.clone())));
         }
     }
 
@@ -235,13 +256,13 @@ async fn report_streams(mut events: Events, policy: Arc<str>, observe: Observe) 
     }
 }
 
-async fn check_health(mut probe: Probe, observe: Observe) {
+async fn check_health(probe: Probe, observe: Observe) {
     loop {
         for change in probe.round().await {
             let upstream = &probe.upstream().name;
             observe.emit(&Event::EndpointChanged { upstream, change: &change });
         }
-        tokio::time::sleep(probe.interval()).await;
+        tokio::time::sleep(probe.pause()).await;
     }
 }
 

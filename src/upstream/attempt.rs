@@ -4,7 +4,7 @@
 //! The proxy reports what happens on its connections; here it is decided which endpoint is next and
 //! whether there is a next one. Whatever learns from outcomes (balancing today) hears of them here.
 
-use super::Upstream;
+use super::{Outcome, Pool, Upstream};
 use pingora::upstreams::peer::HttpPeer;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
@@ -15,23 +15,12 @@ use tokio::time::Instant;
 /// How many endpoints are asked for one request.
 const TRIES_MAX: usize = 2;
 
-/// What came of asking one endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It took no connection.
-    Refused,
-    /// Its answer began, with this status.
-    Answered(u16),
-    /// It gave no valid answer; why, in words of ours.
-    Failed(&'static str),
-    /// Nothing came of it: the client went away, or a kept connection was gone.
-    Abandoned,
-}
-
 /// The endpoints that are asked for one request. When it is dropped, it is over.
 #[derive(Debug)]
 pub struct Attempt {
     upstream: Arc<Upstream>,
+    /// The endpoints as they were when the request began, so that an index stays what it means.
+    pool: Arc<Pool>,
     /// Endpoints asked, the current one last.
     tried: SmallVec<[usize; TRIES_MAX]>,
     /// When the current one was asked; `None` once its answer began.
@@ -41,27 +30,30 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(upstream: Arc<Upstream>) -> Self {
+    pub(super) fn new(upstream: Arc<Upstream>, pool: Arc<Pool>) -> Self {
         let (tried, outcome) = (SmallVec::new(), Outcome::Abandoned);
-        Attempt { upstream, tried, asked_at: None, outcome }
+        Attempt { upstream, pool, tried, asked_at: None, outcome }
     }
 
     /// The endpoint to ask next: one that was not tried for this request. When all were, the last
-    /// one again: that happens only when a kept connection turned out to be gone.
+    /// one again: that happens only when a kept connection turned out to be gone. `None`: there are
+    /// none, because no name of the upstream has had an address yet.
     pub fn next_peer(&mut self) -> Option<Box<HttpPeer>> {
-        let index = self.upstream.pick(&self.tried).or(self.tried.last().copied())?;
+        let index = self.pool.pick(&self.tried).or(self.tried.last().copied())?;
         self.leave();
-        self.upstream.balance.asked(index);
+        self.pool.balance.asked(index);
         self.tried.push(index);
         self.asked_at = Some(Instant::now());
-        Some(self.upstream.peer(index))
+        Some(self.pool.peer(index))
     }
 
     /// The current endpoint took no connection. Returns whether another one may be asked.
     pub fn refused(&mut self) -> bool {
-        self.upstream.endpoints[self.current()].health.avoid();
+        self.pool.endpoints[self.current()].health.avoid();
+        // Whoever looks names up may find that the server has moved.
+        self.pool.doubt.notify_waiters();
         self.outcome = Outcome::Refused;
-        self.tried.len() < TRIES_MAX.min(self.upstream.endpoints.len())
+        self.tried.len() < TRIES_MAX.min(self.pool.endpoints.len())
     }
 
     /// The current endpoint sent the head of an answer. Returns how long that took, once per
@@ -77,12 +69,12 @@ impl Attempt {
 
     /// The current endpoint gave no valid answer, or broke off. Returns which one it is, if one was
     /// asked at all.
-    pub fn failed(&mut self, why: &'static str) -> Option<(&str, SocketAddr)> {
+    pub fn failed(&mut self, why: &'static str) -> Option<SocketAddr> {
         // One that took no connection is known to have failed already.
         if self.outcome != Outcome::Refused {
             self.outcome = Outcome::Failed(why);
         }
-        self.endpoint()
+        Some(self.endpoint()?.1)
     }
 
     /// The name of the upstream.
@@ -93,7 +85,7 @@ impl Attempt {
     /// The upstream's name and the address of the current endpoint; `None` before the first.
     pub fn endpoint(&self) -> Option<(&str, SocketAddr)> {
         let index = *self.tried.last()?;
-        Some((&self.upstream.name, self.upstream.endpoints[index].address))
+        Some((&self.upstream.name, self.pool.endpoints[index].address))
     }
 
     fn current(&self) -> usize {
@@ -104,7 +96,7 @@ impl Attempt {
     fn leave(&mut self) {
         if let Some(&index) = self.tried.last() {
             let outcome = std::mem::replace(&mut self.outcome, Outcome::Abandoned);
-            self.upstream.balance.over(index, outcome);
+            self.pool.balance.over(index, outcome);
         }
     }
 }

@@ -1,13 +1,14 @@
-//! Whether an endpoint is well: asked with a GET every few seconds, remembered as one bit; and
-//! whether it is passed over for a while because it took no connection.
+//! Whether an endpoint is well: the verdict of the checks that `probe.rs` makes; and whether it is
+//! passed over for a while because it took no connection.
 
-use super::Upstream;
-use crate::fetch::{FetchError, Fetcher, Link};
+use crate::problem::Problem;
 use crate::units::{Count, Text, Time};
 use crate::yaml::At;
+use http::uri::PathAndQuery;
+use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -42,6 +43,81 @@ fn threshold() -> Count {
     Count(2)
 }
 
+/// The checks of one upstream, ready to be made.
+#[derive(Clone, Debug)]
+pub(super) struct Check {
+    pub(super) path: PathAndQuery,
+    pub(super) interval: Duration,
+    pub(super) timeout: Duration,
+    pub(super) threshold: u32,
+}
+
+impl Config {
+    pub(super) fn compile(&self) -> Result<Check, Problem> {
+        let written = self.path.0.as_str();
+        let is_sent_as_written = written.bytes().all(|byte| byte.is_ascii_graphic());
+        let path = PathAndQuery::try_from(written).ok();
+        let path = path.filter(|path| is_sent_as_written && path.as_str() == written);
+        match path.filter(|_| written.starts_with('/')) {
+            Some(path) => Ok(Check {
+                path,
+                interval: self.interval.0,
+                timeout: self.timeout.0,
+                threshold: self.threshold.0,
+            }),
+            None => {
+                let text = format!("`{written}` is not the path of a request");
+                Err(self.path.problem(text).help(right_path(written)))
+            }
+        }
+    }
+}
+
+/// What was probably meant.
+fn right_path(written: &str) -> String {
+    match written {
+        url if url.contains("://") => {
+            "write the path alone, such as `/healthz`: the endpoints say where".to_owned()
+        }
+        "" => "a path begins with `/`: write `/healthz`".to_owned(),
+        path if !path.is_ascii() || path.contains([' ', '#']) => {
+            "a path has no spaces, no `#` and only ASCII; others are written as `%20`".to_owned()
+        }
+        path if path.starts_with('/') => "write a path such as `/healthz`".to_owned(),
+        path => format!("a path begins with `/`: write `/{path}`"),
+    }
+}
+
+/// What an endpoint said to the last check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A status; those from 200 to 299 are well.
+    Status(u16),
+    /// Nothing, within the time that it had.
+    Silence,
+    /// It took no connection.
+    Refusal,
+    /// No answer of the protocol that the upstream speaks.
+    Nonsense,
+}
+
+impl Answer {
+    fn is_well(self) -> bool {
+        matches!(self, Answer::Status(200..=299))
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Answer::Status(status) => write!(f, "it answers with status {status}"),
+            Answer::Silence => f.write_str("no answer in time"),
+            Answer::Refusal => f.write_str("it takes no connection"),
+            Answer::Nonsense => f.write_str("its answer is not of the upstream's protocol"),
+        }
+    }
+}
+
 /// The verdict on one endpoint. New ones are taken to be well.
 #[derive(Debug)]
 pub struct Health {
@@ -49,6 +125,8 @@ pub struct Health {
     began: Instant,
     /// Until when it is passed over, in ms since it began; 0: it is not.
     avoided_until_ms: AtomicU64,
+    /// What the last check gave, and how many in a row contradict the verdict.
+    checked: Mutex<(Option<Answer>, u32)>,
 }
 
 /// How long an endpoint that took no connection is passed over, while there are others.
@@ -57,7 +135,7 @@ const AVOIDED_FOR: Duration = Duration::from_secs(5);
 impl Default for Health {
     fn default() -> Self {
         let (is_well, avoided_until_ms) = (AtomicBool::new(true), AtomicU64::new(0));
-        Health { is_well, began: Instant::now(), avoided_until_ms }
+        Health { is_well, began: Instant::now(), avoided_until_ms, checked: Mutex::default() }
     }
 }
 
@@ -67,10 +145,28 @@ impl Health {
         self.is_well.load(Ordering::Relaxed)
     }
 
-    /// Sets the verdict; tells whether it changed.
-    pub fn mark(&self, is_well: bool) -> bool {
+    /// What the last check gave; `None` before the first.
+    pub fn answer(&self) -> Option<Answer> {
+        self.checked.lock().0
+    }
+
+    /// Enters what a check gave. Returns the verdict if that changes it, which `threshold` answers
+    /// in a row do.
+    pub(super) fn enter(&self, answer: Answer, threshold: u32) -> Option<bool> {
+        let mut checked = self.checked.lock();
+        let is_same = answer.is_well() == self.is_well();
+        let contradictions = if is_same { 0 } else { checked.1 + 1 };
+        let is_over = threshold <= contradictions;
+        *checked = (Some(answer), if is_over { 0 } else { contradictions });
+        is_over.then(|| {
+            self.mark(answer.is_well());
+            answer.is_well()
+        })
+    }
+
+    pub(super) fn mark(&self, is_well: bool) {
         self.avoided_until_ms.store(0, Ordering::Relaxed);
-        self.is_well.swap(is_well, Ordering::Relaxed) != is_well
+        self.is_well.store(is_well, Ordering::Relaxed);
     }
 
     /// It took no connection: for a while others are asked.
@@ -81,85 +177,16 @@ impl Health {
 
     /// Whether it is asked when it is its turn.
     pub fn is_asked(&self) -> bool {
+        self.is_well() && !self.is_avoided()
+    }
+
+    /// Whether it is passed over because it took no connection a moment ago.
+    pub fn is_avoided(&self) -> bool {
         let until = self.avoided_until_ms.load(Ordering::Relaxed);
-        self.is_well() && (until == 0 || self.now_ms() >= until)
+        until != 0 && self.now_ms() < until
     }
 
     fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
-    }
-}
-
-/// Asks the endpoints of one upstream, round after round.
-#[derive(Debug)]
-pub struct Probe {
-    upstream: Arc<Upstream>,
-    config: Config,
-    /// Per endpoint: how it is asked, and answers in a row that contradict the verdict.
-    endpoints: Vec<(Option<Fetcher>, u32)>,
-}
-
-/// An answer longer than this is no answer to a question about health.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-
-/// A verdict that changed.
-#[derive(Debug)]
-pub struct Change {
-    /// The endpoint.
-    pub endpoint: std::net::SocketAddr,
-    /// Whether it is well now.
-    pub is_well: bool,
-}
-
-impl Probe {
-    pub(super) fn new(upstream: Arc<Upstream>, config: Config) -> Self {
-        let fetcher = |endpoint: &super::Endpoint| {
-            let link = Link::parse(&format!("http://{}{}", endpoint.address, config.path.0), true);
-            link.ok().and_then(|link| Fetcher::open(&link).ok())
-        };
-        let endpoints = upstream.endpoints.iter().map(|e| (fetcher(e), 0)).collect();
-        Probe { upstream, config, endpoints }
-    }
-
-    /// The upstream whose endpoints are checked.
-    pub fn upstream(&self) -> &Upstream {
-        &self.upstream
-    }
-
-    /// How long to wait between two rounds.
-    pub fn interval(&self) -> Duration {
-        self.config.interval.0
-    }
-
-    /// Asks every endpoint once and tells what changed.
-    pub async fn round(&mut self) -> Vec<Change> {
-        let mut changes = Vec::new();
-        for (endpoint, (fetcher, contradictions)) in
-            self.upstream.endpoints.iter().zip(&mut self.endpoints)
-        {
-            let is_well = match fetcher {
-                Some(fetcher) => is_well(fetcher, self.config.timeout.0).await,
-                None => true,
-            };
-            if is_well == endpoint.health.is_well() {
-                *contradictions = 0;
-                continue;
-            }
-            *contradictions += 1;
-            if *contradictions >= self.config.threshold.0 {
-                *contradictions = 0;
-                endpoint.health.mark(is_well);
-                changes.push(Change { endpoint: endpoint.address, is_well });
-            }
-        }
-        changes
-    }
-}
-
-async fn is_well(fetcher: &Fetcher, within: Duration) -> bool {
-    match tokio::time::timeout(within, fetcher.get(ANSWER_BYTES_MAX)).await {
-        Ok(Ok(_)) => true,
-        Ok(Err(FetchError::Status(status))) => (200..300).contains(&status),
-        Ok(Err(_)) | Err(_) => false,
     }
 }

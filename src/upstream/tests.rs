@@ -9,7 +9,7 @@ fn compile(yaml: &str) -> Result<Upstream, Vec<Problem>> {
 }
 
 fn picks(upstream: &Upstream, n: usize) -> Vec<usize> {
-    (0..n).map(|_| upstream.pick(&[]).expect("an endpoint")).collect()
+    (0..n).map(|_| upstream.pool().pick(&[]).expect("an endpoint")).collect()
 }
 
 #[test]
@@ -22,12 +22,12 @@ fn weights_are_spread_smoothly() {
 fn what_was_tried_or_is_unwell_is_passed_over() {
     let all = compile("{ endpoints: ['127.0.0.1:1', '127.0.0.1:2', '127.0.0.1:3'] }");
     let all = all.expect("good");
-    all.endpoints[0].health.mark(false);
+    all.pool().endpoints[0].health.mark(false);
     assert!(!picks(&all, 6).contains(&0));
-    assert_eq!(all.pick(&[0, 1]), Some(2));
-    assert_eq!(all.pick(&[0, 1, 2]), None);
-    all.endpoints[1].health.mark(false);
-    all.endpoints[2].health.mark(false);
+    assert_eq!(all.pool().pick(&[0, 1]), Some(2));
+    assert_eq!(all.pool().pick(&[0, 1, 2]), None);
+    all.pool().endpoints[1].health.mark(false);
+    all.pool().endpoints[2].health.mark(false);
     let mut taken = picks(&all, 3);
     taken.sort_unstable();
     assert_eq!(taken, [0, 1, 2], "when none is well, all are tried");
@@ -36,14 +36,14 @@ fn what_was_tried_or_is_unwell_is_passed_over() {
 #[tokio::test(start_paused = true)]
 async fn one_that_took_no_connection_is_passed_over_for_a_while() {
     let both = compile("{ endpoints: ['127.0.0.1:1', '127.0.0.1:2'] }").expect("good");
-    both.endpoints[0].health.avoid();
+    both.pool().endpoints[0].health.avoid();
     assert_eq!(picks(&both, 4), [1, 1, 1, 1]);
     tokio::time::advance(std::time::Duration::from_secs(5)).await;
     assert_eq!(picks(&both, 4), [0, 1, 0, 1]);
-    both.endpoints[0].health.avoid();
-    both.endpoints[1].health.avoid();
+    both.pool().endpoints[0].health.avoid();
+    both.pool().endpoints[1].health.avoid();
     assert_eq!(picks(&both, 4), [0, 1, 0, 1], "when all are, none is");
-    assert_eq!(both.pick(&[0]), Some(1), "a second try");
+    assert_eq!(both.pool().pick(&[0]), Some(1), "a second try");
     assert_eq!(picks(&both, 2), [0, 1], "which takes nobody's turn");
 }
 
@@ -51,7 +51,10 @@ async fn one_that_took_no_connection_is_passed_over_for_a_while() {
 fn misfits_say_what_would_be_right() {
     for (yaml, says) in [
         ("{ endpoints: [] }", "has no endpoints"),
-        ("{ endpoints: ['localhost:1'] }", "is not an address"),
+        ("{ endpoints: [':1'] }", "`:1` is not an endpoint"),
+        ("{ endpoints: ['https://a.example'] }", "endpoints speak no TLS"),
+        ("{ endpoints: ['a:1', 'A:1'] }", "twice"),
+        ("{ endpoints: ['a:1'], health: { path: healthz } }", "`healthz` is not the path"),
         ("{ endpoints: ['127.0.0.1:1 weight=0'] }", "no valid weight"),
         ("{ endpoints: ['127.0.0.1:1', '127.0.0.1:1'] }", "twice"),
         ("{ endpoints: ['127.0.0.1:1 weight=2000'] }", "add up to 2000"),

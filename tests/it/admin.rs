@@ -101,7 +101,7 @@ async fn whoever_asks_for_its_health_is_told_one_word_and_the_token_tells_more()
         assert_eq!(wrong.text().await.unwrap(), word, "who has no token is told a word");
         let detail = client.get(&url).bearer_auth(SECRET).send().await.unwrap();
         let detail: Value = detail.json().await.unwrap();
-        assert_eq!(detail, json!({ "status": word, "stores_down": [] }));
+        assert_eq!(detail, json!({ "status": word, "stores_down": [], "names_unresolved": [] }));
         assert_eq!(client.post(&url).send().await.unwrap().status(), 401);
     }
     let url = format!("http://127.0.0.1:{}/healthz/x", gateway.admin.port());
@@ -120,7 +120,10 @@ async fn a_store_that_is_gone_is_named_to_those_who_have_the_token() {
     assert_eq!((told.status().as_u16(), told.text().await.unwrap().as_str()), (200, "degraded"));
     let detail: Value =
         client.get(&url).bearer_auth(SECRET).send().await.unwrap().json().await.unwrap();
-    assert_eq!(detail, json!({ "status": "degraded", "stores_down": ["shared"] }));
+    assert_eq!(
+        detail,
+        json!({ "status": "degraded", "stores_down": ["shared"], "names_unresolved": [] })
+    );
 }
 
 #[tokio::test]

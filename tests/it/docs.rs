@@ -133,31 +133,6 @@ fn the_timeouts_of_a_store_are_those_of_the_pages() {
     }
 }
 
-/// The gateway of compose.yaml reads config/gateway.yaml with the variables that stand there.
-/// While this fails to load, README.md has to say so.
-#[test]
-fn compose_does_what_the_readme_says() {
-    let compose = fs::read_to_string(root().join("compose.yaml")).expect("a file");
-    let file = root().join("config/gateway.yaml");
-    let mut variables = environment();
-    for (name, value) in compose.lines().filter_map(|line| line.trim().split_once(": ")) {
-        let is_variable = name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-        if is_variable && !value.starts_with('$') {
-            variables = variables.with(name, value.to_owned());
-        }
-    }
-    let compiled = config::load(&file, &variables).and_then(|loaded| {
-        Gateway::compile(&loaded, &Shared::default(), &Metrics::new()).map(|_| ())
-    });
-    let report = compiled.err().map(|report| report.to_string());
-    let readme = fs::read_to_string(root().join("README.md")).expect("a page");
-    let says_that_it_fails = readme.contains("its gateway does not start yet");
-    assert_eq!(report.is_some(), says_that_it_fails, "README.md and compose.yaml: {report:?}");
-    if let Some(report) = report {
-        assert!(report.contains("`auth:4001` is not an address"), "another problem: {report}");
-    }
-}
-
 #[test]
 fn every_key_is_explained_somewhere() {
     let pages: String = pages().iter().map(|page| fs::read_to_string(page).unwrap()).collect();

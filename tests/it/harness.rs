@@ -1,5 +1,6 @@
 //! What every theme needs: a Redis of its own, upstreams, gateways and clients, all on port 0.
 
+pub(crate) mod dns;
 mod redis;
 
 pub(crate) use self::redis::Redis;

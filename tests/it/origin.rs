@@ -58,6 +58,23 @@ pub(crate) async fn replica(name: &str) -> SocketAddr {
     address
 }
 
+/// The stream service over HTTP/2 without TLS, by prior knowledge.
+pub(crate) async fn h2c_replica() -> SocketAddr {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use hyper_util::service::TowerToHyperService;
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let router = service("h2".to_owned());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = socket.accept().await {
+            let service = TowerToHyperService::new(router.clone());
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address
+}
+
 pub(crate) fn service(replica: String) -> axum::Router {
     stream::app(stream::Settings { faults: true, replica, ..stream::Settings::default() })
 }

@@ -1,12 +1,10 @@
 //! Upstreams that fail in every way: what the client gets, what is tried again, who is asked.
 
 use crate::harness::{Gateway, outcome, until};
-use crate::origin::{Origin, UnusedPort, proxying_to, replica, service};
+use crate::origin::{Origin, UnusedPort, h2c_replica, proxying_to, replica};
 use crate::raw_client::RawClient;
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
-use tokio::net::TcpListener;
 
 const IMPATIENT: &str = "timeouts: { connect: 300ms, read: 300ms, write: 300ms }";
 
@@ -185,23 +183,6 @@ async fn an_unwell_endpoint_is_taken_out_and_comes_back() {
         }
         assert_eq!(asked.contains(&"b".to_owned()), expected, "{asked:?}");
     }
-}
-
-/// The stream service over HTTP/2 without TLS, by prior knowledge.
-async fn h2c_replica() -> SocketAddr {
-    use hyper_util::rt::{TokioExecutor, TokioIo};
-    use hyper_util::service::TowerToHyperService;
-    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = socket.local_addr().unwrap();
-    let router = service("h2".to_owned());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = socket.accept().await {
-            let service = TowerToHyperService::new(router.clone());
-            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
-        }
-    });
-    address
 }
 
 #[tokio::test]

@@ -43,6 +43,7 @@ const BORDERS: &[Border] = &[
         free: &["axum::serve", "axum::Router"],
         why: "the admin port is the one place with a web framework",
     },
+    border("hickory_resolver", &["resolve"], "names are looked up in one place, with one policy"),
     border("reqwest", &["fetch"], "small documents are fetched bounded and timed in one place"),
     border(
         "redis",

@@ -1,0 +1,29 @@
+//! One server of an upstream, as a pool has it.
+
+use super::Health;
+use pingora::upstreams::peer::HttpPeer;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// One server of an upstream.
+pub struct Endpoint {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its share of the requests.
+    pub weight: u32,
+    /// What the file calls it.
+    pub written: Arc<str>,
+    /// Host and port as a client names them.
+    pub host: Arc<str>,
+    /// Kept from pool to pool, as long as the address stays.
+    pub health: Arc<Health>,
+    /// Cloned for every request: building one anew would cost more.
+    pub(super) peer: HttpPeer,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Endpoint").field(&self.address).field(&self.weight).finish()
+    }
+}

@@ -1,0 +1,71 @@
+//! An endpoint as the file has it: `name:8080`, with a weight or without.
+
+use crate::problem::Problem;
+use crate::resolve::Target;
+use crate::units::{Count, Text};
+use crate::yaml::{At, Scalar};
+use std::sync::Arc;
+
+/// One entry of `endpoints`.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) target: Target,
+    pub(super) weight: u32,
+    /// The target as text.
+    pub(super) name: Arc<str>,
+}
+
+impl Written {
+    pub(super) fn parse(written: &At<Text>) -> Result<Self, Problem> {
+        let (target, weight) = match written.0.split_once(" weight=") {
+            Some((target, weight)) => (target, Count::read(weight)),
+            None => (written.0.as_str(), Ok(Count(1))),
+        };
+        let weight = weight.map_err(|_| {
+            let help = format!("write a whole number from 1 on: `{target} weight=3`");
+            written.problem(format!("`{}` has no valid weight", written.0)).help(help)
+        })?;
+        if let Some((scheme, rest)) = target.split_once("://") {
+            return Err(url(written, scheme, rest));
+        }
+        let parsed = Target::parse(target).map_err(|why| {
+            let help = match target {
+                words if words.contains(' ') => "a weight is written `… weight=3`".to_owned(),
+                _ => why,
+            };
+            written.problem(format!("`{target}` is not an endpoint")).help(help)
+        })?;
+        let name = parsed.to_string().into();
+        Ok(Written { target: parsed, weight: weight.0, name })
+    }
+}
+
+/// Somebody wrote a URL: an endpoint is a server, and its protocol is the upstream's.
+fn url(written: &At<Text>, scheme: &str, rest: &str) -> Problem {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let has_port = authority.rsplit(']').next().is_some_and(|end| end.contains(':'));
+    let (text, help) = match scheme {
+        "https" | "h2" | "wss" => (
+            format!("`{}`: endpoints speak no TLS", written.0),
+            "for now a proxy beside the gateway has to speak TLS to it; name that one here: \
+             `127.0.0.1:8443`. To leave out the scheme would send plain HTTP"
+                .to_owned(),
+        ),
+        "http" | "ws" if authority.len() < rest.len() && !rest.ends_with(authority) => (
+            format!("`{}` is a URL, and an endpoint is a server", written.0),
+            format!("leave out scheme and path: `{}`", with_port(authority, has_port, "80")),
+        ),
+        _ => (
+            format!("`{}` is a URL, and an endpoint is a server", written.0),
+            format!("leave out the scheme: `{}`", with_port(authority, has_port, "80")),
+        ),
+    };
+    written.problem(text).help(help)
+}
+
+fn with_port(authority: &str, has_port: bool, port: &str) -> String {
+    match has_port {
+        true => authority.to_owned(),
+        false => format!("{authority}:{port}"),
+    }
+}

@@ -1,0 +1,80 @@
+//! Health checks: in which protocol, at the same time, and with what they tell the operator.
+
+use crate::harness::dns::Dns;
+use crate::harness::{Gateway, until};
+use crate::origin::{Origin, UnusedPort, h2c_replica, proxying_to, proxying_yaml};
+use serde_json::Value;
+use std::time::Duration;
+use streamgate::yaml::Environment;
+use tokio::time::Instant;
+
+/// What is known comes from the first round.
+const ONE_ROUND: &str = "path: /healthz, interval: 1h, threshold: 1";
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+/// Each endpoint: whether it is well, and what the last check gave; once all were asked.
+async fn checked(gateway: &Gateway) -> Vec<(bool, String)> {
+    let shown = || async {
+        let shown: Value = gateway.admin("/api/upstreams").await.json().await.unwrap();
+        shown[0]["endpoints"].as_array().unwrap().clone()
+    };
+    until("all were asked", || async {
+        shown().await.iter().all(|endpoint| endpoint["checked"].is_string())
+    })
+    .await;
+    let one = |endpoint: &Value| {
+        (endpoint["well"].as_bool().unwrap(), endpoint["checked"].as_str().unwrap().to_owned())
+    };
+    shown().await.iter().map(one).collect()
+}
+
+#[tokio::test]
+async fn checks_are_made_in_the_protocol_of_the_upstream() {
+    let h2 = h2c_replica().await;
+    let well = (true, "it answers with status 200".to_owned());
+    let nonsense = (false, "its answer is not of the upstream's protocol".to_owned());
+    for (protocol, expected) in
+        [("http1", [well.clone(), nonsense.clone()]), ("h2c", [nonsense, well])]
+    {
+        let h1 = Origin::listen().await;
+        let endpoints = format!("endpoints: ['{}', '{h2}'], protocol: {protocol}", h1.address);
+        let gateway = proxying_to(&format!("{endpoints}, health: {{ timeout: 5s, {ONE_ROUND} }}"));
+        let (checked, _) = tokio::join!(checked(&gateway), h1.answer_once(OK));
+        assert_eq!(checked, expected, "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn endpoints_are_asked_side_by_side() {
+    let (nobody, mut silent) = (UnusedPort::reserve(), Vec::new());
+    for _ in 0..8 {
+        // Its backlog takes the connection.
+        silent.push(Origin::listen().await);
+    }
+    let mut endpoints: Vec<_> = silent.iter().map(|origin| origin.address).collect();
+    endpoints.push(nobody.address);
+    let endpoints: Vec<_> = endpoints.iter().map(|address| format!("'{address}'")).collect();
+    let fields = format!("endpoints: [{}]", endpoints.join(", "));
+    let began = Instant::now();
+    let gateway = proxying_to(&format!("{fields}, health: {{ timeout: 1s, {ONE_ROUND} }}"));
+    let checked = checked(&gateway).await;
+    let took = began.elapsed();
+    assert!(checked[..8].iter().all(|one| *one == (false, "no answer in time".to_owned())));
+    assert_eq!(checked[8], (false, "it takes no connection".to_owned()));
+    assert!(took < Duration::from_secs(4), "one after the other takes 8 s; it took {took:?}");
+}
+
+#[tokio::test]
+async fn a_check_names_the_endpoint_as_the_file_does() {
+    let (dns, origin) = (Dns::start(), Origin::listen().await);
+    dns.leads("checked.test", 60, &[origin.address.ip()]);
+    let name = format!("checked.test:{}", origin.address.port());
+    let fields = format!("endpoints: ['{name}'], health: {{ timeout: 5s, {ONE_ROUND} }}");
+    let yaml = proxying_yaml("", &fields) + &dns.yaml();
+    let gateway = Gateway::start(&yaml, &Environment::default());
+    let request = origin.answer_once(OK).await.to_lowercase();
+    assert!(request.starts_with("get /healthz http/1.1\r\n"), "{request}");
+    assert!(request.contains(&format!("\r\nhost: {name}\r\n")), "{request}");
+    assert_eq!(checked(&gateway).await, [(true, "it answers with status 200".to_owned())]);
+}
