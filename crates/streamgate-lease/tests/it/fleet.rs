@@ -256,6 +256,8 @@ fn replicas(slots: &redis::Value) -> usize {
 
 /// A master, two replicas, three sentinels.
 pub(crate) struct Watched {
+    /// What everybody calls the machine that all of them are on.
+    host: &'static str,
     pub(crate) servers: Vec<Node>,
     pub(crate) sentinels: Vec<Node>,
     _turn: SemaphorePermit<'static>,
@@ -263,11 +265,23 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) async fn start() -> Self {
+        Self::at("127.0.0.1").await
+    }
+
+    /// They know each other by the name of this machine, and call themselves by it.
+    pub(crate) async fn by_name() -> Self {
+        Self::at("localhost").await
+    }
+
+    async fn at(host: &'static str) -> Self {
         let _turn = turn().await;
-        let mut servers = vec![Node::server(&[]).await];
+        // The name may lead to either family; the minus sign lets one be missing.
+        let anywhere = ["--bind", "127.0.0.1", "-::1"];
+        let mut servers = vec![Node::server(&anywhere).await];
         let master = servers[0].port.to_string();
         for _ in 0..2 {
-            servers.push(Node::server(&["--replicaof", "127.0.0.1", &master]).await);
+            let replica = ["--replicaof", host, &master, "--replica-announce-ip", host];
+            servers.push(Node::server(&[anywhere.as_slice(), &replica].concat()).await);
         }
         for replica in &servers[1..] {
             until("replicas are in step", async || {
@@ -277,9 +291,9 @@ impl Watched {
         }
         let mut sentinels = Vec::new();
         for _ in 0..3 {
-            sentinels.push(sentinel(&master).await);
+            sentinels.push(sentinel(host, &master).await);
         }
-        let watched = Self { servers, sentinels, _turn };
+        let watched = Self { host, servers, sentinels, _turn };
         for sentinel in &watched.sentinels {
             until("sentinels know each other and the replicas", async || {
                 let info: String = sentinel.ask("INFO sentinel").await;
@@ -303,19 +317,21 @@ impl Watched {
     }
 
     pub(crate) fn url(&self) -> String {
-        let hosts = self.sentinels.iter().map(|node| format!("127.0.0.1:{}", node.port));
+        let hosts = self.sentinels.iter().map(|node| format!("{}:{}", self.host, node.port));
         format!("redis+sentinel://{}/main", hosts.collect::<Vec<_>>().join(","))
     }
 }
 
-async fn sentinel(master: &str) -> Node {
+async fn sentinel(host: &str, master: &str) -> Node {
     // A sentinel wants settings in a file that it can write to.
     let settings = format!(
-        "sentinel monitor main 127.0.0.1 {master} 2\n\
+        "sentinel resolve-hostnames yes\n\
+         sentinel announce-hostnames yes\n\
+         sentinel monitor main {host} {master} 2\n\
          sentinel down-after-milliseconds main {SENTINEL_DEAD_AFTER_MS}\n\
          sentinel failover-timeout main 10000\n\
          sentinel parallel-syncs main 2\n"
     );
-    let words = ["{dir}/settings", "--sentinel", "--port", "{port}", "--bind", "127.0.0.1"];
-    Node::start(&[&words, ["--dir", "{dir}"].as_slice()].concat(), &settings).await
+    let words = ["{dir}/settings", "--sentinel", "--port", "{port}", "--dir", "{dir}"];
+    Node::start(&[&words, ["--bind", "127.0.0.1", "-::1"].as_slice()].concat(), &settings).await
 }

@@ -157,3 +157,20 @@ async fn a_failover_behind_an_open_connection_is_noticed() {
     assert!(matches!(answer, Ok(Answer::Held(_))), "{answer:?}");
     assert_eq!((before.0, before.1 + 2), (keys(old).await, keys(new).await), "asked is the new");
 }
+
+#[tokio::test]
+async fn sentinels_and_the_servers_they_announce_may_have_names() {
+    let mut watched = Watched::by_name().await;
+    assert!(watched.url().contains("localhost"));
+    let question = "SENTINEL GET-MASTER-ADDR-BY-NAME main";
+    let (host, _): (String, u16) = watched.sentinels[0].ask(question).await;
+    assert_eq!(host, "localhost", "what is announced is a name");
+    let store = RedisStore::new(client(&watched.url()));
+    all_verbs_work(&store).await;
+    watched.servers[0].kill();
+    let claim = Claim::new(holder("somebody"), id("a stream"), 1);
+    until("the new master is found by its name", async || {
+        matches!(store.acquire(&claim, &Timing::default()).await, Ok(Answer::Held(_)))
+    })
+    .await;
+}
