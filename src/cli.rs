@@ -262,9 +262,6 @@ fn run(cli: &Cli, timeout: Option<Duration>) -> Result<(), Failure> {
         StartError::Config(report) => Failure::Config(report),
         other => Failure::Other(other.to_string()),
     })?;
-    if !running.warnings.problems.is_empty() {
-        say(&running.warnings.to_string());
-    }
     let mut drain = running.drain;
     drain.timeout = timeout.map_or(drain.timeout, TimeOrNone);
     match running.run(signals, drain).cut {

@@ -35,23 +35,17 @@ use std::time::Duration;
 
 /// One listener's proxy.
 pub struct Proxy {
-    live: Arc<ArcSwap<Gateway>>,
-    observe: Observe,
-    listener: Arc<Listener>,
-    in_flight: InFlight,
+    /// The configuration that new requests begin with.
+    pub live: Arc<ArcSwap<Gateway>>,
+    /// Where it is reported what happened.
+    pub observe: Observe,
+    /// Whose connections they are.
+    pub listener: Arc<Listener>,
+    /// All requests under way.
+    pub in_flight: InFlight,
 }
 
 impl Proxy {
-    /// The proxy of one listener.
-    pub fn new(
-        live: Arc<ArcSwap<Gateway>>,
-        observe: Observe,
-        listener: Arc<Listener>,
-        in_flight: InFlight,
-    ) -> Self {
-        Proxy { live, observe, listener, in_flight }
-    }
-
     /// What is to be done with a request whose head has come.
     async fn judge<'c>(
         &self,
@@ -64,23 +58,6 @@ impl Proxy {
         DownstreamStream::of(downstream).map_or(Ok(()), DownstreamStream::check_query)?;
         head::check_raw(parts, written.raw_path(), || downstream.to_h1_raw())?;
         judge(gateway, parts, exchange, None).await
-    }
-
-    async fn halt(&self, halt: Halt, downstream: &mut Downstream, ctx: &mut Ctx) -> Result<bool> {
-        let reply = match halt {
-            Halt::Reply(reply) => reply,
-            Halt::Answered(reply, found) => {
-                ctx.exchange.learn(*found);
-                reply
-            }
-            Halt::Deny(denial, cause) => {
-                ctx.exchange.note(denial.code(), cause);
-                denial.reply(ctx.exchange.id.as_str())
-            }
-        };
-        ctx.answered(reply.status.as_u16()).await;
-        ctx.count_sent(respond::send(downstream, reply).await?);
-        Ok(true)
     }
 }
 
@@ -128,10 +105,10 @@ impl ProxyHttp for Proxy {
         let halt = match judged {
             Ok(Verdict::Proxy { upstream, .. }) => {
                 ctx.attempt = upstream.attempt();
-                match ctx.attempt {
-                    Some(_) => return Ok(false),
-                    None => Denial::overloaded().into(),
+                if ctx.attempt.is_some() {
+                    return Ok(false);
                 }
+                Denial::overloaded().into()
             }
             Ok(Verdict::Redirect(reply)) => Halt::Reply(reply),
             // Boxed: rare, and too large to lie in every request's future.
@@ -141,7 +118,9 @@ impl ProxyHttp for Proxy {
             }
             Err(halt) => halt,
         };
-        self.halt(halt, downstream, ctx).await
+        let reply = ctx.halted(halt).await;
+        ctx.count_sent(respond::send(downstream, reply).await?);
+        Ok(true)
     }
 
     async fn upstream_peer(
@@ -198,11 +177,7 @@ impl ProxyHttp for Proxy {
         if end {
             timeouts::let_close(downstream, ctx.may_close(downstream));
         }
-        let Some(chunk) = body else { return Ok(()) };
-        ctx.count_received(chunk);
-        let Some(route) = ctx.route().filter(|_| !ctx.is_tunnel) else { return Ok(()) };
-        let (bytes, took) = (ctx.request_bytes, ctx.exchange.began.elapsed());
-        let checked = route.check_body(bytes).and_then(|()| self.listener.check_body(bytes, took));
+        let checked = body.as_ref().map_or(Ok(()), |chunk| ctx.received(chunk, &self.listener));
         checked.or_else(|code| Error::e_explain(ErrorType::HTTPStatus(code.status()), "the body"))
     }
 
@@ -255,16 +230,9 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> Result<Option<Duration>> {
         ctx.count_sent(body.as_ref().map_or(0, Bytes::len));
-        let ctx = &mut **ctx;
-        let Some(route) = ctx.gateway.route_of(&ctx.exchange).filter(|_| !end) else {
-            return Ok(None);
-        };
-        match route.chain.during(&ctx.exchange, &mut ctx.flow) {
-            Ok(()) => Ok(None),
-            Err(denial) => {
-                ctx.exchange.note(denial.code(), Cause::Plain);
-                Error::e_explain(ErrorType::Custom("stopped"), "the stream was ended")
-            }
+        match end || ctx.may_go_on() {
+            true => Ok(None),
+            false => Error::e_explain(ErrorType::Custom("stopped"), "the stream was ended"),
         }
     }
 
@@ -274,16 +242,9 @@ impl ProxyHttp for Proxy {
         error: &Error,
         ctx: &mut Box<Ctx>,
     ) -> FailToProxy {
-        let fault = match timeouts::has_run_out(downstream) {
-            true => fault::no_answer_in_time(),
-            false => fault::of(error),
-        };
-        ctx.fault = Some(fault.message);
-        if fault.is_upstreams
-            && let Some(attempt) = &mut ctx.attempt
-        {
-            let (endpoint, why) = (attempt.failed(fault.message), fault.message);
-            let upstream = attempt.upstream();
+        let fault = fault::of(error, timeouts::has_run_out(downstream));
+        if let Some((upstream, endpoint)) = ctx.failed(&fault) {
+            let why = fault.message;
             self.observe.emit(&Event::UpstreamFailed { upstream, endpoint, why });
         }
         let mut status = 0;

@@ -19,7 +19,7 @@ use crate::fetch;
 use crate::gateway::{Gateway, Shared};
 use crate::metrics::Metrics;
 use crate::observe::Observe;
-use crate::problem::Report;
+use crate::problem::{Problem, Report};
 use arc_swap::ArcSwap;
 pub use bind::BindError;
 pub use drain::Stopped;
@@ -34,7 +34,7 @@ use std::time::Duration;
 use task::{BackgroundRuntimes, BackgroundTasks};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tracing::info;
+use tracing::{info, warn};
 use worker::{Job, Workers};
 
 /// Waits longer than this use tokio's timers in place of Pingora's own: all of ours do. Pingora's
@@ -66,8 +66,6 @@ pub struct Running {
     pub shared: Arc<Shared>,
     /// All metrics of this gateway.
     pub metrics: Metrics,
-    /// Problems of the configuration that did not keep it from starting.
-    pub warnings: Report,
     /// How it is to stop, as the file says.
     pub drain: Drain,
     /// Set to true: no new connections.
@@ -90,6 +88,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     let (metrics, shared) = (Metrics::new(), Arc::new(Shared::default()));
     let compiled = Gateway::compile(&loaded, &shared, &metrics);
     let (gateway, warnings) = compiled.map_err(StartError::Config)?;
+    warnings.problems.iter().for_each(tell_warning);
     let config = &loaded.config;
     let (bound, admin_socket) = bind_all(config)?;
     let admin = address(&admin_socket)?;
@@ -136,7 +135,6 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
         admin,
         shared,
         metrics,
-        warnings,
         drain: config.drain,
         stop,
         end,
@@ -148,6 +146,12 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
         runtimes,
         log,
     })
+}
+
+/// A line of the log for what can run and is probably not meant.
+fn tell_warning(problem: &Problem) {
+    let (line, help) = (problem.at.map(|place| place.line), problem.help.as_deref());
+    warn!(line, help, "the configuration: {}", problem.text);
 }
 
 /// Every listener with its socket.

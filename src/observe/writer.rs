@@ -3,7 +3,7 @@
 //!
 //! What fails is tried again. A disk is full for a second, a file is moved away, a quota is used
 //! up: none of them may end a log for good. Lines that could not be written are kept for
-//! [`KEPT_FOR`]; then they are dropped and counted, so that an alert on the count is true while the
+//! `KEPT_FOR`; then they are dropped and counted, so that an alert on the count is true while the
 //! trouble lasts. A line that was cut in the middle is written again, whole and on a line of its
 //! own.
 

@@ -1,10 +1,13 @@
 //! What Pingora carries for us from phase to phase: the snapshot, the exchange, the attempt, and
 //! what was counted. It decides nothing.
 
+use super::fault::Fault;
 use super::timeouts::Patience;
 use crate::chain::Flow;
+use crate::denial::{Code, Reply};
 use crate::edge::Listener;
-use crate::exchange::{Exchange, Target};
+use crate::exchange::{Cause, Exchange, Target};
+use crate::filter::Halt;
 use crate::gateway::{Gateway, Route};
 use crate::metrics::RouteMetrics;
 use crate::observe::Ended;
@@ -12,6 +15,7 @@ use crate::upstream::Attempt;
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use pingora::proxy::Session as Downstream;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What the log shows of a path that was not read, where paths hold tokens.
@@ -86,6 +90,31 @@ impl Ctx {
         }
     }
 
+    /// The answer in place of the upstream's.
+    pub(super) async fn halted(&mut self, halt: Halt) -> Reply {
+        let reply = match halt {
+            Halt::Reply(reply) => reply,
+            Halt::Answered(reply, found) => {
+                self.exchange.learn(*found);
+                reply
+            }
+            Halt::Deny(denial, cause) => {
+                self.exchange.note(denial.code(), cause);
+                denial.reply(self.exchange.id.as_str())
+            }
+        };
+        self.answered(reply.status.as_u16()).await;
+        reply
+    }
+
+    /// What broke is noted; the upstream and its endpoint, if it is theirs.
+    pub(super) fn failed(&mut self, fault: &Fault) -> Option<(&str, Option<SocketAddr>)> {
+        self.fault = Some(fault.message);
+        let attempt = self.attempt.as_mut().filter(|_| fault.is_upstreams)?;
+        let endpoint = attempt.failed(fault.message);
+        Some((attempt.upstream(), endpoint))
+    }
+
     /// Whether the client may close its side and wait for its answer: not while it holds a stream's
     /// slot that the answer may still take from it, nor in a tunnel.
     pub(super) fn may_close(&self, downstream: &Downstream) -> bool {
@@ -93,14 +122,27 @@ impl Ctx {
         !self.is_tunnel && (is_answered || self.exchange.lease().is_none())
     }
 
-    /// Counts a piece of the request's body.
-    pub(super) fn count_received(&mut self, chunk: &Bytes) {
+    /// Counts a piece of the request's body; refuses it if the body is too large or too slow.
+    pub(super) fn received(&mut self, chunk: &Bytes, listener: &Listener) -> Result<(), Code> {
         self.request_bytes += chunk.len() as u64;
+        let Some(route) = self.route().filter(|_| !self.is_tunnel) else { return Ok(()) };
+        route.check_body(self.request_bytes)?;
+        listener.check_body(self.request_bytes, self.exchange.began.elapsed())
     }
 
     /// Counts a piece of the answer.
     pub(super) fn count_sent(&mut self, bytes: usize) {
         self.response_bytes += bytes as u64;
+    }
+
+    /// Whether the filters let the answer flow on.
+    pub(super) fn may_go_on(&mut self) -> bool {
+        let Some(route) = self.gateway.route_of(&self.exchange) else { return true };
+        let said = route.chain.during(&self.exchange, &mut self.flow);
+        if let Err(denial) = &said {
+            self.exchange.note(denial.code(), Cause::Plain);
+        }
+        said.is_ok()
     }
 
     /// What is reported when the exchange is over.

@@ -15,14 +15,13 @@ pub(super) struct Fault {
 /// No name of the upstream has led to an address so far.
 pub(super) const UNRESOLVED: ErrorType = ErrorType::Custom("unresolved");
 
-/// The upstream let the client wait for too long: the clock of its connection ran out.
-pub(super) fn no_answer_in_time() -> Fault {
-    of_upstream(&ErrorType::ReadTimedout)
-}
-
-/// Reads Pingora's error. Its own text is not repeated: it may hold what a client sent.
-pub(super) fn of(error: &Error) -> Fault {
+/// Reads Pingora's error. Its own text is not repeated: it may hold what a client sent. With
+/// `too_late` the clock of the upstream's connection ran out, whatever broke in the end.
+pub(super) fn of(error: &Error, too_late: bool) -> Fault {
     use ErrorType as T;
+    if too_late {
+        return of_upstream(&T::ReadTimedout);
+    }
     let fault = |code, message| Fault { code, message, is_upstreams: false };
     match error.etype() {
         T::HTTPStatus(413) => {

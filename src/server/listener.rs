@@ -63,12 +63,12 @@ impl ListenerFactory {
             upstream_keepalive_pool_size: UPSTREAM_POOL_PER_WORKER,
             ..ServerConf::default()
         });
-        let proxy = Proxy::new(
-            self.live.clone(),
-            self.observe.clone(),
-            listener.clone(),
-            self.in_flight.clone(),
-        );
+        let proxy = Proxy {
+            live: self.live.clone(),
+            observe: self.observe.clone(),
+            listener: listener.clone(),
+            in_flight: self.in_flight.clone(),
+        };
         let proxy = http_proxy(&conf, proxy);
         let app = Edge::new(proxy, listener.clone(), self.observe.clone());
         let mut service = Service::new(listener.name.to_string(), app);

@@ -188,7 +188,9 @@ impl Written {
             return (client.head().await.status.into(), None);
         }
         let answer = client.answer().await;
-        (answer.status.into(), Some(answer.code()))
+        // A stream that the streams API starts has a code, too.
+        let is_refusal = 400 <= answer.status;
+        (answer.status.into(), is_refusal.then(|| answer.code()))
     }
 
     /// What `judge` says of it.
