@@ -1,8 +1,9 @@
 //! The gateway as a program: a child process with a configuration file of its own.
 
 use crate::harness::DEADLINE;
-use crate::raw_client::RawClient;
+use crate::raw_client::{Answer, RawClient};
 use serde_json::Value;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -44,6 +45,8 @@ impl Drop for Directory {
 pub(crate) struct Process {
     child: Child,
     lines: BufReader<ChildStderr>,
+    /// What it said before it was ready, and nobody has asked for.
+    unread: VecDeque<String>,
     pub(crate) edge: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) directory: Directory,
@@ -73,7 +76,7 @@ impl Process {
         let directory = Directory::new();
         let mut child = command(&directory, yaml, prefix).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let mut edge = None;
+        let (mut edge, mut unread) = (None, VecDeque::new());
         loop {
             let mut line = String::new();
             timeout(DEADLINE, lines.read_line(&mut line)).await.expect("it starts").unwrap();
@@ -82,8 +85,9 @@ impl Process {
             edge = edge.or(address("address"));
             if let Some(admin) = address("admin") {
                 let edge = edge.expect("listeners are printed first");
-                return Process { child, lines, edge, admin, directory };
+                return Process { child, lines, unread, edge, admin, directory };
             }
+            unread.push_back(line);
         }
     }
 
@@ -91,9 +95,13 @@ impl Process {
         self.signal("TERM");
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Sends it this signal.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("it runs").to_string();
+        let pid = self.pid().to_string();
         let kill = std::process::Command::new("kill").args(["-s", name, &pid]).status();
         assert!(kill.unwrap().success());
     }
@@ -101,9 +109,11 @@ impl Process {
     /// Waits until it says something with this in it; returns the whole line.
     pub(crate) async fn says(&mut self, what: &str) -> String {
         loop {
-            let mut line = String::new();
-            let read = timeout(DEADLINE, self.lines.read_line(&mut line)).await;
-            assert_ne!(read.expect(what).unwrap(), 0, "it has ended without saying: {what}");
+            let mut line = self.unread.pop_front().unwrap_or_default();
+            if line.is_empty() {
+                let read = timeout(DEADLINE, self.lines.read_line(&mut line)).await;
+                assert_ne!(read.expect(what).unwrap(), 0, "it has ended without saying: {what}");
+            }
             if line.contains(what) {
                 return line;
             }
@@ -123,17 +133,22 @@ impl Process {
         self.child.stdout = None;
     }
 
+    /// What its admin port answers to a question without a token.
+    pub(crate) async fn admin(&self, path: &str) -> Answer {
+        let ask = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        RawClient::open(self.admin).await.ask(ask).await
+    }
+
     /// The value of one series, as `/metrics` prints it; 0 when it is not there.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
-        let ask = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        let text = RawClient::open(self.admin).await.ask(ask).await.body;
+        let text = self.admin("/metrics").await.body;
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// How much memory it has in use, in bytes.
     pub(crate) fn memory(&self) -> u64 {
-        let pid = self.child.id().expect("it runs");
+        let pid = self.pid();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024

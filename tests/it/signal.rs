@@ -85,6 +85,78 @@ async fn a_log_that_was_moved_away_is_opened_again() {
     }
 }
 
+/// Some seventy lines, and a part of one.
+const QUOTA_BYTES: u64 = 20_000;
+
+/// A gateway whose log has used up its quota, so that lines are lost; and how many were asked for.
+async fn at_its_quota() -> (Process, u64) {
+    // The soft limit, so that it can be lifted.
+    let limit = format!("--fsize={QUOTA_BYTES}:unlimited");
+    let yaml = logging_to("{ file: access.log }");
+    let mut process = Process::start_behind(&["prlimit", &limit], &yaml).await;
+    let mut asked = 0;
+    while process.metric(LOST).await == 0.0 {
+        ask(&process).await;
+        asked += 1;
+        assert!(asked < 100_000, "lines are counted that have no room");
+    }
+    process.says("can't be written").await;
+    let log = process.directory.file("access.log");
+    // From now on nothing waits: what comes is given up at the next attempt.
+    until("each line is in the file or counted", || async {
+        lines(&log).len() as f64 + process.metric(LOST).await == asked as f64
+    })
+    .await;
+    assert_eq!(fs::metadata(&log).unwrap().len(), QUOTA_BYTES, "the last line is cut somewhere");
+    (process, asked)
+}
+
+/// Asks once, and waits until the line is in this file; the log says that it recovered.
+async fn recovers(process: &mut Process, log: &Path, lines_before: usize) {
+    ask(process).await;
+    until("a line is written", || async { lines(log).len() == lines_before + 1 }).await;
+    let said = process.says("can be written again").await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let lost = process.metric(LOST).await;
+    assert_eq!(said["fields"]["lost"].as_f64(), Some(lost), "{said}");
+}
+
+#[tokio::test]
+async fn a_log_at_its_quota_goes_on_when_the_limit_is_lifted() {
+    let (mut process, asked) = at_its_quota().await;
+    let log = process.directory.file("access.log");
+    let before = lines(&log).len();
+    let pid = process.pid().to_string();
+    let lift = ["--pid", &pid, "--fsize=unlimited"];
+    assert!(std::process::Command::new("prlimit").args(lift).status().unwrap().success());
+    recovers(&mut process, &log, before).await;
+    // The line that was cut has a line of its own, and is counted.
+    let text = fs::read_to_string(&log).unwrap();
+    assert_eq!(text.lines().count(), before + 2, "{text}");
+    assert_eq!(before as f64 + process.metric(LOST).await, asked as f64);
+}
+
+#[tokio::test]
+async fn a_log_at_its_quota_goes_on_when_its_file_is_truncated_or_opened_again() {
+    for is_moved in [false, true] {
+        let (mut process, asked) = at_its_quota().await;
+        let log = process.directory.file("access.log");
+        let before = lines(&log).len();
+        if is_moved {
+            fs::rename(&log, process.directory.file("old")).unwrap();
+            process.signal("USR1");
+            process.says("was opened again").await;
+        } else {
+            // As `copytruncate` does it; nobody tells the gateway.
+            fs::File::create(&log).unwrap();
+        }
+        recovers(&mut process, &log, 0).await;
+        let text = fs::read_to_string(&log).unwrap();
+        assert_eq!(text.lines().count(), 1, "no rest of a cut line, no empty one: {text}");
+        assert_eq!(before as f64 + process.metric(LOST).await, asked as f64);
+    }
+}
+
 #[tokio::test]
 async fn a_log_whose_reader_is_gone_costs_no_answer() {
     let mut process = Process::start(&logging_to("stdout")).await;

@@ -1,8 +1,11 @@
 //! A Redis that is not there: at start, in the middle, dead or silent.
 
-use crate::harness::{Gateway, Login, Redis, STANDARD, environment, outcome, until};
-use crate::process::Directory;
+use crate::harness::{
+    Gateway, Login, PEPPER, Redis, SECRET, STANDARD, environment, outcome, until,
+};
+use crate::process::{Directory, Process};
 use reqwest::header::COOKIE;
+use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -136,6 +139,38 @@ async fn a_store_that_answers_with_errors_is_down_until_it_serves_again() {
     let _: String = redis.ask(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
     until("it is ready again", || is("ready")).await;
     assert_eq!(gateway.metric("streamgate_store_up{store=\"shared\"}").await, 1.0);
+}
+
+/// An operator who is told of an outage looks for the network, and it was the password.
+#[tokio::test]
+async fn a_redis_that_knows_nobody_is_told_by_its_word_and_without_the_password() {
+    let redis = Redis::start().await;
+    redis.ask::<()>(&["CONFIG", "SET", "requirepass", "right"]).await.unwrap();
+    for (who, word) in [
+        ("", "NOAUTH"),
+        (":very-wrong@", "WRONGPASS"),
+        ("default:very-wrong@", "WRONGPASS"),
+        ("somebody:right@", "WRONGPASS"),
+    ] {
+        let environment = [
+            format!("REDIS_URL=redis://{who}127.0.0.1:{}/", redis.port()),
+            format!("SESSION_SECRET={SECRET}"),
+            format!("ACCOUNT_PEPPER={PEPPER}"),
+            "STREAM_ADDR=127.0.0.1:1".to_owned(),
+            "RUST_LOG=streamgate=debug".to_owned(),
+        ];
+        let variables = environment.iter().map(String::as_str);
+        let prefix: Vec<&str> = ["env"].into_iter().chain(variables).collect();
+        let mut process = Process::start_behind(&prefix, STANDARD).await;
+        let told = process.says("the store answers with an error").await;
+        let line: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!((&line["level"], &line["fields"]["why"]), (&"WARN".into(), &word.into()));
+        let detail = process.says("what the store said").await;
+        assert!(detail.contains(word), "{detail}");
+        assert!(!format!("{told}{detail}").contains("very-wrong"), "{told}{detail}");
+        assert_eq!(process.metric("streamgate_store_up{store=\"shared\"}").await, 0.0);
+        assert_eq!(process.admin("/readyz").await.body, "degraded");
+    }
 }
 
 /// A late answer is no outage: who starts waits, and nobody is admitted without a word.

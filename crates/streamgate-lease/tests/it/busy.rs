@@ -1,7 +1,7 @@
 //! A store that is slow, and one that answers with errors. Only a store that is away lets a gateway
 //! decide alone, and that is found out beside the requests.
 
-use crate::fleet::turn;
+use crate::fleet::{Node, turn};
 use crate::server::{Server, until};
 use crate::world::{claim, holder, id};
 use std::collections::BTreeMap;
@@ -51,6 +51,11 @@ impl Watched {
         let told = self.told.lock().unwrap();
         told.iter().filter_map(|health| Some(health.failure.as_ref()?.reason())).collect()
     }
+
+    /// Waits until the failure that was told last is this word.
+    async fn last_tells(&self, word: &str) {
+        until(word, async || self.words().last().is_some_and(|last| last == word)).await;
+    }
 }
 
 async fn ask(server: &Server, words: &[&str]) {
@@ -72,6 +77,11 @@ async fn an_error_of_the_server_is_a_store_that_fails_and_is_told_by_its_word() 
     std::fs::create_dir(server.socket().with_file_name("dump.rdb")).unwrap();
     for (breaks, word, mends) in [
         (&["REPLICAOF 127.0.0.1 1"][..], "READONLY", &["REPLICAOF NO ONE"][..]),
+        (
+            &["CONFIG SET replica-serve-stale-data no", "REPLICAOF 127.0.0.1 1"],
+            "MASTERDOWN",
+            &["REPLICAOF NO ONE", "CONFIG SET replica-serve-stale-data yes"],
+        ),
         (&["CONFIG SET maxmemory 1"], "OOM", &["CONFIG SET maxmemory 0"]),
         (
             &["CONFIG SET min-replicas-to-write 1"],
@@ -123,19 +133,93 @@ async fn a_server_that_lets_nobody_in_is_told_by_its_word() {
     drop(full);
     config(&mut keeps, ["maxclients", "1000"]).await;
     config(&mut keeps, ["requirepass", "right"]).await;
-    let without = Watched::at(&server.url(), Deadlines::default());
-    let (watched, word) = (without, "NOAUTH");
-    until(word, async || watched.words().last().is_some_and(|last| last == word)).await;
-    let told = watched.told.lock().unwrap();
-    let shown = format!("{told:?}");
-    let failure = told.last().unwrap().failure.clone().unwrap();
-    let UnavailableReason::Server { sentence, .. } = (match failure {
-        StoreError::Unavailable(reason) => reason,
-        other => panic!("{other:?}"),
-    }) else {
-        panic!("the server has said it: {shown}");
-    };
-    assert!(word.len() < sentence.len(), "{sentence}");
+    for (words, word) in [
+        ("", "NOAUTH"),
+        ("?pass=very-wrong", "WRONGPASS"),
+        ("?user=somebody&pass=very-wrong", "WRONGPASS"),
+    ] {
+        let watched = Watched::at(&format!("{}{words}", server.url()), PATIENT);
+        watched.last_tells(word).await;
+        let told = watched.told.lock().unwrap();
+        let shown = format!("{told:?}");
+        assert!(!shown.contains("very-wrong"), "{shown}");
+        let failure = told.last().unwrap().failure.clone().unwrap();
+        let UnavailableReason::Server { sentence, .. } = (match failure {
+            StoreError::Unavailable(reason) => reason,
+            other => panic!("{other:?}"),
+        }) else {
+            panic!("the server has said it: {shown}");
+        };
+        assert!(word.len() < sentence.len(), "{sentence}");
+    }
+}
+
+/// For servers that answer, whatever they answer.
+const PATIENT: Deadlines = Deadlines {
+    command: Duration::from_secs(20),
+    connect: Duration::from_secs(20),
+    start: Duration::from_secs(20),
+};
+
+/// Nobody is admitted and `word` is told, until `mend` is done.
+async fn is_down_until(watched: &Watched, word: &str, mend: impl AsyncFnOnce()) {
+    until("nobody is admitted", async || {
+        watched.acquires(word).await.is_err_and(|error| error.is_outage())
+    })
+    .await;
+    watched.last_tells(word).await;
+    for _ in 0..20 {
+        assert_eq!(watched.acquires(word).await, Err(StoreError::Resting), "{word}");
+    }
+    mend().await;
+    until("it is up again", async || watched.is_up() == Some(true)).await;
+    until("all is well", async || watched.acquires(word).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_server_that_runs_a_script_without_end_is_told_by_its_word() {
+    let server = Server::start().await;
+    ask(&server, &["CONFIG", "SET", "busy-reply-threshold", "20"]).await;
+    let watched = Watched::at(&server.url(), PATIENT);
+    until("it is up", async || watched.is_up() == Some(true)).await;
+    let mut peek = server.peek().await;
+    let endless = tokio::spawn(async move {
+        redis::cmd("EVAL").arg("while true do end").arg(0).exec_async(&mut peek).await
+    });
+    is_down_until(&watched, "BUSY", async || ask(&server, &["SCRIPT", "KILL"]).await).await;
+    assert!(endless.await.unwrap().is_err(), "it was killed");
+}
+
+#[tokio::test]
+async fn a_server_that_reads_its_file_is_told_by_its_word() {
+    // A tenth of a second for each key, and a look at its clients after each.
+    let slow = ["--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024"];
+    let mut server = Node::server(&[&slow[..], &["--rdbcompression", "no"]].concat()).await;
+    server.ask::<()>("DEBUG POPULATE 600 key 2000").await;
+    server.ask::<()>("SAVE").await;
+    server.kill();
+    server.spawn_again();
+    let url = format!("redis://127.0.0.1:{}", server.port);
+    let watched = Watched::at(&url, PATIENT);
+    let mend = async || server.ask("CONFIG SET key-load-delay 0").await;
+    is_down_until(&watched, "LOADING", mend).await;
+}
+
+#[tokio::test]
+async fn a_cluster_whose_slots_nobody_serves_is_told_by_its_word() {
+    for (scheme, without) in
+        [("redis", "CLUSTERDOWN"), ("redis+cluster", "no server has this slot")]
+    {
+        let alone = ["--cluster-enabled", "yes", "--cluster-port", "{other}"];
+        let server = Node::server(&alone).await;
+        let watched = Watched::at(&format!("{scheme}://127.0.0.1:{}", server.port), PATIENT);
+        assert!(watched.acquires("tv").await.is_err_and(|error| error.is_outage()), "{scheme}");
+        watched.last_tells(without).await;
+        // All slots but one.
+        server.ask::<()>("CLUSTER ADDSLOTSRANGE 0 16382").await;
+        let mend = async || server.ask("CLUSTER ADDSLOTS 16383").await;
+        is_down_until(&watched, "CLUSTERDOWN", mend).await;
+    }
 }
 
 #[tokio::test]

@@ -142,8 +142,13 @@ impl Node {
         self.child.wait().unwrap();
     }
 
-    pub(crate) async fn restart(&mut self) {
+    /// Starts it again, and waits for nothing.
+    pub(crate) fn spawn_again(&mut self) {
         self.child = spawn(&self.dir, &self.words);
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.spawn_again();
         assert!(self.answers().await, "it did not start again");
     }
 }

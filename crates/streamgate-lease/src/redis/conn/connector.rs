@@ -12,8 +12,8 @@ use super::tls::TlsInvalid;
 use crate::store::StoreError;
 use ::redis::aio::{MultiplexedConnection, PubSub};
 use ::redis::{
-    AsyncConnectionConfig, Client as RedisClient, ConnectionAddr, ConnectionInfo, RedisResult,
-    Value, cmd,
+    AsyncConnectionConfig, Client as RedisClient, ConnectionAddr, ConnectionInfo, ErrorKind,
+    RedisError, RedisResult, Value, cmd,
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -188,7 +188,21 @@ async fn connect(client: &RedisClient) -> RedisResult<MultiplexedConnection> {
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_pipeline_buffer_size(QUEUED_COMMANDS_MAX);
-    client.get_multiplexed_async_connection_with_config(&config).await
+    match client.get_multiplexed_async_connection_with_config(&config).await {
+        Err(error) if error.kind() == ErrorKind::AuthenticationFailed => {
+            Err(refusal(client, &config).await.unwrap_or(error))
+        }
+        connected => connected,
+    }
+}
+
+/// What a server says of our password. The redis crate asks, too, and does not hand on the answer.
+async fn refusal(client: &RedisClient, config: &AsyncConnectionConfig) -> Option<RedisError> {
+    let info = client.get_connection_info();
+    let (username, password) = (info.redis_settings().username(), info.redis_settings().password());
+    let bare = RedisClient::open(info.clone().set_redis_settings(Default::default())).ok()?;
+    let mut server = bare.get_multiplexed_async_connection_with_config(config).await.ok()?;
+    cmd("AUTH").arg(username).arg(password?).exec_async(&mut server).await.err()
 }
 
 async fn within<T>(

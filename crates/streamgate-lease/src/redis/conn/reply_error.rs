@@ -121,12 +121,6 @@ pub(crate) fn store_error(error: &RedisError) -> StoreError {
         ErrorKind::Server(_) | ErrorKind::Extension => {
             store_error_of(error.code().unwrap_or("ERR"), error.detail().unwrap_or_default())
         }
-        // The redis crate leaves the first word of the server out.
-        ErrorKind::AuthenticationFailed => {
-            let detail = error.detail().unwrap_or_default();
-            let is_wrong = detail.starts_with("invalid username-password");
-            said(if is_wrong { "WRONGPASS" } else { "ERR" }, detail)
-        }
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
             StoreError::Protocol(error.category().to_owned())
         }
