@@ -216,9 +216,7 @@ impl Table {
             born_at: admitted.born_at,
             ..entry.lease(&claim.holder, now, admitted.is_new)
         };
-        if let Some(notice) = shard.notice_since(asked, &claim.holder, &claim.id) {
-            entry.doubt(notice, now);
-        }
+        entry.hear(shard.told_since(asked, &claim.holder, &claim.id), now);
         self.insert(&mut shard, &claim.holder, entry);
         self.record_admission(claim, admitted, playing_since);
         Ok(lease)
@@ -306,7 +304,7 @@ impl Table {
         {
             entry.doubt(notice, now);
         }
-        shard.note(holder, id, notice, now);
+        shard.note(holder, id, notice, false, now);
     }
 
     /// A later playback of its login began: its next request asks the store.
@@ -315,7 +313,7 @@ impl Table {
         let mut shard = self.shards.write(holder);
         shard.mark(holder, id, now);
         let notice = self.notices.fetch_add(1, SeqCst) + 1;
-        shard.note(holder, id, notice, now);
+        shard.note(holder, id, notice, true, now);
     }
 
     /// Removes a start that failed. False if another request of its stream was let pass here, or

@@ -6,6 +6,14 @@ use super::entry::Entry;
 use crate::admission::{ANEW_EVERY_MS, Mark};
 use crate::lease::{Claim, Ending};
 
+/// What notices have told of a lease since the store was asked about it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    /// The number of the last notice that it was ended, or that may have said so.
+    pub(super) ended: Option<u64>,
+    pub(super) is_marked: bool,
+}
+
 impl Entry {
     /// Lets another request of it pass, unless the store is to be asked about it first.
     pub(super) fn lets_another_pass(&self) -> bool {
@@ -22,6 +30,16 @@ impl Entry {
             self.marked_at.set(now.max(1));
         }
         self.gate.mark();
+    }
+
+    /// What was told since the store was asked is younger than its answer.
+    pub(super) fn hear(&self, told: Told, now: u64) {
+        if told.is_marked {
+            self.mark(now);
+        }
+        if let Some(notice) = told.ended {
+            self.doubt(notice, now);
+        }
     }
 
     /// Whether it makes room before others, as far as this node knows.

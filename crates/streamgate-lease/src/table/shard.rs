@@ -8,6 +8,7 @@
 use super::Asked;
 use super::cached_entry::OwnedEntry;
 use super::entry::{ENDING_KEPT_MAX, Entry};
+use super::entry_start::Told;
 use crate::holder::Holder;
 use crate::lease::{Ending, LeaseId};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -41,6 +42,8 @@ pub(super) struct Shard {
     provisional: usize,
     /// The last notices, oldest first: one may come before the answer that it is about.
     notices: VecDeque<Noted>,
+    /// The number of the last notice that is remembered no more.
+    forgotten: u64,
 }
 
 /// A notice about a lease.
@@ -50,6 +53,7 @@ struct Noted {
     id: LeaseId,
     number: u64,
     at: u64,
+    is_mark: bool,
 }
 
 /// A shard under its exclusive lock. Dropping the guard brings the totals up to date.
@@ -148,19 +152,36 @@ impl Shard {
     }
 
     /// Remembers a notice.
-    pub(super) fn note(&mut self, holder: &Holder, id: &LeaseId, number: u64, now: u64) {
+    pub(super) fn note(
+        &mut self,
+        holder: &Holder,
+        id: &LeaseId,
+        number: u64,
+        is_mark: bool,
+        now: u64,
+    ) {
         let is_old = |noted: &Noted| noted.at + NOTICE_KEPT_MS <= now;
         while NOTICES_MAX <= self.notices.len() || self.notices.front().is_some_and(is_old) {
-            self.notices.pop_front();
+            self.forgotten = self.notices.pop_front().map_or(self.forgotten, |old| old.number);
         }
-        self.notices.push_back(Noted { holder: *holder, id: *id, number, at: now });
+        self.notices.push_back(Noted { holder: *holder, id: *id, number, at: now, is_mark });
     }
 
-    /// The last notice about this lease, if it came after the store was asked.
-    pub(super) fn notice_since(&self, asked: Asked, holder: &Holder, id: &LeaseId) -> Option<u64> {
-        let is_it = |noted: &&Noted| noted.holder == *holder && noted.id == *id;
-        let last = self.notices.iter().rev().find(is_it)?.number;
-        (asked.notices < last).then_some(last)
+    /// What was told of this lease since the store was asked. What is remembered no more may have
+    /// been about it, of either kind: a false alarm costs one round trip.
+    pub(super) fn told_since(&self, asked: Asked, holder: &Holder, id: &LeaseId) -> Told {
+        let forgotten = Some(self.forgotten).filter(|number| asked.notices < *number);
+        let mut told = Told { ended: forgotten, is_marked: forgotten.is_some() };
+        let is_it = |noted: &&Noted| {
+            asked.notices < noted.number && noted.holder == *holder && noted.id == *id
+        };
+        for noted in self.notices.iter().filter(is_it) {
+            match noted.is_mark {
+                true => told.is_marked = true,
+                false => told.ended = Some(noted.number),
+            }
+        }
+        told
     }
 
     /// The entry, to be changed.
@@ -237,7 +258,9 @@ impl Shard {
 
     /// A later playback of its login began.
     pub(super) fn mark(&self, holder: &Holder, id: &LeaseId, now: u64) {
-        if let Some(entry) = self.find(holder, id).filter(|entry| entry.is_live(now)) {
+        let found = self.find(holder, id);
+        // One that has run out, or is in doubt, may turn out to be live.
+        if let Some(entry) = found.filter(|entry| entry.playing_since().is_some()) {
             entry.mark(now);
         }
     }

@@ -139,7 +139,7 @@ impl Table {
         asked: Asked,
     ) -> ClaimOutcome {
         let mut shard = self.shards.write(&claim.holder);
-        let notice = shard.notice_since(asked, &claim.holder, &claim.id);
+        let told = shard.told_since(asked, &claim.holder, &claim.id);
         let now = self.clock.now_ms();
         let mut outcome = ClaimOutcome::Forgotten;
         shard.update(&claim.holder, &claim.id, |entry| {
@@ -151,10 +151,10 @@ impl Table {
             entry.started_at = admitted.started_at;
             entry.active = admitted.active;
             entry.valid_until.set(asked.at + millis(admitted.expires_in));
-            match notice {
-                Some(notice) => entry.doubt(notice, now),
-                None => entry.confirm(admitted.expires_in, asked),
+            if told.ended.is_none() {
+                entry.confirm(admitted.expires_in, asked);
             }
+            entry.hear(told, now);
             entry.over_limit = admitted.over_limit;
             outcome = ClaimOutcome::Confirmed;
         });

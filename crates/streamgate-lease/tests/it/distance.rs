@@ -6,7 +6,7 @@ use crate::world::{holder, id};
 use futures_util::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
-use streamgate_lease::redis::{Client, Deadlines, RedisStore};
+use streamgate_lease::redis::{Client, Deadlines, Health, Monitor, RedisStore};
 use streamgate_lease::{Claim, Grant, Holder, Leases, Stats, Timing};
 use tokio::time::interval;
 
@@ -80,4 +80,34 @@ async fn a_crowd_keeps_its_slots_and_renews_as_often_at_a_distance() {
         assert_eq!(stats.renewals_skipped, 0, "{stats:?}");
     }
     assert!(near.renewals * 3 / 4 < far.renewals, "{near:?} {far:?}");
+}
+
+/// What the monitor tells first of a server at this distance.
+async fn told(server: &Server, round_trip: Duration, deadlines: Deadlines) -> Health {
+    let relay = Relay::start(server.socket(), round_trip).await;
+    let client = Arc::new(Client::with_deadlines(&relay.url(), deadlines).unwrap());
+    let mut monitor = Monitor::new(client);
+    loop {
+        let health = monitor.next().await;
+        // It is measured three times, so the first word may be that the server answers.
+        if health.too_far.is_some() || deadlines == ABOVE {
+            return health;
+        }
+    }
+}
+
+/// The operator is told how far it is, and whoever gave it time enough is told nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_too_far_for_its_deadlines_is_warned_of() {
+    let server = Server::start().await;
+    let ms = Duration::from_millis;
+    // Time enough to answer, and too little to count on: two round trips are needed.
+    let tight = Deadlines { command: ms(250), connect: ms(5000), start: ms(5000) };
+    for (distance, deadlines) in [(150, tight), (400, Deadlines::default())] {
+        let health = told(&server, ms(distance), deadlines).await;
+        let too_far = health.too_far.unwrap();
+        assert!(ms(distance) <= too_far, "{distance} ms: {health:?}");
+    }
+    let health = told(&server, ms(150), ABOVE).await;
+    assert_eq!((health.failure, health.too_far), (None, None));
 }

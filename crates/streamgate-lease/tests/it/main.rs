@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod before;
 mod boundary;
 mod busy;
 mod contract;
@@ -11,6 +12,7 @@ mod events;
 mod fleet;
 mod renewer;
 mod load;
+mod mixed;
 mod model;
 mod outage;
 mod redis;

@@ -10,6 +10,7 @@
 
 mod history;
 
+use crate::before::Before;
 use crate::spec::Spec;
 use crate::world::{World, id};
 use history::{Act, Step, Victims, Wish, histories};
@@ -18,8 +19,8 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Duration;
 use streamgate_lease::{
-    About, Answer, Claim, ClassLimit, Classes, Holder, LeaseId, Live, Pepper, Replace, Slot, State,
-    Tag, Timing,
+    About, Admitted, Answer, Claim, ClaimSource, ClassLimit, Classes, DisplacePolicy, Holder,
+    LeaseId, Live, Pepper, Replace, Slot, State, Tag, Timing,
 };
 use tokio::time::Instant;
 
@@ -66,6 +67,26 @@ fn redis_does_what_the_specification_says() {
         let result = runtime.block_on(async {
             here.clear().await;
             Trial::new(&here, timing).await.run(steps).await
+        });
+        world.set(Some(here));
+        result
+    };
+    check(CASES, histories(COARSE, COARSE_SILENCES), try_one);
+}
+
+/// One of the two gateways is of before there were logins. Nobody marks anybody then, and nothing
+/// is reserved: what only one of the two knows is not in the specification; `mixed` has it.
+#[test]
+fn two_versions_on_one_redis_do_what_the_specification_says() {
+    let timing = timing(600, 2000, 451, 1200);
+    let runtime = runtime(false);
+    let world = Cell::new(Some(runtime.block_on(World::redis())));
+    let try_one = |steps: &[Step]| {
+        let mut here = world.take().unwrap();
+        let result = runtime.block_on(async {
+            here.clear().await;
+            let trial = Trial::new(&here, timing).await;
+            Trial { is_mixed: true, ..trial }.run(steps).await
         });
         world.set(Some(here));
         result
@@ -124,6 +145,9 @@ struct Trial<'a> {
     /// Unix milliseconds of the store when the history began; learned from the first beginning.
     origin: Cell<Option<u64>>,
     is_exact: bool,
+    /// The second gateway is of before.
+    is_mixed: bool,
+    before: Before,
 }
 
 impl<'a> Trial<'a> {
@@ -140,6 +164,8 @@ impl<'a> Trial<'a> {
             firsts: HashMap::new(),
             origin: Cell::new(None),
             is_exact: world.server.is_none(),
+            is_mixed: false,
+            before: Before::new(),
         }
     }
 
@@ -151,7 +177,9 @@ impl<'a> Trial<'a> {
             self.world.pass(Duration::from_millis(after)).await;
             self.now += after;
             let holder = self.views[step.gateway];
-            self.act(&holder, &step.act).await.map_err(|why| format!("{why}\nat {step:?}"))?;
+            self.act(step.gateway, &holder, &step.act)
+                .await
+                .map_err(|why| format!("{why}\nat {step:?}"))?;
             let expected = self.spec.list(self.now);
             // Through the other gateway, so that what is listed has been gathered again.
             let listed = self.world.store.list(&self.views[1 - step.gateway]).await.unwrap();
@@ -161,11 +189,17 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    async fn act(&mut self, holder: &Holder, act: &Act) -> Result<(), String> {
+    async fn act(&mut self, gateway: usize, holder: &Holder, act: &Act) -> Result<(), String> {
+        if self.is_mixed
+            && gateway == 1
+            && let Some(done) = self.act_before(holder, act).await
+        {
+            return done;
+        }
         let (store, timing, now) = (&self.world.store, &self.timing, self.now);
         let flags = match act {
             Act::Acquire(wish) => {
-                let claim = wish.claim(*holder);
+                let claim = self.known_to_both(wish.claim(*holder));
                 let expected = self.spec.acquire(&claim, timing, now);
                 let answer = store.acquire(&claim, timing).await.unwrap();
                 if let (Answer::Held(one), Answer::Held(two)) = (&expected, &answer)
@@ -212,6 +246,61 @@ impl<'a> Trial<'a> {
             }
         };
         same("the answer", flags.0, flags.1)
+    }
+
+    /// What the gateway of before does its own way; the rest it does as one of today.
+    async fn act_before(&mut self, holder: &Holder, act: &Act) -> Option<Result<(), String>> {
+        let (server, timing) = (self.world.server.as_ref().unwrap(), self.timing);
+        let before = &self.before;
+        match act {
+            Act::Acquire(wish) => {
+                let claim = Claim {
+                    login: None,
+                    path: None,
+                    by: ClaimSource::Request,
+                    starts: false,
+                    ..self.known_to_both(wish.claim(*holder))
+                };
+                let claim = Claim { displaces: DisplacePolicy::Marked, ..claim };
+                let expected = match self.spec.acquire(&claim, &timing, self.now) {
+                    Answer::Held(held) => Answer::Held(Admitted { first: None, ..held }),
+                    other => other,
+                };
+                let store = self.world.store.as_ref();
+                let answer = before.acquire(server, store, &claim, &timing).await;
+                Some(self.same_answer(&expected, &answer))
+            }
+            Act::Release(device) => {
+                let id = id(DEVICES[*device]);
+                before.end(server, holder, &id, "R", &timing).await;
+                self.spec.release(id, &timing, self.now);
+                Some(Ok(()))
+            }
+            Act::Terminate(device) => {
+                let id = id(DEVICES[*device]);
+                let there = before.end(server, holder, &id, "T", &timing).await;
+                Some(same("the answer", self.spec.terminate(id, &timing, self.now), there))
+            }
+            Act::GiveBack(_) => Some(Ok(())),
+            Act::Renew(..) | Act::Pause(_) | Act::Play(_) => None,
+        }
+    }
+
+    /// The claim, without what a gateway of before knows nothing of and the specification does not
+    /// tell apart.
+    fn known_to_both(&self, claim: Claim) -> Claim {
+        if !self.is_mixed {
+            return claim;
+        }
+        let displaces = match claim.displaces {
+            DisplacePolicy::Older => DisplacePolicy::Marked,
+            other => other,
+        };
+        let by = match claim.by {
+            ClaimSource::Reservation => ClaimSource::Request,
+            other => other,
+        };
+        Claim { displaces, by, ..claim }
     }
 
     fn same_answer(&self, expected: &Answer, got: &Answer) -> Result<(), String> {

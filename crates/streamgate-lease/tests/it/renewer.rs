@@ -588,6 +588,46 @@ async fn a_notice_that_overtakes_the_answer_is_not_lost() {
     assert_eq!(node.word(&tv).await, "replaced");
 }
 
+/// The renewer asks the store in nobody's name, so its answer lifts no mark.
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_overtakes_the_answer_waits_for_the_next_request() {
+    let store = FaultyStore::new();
+    let node = Node::at(&store);
+    let tv = claim("tv", 2);
+    store.hold_answers();
+    let (leases, asked) = (node.leases.clone(), tv.clone());
+    let asking = tokio::spawn(async move { leases.hold(&asked).await.unwrap() });
+    pass(SECOND).await;
+    node.leases.mark_older(&tv.holder, &tv.id);
+    store.release_answers();
+    assert!(matches!(asking.await.unwrap(), Grant::Held(_)), "the answer was right when given");
+    pass(SECOND * 10).await;
+    assert!(!node.knows("tv"), "it was marked, and no request of it has asked the store since");
+    assert_eq!(node.word(&tv).await, "held");
+    assert!(node.knows("tv"));
+}
+
+/// So many notices come meanwhile that a shard remembers the last of them only.
+#[tokio::test(start_paused = true)]
+async fn a_notice_that_many_others_follow_is_not_lost() {
+    let store = FaultyStore::new();
+    let node = Node::bounded(&store, 16);
+    let (tv, pad) = (claim("tv", 1), Claim { replace: Replace::Oldest, ..claim("pad", 1) });
+    store.hold_answers();
+    let (leases, asked) = (node.leases.clone(), tv.clone());
+    let asking = tokio::spawn(async move { leases.hold(&asked).await.unwrap() });
+    pass(SECOND).await;
+    store.behind().acquire(&pad, &Timing::default()).await.unwrap();
+    node.leases.mark_stale(&tv.holder, &tv.id);
+    for n in 0..200 {
+        node.leases.mark_stale(&holder(&format!("neighbour {n}")), &id("tv"));
+    }
+    store.release_answers();
+    assert!(matches!(asking.await.unwrap(), Grant::Held(_)), "the answer was right when given");
+    assert!(!node.knows("tv"), "the notice is younger than the answer");
+    assert_eq!(node.word(&tv).await, "replaced");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_is_judged_beside_what_this_node_has_started_alone() {
     let store = FaultyStore::new();

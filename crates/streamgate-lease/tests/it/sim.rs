@@ -2,11 +2,12 @@
 //!
 //! What is asked of the store is lost before or after it is done, delayed, reordered, done twice
 //! (at once or half a minute later), or meets a store that is down for minutes. It forgets
-//! everything, or what its replica had not heard of, and its clock jumps. Gateways crash and start
+//! everything, or what its replica had not heard of, and its clock jumps. What it publishes comes
+//! before the answer to the question that caused it, late, twice or never. Gateways crash and start
 //! anew, and change their pepper step by step. Limits change. Every verb that reaches the store is
 //! checked against what was live before and after it, by a checker for each line of the protocol,
-//! I1 to I13 and L1 to L4 (`invariant`, `checked_store`, `viewer`, `liveness`); a red run says
-//! which.
+//! I1 to I16 and L1 to L4 (`invariant`, `checked_store`, `viewer`, `post`, `liveness`); a red run
+//! says which.
 //!
 //! `just sim 1234` replays one seed; `just soak 10000` runs that many, optimised.
 
@@ -15,19 +16,21 @@ mod fleet;
 mod invariant;
 mod plain;
 mod policy;
+mod post;
 mod viewer;
 mod checked_store;
 mod faults;
 
 use checked_store::CheckedStore;
 use faults::{CLAIM_LATE_MAX, Faults};
-use fleet::Fleet;
+use fleet::{Fleet, Gateway};
 use liveness::Liveness;
 use policy::{ACCOUNTS, Policy};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::sync::Arc;
 use std::time::Duration;
+use streamgate_lease::{Claim, Replace};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -84,9 +87,24 @@ impl Run {
     /// At the same time as others.
     fn start_an_action(&mut self) {
         let account = self.rng.random_range(0..ACCOUNTS.len());
+        if self.rng.random_range(0..10) == 0 {
+            return self.start_two_takeovers(account);
+        }
         let gateway = self.fleet.any(&mut self.rng);
         let claim = self.policy.claim(&mut self.rng, gateway.pepper_step, account);
         let verb = viewer::verb(&mut self.rng);
+        self.spawn(gateway, claim, verb);
+    }
+
+    /// Of one account, at two gateways, at the same moment.
+    fn start_two_takeovers(&mut self, account: usize) {
+        for gateway in self.fleet.any_two(&mut self.rng) {
+            let claim = self.policy.claim(&mut self.rng, gateway.pepper_step, account);
+            self.spawn(gateway, Claim { replace: Replace::Oldest, limit: 1, ..claim }, 0);
+        }
+    }
+
+    fn spawn(&mut self, gateway: Gateway, claim: Claim, verb: u32) {
         let checked = self.checked.clone();
         self.viewers.spawn(async move { viewer::acts(&checked, &gateway, &claim, verb).await });
     }

@@ -30,7 +30,8 @@
 --          of a reusable one that was released;
 --          'T<R|T|P>,<until>,<kind>' of one that ended: released, terminated, replaced; kind is 1 if
 --          it is reusable and 0 if not, and 2 more if it was superseded, which is of letter P.
--- Beside them, in fields that a gateway from before this does not know and leaves alone:
+-- Beside them, in fields that a gateway from before this does not know and leaves alone, until there
+--        are 32 fields and it clears away what is neither live nor an ending:
 --          '+<lease id>' → '<login>,<path>,<ttl>,<requests let pass: 0, 1 or 2>,<marked at or 0>,
 --          <began anew at or 0>,<started>', which outlives the slot;
 --          '@<login>' → when it displaced what it had: unix ms, and the others in ms after that;

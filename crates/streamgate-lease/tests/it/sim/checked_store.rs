@@ -4,6 +4,7 @@
 use super::invariant::{self as must, Shot};
 use super::plain::Plain;
 use super::policy::{ACCOUNTS, Key, PEPPER_STEPS, account, holder, is_reusable, login, timing};
+use super::post::{Post, Turn};
 use crate::spec::Spec;
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -32,6 +33,7 @@ pub(super) struct CheckedStore {
     behind: Mutex<Behind>,
     pub(super) timing: Timing,
     pub(super) seen: Mutex<Seen>,
+    pub(super) post: Post,
 }
 
 /// What has been seen so far.
@@ -50,6 +52,8 @@ pub(super) struct Seen {
     back: Duration,
     /// What the store's clock showed when this began; learned from the first admission.
     epoch: Option<(u64, Instant)>,
+    /// Verbs that were done.
+    turn: Turn,
     replicas: VecDeque<(Instant, [Spec; ACCOUNTS.len()])>,
     /// Who may be marked, and since when by the store's clock, if that is known for sure.
     marked: BTreeMap<Key, Option<u64>>,
@@ -57,6 +61,8 @@ pub(super) struct Seen {
     pub(super) born: HashMap<Key, Instant>,
     /// Requests of each that were let pass since, as far as their gateways had heard of that.
     pub(super) passes: HashMap<Key, u32>,
+    /// The version of each that was let pass once, by one request, and not renewed since.
+    versions: HashMap<Key, u64>,
 }
 
 impl CheckedStore {
@@ -67,7 +73,8 @@ impl CheckedStore {
         } else {
             Behind::Plain(Arc::new(Plain::new()))
         };
-        Self { behind: Mutex::new(behind), timing: timing(), seen: Mutex::default() }
+        let behind = Mutex::new(behind);
+        Self { behind, timing: timing(), seen: Mutex::default(), post: Post::new(seed) }
     }
 
     pub(super) fn store(&self) -> Arc<dyn LeaseStore> {
@@ -143,18 +150,20 @@ impl CheckedStore {
         must::i7_an_expiry_never_moves_back(was, is);
     }
 
-    pub(super) async fn acquire(&self, claim: &Claim) -> Answer {
+    pub(super) async fn acquire(&self, claim: &Claim) -> (Answer, Turn) {
         let key = (account(&claim.holder), claim.id);
         let was = self.shot().await;
         let answer = self.store().acquire(claim, &self.timing).await.unwrap();
         let is = self.shot().await;
         must::of_an_answer(claim, key, &answer, &was, &is);
-        {
+        let turn = {
             let mut seen = self.seen.lock().unwrap();
             match &answer {
                 Answer::Held(admitted) => {
                     let marked = seen.marked.keys().copied().collect();
                     must::i14_nobody_is_superseded_who_plays(claim, key, admitted, &marked);
+                    let passed_over = seen.passed_over(&was, self.timing.ttl());
+                    must::i14_ones_own_device_goes_first(claim, key, admitted, &is, &passed_over);
                     seen.admission(key, admitted);
                     seen.marks(claim, key, admitted, &is);
                 }
@@ -170,13 +179,22 @@ impl CheckedStore {
                 }
                 Answer::Ended(..) => {}
             }
+            seen.next_turn()
+        };
+        if let Answer::Held(admitted) = &answer {
+            for id in admitted.replaced.iter().chain(&admitted.superseded) {
+                self.post.publish(&claim.holder, *id, false, turn);
+            }
+            for id in &admitted.marked {
+                self.post.publish(&claim.holder, *id, true, turn);
+            }
         }
         self.l3_nobody_stays_over_the_limit(&is);
         self.check(key, &was, &is);
-        answer
+        (answer, turn)
     }
 
-    pub(super) async fn renew(&self, slot: &Slot) -> Option<Duration> {
+    pub(super) async fn renew(&self, slot: &Slot) -> (Option<Duration>, Turn) {
         let key = (account(&slot.holder), slot.id);
         let was = self.shot().await;
         let renewed = self.store().renew(&[*slot], &self.timing).await.remove(0).unwrap();
@@ -184,7 +202,9 @@ impl CheckedStore {
         let had_a_slot = self.seen.lock().unwrap().seated.contains(&key);
         must::i8_a_renewal_never_adds(key, had_a_slot, &was, &is);
         self.check(key, &was, &is);
-        renewed
+        let mut seen = self.seen.lock().unwrap();
+        seen.versions.remove(&key);
+        (renewed, seen.next_turn())
     }
 
     pub(super) async fn end(&self, of: &Holder, id: &LeaseId, terminate: bool) -> bool {
@@ -200,7 +220,14 @@ impl CheckedStore {
         let is = self.shot().await;
         must::i9_a_slot_is_free_when_it_was_freed(key, &is);
         if known {
-            self.seen.lock().unwrap().end(key);
+            let turn = {
+                let mut seen = self.seen.lock().unwrap();
+                seen.end(key);
+                seen.next_turn()
+            };
+            if terminate {
+                self.post.publish(of, *id, false, turn);
+            }
         }
         self.check(key, &was, &is);
         known
@@ -212,6 +239,8 @@ impl CheckedStore {
         let given = self.store().give_back(of, id, version).await.unwrap();
         let is = self.shot().await;
         let mut expected = was.clone();
+        let is_sure = self.seen.lock().unwrap().versions.get(&key) == Some(&version);
+        must::i15_a_failed_start_holds_nothing(key, given, is_sure && was.contains_key(&key));
         if given {
             let mut seen = self.seen.lock().unwrap();
             let passes = seen.passes.get(&key).copied().unwrap_or_default();
@@ -256,6 +285,11 @@ impl CheckedStore {
 }
 
 impl Seen {
+    fn next_turn(&mut self) -> Turn {
+        self.turn += 1;
+        self.turn
+    }
+
     pub(super) fn sign_of_life(&mut self, key: Key) {
         self.alive.insert(key, Instant::now());
     }
@@ -264,6 +298,10 @@ impl Seen {
         if admitted.is_new {
             self.i11_a_beginning_is_the_time_of_the_store(admitted.started_at);
         }
+        match admitted.first {
+            Some(version) => self.versions.insert(key, version),
+            None => self.versions.remove(&key),
+        };
         self.seated.insert(key);
         self.ever.insert(key);
         for id in &admitted.replaced {
@@ -325,6 +363,7 @@ impl Seen {
         self.ended.retain(|_, at| after.is_some_and(|after| *at < after));
         self.replicas.clear();
         self.over.clear();
+        self.versions.clear();
         self.epoch = None;
         self.seated = if after.is_some() { self.ever.clone() } else { BTreeSet::new() };
         self.marked = self.seated.iter().map(|key| (*key, None)).collect();

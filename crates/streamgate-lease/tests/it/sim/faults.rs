@@ -4,6 +4,7 @@
 use super::checked_store::CheckedStore;
 use super::pass;
 use super::policy::{Key, account};
+use super::post::{Books, Turn};
 use async_trait::async_trait;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -11,13 +12,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamgate_lease::{
-    Answer, Claim, Holder, LeaseId, LeaseStore, Live, Slot, State, StoreError, Timing,
+    Answer, Claim, ClaimSource, Holder, LeaseId, LeaseStore, Live, Slot, State, StoreError, Timing,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// A claim may be done that long after it was given up.
 pub(super) const CLAIM_LATE_MAX: Duration = Duration::from_secs(5);
+const ANSWER_MAX: Duration = Duration::from_millis(40);
 const RENEWAL_LATE_MAX: Duration = Duration::from_secs(30);
 
 pub(super) struct Faults {
@@ -55,12 +57,14 @@ impl Faults {
         let mut chance = self.chance.lock().unwrap();
         chance.trouble = [0, 0, 10, 30, 60][rng.random_range(0..5)];
         chance.is_down = rng.random_range(0..8) == 0;
+        self.checked.post.set_trouble(chance.trouble);
     }
 
     pub(super) fn clears(&self) {
         let mut chance = self.chance.lock().unwrap();
         chance.trouble = 0;
         chance.is_down = false;
+        self.checked.post.set_trouble(0);
     }
 
     pub(super) async fn all_is_done(&self) {
@@ -68,6 +72,7 @@ impl Faults {
         for done in later {
             done.await.unwrap();
         }
+        self.checked.post.all_has_come().await;
     }
 
     /// Draws what happens to a call, and lets it take its time.
@@ -92,6 +97,11 @@ impl Faults {
         };
         pass(delay).await;
         fate.ok_or(StoreError::Timeout)
+    }
+
+    /// An answer is on its way; meanwhile others may be heard, and notices of what was done since.
+    async fn answer_travels(&self) {
+        pass(self.delay(ANSWER_MAX)).await;
     }
 
     fn delay(&self, most: Duration) -> Duration {
@@ -133,11 +143,14 @@ impl Faults {
 pub(super) struct Handle {
     pub(super) faults: Arc<Faults>,
     pub(super) confirmed: Arc<Mutex<HashMap<Key, Instant>>>,
+    pub(super) books: Arc<Mutex<Books>>,
 }
 
 impl Handle {
-    fn heard(&self, holder: &Holder, id: &LeaseId) {
-        self.confirmed.lock().unwrap().insert((account(holder), *id), Instant::now());
+    fn heard(&self, holder: &Holder, id: &LeaseId, turn: Turn, to_a_request: bool) {
+        let key = (account(holder), *id);
+        self.confirmed.lock().unwrap().insert(key, Instant::now());
+        self.books.lock().unwrap().confirmed(key, turn, to_a_request);
     }
 }
 
@@ -152,16 +165,15 @@ impl LeaseStore for Handle {
         if matches!(fate, Fate::Late) {
             return Err(StoreError::Timeout);
         }
-        let mut answer = checked.acquire(claim).await;
+        let (mut answer, mut turn) = checked.acquire(claim).await;
         match fate {
             Fate::LostOnTheWayBack => return Err(StoreError::Timeout),
-            Fate::Doubled => answer = checked.acquire(claim).await,
+            Fate::Doubled => (answer, turn) = checked.acquire(claim).await,
             _ => {}
         }
-        // Until it is heard, others may be.
-        pass(Duration::from_millis(1)).await;
+        faults.answer_travels().await;
         if matches!(answer, Answer::Held(_)) {
-            self.heard(&claim.holder, &claim.id);
+            self.heard(&claim.holder, &claim.id, turn, claim.by != ClaimSource::Node);
         }
         Ok(answer)
     }
@@ -178,9 +190,11 @@ impl LeaseStore for Handle {
         if matches!(fate, Fate::Late) {
             return vec![Err(StoreError::Timeout); slots.len()];
         }
-        let mut renewed = Vec::new();
+        let (mut renewed, mut turns) = (Vec::new(), Vec::new());
         for slot in slots {
-            renewed.push(Ok(checked.renew(slot).await));
+            let (moved, turn) = checked.renew(slot).await;
+            renewed.push(Ok(moved));
+            turns.push(turn);
             if matches!(fate, Fate::Doubled) {
                 checked.renew(slot).await;
             }
@@ -188,8 +202,11 @@ impl LeaseStore for Handle {
         if matches!(fate, Fate::LostOnTheWayBack) {
             return vec![Err(StoreError::Timeout); slots.len()];
         }
-        for (slot, _) in slots.iter().zip(&renewed).filter(|(_, it)| matches!(it, Ok(Some(_)))) {
-            self.heard(&slot.holder, &slot.id);
+        faults.answer_travels().await;
+        for ((slot, moved), turn) in slots.iter().zip(&renewed).zip(turns) {
+            if matches!(moved, Ok(Some(_))) {
+                self.heard(&slot.holder, &slot.id, turn, false);
+            }
         }
         renewed
     }

@@ -3,6 +3,7 @@
 
 use super::faults::{Faults, Handle};
 use super::policy::{Key, PEPPER_STEPS, account};
+use super::post::{Books, Subscriber};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use std::collections::{BTreeSet, HashMap};
@@ -31,6 +32,7 @@ pub(super) struct Gateway {
     pub(super) bounds: Bounds,
     pub(super) confirmed: Arc<Mutex<HashMap<Key, Instant>>>,
     pub(super) pepper_step: usize,
+    pub(super) books: Arc<Mutex<Books>>,
     /// What it remembers of viewers between their requests.
     cached_entries: Arc<Mutex<CachedEntries>>,
 }
@@ -45,7 +47,11 @@ impl Gateway {
         let classes: Vec<_> = claim.classes.iter().map(|of| of.class).collect();
         let touch = || self.leases.touch_cached(&cached_entry, &claim.id, &classes);
         match (!claim.explicit_start).then(touch).flatten() {
-            Some(lease) => Ok(Grant::Held(lease)),
+            Some(lease) => {
+                let key = (account(&claim.holder), claim.id);
+                self.books.lock().unwrap().i16_no_notice_is_lost(key, &lease);
+                Ok(Grant::Held(lease))
+            }
             None => self.leases.hold(claim).await,
         }
     }
@@ -77,8 +83,8 @@ impl Fleet {
             at_one: Instant::now(),
         };
         let step = rng.random_range(0..PEPPER_STEPS);
-        for _ in 0..GATEWAYS {
-            let (gateway, renewer) = fleet.gateway(step);
+        for n in 0..GATEWAYS {
+            let (gateway, renewer) = fleet.gateway(n, step);
             fleet.events.push(gateway.leases.events());
             fleet.gateways.push(gateway);
             fleet.renewers.push(renewer);
@@ -86,15 +92,26 @@ impl Fleet {
         fleet
     }
 
-    fn gateway(&self, pepper_step: usize) -> (Gateway, JoinHandle<()>) {
+    fn gateway(&self, n: usize, pepper_step: usize) -> (Gateway, JoinHandle<()>) {
         let confirmed = Arc::<Mutex<HashMap<_, _>>>::default();
-        let handle = Handle { faults: self.faults.clone(), confirmed: confirmed.clone() };
+        let books = Arc::<Mutex<Books>>::default();
+        let (faults, kept) = (self.faults.clone(), books.clone());
+        let handle = Handle { faults, confirmed: confirmed.clone(), books: kept };
         let timing = self.faults.checked.timing;
         let (leases, renewer) = Leases::bounded(Arc::new(handle), timing, self.bounds);
         let mut stopped = self.stop.subscribe();
         let renewer = tokio::spawn(renewer.run(async move { drop(stopped.changed().await) }));
+        let subscriber = Subscriber { leases: leases.clone(), books: books.clone() };
+        self.faults.checked.post.subscribe(n, subscriber);
         let (bounds, cached_entries) = (self.bounds, Arc::default());
-        (Gateway { leases, bounds, confirmed, pepper_step, cached_entries }, renewer)
+        (Gateway { leases, bounds, confirmed, pepper_step, books, cached_entries }, renewer)
+    }
+
+    /// Two of them.
+    pub(super) fn any_two(&self, rng: &mut SmallRng) -> [Gateway; 2] {
+        let one = rng.random_range(0..GATEWAYS);
+        let other = (one + rng.random_range(1..GATEWAYS)) % GATEWAYS;
+        [one, other].map(|n| self.gateways[n].clone())
     }
 
     pub(super) fn any(&self, rng: &mut SmallRng) -> Gateway {
@@ -104,7 +121,7 @@ impl Fleet {
     /// One is gone in the middle of whatever it did, and another one is there that knows nothing.
     pub(super) fn crashes(&mut self, rng: &mut SmallRng) {
         let n = rng.random_range(0..GATEWAYS);
-        let (gateway, renewer) = self.gateway(self.gateways[n].pepper_step);
+        let (gateway, renewer) = self.gateway(n, self.gateways[n].pepper_step);
         starts_and_ends_alternate(&mut self.events[n]);
         self.events[n] = gateway.leases.events();
         self.gateways[n] = gateway;

@@ -1,13 +1,16 @@
 //! The invariants of the lease protocol, each with a checker of its own name, so that a red run
 //! says which is broken. Pure: they look at what was live before and after one verb, and complain.
 //!
-//! I11 and I12 stand in `checked_store` and `viewer`, which know the clock and the gateways; the
-//! liveness lines L1 to L4 stand in `liveness`, and L1 and L3 in `checked_store`, too.
+//! I11 and I12 stand in `checked_store` and `viewer`, which know the clock and the gateways, and
+//! I16 in `post`, which knows what each gateway was told; the liveness lines L1 to L4 stand in
+//! `liveness`, and L1 and L3 in `checked_store`, too.
 
 use super::policy::{CLASS_LIMIT_MAX, CLASSES, Key, LIMIT_MAX, login};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use streamgate_lease::{Admitted, Answer, Claim, ClaimSource, Class, DisplacePolicy, Full, Live};
+use streamgate_lease::{
+    Admitted, Answer, Claim, ClaimSource, Class, DisplacePolicy, Full, LeaseId, Live, Replace,
+};
 
 pub(super) type Shot = BTreeMap<Key, Live>;
 
@@ -204,6 +207,37 @@ pub(super) fn i14_nobody_is_superseded_who_plays(
         "I14: {said:?}"
     );
     assert!(displaces || said.marked.is_empty(), "I14: {said:?}");
+}
+
+/// A start makes room among the older ones of its own login, and those that were passed over,
+/// before another device has to go. Where classes are full it depends on the class; they are left
+/// to the specification.
+pub(super) fn i14_ones_own_device_goes_first(
+    claim: &Claim,
+    key: Key,
+    said: &Admitted,
+    is: &Shot,
+    passed_over: &BTreeSet<Key>,
+) {
+    let named = |id: &LeaseId| match &claim.replace {
+        Replace::These(named) => named.contains(id),
+        Replace::Nobody | Replace::Oldest => false,
+    };
+    let costs_others = said.replaced.iter().chain(&said.idle).any(|id| !named(id));
+    if !costs_others || !claim.classes.is_empty() || claim.displaces == DisplacePolicy::Nobody {
+        return;
+    }
+    let is_start = said.is_new && claim.by != ClaimSource::Node;
+    let displaces = is_start && claim.displaces == DisplacePolicy::Older;
+    for other in is.keys().filter(|other| other.0 == key.0 && **other != key) {
+        let is_older = displaces && claim.login.is_some() && login(other.1) == claim.login;
+        assert!(!is_older && !passed_over.contains(other), "I14: {other:?} {claim:?} {said:?}");
+    }
+}
+
+/// A start that failed is given back, if nothing else of its stream was let pass or renewed.
+pub(super) fn i15_a_failed_start_holds_nothing(key: Key, given: bool, is_sure: bool) {
+    assert!(given || !is_sure, "I15: {key:?} holds a slot for a start that failed");
 }
 
 /// What was given back was let pass to nobody else.

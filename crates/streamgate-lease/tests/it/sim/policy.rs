@@ -99,6 +99,13 @@ pub(super) fn timing() -> Timing {
     timing.with_grace(2 * timing.ttl()).unwrap()
 }
 
+/// The names of a holder, each by itself: what is published is under all of them.
+pub(super) fn names(of: &Holder) -> impl Iterator<Item = Holder> {
+    let account = account(of);
+    let plain = [HOLDERS[0][account], HOLDERS[PEPPER_STEPS - 1][account]];
+    plain.into_iter().filter(|name| *name == *of || of.other() == Some(*name))
+}
+
 /// The account as a gateway at this step calls it.
 pub(super) fn holder(step: usize, account: usize) -> Holder {
     HOLDERS[step][account]

@@ -51,6 +51,7 @@ async fn request(checked: &CheckedStore, gateway: &Gateway, claim: &Claim) {
         Err(error) if !error.is_outage() => {}
         Err(_) => {
             if let Ok(Grant::Held(lease)) = gateway.leases.hold_locally(claim) {
+                gateway.books.lock().unwrap().decided_alone(key);
                 if lease.is_new() {
                     i13_a_node_alone_starts_no_more_than_it_may(gateway, claim, &lease);
                 } else if !lease.is_provisional() {

@@ -1,0 +1,30 @@
+-- end: releases or terminates one lease, live or expired. Idempotent.
+--
+-- KEYS   1  ZSET: lease id → expiry, unix ms      2  HASH: lease id → record (see acquire.lua)
+-- ARGV   1  lease id   2  R to release, T to terminate   3  ttl, ms   4  tombstone life, ms
+--        5  this holder's names in notices
+-- Returns  1 if there was something to end, else 0
+-- Cost   three to five commands.
+-- Keeps  the slot is free when this returns; an ended id stays ended for its tombstone's life;
+--        a reusable id that is released leaves an empty record, which says that it was not lost,
+--        and is told for one ttl if terminated.
+local leases, records, id, verb = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local record = redis.call('HGET', records, id)
+if record and string.sub(record, 1, 1) == 'T' then return 0 end
+local seated = redis.call('ZREM', leases, id)
+if (not record or record == released) and seated == 0 then return 0 end
+
+-- Without its record nobody knows what the id stands for; it is told for one ttl to be safe.
+local reusable = record and string.match(record, '^L%d+,%d+,(%d)') or '1'
+if record and verb == 'R' and reusable == '1' then
+  redis.call('HSET', records, id, released)
+  return 1
+end
+local life = tonumber(reusable == '1' and ARGV[3] or ARGV[4])
+redis.call('HSET', records, id, string.format('T%s,%.0f,%s', verb, now + life, reusable))
+if redis.call('PTTL', records) < life then redis.call('PEXPIRE', records, life) end
+if verb == 'T' then tell(ARGV[5], id) end
+return 1
