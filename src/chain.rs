@@ -98,6 +98,20 @@ impl Chain {
         Ok(())
     }
 
+    /// Asks each filter about the answer, where one of them left the request's meaning to it.
+    pub async fn decide_by_answer(
+        &self,
+        request: &Request<'_>,
+        answer: &ResponseHeader,
+        known: &mut Exchange,
+    ) -> Result<(), Halt> {
+        for (_, filter) in &self.0 {
+            let finding = filter.decide_by_answer(request, answer, known).await?;
+            known.learn(finding);
+        }
+        Ok(())
+    }
+
     /// Edits the fields of the request that goes to the upstream.
     pub fn upstream_request(&self, fields: &mut HeaderMap, known: &Exchange) {
         for (_, filter) in &self.0 {

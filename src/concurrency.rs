@@ -18,7 +18,7 @@ pub use answer::{conflict, ended, lease_field, lease_json, listed};
 pub use config::{Config, SameSession, WhenFull, WhenStoreFails};
 pub use identity::{
     Carry, Identity, IdentitySource, MayStart, REPLACE_PARAM, SourceConfig, StreamId,
-    StreamTokenError, StreamTokenKey, Subject, TOKEN_CHARS, is_first,
+    StreamTokenError, StreamTokenKey, Subject, TOKEN_CHARS,
 };
 
 use crate::denial::{Code, Denial};

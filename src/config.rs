@@ -8,7 +8,7 @@
 use crate::observe::access;
 use crate::problem::{Problem, Report};
 use crate::units::{Address, Count, Secret, Size, Text, Time, TimeOrNone, Workers};
-use crate::yaml::{self, At, Entries, Environment};
+use crate::yaml::{self, At, Entries, Environment, OneOrMany};
 use crate::{edge, filter, resolve, route, store, upstream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -162,6 +162,11 @@ pub struct Route {
     /// How long the upstream may take for this route, over the upstream's own `timeouts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<At<RouteTimeouts>>,
+    /// What begins a playback: patterns over the decoded path, in which `*` stands for any text,
+    /// such as `*.m3u8` and `*/manifest*`. Left out: what playlists are usually called, and what
+    /// the answer says it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts: Option<OneOrMany<Text>>,
     /// What becomes of `%2F` in what the path's `{*rest}` takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoded_slash: Option<At<route::EncodedSlash>>,

@@ -177,6 +177,11 @@ impl Denial {
         self
     }
 
+    /// Whether the body has this field with this text.
+    pub fn says(&self, name: &str, text: &str) -> bool {
+        self.0.extra.get(name).is_some_and(|value| value == text)
+    }
+
     /// Adds a field to the body.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.0.extra.insert(name.to_owned(), value.into());

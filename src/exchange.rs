@@ -3,7 +3,7 @@
 //! Filters read it and never write it; what they find out is a `Finding` that the chain enters.
 
 use crate::concurrency::{Admission, IdentitySource, Outcome};
-use crate::denial::Code;
+use crate::denial::{Code, Denial};
 use crate::route::RouteIndex;
 use crate::session::{AccountText, Session, TokenError, Viewer};
 use http::HeaderValue;
@@ -53,7 +53,9 @@ pub enum Finding {
     UnaskedSession(Arc<Session>),
     /// The stream may play.
     Stream(Playing),
-    /// A filter in shadow would have let it pass.
+    /// The stream may not play, unless the answer shows that a playback begins: then it is judged.
+    Awaited(Account, Box<(Denial, Cause)>),
+    /// Nothing that was not known before, as of a filter in shadow that would have let it pass.
     Nothing,
     /// The filter of this name is in shadow and would have refused it.
     Shadow(&'static str, Code),
@@ -72,6 +74,8 @@ pub struct Playing {
     pub rung: IdentitySource,
     /// It began with this request: the client does not know its token yet.
     pub is_new_playback: bool,
+    /// The answer may show that another playback begins here, which then takes its place.
+    pub awaits_answer: bool,
 }
 
 /// What stands behind a refusal, for those who count and tell it.
@@ -137,6 +141,9 @@ pub struct Exchange {
     pub is_session_unasked: bool,
     account: Option<Account>,
     lease: Option<(Lease, LeaseText)>,
+    /// Only the head of the answer tells whether a playback begins here.
+    pub awaits_answer: bool,
+    awaited: Option<Box<(Denial, Cause)>>,
     /// The status of the answer is known.
     is_answered: bool,
     stream_outcome: Option<Outcome>,
@@ -162,6 +169,8 @@ impl Exchange {
             is_session_unasked: false,
             account: None,
             lease: None,
+            awaits_answer: false,
+            awaited: None,
             is_answered: false,
             stream_outcome: None,
             rung: None,
@@ -192,11 +201,17 @@ impl Exchange {
                 self.is_session_unasked = true;
             }
             Finding::Nothing => {}
+            Finding::Awaited(account, refusal) => {
+                self.account = Some(account);
+                self.awaits_answer = true;
+                self.awaited = Some(refusal);
+            }
             Finding::Shadow(filter, code) => self.shadows.push((filter, code)),
             Finding::Stream(playing) => {
                 self.account = Some(playing.account);
                 self.rung = Some(playing.rung);
                 self.is_new_playback = playing.is_new_playback;
+                self.awaits_answer = playing.awaits_answer;
                 match playing.admission {
                     Admission::Held(lease, outcome) => {
                         self.lease = Some((lease, playing.lease_text));
@@ -227,6 +242,11 @@ impl Exchange {
     /// The session, once it is verified.
     pub fn session(&self) -> Option<&Arc<Session>> {
         self.session.as_ref()
+    }
+
+    /// Why the request is refused, unless its answer shows that a playback begins.
+    pub fn awaited(&self) -> Option<&(Denial, Cause)> {
+        self.awaited.as_deref()
     }
 
     /// The lease of the stream, once it is admitted.

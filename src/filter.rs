@@ -244,6 +244,17 @@ pub trait Filter: Send + Sync {
     /// Judges a request by what is known of it. May wait on a store, within the store's deadline.
     async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision;
 
+    /// Judges the head of an answer to a request of which only that tells what it begins. What it
+    /// refuses or answers takes the place of the upstream's answer, of which no byte is sent then.
+    async fn decide_by_answer(
+        &self,
+        _request: &Request<'_>,
+        _answer: &ResponseHeader,
+        _known: &Exchange,
+    ) -> Decision {
+        Ok(Finding::Nothing)
+    }
+
     /// What the upstream is told.
     fn upstream_request(&self, _fields: &mut HeaderMap, _known: &Exchange) {}
 

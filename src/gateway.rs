@@ -9,6 +9,7 @@ mod name;
 mod route_checks;
 mod route_summary;
 mod shared;
+mod start_checks;
 mod stream_token_checks;
 
 pub use route_summary::RouteSummary;
@@ -22,6 +23,7 @@ use crate::denial::Code;
 use crate::exchange::Exchange;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::problem::Report;
+use crate::request::Starts;
 use crate::resolve::Resolver;
 use crate::route::{Table, Target};
 use crate::session::{ClaimHeaders, Verifier};
@@ -73,6 +75,8 @@ pub struct Route {
     pub websocket: bool,
     /// Whether `%2F` may stand in the path.
     pub passes_encoded_slash: bool,
+    /// What begins a playback.
+    pub starts: Starts,
     /// How long the upstream may be silent, where the route says it.
     pub read_timeout: Option<Duration>,
     /// The largest body a request may bring, in bytes.

@@ -15,6 +15,7 @@ use crate::route::Considered;
 use crate::streams::Call;
 use crate::upstream::Upstream;
 use http::request::Parts;
+use pingora::http::ResponseHeader;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -68,6 +69,7 @@ pub async fn judge<'g>(
     let found = found?;
     exchange.enter(found.index);
     let route = found.route;
+    request.starts = &route.starts;
     route.check_body(announced_bytes)?;
     let filters = trace.map(|trace| &mut trace.filters);
     route.chain.decide(&request, exchange, filters).await?;
@@ -80,6 +82,21 @@ pub async fn judge<'g>(
             Ok(Verdict::Streams(Call::read(&request, &found.captures, policy, session)?))
         }
     }
+}
+
+/// Judges the head of the upstream's answer, where the request left open what it begins: a playlist
+/// tells by its media type that it is one.
+pub async fn judge_answer(
+    gateway: &Gateway,
+    head: &Parts,
+    answer: &ResponseHeader,
+    exchange: &mut Exchange,
+) -> Result<(), Halt> {
+    let Some(route) = gateway.route_of(exchange) else { return Ok(()) };
+    // It was read before, without a token in front of it.
+    let mut request = Request::read(head)?;
+    request.starts = &route.starts;
+    route.chain.decide_by_answer(&request, answer, exchange).await
 }
 
 /// The target as it was read, where that is not what the client wrote.

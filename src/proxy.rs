@@ -15,7 +15,7 @@ pub use context::Ctx;
 
 use crate::denial::Denial;
 use crate::edge::{self, Client, DownstreamStream, InFlight, Listener};
-use crate::exchange::{Cause, Exchange};
+use crate::exchange::Exchange;
 use crate::filter::Halt;
 use crate::gateway::Gateway;
 use crate::judge::{Verdict, judge};
@@ -192,8 +192,8 @@ impl ProxyHttp for Proxy {
             let route = ctx.route_metrics();
             self.observe.emit(&Event::UpstreamAnswered { route, status, took });
         }
-        answer::check(head)?;
         let ctx = &mut **ctx;
+        ctx.judge_answer(downstream.req_header(), head).await?;
         let route = ctx.gateway.route_of(&ctx.exchange);
         ctx.is_tunnel = tunnel::begin(downstream, route.map(|route| &**route), head)?;
         if ctx.is_tunnel {
@@ -242,20 +242,20 @@ impl ProxyHttp for Proxy {
         error: &Error,
         ctx: &mut Box<Ctx>,
     ) -> FailToProxy {
-        let fault = fault::of(error, timeouts::has_run_out(downstream));
-        if let Some((upstream, endpoint)) = ctx.failed(&fault) {
-            let why = fault.message;
-            self.observe.emit(&Event::UpstreamFailed { upstream, endpoint, why });
+        if ctx.instead.is_none() {
+            let fault = fault::of(error, timeouts::has_run_out(downstream));
+            if let Some((upstream, endpoint)) = ctx.failed(&fault) {
+                let why = fault.message;
+                self.observe.emit(&Event::UpstreamFailed { upstream, endpoint, why });
+            }
+            let has_begun = downstream.response_written().is_some_and(answer::is_final);
+            ctx.instead = fault.code.filter(|_| !has_begun).map(Halt::from);
         }
         let mut status = 0;
-        let has_begun = downstream.response_written().is_some_and(answer::is_final);
-        if let Some(code) = fault.code.filter(|_| !has_begun) {
-            ctx.exchange.note(code, Cause::Plain);
-            status = code.status();
-            ctx.answered(status).await;
+        if let Some(halt) = ctx.instead.take() {
+            let reply = ctx.halted(halt).await;
+            status = reply.status.as_u16();
             downstream.set_keepalive(None);
-            let reply = Denial::from(code).reply(ctx.exchange.id.as_str());
-            // The client may be gone; then nobody is left to be told.
             ctx.count_sent(respond::send(downstream, reply).await.unwrap_or_default());
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }

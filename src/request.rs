@@ -8,8 +8,12 @@ pub mod cookie;
 mod path;
 mod origin;
 mod second_reading;
+mod starts;
+mod glob;
 
+pub use glob::Glob;
 pub use path::normalise;
+pub use starts::{Starts, is_playlist};
 
 use crate::denial::{Code, Denial};
 use http::request::Parts;
@@ -35,6 +39,8 @@ pub struct Request<'a> {
     pub headers: &'a HeaderMap,
     /// The stream token that stood before the path, if the gateway looks for one there.
     pub path_token: Option<PathToken<'a>>,
+    /// What begins a playback on the route that takes the request.
+    pub starts: &'a Starts,
 }
 
 /// Before the path of a request that carries its stream's token there: `/s/<token>/live/…`.
@@ -76,6 +82,7 @@ impl<'a> Request<'a> {
             query: head.uri.query(),
             headers: &head.headers,
             path_token: None,
+            starts: &starts::USUAL,
         })
     }
 
@@ -106,6 +113,19 @@ impl<'a> Request<'a> {
         };
         self.path_token = Some(PathToken(token));
         self.path = if path.is_empty() { Cow::Borrowed("/") } else { path };
+    }
+
+    /// Whether a playback begins with this request, by what it asks for.
+    pub fn is_start(&self) -> bool {
+        matches!(*self.method, Method::GET | Method::HEAD) && self.starts.take(&self.path)
+    }
+
+    /// Whether only the answer can tell that: its media type may be that of a playlist.
+    pub fn may_be_start(&self) -> bool {
+        *self.method == Method::GET
+            && self.path_token.is_none()
+            && !self.starts.take(&self.path)
+            && self.starts.leave_to_answer(&self.path)
     }
 
     /// The first value of a query parameter, as it was written (not decoded).

@@ -25,7 +25,6 @@ use http::{HeaderValue, header};
 use playback_id::playback_id;
 use rand::RngExt;
 use streamgate_lease::LeaseId;
-pub use token_transport::is_first;
 use token_transport::{TokenTransport, redirect};
 
 /// How a stream was identified: the value of the metric label and log field `rung`.
@@ -144,14 +143,13 @@ impl StreamIdentity {
         may_start: MayStart,
     ) -> Result<Identity, Denial> {
         if let Some(tokens) = &self.tokens {
-            let starts = may_start != MayStart::Never && is_first(request);
             let drops_cookie = may_start == MayStart::Explicitly && tokens.is_in_cookie();
             let found = tokens.transport.found(request);
-            let has_none = found.is_empty() || (starts && drops_cookie);
+            let has_none = found.is_empty() || (drops_cookie && request.is_start());
             if !has_none {
                 return tokens.verify_one(&found, viewer, session).map(Identity::Known);
             }
-            if starts {
+            if may_start != MayStart::Never && request.is_start() {
                 return Ok(Identity::NewPlayback);
             }
         }

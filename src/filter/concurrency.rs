@@ -2,26 +2,28 @@
 //!
 //! How many may play, and what holds when the store is gone, is the room `concurrency`'s knowledge.
 
+mod policy;
+
 use super::{Decision, Fact, Filter, Halt, Stance, set_cookie};
 use crate::concurrency::{
-    self, Admission, Carry, Identity, MayStart, Policy, REPLACE_PARAM, SourceConfig, Stream,
-    StreamId, is_first, lease_field,
+    Admission, Identity, IdentitySource, MayStart, Policy, REPLACE_PARAM, Stream, StreamId,
+    lease_field,
 };
 use crate::denial::{Code, Denial};
 use crate::exchange::{Account, Cause, Exchange, Finding, Playing};
-use crate::part::{Context, Part, Parts, TokenCookie};
-use crate::problem::{Place, Problem};
-use crate::request::Request;
+use crate::part::Parts;
+use crate::problem::Problem;
+use crate::request::{Request, is_playlist};
 use crate::session::Session;
-use crate::units::{Secret, Text};
-use crate::yaml::{At, Entries, ScalarOr};
+use crate::units::Text;
+use crate::yaml::{At, ScalarOr};
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use streamgate_lease::{Class, LeaseId, Replace};
+use streamgate_lease::{Class, Ending, LeaseId, Replace};
 
 /// The name of an entry of `concurrency`, or that and what kind of streams the route has.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -59,77 +61,6 @@ impl Config {
 
 /// What the filter names; the streams API names it, too.
 pub(super) type Entry = Arc<Policy>;
-
-impl Part for Arc<Policy> {
-    type Config = concurrency::Config;
-
-    const KIND: &'static str = "policy";
-    const ABOUT: &'static str = "How many streams an account may play.";
-
-    fn compile(
-        name: &At<String>,
-        config: &concurrency::Config,
-        context: &Context<'_>,
-        _problems: &mut Vec<Problem>,
-    ) -> Result<Self, Vec<Problem>> {
-        let store = context.stores.find(&config.store)?;
-        let leases = |timing, bounds| context.lasting.leases(name, store, timing, bounds);
-        Policy::compile(name, config, leases).map(Arc::new)
-    }
-
-    /// Policies that would count the same leases without saying so: an account's key in the store
-    /// is made of the pepper and the account alone.
-    fn check_all(all: &Entries<concurrency::Config>) -> Vec<Problem> {
-        let policies: Vec<_> = all.iter().collect();
-        let shared = policies.iter().enumerate().filter_map(|(i, (name, policy))| {
-            let (first, pepper) = policies[..i].iter().find_map(|(first, earlier)| {
-                let pepper = same_pepper(policy, earlier)?;
-                (earlier.store.value == policy.store.value).then_some((first, pepper))
-            })?;
-            let text = format!(
-                "policies `{}` and `{}` have the same store and pepper, so they would count the \
-                 same leases",
-                first.value, name.value
-            );
-            Some(pepper.problem(text).help("give one of them another pepper"))
-        });
-        shared.collect()
-    }
-
-    fn claims(config: &concurrency::Config) -> Vec<&str> {
-        config.limit_claims().collect()
-    }
-
-    fn cookies(config: &concurrency::Config) -> Vec<TokenCookie<'_>> {
-        let cookies = sources(config).filter_map(|source| {
-            let token = source.token()?;
-            let name = token.cookie_name()?;
-            let written = token.cookie.as_ref().map(|cookie| cookie.name.place);
-            let written = written.filter(|place| *place != Place::default());
-            Some(TokenCookie { name, of_stream: Some(written.unwrap_or(source.place)) })
-        });
-        cookies.collect()
-    }
-
-    fn takes_path_tokens(config: &concurrency::Config) -> bool {
-        let mut tokens = sources(config).filter_map(|source| source.token());
-        tokens.any(|token| token.carry == Carry::Path)
-    }
-}
-
-fn sources(config: &concurrency::Config) -> impl Iterator<Item = &At<SourceConfig>> {
-    config.identity.iter().flat_map(|sources| sources.iter())
-}
-
-/// The pepper of `policy` that `earlier` has, too.
-fn same_pepper<'p>(
-    policy: &'p concurrency::Config,
-    earlier: &concurrency::Config,
-) -> Option<&'p At<Secret>> {
-    let there = earlier.pepper.all();
-    let is_there = |pepper: &&At<Secret>| there.iter().any(|one| one.value == pepper.value);
-    policy.pepper.all().into_iter().find(is_there)
-}
 
 /// The account's hash and the lease, as upstreams see them.
 const ACCOUNT_FIELD: HeaderName = HeaderName::from_static("x-streamgate-account");
@@ -183,53 +114,84 @@ impl Filter for ConcurrencyFilter {
         let id = match self.identify(request, session, MayStart::AtPlaylist) {
             Ok(Identity::Known(id)) => id,
             Ok(Identity::NewPlayback) => return None,
-            Err(denial) => return Some(Err(denial.into())),
+            Err(denial) => {
+                return Some(self.unless_it_begins(request, session, denial, Cause::Plain));
+            }
         };
         let admission = match self.is_shadow {
             true => self.policy.touch_in_shadow(session, &id.lease, &self.classes),
             false => self.policy.touch(session, &id.lease, &self.classes),
         }?;
-        Some(Ok(Finding::Stream(self.playing(session, admission, id, false))))
+        let mut playing = self.playing(session, admission, id, false);
+        playing.awaits_answer = self.awaits_answer(request, id);
+        Some(Ok(Finding::Stream(playing)))
     }
 
     async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision {
         let session = known.session().expect("the chain was compiled behind `session`");
-        let wish = request.query_value(REPLACE_PARAM).filter(|_| !self.is_shadow);
+        let wish = self.wish(request)?;
         let may_start = if wish.is_some() { MayStart::Explicitly } else { MayStart::AtPlaylist };
-        let (id, is_new_playback) = match self.identify(request, session, may_start)? {
-            Identity::Known(id) => (id, false),
-            Identity::NewPlayback => (StreamId::new_playback(), true),
+        let (id, is_new_playback) = match self.identify(request, session, may_start) {
+            Ok(Identity::Known(id)) => (id, false),
+            Ok(Identity::NewPlayback) => (StreamId::new_playback(), true),
+            Err(denial) => {
+                return self.unless_it_begins(request, session, denial, Cause::Plain);
+            }
         };
-        let mut stream = Stream::of_player(id, &self.classes);
-        stream.is_shadow = self.is_shadow;
-        stream.starts = is_first(request);
-        stream.is_cross_site = request.is_cross_site();
-        stream.path = is_new_playback.then_some(&*request.path);
-        stream.is_redirected = is_new_playback && self.policy.redirects();
-        if let Some(wish) = wish {
-            self.policy.check_origin(request)?;
-            stream.replace = replace(wish)?;
-            stream.explicit_start = true;
+        let starts = request.is_start();
+        let admitted = self.admit(request, session, id, is_new_playback, starts, wish).await;
+        match admitted {
+            Ok(Finding::Stream(mut playing)) => {
+                playing.awaits_answer = !is_new_playback && self.awaits_answer(request, id);
+                Ok(Finding::Stream(playing))
+            }
+            Err(Halt::Deny(denial, cause)) if is_superseded(&denial) => {
+                self.unless_it_begins(request, session, denial, cause)
+            }
+            admitted => admitted,
         }
-        let admission = self.policy.admit(session, stream).await.map_err(|no| {
-            Halt::Deny(no.denial, Cause::Stream(no.outcome, self.account(session), id.source))
-        })?;
-        let (lease, born_at) = match &admission {
-            Admission::Held(lease, _) => (lease.id(), lease.born_at()),
-            Admission::Uncounted => (id.lease, None),
-        };
-        let id = StreamId { lease, ..id };
-        let found = Finding::Stream(self.playing(session, admission, id, is_new_playback));
-        let begun = is_new_playback
-            .then(|| self.policy.start_redirect(request, session, &lease, born_at))
-            .flatten();
-        match begun {
-            Some(reply) => Err(Halt::Answered(reply, Box::new(found))),
-            None => Ok(found),
+    }
+
+    async fn decide_by_answer(
+        &self,
+        request: &Request<'_>,
+        answer: &ResponseHeader,
+        known: &Exchange,
+    ) -> Decision {
+        let session = known.session().expect("the chain was compiled behind `session`");
+        let has_playlist = matches!(answer.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
+            && answer.headers.get(header::CONTENT_TYPE).is_some_and(is_playlist);
+        match known.awaited() {
+            // What the upstream itself refuses or sends elsewhere holds no slot and plays nothing.
+            _ if !known.awaits_answer => return Ok(Finding::Nothing),
+            Some((denial, cause)) if !has_playlist && answer.status.is_success() => {
+                return Err(Halt::Deny(denial.clone(), cause.clone()));
+            }
+            _ if !has_playlist => return Ok(Finding::Nothing),
+            Some(_) => {}
+            // The slot of the weaker source, if this request took it, is not needed.
+            None => self.failed(known).await,
+        }
+        // A wish that was carried out with the weaker source is not carried out twice.
+        let wish = if known.lease().is_some() { None } else { self.wish(request)? };
+        match self.policy.gives_tokens() {
+            true => {
+                let id = StreamId::new_playback();
+                self.admit(request, session, id, true, true, wish).await
+            }
+            false => match self.identify(request, session, MayStart::Never)? {
+                Identity::Known(id) => self.admit(request, session, id, false, true, wish).await,
+                Identity::NewPlayback => Ok(Finding::Nothing),
+            },
         }
     }
 
     fn upstream_request(&self, fields: &mut HeaderMap, known: &Exchange) {
+        if known.awaited().is_some() {
+            // The answer must say what it is: 304 would not.
+            fields.remove(header::IF_NONE_MATCH);
+            fields.remove(header::IF_MODIFIED_SINCE);
+        }
         if let Some(account) = known.account() {
             fields.insert(ACCOUNT_FIELD, account.field());
         }
@@ -266,7 +228,78 @@ impl Filter for ConcurrencyFilter {
     }
 }
 
+/// Whom to replace, if the viewer says so.
+type Wish = Option<Replace>;
+
 impl ConcurrencyFilter {
+    /// The viewer's wish to take over. Another site may not wish for it.
+    fn wish(&self, request: &Request<'_>) -> Result<Wish, Halt> {
+        let written = request.query_value(REPLACE_PARAM).filter(|_| !self.is_shadow);
+        let Some(wish) = written else { return Ok(None) };
+        self.policy.check_origin(request)?;
+        Ok(Some(replace(wish)?))
+    }
+
+    /// Has the stream admitted. A new playback whose token travels in the path is redirected to it.
+    async fn admit(
+        &self,
+        request: &Request<'_>,
+        session: &Session,
+        id: StreamId,
+        is_new_playback: bool,
+        starts: bool,
+        wish: Wish,
+    ) -> Decision {
+        let mut stream = Stream::of_player(id, &self.classes);
+        stream.is_shadow = self.is_shadow;
+        stream.starts = starts;
+        stream.is_cross_site = request.is_cross_site();
+        stream.path = is_new_playback.then_some(&*request.path);
+        stream.is_redirected = is_new_playback && self.policy.redirects();
+        stream.explicit_start = wish.is_some();
+        stream.replace = wish.unwrap_or_default();
+        let admission = self.policy.admit(session, stream).await.map_err(|no| {
+            Halt::Deny(no.denial, Cause::Stream(no.outcome, self.account(session), id.source))
+        })?;
+        let (lease, born_at) = match &admission {
+            Admission::Held(lease, _) => (lease.id(), lease.born_at()),
+            Admission::Uncounted => (id.lease, None),
+        };
+        let id = StreamId { lease, ..id };
+        let found = Finding::Stream(self.playing(session, admission, id, is_new_playback));
+        let begun = is_new_playback
+            .then(|| self.policy.start_redirect(request, session, &lease, born_at))
+            .flatten();
+        match begun {
+            Some(reply) => Err(Halt::Answered(reply, Box::new(found))),
+            None => Ok(found),
+        }
+    }
+
+    /// Whether the answer may show that a request of this stream begins another playback, which
+    /// will have a token.
+    fn awaits_answer(&self, request: &Request<'_>, id: StreamId) -> bool {
+        !self.is_shadow
+            && id.source != IdentitySource::StreamToken
+            && self.policy.gives_tokens()
+            && request.may_be_start()
+    }
+
+    /// The refusal, which waits for the answer where only that tells whether a playback begins.
+    fn unless_it_begins(
+        &self,
+        request: &Request<'_>,
+        session: &Session,
+        denial: Denial,
+        cause: Cause,
+    ) -> Decision {
+        let is_left_open = denial.code() == Code::StreamTokenMissing || is_superseded(&denial);
+        if self.is_shadow || !is_left_open || !request.may_be_start() {
+            return Err(Halt::Deny(denial, cause));
+        }
+        Ok(Finding::Awaited(self.account(session), Box::new((denial, cause))))
+    }
+
     /// Which stream it is. In shadow no client is given a token, so none is missed either.
     fn identify(
         &self,
@@ -294,12 +327,18 @@ impl ConcurrencyFilter {
     ) -> Playing {
         let viewer = self.policy.viewer(session);
         let (account, lease_text) = (Account::of(&viewer), viewer.text_of(&id.lease));
-        Playing { account, admission, lease_text, rung: id.source, is_new_playback }
+        let (rung, awaits_answer) = (id.source, false);
+        Playing { account, admission, lease_text, rung, is_new_playback, awaits_answer }
     }
 
     fn account(&self, session: &Session) -> Account {
         Account::of(&self.policy.viewer(session))
     }
+}
+
+/// Whether the stream may begin anew by a playlist.
+fn is_superseded(denial: &Denial) -> bool {
+    denial.code() == Code::StreamTerminated && denial.says("why", Ending::Superseded.as_str())
 }
 
 /// Reads the wish to take over on a media request.

@@ -1,7 +1,7 @@
 //! From names to things: every part of the file compiled, every problem kept.
 
 use super::{End, Gateway, Route, Shared, UNMATCHED};
-use super::{listener_checks, name, route_checks, stream_token_checks};
+use super::{listener_checks, name, route_checks, start_checks, stream_token_checks};
 use crate::chain::Chain;
 use crate::concurrency::Policy;
 use crate::config::{self, Config, Loaded, Service};
@@ -45,6 +45,7 @@ pub(super) fn gateway(
     });
     let routes = Routes { parts: &parts, upstreams: &upstreams, metrics };
     let table = Table::new(routes.compile(config, &mut problems));
+    problems.extend(start_checks::warnings(config));
     if problems.iter().all(|problem| problem.level == Level::Warning) {
         // Beside a misspelled name, a hint that nothing names the entry would only distract.
         let unused = [upstreams.unused(), parts.unused(), stores.unused()];
@@ -92,8 +93,11 @@ impl Routes<'_> {
             // The chain is compiled even where the match is wrong: its problems count too.
             let chain = keep(Chain::compile(&route.filters, self.parts), problems);
             problems.extend(route_checks::problems(route, config));
+            let starts = keep(start_checks::compile(route, candidate.as_ref()), problems);
             let end = keep(self.end(route, candidate.as_ref(), chain.as_ref()), problems);
-            if let (Some(candidate), Some(chain), Some(end)) = (candidate, chain, end) {
+            if let (Some(candidate), Some(chain), Some(starts), Some(end)) =
+                (candidate, chain, starts, end)
+            {
                 let upstream = route.upstream.as_ref().map(|name| name.0.as_str());
                 let metrics = Arc::new(self.metrics.route(&route.name.0, upstream));
                 let running = Route {
@@ -103,6 +107,7 @@ impl Routes<'_> {
                     forward_token: route.forward_token,
                     websocket: route.websocket.value,
                     passes_encoded_slash: passes_encoded_slash(route),
+                    starts,
                     read_timeout: route.timeouts.as_ref().map(|timeouts| timeouts.read.0),
                     body_bytes_max: route.max_body.0,
                     metrics,

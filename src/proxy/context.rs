@@ -1,6 +1,7 @@
 //! What Pingora carries for us from phase to phase: the snapshot, the exchange, the attempt, and
 //! what was counted. It decides nothing.
 
+use super::answer;
 use super::fault::Fault;
 use super::timeouts::Patience;
 use crate::chain::Flow;
@@ -9,12 +10,15 @@ use crate::edge::Listener;
 use crate::exchange::{Cause, Exchange, Target};
 use crate::filter::Halt;
 use crate::gateway::{Gateway, Route};
+use crate::judge::judge_answer;
 use crate::metrics::RouteMetrics;
 use crate::observe::Ended;
 use crate::upstream::Attempt;
 use bytes::Bytes;
 use http::{HeaderValue, header};
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session as Downstream;
+use pingora::{Error, ErrorType};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -47,6 +51,8 @@ pub struct Ctx {
     pub(super) patience: Patience,
     /// Whether the upstream has made a tunnel (WebSocket) of it.
     pub is_tunnel: bool,
+    /// What is sent in the place of the upstream's answer.
+    pub(super) instead: Option<Halt>,
     /// What broke, in words of ours.
     pub fault: Option<&'static str>,
     /// Bytes of the request's body so far.
@@ -66,6 +72,7 @@ impl Ctx {
             flow: Flow::default(),
             patience: Patience::default(),
             is_tunnel: false,
+            instead: None,
             fault: None,
             request_bytes: 0,
             response_bytes: 0,
@@ -120,6 +127,26 @@ impl Ctx {
     pub(super) fn may_close(&self, downstream: &Downstream) -> bool {
         let is_answered = downstream.response_written().is_some();
         !self.is_tunnel && (is_answered || self.exchange.lease().is_none())
+    }
+
+    /// Checks the head of an answer, and has it judged if that is awaited. An error: another answer
+    /// takes its place.
+    pub(super) async fn judge_answer(
+        &mut self,
+        asked: &RequestHeader,
+        head: &ResponseHeader,
+    ) -> pingora::Result<()> {
+        answer::check(head)?;
+        if !self.exchange.awaits_answer || head.status.is_informational() {
+            return Ok(());
+        }
+        let exchange = &mut self.exchange;
+        let judged = Box::pin(judge_answer(&self.gateway, asked.as_ref(), head, exchange)).await;
+        exchange.awaits_answer = false;
+        judged.or_else(|halt| {
+            self.instead = Some(halt);
+            Error::e_explain(ErrorType::Custom("replaced"), "another answer takes its place")
+        })
     }
 
     /// Counts a piece of the request's body; refuses it if the body is too large or too slow.

@@ -1,5 +1,8 @@
 //! What a route's path and host look like: `/live/{event}/{*file}`, `*.example.com`.
 
+use crate::request::Glob;
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// How many parameters one path may have.
@@ -91,6 +94,18 @@ impl Template {
     /// Whether all that is no fixed text is the rest, at the end.
     pub fn is_prefix(&self) -> bool {
         self.is_open() && self.params().count() == 1
+    }
+
+    /// The paths that it matches, decoded, as a pattern. It may match a few more.
+    pub fn as_glob(&self) -> Glob {
+        self.segments.iter().fold(Glob::empty(), |glob, segment| match segment {
+            Segment::Exact(text) => {
+                let text: Cow<'_, [u8]> = percent_decode_str(text).into();
+                glob.text(b"/").text(&text)
+            }
+            Segment::Param(_) => glob.text(b"/").segment(),
+            Segment::CatchAll(_) => glob.rest(),
+        })
     }
 
     /// Whether it matches the whole of a normalised path.

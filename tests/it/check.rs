@@ -229,6 +229,38 @@ fn what_may_be_meant_and_seldom_is_is_a_warning() {
 }
 
 #[test]
+fn streams_that_nothing_begins_are_a_warning() {
+    let file = |path: &str, starts: &str, filters: &str| {
+        format!(
+            "{GOOD}  - name: r\n    match: {{ path: \"{path}\" }}\n    upstream: stream\n    \
+             filters: [ {{ session: v }}{filters} ]\n{starts}\
+             stores: {{ s: {{ url: 'memory:' }} }}\n\
+             sessions: {{ v: {{ keys: [ {{ hs256: \"${{SESSION_SECRET}}\" }} ] }} }}\n\
+             concurrency:\n  p:\n    store: s\n    pepper: \"${{ACCOUNT_PEPPER}}\"\n    \
+             limit: {{ default: 3 }}\n    \
+             identity: [ {{ stream_token: {{ secret: \"${{ACCOUNT_PEPPER}}\" }} }} ]\n"
+        )
+    };
+    let (counted, starts) = (", { concurrency: p }", "    starts: \"*/playlist\"\n");
+    let (alone, idle) = ("knows streams by their tokens alone", "no filter of it counts streams");
+    for (path, starts, filters, warning) in [
+        ("/own/{*file}", "", counted, None),
+        ("/own/{file}", "", counted, None),
+        ("/own/playlist", "", counted, Some(alone)),
+        ("/own/playlist", starts, counted, None),
+        ("/own/playlist", starts, "", Some(idle)),
+    ] {
+        let folder = Folder::new("starts").with("g.yaml", file(path, starts, filters).as_bytes());
+        let output = check(&folder.0, "g.yaml");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        for text in [alone, idle] {
+            assert_eq!(said.contains(text), warning == Some(text), "{path}: {said}");
+        }
+    }
+}
+
+#[test]
 fn the_reference_is_clean_without_variables_but_secrets() {
     let output = check(Path::new(env!("CARGO_MANIFEST_DIR")), "config/gateway.yaml");
     let said = String::from_utf8_lossy(&output.stderr);

@@ -5,6 +5,7 @@ use crate::access::Logged;
 use crate::harness::{Login, PEPPER, SECRET};
 use crate::raw_client::RawClient;
 use http::request::Parts;
+use pingora::http::ResponseHeader;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -16,7 +17,7 @@ use streamgate::denial::Code;
 use streamgate::exchange::{Exchange, Target};
 use streamgate::filter::{FilterVerdict, Halt};
 use streamgate::gateway::{Gateway, Shared};
-use streamgate::judge::{Trace, Verdict, judge};
+use streamgate::judge::{Trace, Verdict, judge, judge_answer};
 use streamgate::metrics::Metrics;
 use streamgate::route::Lost;
 use streamgate::yaml::Environment;
@@ -201,7 +202,11 @@ impl Written {
         let judged = match judged {
             Ok(Verdict::Streams(call)) => call.answer(self.body.as_bytes()).await.map(Some),
             Ok(Verdict::Redirect(reply)) => Ok(Some(reply)),
-            Ok(Verdict::Proxy { .. }) => Ok(None),
+            Ok(Verdict::Proxy { .. }) => {
+                let mut answer = ResponseHeader::build(200, None).unwrap();
+                answer.insert_header("content-type", "text/plain; charset=utf-8").unwrap();
+                judge_answer(gateway, &head, &answer, &mut exchange).await.map(|()| None)
+            }
             Err(halt) => Err(halt),
         };
         let (status, code) = match judged {

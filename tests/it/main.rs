@@ -25,6 +25,7 @@ mod limits;
 mod names;
 mod outage;
 mod own_device;
+mod playlist;
 mod proxy_protocol;
 mod reissue;
 mod revocation;

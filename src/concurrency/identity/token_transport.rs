@@ -17,9 +17,6 @@ const COOKIES_MAX: usize = 4;
 /// Tokens of one request.
 pub(super) type Found<'r> = SmallVec<[&'r str; 1]>;
 
-/// Endings of the paths that a player asks for first. The requests that follow inherit the token.
-const FIRST_ASKED: [&str; 2] = [".m3u8", ".mpd"];
-
 /// How a token comes back with the next request.
 #[derive(Debug)]
 pub(super) enum TokenTransport {
@@ -76,17 +73,6 @@ impl TokenTransport {
     }
 }
 
-/// Whether playback begins with this request.
-pub fn is_first(request: &Request<'_>) -> bool {
-    let path = request.path.as_bytes();
-    let ends = |ending: &&str| {
-        let start = path.len().checked_sub(ending.len());
-        start.is_some_and(|start| path[start..].eq_ignore_ascii_case(ending.as_bytes()))
-    };
-    matches!(*request.method, http::Method::GET | http::Method::HEAD)
-        && FIRST_ASKED.iter().any(ends)
-}
-
 /// The redirect that puts `token` in front of the path of `request`. No cache may store it, because
 /// the next viewer gets another token. `REPLACE_PARAM` is left out: the request was carried out.
 pub(super) fn redirect(token: &str, request: &Request<'_>) -> Reply {
@@ -117,23 +103,6 @@ mod tests {
         }
         let head = head.body(()).expect("a request").into_parts().0;
         ask(&Request::read(&head).expect("a good request"))
-    }
-
-    #[test]
-    fn playlists_are_known_by_their_ending() {
-        for (path, expected) in [
-            ("/live/a.m3u8", true),
-            ("/live/a.M3U8", true),
-            ("/vod/b.mpd", true),
-            ("/vod/b.mpd?x=.ts", true),
-            ("/.mpd", true),
-            ("/live/a.ts?b=c.m3u8", false),
-            ("/live/m3u8", false),
-            ("/mpd", false),
-            ("/", false),
-        ] {
-            assert_eq!(request(path, &[], is_first), expected, "{path}");
-        }
     }
 
     #[test]
