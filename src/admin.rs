@@ -8,7 +8,7 @@ mod guard;
 mod revoke;
 
 use crate::config::Config;
-use crate::edge::InFlight;
+use crate::edge::{InFlight, TrustedPeers};
 use crate::gateway::{Gateway, Shared};
 use crate::metrics::Metrics;
 use crate::observe::Observe;
@@ -34,6 +34,8 @@ pub struct Admin {
     metrics: Metrics,
     observe: Observe,
     in_flight: InFlight,
+    /// Whom the listeners trust.
+    trusted: Vec<TrustedPeers>,
     /// The configuration with its secrets masked.
     config: Value,
     token: Option<Secret>,
@@ -135,6 +137,7 @@ impl Admin {
         shared: &Shared,
         observe: Observe,
         in_flight: InFlight,
+        trusted: Vec<TrustedPeers>,
     ) -> Self {
         let stores = StoreStatus::default();
         for store in shared.open_stores() {
@@ -146,6 +149,7 @@ impl Admin {
             metrics: observe.metrics.clone(),
             observe,
             in_flight,
+            trusted,
             config: serde_json::to_value(config).expect("a configuration is plain data"),
             token: config.admin.token.as_ref().map(|token| token.value.clone()),
             is_loopback: config.admin.address.0.ip().is_loopback(),

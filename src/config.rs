@@ -66,7 +66,7 @@ pub struct Root {
     /// Where sessions and leases are remembered.
     #[serde(default)]
     pub stores: Entries<store::Config>,
-    /// How names of upstreams are looked up.
+    /// How names of upstreams and of trusted peers are looked up.
     #[serde(default)]
     pub resolver: resolve::Config,
     /// The servers behind the gateway.

@@ -15,6 +15,7 @@ mod arrival;
 mod proxy_header;
 mod peer;
 mod listener;
+mod trust;
 mod connections;
 mod in_flight;
 mod downstream;
@@ -34,6 +35,7 @@ pub use in_flight::{Guard, InFlight};
 pub use listener::Listener;
 pub use peer::Peer;
 pub use proxy_header::{Beginning, ProxyHeader};
+pub use trust::{TrustedName, TrustedPeer, TrustedPeers};
 pub use underscores::Underscores;
 
 use crate::observe::{Event, Observe};
@@ -97,7 +99,7 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
             return None;
         };
         let _open = Open::report(&self.http1);
-        let peer = Peer::at(stream.address(), listener);
+        let peer = Peer::at(stream.address());
         let peer = match arrival::meet(&mut stream, peer, listener, shutdown).await {
             Ok(peer) => peer,
             Err(reason) => {

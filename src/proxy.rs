@@ -83,7 +83,7 @@ impl ProxyHttp for Proxy {
         ctx.is_admitted = is_admitted;
         self.listener.underscores.apply(downstream.req_header_mut());
         let client = Client::of(&peer, &downstream.req_header().headers, &self.listener);
-        ctx.is_peer_trusted = peer.is_trusted();
+        ctx.is_peer_trusted = peer.is_trusted(&self.listener);
         (ctx.exchange.client, ctx.exchange.scheme) = (client.address, client.scheme);
         forward::rehost(downstream.req_header_mut(), client.host)?;
         timeouts::begin(downstream, &self.listener);

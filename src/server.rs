@@ -107,7 +107,8 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     let jobs = jobs.collect::<io::Result<Vec<Job>>>();
     let threads = |error| StartError::Io("the workers".to_owned(), error);
     let runtimes = BackgroundRuntimes::start().map_err(threads)?;
-    let names = runtimes.run(names::first_answers(names::all(&live.load()), observe.clone()));
+    let names = names::all(&live.load(), bound.iter().map(|(listener, _)| listener));
+    let names = runtimes.run(names::first_answers(names, observe.clone()));
     let workers = jobs.and_then(Workers::start).map_err(threads)?;
     let in_flight = factory.in_flight;
     let admin_state = Arc::new(Admin::new(
@@ -116,6 +117,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
         &shared,
         observe.clone(),
         in_flight.clone(),
+        bound.iter().map(|(listener, _)| listener.trusted.clone()).collect(),
     ));
     let (end, ended) = watch::channel(false);
     let is_closing = factory.stopped.clone();

@@ -66,9 +66,16 @@ pub struct Config {
     pub health: Option<health::Config>,
 }
 
+impl Config {
+    /// What runs but is hardly meant.
+    pub fn warnings(&self) -> impl Iterator<Item = Problem> {
+        self.endpoints.value.iter().filter_map(Written::warning)
+    }
+}
+
 /// By what an editor underlines an endpoint that can't be right: a URL, a port alone.
 const ENDPOINT_PATTERN: &str = concat!(
-    r"^(?![0-9]+( |$))(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)",
+    r"^(?![0-9]+( |$))(\[[0-9a-fA-F:.]+(%[0-9]+)?\]|[A-Za-z0-9_.-]+)",
     r"(:[0-9]{1,5})?( weight=[0-9]{1,7})?$|\$\{",
 );
 
@@ -138,10 +145,9 @@ impl Upstream {
         }
         let known = |it: &Written| match it.target {
             Target::Address(address) => {
-                let found = Found { address, weight: 1, host: Arc::clone(&it.name) };
-                Resolved { found: [found].into(), ..Resolved::default() }
+                Resolved { found: [Found::at(address)].into(), ..Resolved::default() }
             }
-            Target::Host(..) | Target::Service(_) => Resolved::default(),
+            _ => Resolved::default(),
         };
         let resolved: Vec<Resolved> = written.iter().map(known).collect();
         let mould = Mould::new(name, config);

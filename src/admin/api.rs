@@ -3,6 +3,7 @@
 use super::Admin;
 use super::guard::{Detail, answer};
 use crate::denial::Reply;
+use crate::edge::TrustedPeers;
 use crate::upstream::{Endpoint, Health, Resolved, Upstream};
 use axum::Extension;
 use axum::extract::State;
@@ -100,7 +101,8 @@ pub(super) async fn upstreams(State(admin): State<Arc<Admin>>) -> Response {
         let pool = upstream.pool();
         let endpoints: Vec<Value> = pool.endpoints.iter().map(endpoint).collect();
         let names: Vec<Value> = upstream.resolved().iter().map(name).collect();
-        json!({ "name": &*upstream.name, "endpoints": endpoints, "names": names })
+        let (name, surplus) = (&*upstream.name, pool.surplus);
+        json!({ "name": name, "endpoints": endpoints, "surplus": surplus, "names": names })
     });
     json_answer(StatusCode::OK, &rows.collect::<Vec<Value>>())
 }
@@ -182,8 +184,10 @@ fn unresolved(upstream: &Upstream) -> impl Iterator<Item = Arc<str>> {
 impl Admin {
     fn unresolved_names(&self) -> Vec<String> {
         let gateway = self.live.load();
-        let all = gateway.upstreams.iter().flat_map(|upstream| unresolved(upstream));
-        all.map(|name| name.to_string()).collect()
+        let endpoints = gateway.upstreams.iter().flat_map(|upstream| unresolved(upstream));
+        let peers = self.trusted.iter().flat_map(TrustedPeers::unresolved);
+        let endpoints = endpoints.map(|name| name.to_string());
+        endpoints.chain(peers.map(ToString::to_string)).collect()
     }
 
     /// Brings gauges up to date that others keep.

@@ -55,6 +55,7 @@ pub(super) async fn meet(
     if !listener.proxy_protocol {
         return Ok(peer);
     }
+    let is_trusted = peer.is_trusted(listener);
     let mut bytes = Vec::new();
     let mut stopping = shutdown.clone();
     let until = Instant::now() + listener.head_timeout;
@@ -67,16 +68,19 @@ pub(super) async fn meet(
         // Who said nothing at all asked for nothing: so balancers look whether a port is open.
         Err(_) | Ok(Err(_)) if bytes.is_empty() => Err(None),
         Err(_) => Err(Some(Refusal::ProxyHeaderTimeout)),
-        Ok(Err(_)) if peer.is_trusted => Err(Some(Refusal::ProxyHeaderMalformed)),
+        Ok(Err(_)) if is_trusted => Err(Some(Refusal::ProxyHeaderMalformed)),
         Ok(Err(_)) => Err(None),
-        Ok(Ok(Beginning::Other)) if peer.is_trusted => Err(Some(Refusal::ProxyHeaderMissing)),
+        Ok(Ok(Beginning::Other)) if is_trusted => Err(Some(Refusal::ProxyHeaderMissing)),
         Ok(Ok(Beginning::Other)) => {
             stream.give_back(&bytes);
             Ok(peer)
         }
-        Ok(Ok(_)) if !peer.is_trusted => Err(Some(Refusal::ProxyHeaderUntrusted)),
+        Ok(Ok(_)) if !is_trusted => {
+            listener.trusted.doubt();
+            Err(Some(Refusal::ProxyHeaderUntrusted))
+        }
         Ok(Ok(Beginning::Whole)) => match ProxyHeader::parse(&bytes) {
-            Some(header) => Ok(peer.passes_on(header, listener)),
+            Some(header) => Ok(peer.passes_on(header)),
             None => Err(Some(Refusal::ProxyHeaderMalformed)),
         },
         Ok(Ok(Beginning::Part(_) | Beginning::Malformed)) => {
@@ -88,7 +92,7 @@ pub(super) async fn meet(
 /// A place among the connections of `peer`, if there is room. Only clients are counted: those of a
 /// trusted peer are behind it.
 pub(super) fn place(peer: Peer, listener: &Listener) -> Result<Option<Place>, Refusal> {
-    match peer.address.filter(|_| !peer.is_trusted) {
+    match peer.address.filter(|address| !listener.trusts(*address)) {
         Some(address) => {
             listener.connections.enter_client(address).map_err(|_| Refusal::ClientFull)
         }

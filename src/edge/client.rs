@@ -40,7 +40,10 @@ impl Client {
     /// The client whose request with these header `fields` came from `peer`.
     pub fn of(peer: &Peer, fields: &HeaderMap, listener: &Listener) -> Self {
         let (address, scheme) = (peer.address, peer.scheme());
-        let Some(address) = address.filter(|_| peer.is_trusted) else {
+        let Some(address) = address.filter(|address| listener.trusts(*address)) else {
+            if listener.trusted.has_names() && fields.contains_key(FORWARDED_FOR) {
+                listener.trusted.doubt();
+            }
             return Client { address, scheme, host: None };
         };
         let (address, teller) = find(address, fields, listener);

@@ -2,8 +2,9 @@
 
 use super::connections::Connections;
 use super::listener::Listener;
+use super::trust::{TrustedPeer, TrustedPeers};
 use super::underscores::Underscores;
-use crate::units::{Address, Count, Network, Text, Time};
+use crate::units::{Address, Count, Text, Time};
 use crate::yaml::At;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,10 +17,10 @@ pub struct Config {
     /// Names it in logs and metrics.
     pub name: At<Text>,
     pub(crate) address: At<Address>,
-    /// Peers whose word on their clients is believed: load balancers, and what ends TLS. Addresses
-    /// and networks.
+    /// Peers whose word on their clients is believed: load balancers, and what ends TLS. Addresses,
+    /// networks and host names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub trusted: Vec<At<Network>>,
+    pub trusted: Vec<At<TrustedPeer>>,
     /// Takes the host from the `X-Forwarded-Host` of a trusted peer in place of `Host`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub trusted_host: bool,
@@ -85,7 +86,7 @@ impl Config {
             number,
             name: self.name.0.as_str().into(),
             address: self.address.0,
-            trusted: self.trusted.iter().map(|network| network.value).collect(),
+            trusted: TrustedPeers::new(self.trusted.iter().map(|peer| &peer.value)),
             trusted_host: self.trusted_host,
             underscores: self.underscores,
             proxy_protocol: self.proxy_protocol,

@@ -2,9 +2,9 @@
 //! the address and accepts.
 
 use super::connections::Connections;
+use super::trust::TrustedPeers;
 use super::underscores::Underscores;
 use crate::denial::Code;
-use crate::units::Network;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Listener {
     /// Where it is bound.
     pub address: SocketAddr,
     /// Peers whose word on their clients is believed.
-    pub trusted: Vec<Network>,
+    pub trusted: TrustedPeers,
     /// They name the host that is asked for, too.
     pub trusted_host: bool,
     /// What becomes of header fields with `_` in their name.
@@ -43,7 +43,7 @@ const BODY_RATE_MIN: u64 = 1_024;
 impl Listener {
     /// Whether a peer at this address is believed.
     pub fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(address))
+        self.trusted.contains(address)
     }
 
     /// Refuses a body of which so many bytes came in this time, if that is too slow.
@@ -72,7 +72,7 @@ mod tests {
             number: 0,
             name: "edge".into(),
             address: ([127, 0, 0, 1], 0).into(),
-            trusted: Vec::new(),
+            trusted: TrustedPeers::default(),
             trusted_host: false,
             underscores: Underscores::Drop,
             proxy_protocol: false,

@@ -37,6 +37,7 @@ pub(super) fn gateway(
     let mut upstreams = Named::new("upstream");
     for (name, entry) in config.upstreams.iter() {
         upstreams.enter(name, Upstream::compile(name, entry).map(Arc::new), &mut problems);
+        problems.extend(entry.warnings());
     }
     upstreams.enter_lost(&config.upstreams);
     let resolver = config.resolver.compile().unwrap_or_else(|problem| {

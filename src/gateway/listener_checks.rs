@@ -52,10 +52,10 @@ fn trust(listener: &edge::Config) -> Vec<Problem> {
         let text = format!("one client may have more than all, who have {}", listener.connections);
         problems.push(count.problem(text).help("lower it, or raise `connections`").warning());
     }
-    let everybody = listener.trusted.iter().filter(|network| network.is_everybody());
-    problems.extend(everybody.map(|network| {
+    let everybody = listener.trusted.iter().filter(|peer| peer.is_everybody());
+    problems.extend(everybody.map(|peer| {
         let text = "everybody is trusted, so a client can name any address as its own";
-        network.problem(text).help("name the networks of your proxies alone").warning()
+        peer.problem(text).help("name the networks of your proxies alone").warning()
     }));
     problems
 }

@@ -6,7 +6,7 @@
 use super::event::Event;
 use super::repeat::Repeats;
 use super::writer::Lines;
-use crate::resolve::Lookup;
+use crate::resolve::{Found, Lookup};
 use crate::session::Skipped;
 use crate::session::key_set::Refresh;
 use std::fmt::Arguments;
@@ -124,7 +124,12 @@ pub(super) fn write(event: &Event<'_>) {
 
 /// A line when an answer changes, and when look-ups begin or cease to fail.
 fn looked_up(whose: &str, name: &str, lookup: &Lookup) {
-    let addresses: Vec<_> = lookup.found.iter().map(|found| found.address).collect();
+    // A peer has no port that matters.
+    let shown = |found: &Found| match found.address.port() {
+        0 => found.address.ip().to_string(),
+        _ => found.address.to_string(),
+    };
+    let addresses: Vec<String> = lookup.found.iter().map(shown).collect();
     match &lookup.error {
         None if lookup.is_changed => info!(whose, name, ?addresses, "a name leads here now"),
         None if lookup.is_news => info!(whose, name, "a name is found again"),

@@ -1,5 +1,6 @@
 //! One look-up: the hosts file first, then name servers.
 
+use super::target::host_of;
 use super::{HostName, Open, Resolver, Target};
 use futures_util::future::{join, join_all};
 use hickory_resolver::net::{DnsError, NetError};
@@ -22,12 +23,23 @@ pub struct Found {
     pub host: Arc<str>,
 }
 
+impl Found {
+    /// The server at an address that is known.
+    pub fn at(address: SocketAddr) -> Self {
+        let host = format!("{}:{}", host_of(address), address.port()).into();
+        Found { address, weight: 1, host }
+    }
+}
+
 /// Why a look-up gave nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
     /// Name servers say that there is no such name, or no address of it.
     #[error("no such name, or no address of it")]
     NotFound,
+    /// Name servers say that there are no such SRV records.
+    #[error("`{0}` has no SRV records; a host is written with its port, as in `name:8080`")]
+    NoService(String),
     /// No answer.
     #[error("no name server answered in time")]
     Timeout,
@@ -40,7 +52,7 @@ impl LookupError {
     /// For metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
-            LookupError::NotFound => "not_found",
+            LookupError::NotFound | LookupError::NoService(_) => "not_found",
             LookupError::Timeout => "timeout",
             LookupError::Failed(_) => "failed",
         }
@@ -80,24 +92,38 @@ pub(super) async fn look(
     target: &Target,
     known: &mut Known,
 ) -> Result<Looked, LookupError> {
-    let (mut found, ttl) = match target {
+    let (name, port) = match target {
         Target::Address(address) => {
-            let host = address.to_string().into();
-            (vec![Found { address: *address, weight: 1, host }], Duration::MAX)
+            let (found, ttl) = (vec![Found::at(*address)], Duration::MAX);
+            return Ok(Looked { found, ttl, unrouted: Vec::new(), surplus: 0 });
         }
-        Target::Host(name, port) => {
-            let open = resolver.open()?;
-            let (addresses, ttl) = host(&open, name, known).await?;
-            (servers(name, *port, 1, &addresses), ttl)
+        Target::Service(name) => {
+            let (found, ttl, surplus) = service(&*resolver.open()?, name, known).await?;
+            return Ok(bounded(found, ttl, surplus, is_routed));
         }
-        Target::Service(name) => service(&*resolver.open()?, name, known).await?,
+        Target::Host(name, port) => (name, *port),
+        Target::Peer(name) => (name, 0),
     };
-    let unrouted = take_unrouted(&mut found);
+    let (addresses, ttl) = host(&*resolver.open()?, name, known).await?;
+    let found = servers(name, port, 1, &addresses);
+    // Whoever connects to us need not be reached from here: it may stand behind another proxy.
+    let is_of_use = if matches!(target, Target::Peer(_)) { |_| true } else { is_routed };
+    Ok(bounded(found, ttl, 0, is_of_use))
+}
+
+/// What is used of an answer.
+fn bounded(
+    mut found: Vec<Found>,
+    ttl: Duration,
+    surplus: usize,
+    is_of_use: fn(SocketAddr) -> bool,
+) -> Looked {
+    let unrouted = take_unrouted(&mut found, is_of_use);
     found.sort();
     found.dedup_by_key(|found| found.address);
-    let surplus = found.len().saturating_sub(ADDRESSES_MAX);
+    let surplus = surplus + found.len().saturating_sub(ADDRESSES_MAX);
     found.truncate(ADDRESSES_MAX);
-    Ok(Looked { found, ttl, unrouted, surplus })
+    Looked { found, ttl, unrouted, surplus }
 }
 
 fn servers(name: &HostName, port: u16, weight: u32, addresses: &[IpAddr]) -> Vec<Found> {
@@ -143,19 +169,24 @@ async fn host(
 }
 
 /// The servers that the SRV records of a name lead to: those of the best priority that has any.
+/// Also how long that counts, and how many records are left out because they are too many.
 async fn service(
     open: &Open,
     name: &HostName,
     known: &mut Known,
-) -> Result<(Vec<Found>, Duration), LookupError> {
+) -> Result<(Vec<Found>, Duration, usize), LookupError> {
     let asked = match name.as_str().starts_with('_') {
         true => name.to_string(),
         false => format!("{SERVICE}{name}"),
     };
-    let records = records(open, &asked, RecordType::SRV).await?;
+    let records = records(open, &asked, RecordType::SRV).await.map_err(|error| match error {
+        LookupError::NotFound => LookupError::NoService(asked),
+        error => error,
+    })?;
     let mut ttl = shortest(&records);
     let mut hosts: Vec<(&SRV, HostName)> = records.iter().filter_map(srv).collect();
     hosts.sort_by_key(|(srv, _)| srv.priority);
+    let surplus = hosts.len().saturating_sub(HOSTS_MAX);
     hosts.truncate(HOSTS_MAX);
     known.retain(|host, _| hosts.iter().any(|(_, named)| named == host));
     let mut last_error = LookupError::NotFound;
@@ -187,7 +218,7 @@ async fn service(
             known.extend(memory);
         }
         if !found.is_empty() {
-            return Ok((found, ttl));
+            return Ok((found, ttl, surplus));
         }
     }
     Err(last_error)
@@ -255,7 +286,7 @@ fn shortest(records: &[Record]) -> Duration {
 
 /// Takes out the addresses that this machine has no route to, unless that leaves none: many names
 /// have IPv6 addresses, and many machines no IPv6.
-fn take_unrouted(found: &mut Vec<Found>) -> Vec<IpAddr> {
+fn take_unrouted(found: &mut Vec<Found>, is_routed: fn(SocketAddr) -> bool) -> Vec<IpAddr> {
     let (routed, unrouted): (Vec<_>, Vec<_>) =
         found.drain(..).partition(|found| is_routed(found.address));
     if routed.is_empty() {

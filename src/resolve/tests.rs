@@ -15,6 +15,8 @@ fn targets_are_read_as_they_are_meant() {
         ("stream.service.consul", service("stream.service.consul")),
         ("_stream._tcp.internal", service("_stream._tcp.internal")),
         ("stream", service("stream")),
+        ("[fe80::1%2]:80", address("[fe80::1%2]:80")),
+        ("0x7f.example:80", host("0x7f.example", 80)),
     ] {
         assert_eq!(Target::parse(text), Ok(expected), "{text}");
     }
@@ -22,6 +24,7 @@ fn targets_are_read_as_they_are_meant() {
 
 #[test]
 fn misfits_lead_to_what_is_right() {
+    let label = format!("{}:80", "a".repeat(64));
     let long = format!("{}:80", "a.".repeat(130));
     for (text, says) in [
         ("", "`name:8080`"),
@@ -39,10 +42,21 @@ fn misfits_lead_to_what_is_right() {
         ("*:8080", "one host"),
         ("unix:/run/a.sock", "sockets in the file system"),
         ("/run/a.sock", "sockets in the file system"),
-        ("[fe80::1%eth0]:80", "with a zone"),
+        ("[fe80::1%eth0]:4002", "a number: `[fe80::1%2]:4002` if `ip link`"),
+        ("[fe80::1]:80", "`[fe80::1%2]:80` if `ip link`"),
+        ("a%b:80", "letters, digits"),
+        ("127.0.0.1:0", "write `127.0.0.1:8080`"),
+        ("[::1]:0", "write `[::1]:8080`"),
+        ("[::1]:99999", "write `[::1]:8080`"),
+        ("stream:", "write `stream:8080`"),
+        ("stream:99999", "write `stream:8080`"),
+        ("0x7f.1:80", "four numbers"),
+        ("2130706433:80", "four numbers"),
         ("bücher.example:80", "xn--"),
-        ("a..b:80", "letters, digits"),
-        ("-a:80", "letters, digits"),
+        ("a..b:80", "no part of a host name is empty"),
+        ("-bad-.example:80", "`bad`, not `-bad-`"),
+        ("a.-:80", "begins or ends with `-`"),
+        (&label, "at most 63"),
         ("a b:80", "letters, digits"),
         (&long, "at most 253"),
     ] {

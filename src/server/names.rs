@@ -1,37 +1,59 @@
-//! The names of upstreams: looked up once before the first connection is taken, then followed as
-//! long as the gateway runs.
+//! The names of upstreams and of trusted peers: looked up once before the first connection is
+//! taken, then followed as long as the gateway runs.
 
+use crate::edge::{Listener, TrustedName};
 use crate::gateway::Gateway;
 use crate::observe::{Event, Observe};
 use crate::upstream::EndpointName;
 use futures_util::future::join_all;
+use std::sync::Arc;
 
-/// The names of all upstreams, none of them looked up.
-pub(super) fn all(gateway: &Gateway) -> Vec<EndpointName> {
+/// A name that is followed.
+pub(super) enum Name {
+    Endpoint(EndpointName),
+    /// A host that a listener trusts.
+    Peer {
+        listener: Arc<str>,
+        name: TrustedName,
+    },
+}
+
+/// All names of the gateway and its listeners, none of them looked up.
+pub(super) fn all<'a>(
+    gateway: &Gateway,
+    listeners: impl Iterator<Item = &'a Arc<Listener>>,
+) -> Vec<Name> {
     let upstreams = gateway.upstreams.iter();
-    upstreams.flat_map(|upstream| upstream.names(&gateway.resolver)).collect()
+    let endpoints = upstreams.flat_map(|upstream| upstream.names(&gateway.resolver));
+    let peers = listeners.flat_map(|listener| {
+        let names = listener.trusted.names(&gateway.resolver).into_iter();
+        names.map(|name| Name::Peer { listener: Arc::clone(&listener.name), name })
+    });
+    endpoints.map(Name::Endpoint).chain(peers).collect()
 }
 
 /// Looks all names up once. It takes as long as the slowest, and that is bounded by the resolver's
 /// timeout; a name that has no address then is looked up again later.
-pub(super) async fn first_answers(
-    mut names: Vec<EndpointName>,
-    observe: Observe,
-) -> Vec<EndpointName> {
+pub(super) async fn first_answers(mut names: Vec<Name>, observe: Observe) -> Vec<Name> {
     join_all(names.iter_mut().map(|name| look_up(name, &observe))).await;
     names
 }
 
 /// Follows one name, for ever.
-pub(super) async fn follow(mut name: EndpointName, observe: Observe) {
+pub(super) async fn follow(mut name: Name, observe: Observe) {
     loop {
         look_up(&mut name, &observe).await;
     }
 }
 
-async fn look_up(name: &mut EndpointName, observe: &Observe) {
-    let lookup = name.next().await;
-    let whose = format!("upstream {}", name.upstream());
-    let (whose, name) = (whose.as_str(), name.written());
-    observe.emit(&Event::NameLookedUp { whose, name, lookup: &lookup });
+async fn look_up(name: &mut Name, observe: &Observe) {
+    let lookup = match name {
+        Name::Endpoint(name) => name.next().await,
+        Name::Peer { name, .. } => name.next().await,
+    };
+    let (whose, name) = match name {
+        Name::Endpoint(name) => (format!("upstream {}", name.upstream()), name.written()),
+        Name::Peer { listener, name } => (format!("trusted of {listener}"), name.written()),
+    };
+    observe.emit(&Event::NameLookedUp { whose: &whose, name, lookup: &lookup });
 }

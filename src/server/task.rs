@@ -1,6 +1,6 @@
 //! The background tasks of the gateway, and the runtimes that they run on.
 
-use super::names;
+use super::names::{self, Name};
 use crate::activity::{Revocations, WriteBehind};
 use crate::admin::{Admin, StoreService};
 use crate::concurrency::Policy;
@@ -10,7 +10,7 @@ use crate::part::Lasting;
 use crate::session::KeySet;
 use crate::session::key_set::Refresh;
 use crate::store::{Endings, Store};
-use crate::upstream::{EndpointName, Probe};
+use crate::upstream::Probe;
 use axum::Router;
 use std::io;
 use std::net::TcpListener;
@@ -151,7 +151,7 @@ impl<'a> BackgroundTasks<'a> {
     }
 
     /// Follows names whose first look-up is done.
-    pub(super) fn follow(&mut self, names: Vec<EndpointName>) {
+    pub(super) fn follow(&mut self, names: Vec<Name>) {
         for name in names {
             self.spawn(until(self.stop(), names::follow(name, self.observe.clone())));
         }

@@ -17,8 +17,11 @@ pub struct EndpointName {
 impl EndpointName {
     /// Waits until the name is due and looks it up. Requests that come after that see the answer.
     pub async fn next(&mut self) -> Lookup {
-        let lookup = self.follower.next().await;
+        let mut lookup = self.follower.next().await;
         self.upstream.learn(self.place, &lookup);
+        if lookup.is_changed {
+            lookup.surplus += self.upstream.pool().surplus;
+        }
         lookup
     }
 

@@ -20,6 +20,8 @@ const ENDPOINTS_MAX: usize = 1_000;
 pub struct Pool {
     /// Its addresses.
     pub endpoints: Vec<Endpoint>,
+    /// How many are left out because they are too many.
+    pub surplus: usize,
     pub(super) balance: Box<dyn Balance>,
     /// Notified when an address may be no more what its name leads to.
     pub(super) doubt: Arc<Notify>,
@@ -49,27 +51,29 @@ impl Mould {
         servers: impl Iterator<Item = (&'a Arc<str>, u32, &'a Found)>,
         before: Option<&Pool>,
     ) -> Pool {
-        let mut endpoints: Vec<Endpoint> = Vec::new();
+        let (mut endpoints, mut surplus): (Vec<Endpoint>, usize) = (Vec::new(), 0);
         for (written, weight, found) in servers {
+            if endpoints.iter().any(|known| known.address == found.address) {
+                continue;
+            }
             if endpoints.len() == ENDPOINTS_MAX {
-                break;
+                surplus += 1;
+                continue;
             }
-            if endpoints.iter().all(|known| known.address != found.address) {
-                let kept = before.and_then(|pool| pool.health_of(found.address));
-                let peer = peer::template(&self.name, found.address, self.protocol, &self.timeouts);
-                endpoints.push(Endpoint {
-                    address: found.address,
-                    weight: weight.saturating_mul(found.weight),
-                    written: Arc::clone(written),
-                    host: Arc::clone(&found.host),
-                    health: kept.unwrap_or_default(),
-                    peer,
-                });
-            }
+            let kept = before.and_then(|pool| pool.health_of(found.address));
+            let peer = peer::template(&self.name, found.address, self.protocol, &self.timeouts);
+            endpoints.push(Endpoint {
+                address: found.address,
+                weight: weight.saturating_mul(found.weight),
+                written: Arc::clone(written),
+                host: Arc::clone(&found.host),
+                health: kept.unwrap_or_default(),
+                peer,
+            });
         }
         bound_weights(&mut endpoints);
         let balance = self.balance.build(&endpoints);
-        Pool { endpoints, balance, doubt: Arc::clone(&self.doubt) }
+        Pool { endpoints, surplus, balance, doubt: Arc::clone(&self.doubt) }
     }
 }
 

@@ -8,7 +8,7 @@ use http::Uri;
 use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, Version};
 use pingora::protocols::ALPN;
-use pingora::{ErrorType, Result};
+use pingora::{ErrorType, OrErr, Result};
 use rand::RngExt;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -111,9 +111,8 @@ impl Probe {
         match is_h2 {
             true => {
                 let uri = Uri::builder().scheme("http").authority(&*endpoint.host);
-                if let Ok(uri) = uri.path_and_query(self.check.path.clone()).build() {
-                    head.set_uri(uri);
-                }
+                let uri = uri.path_and_query(self.check.path.clone()).build();
+                head.set_uri(uri.or_err(ErrorType::InvalidHTTPHeader, "no URL of a check")?);
                 head.set_version(Version::HTTP_2);
             }
             false => head.insert_header("host", &*endpoint.host)?,

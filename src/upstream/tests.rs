@@ -1,5 +1,6 @@
 use super::*;
 use crate::yaml::{Entries, Environment, parse};
+use std::net::{Ipv4Addr, SocketAddr};
 
 fn compile(yaml: &str) -> Result<Upstream, Vec<Problem>> {
     let file = format!("u: {yaml}\n");
@@ -45,6 +46,36 @@ async fn one_that_took_no_connection_is_passed_over_for_a_while() {
     assert_eq!(picks(&both, 4), [0, 1, 0, 1], "when all are, none is");
     assert_eq!(both.pool().pick(&[0]), Some(1), "a second try");
     assert_eq!(picks(&both, 2), [0, 1], "which takes nobody's turn");
+}
+
+#[test]
+fn checks_keep_no_step_with_those_of_other_gateways() {
+    let checked = compile("{ endpoints: ['127.0.0.1:1'], health: { path: /, interval: 10s } }");
+    let probes = Probe::all(&[Arc::new(checked.expect("good"))]);
+    let pauses: Vec<_> = (0..100).map(|_| probes[0].pause().as_secs_f64()).collect();
+    assert!(pauses.iter().all(|pause| (9.0..=11.0).contains(pause)), "{pauses:?}");
+    let is_spread = pauses.iter().any(|pause| *pause < 9.8) && pauses.iter().any(|p| 10.2 < *p);
+    assert!(is_spread, "{pauses:?}");
+}
+
+#[test]
+fn hosts_are_named_without_a_zone() {
+    let zoned = compile("{ endpoints: ['[fe80::1%2]:80', '127.0.0.1:80'] }").expect("good");
+    let pool = zoned.pool();
+    let hosts: Vec<&str> = pool.endpoints.iter().map(|endpoint| &*endpoint.host).collect();
+    assert_eq!(hosts, ["[fe80::1]:80", "127.0.0.1:80"]);
+    assert_eq!(pool.endpoints[0].address.to_string(), "[fe80::1%2]:80");
+}
+
+/// As many addresses as nobody means, all from names.
+#[test]
+fn endpoints_beyond_their_bound_are_counted() {
+    let named = compile("{ endpoints: ['a:1'] }").expect("good");
+    let found = |n: u32| Found::at(SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + n), 80)));
+    let found: Vec<Found> = (0..1_003).map(found).collect();
+    let name: Arc<str> = "a:1".into();
+    let pool = named.mould.pool(found.iter().map(|found| (&name, 1, found)), None);
+    assert_eq!((pool.endpoints.len(), pool.surplus), (1_000, 3));
 }
 
 #[test]

@@ -40,6 +40,21 @@ impl Written {
     }
 }
 
+impl Written {
+    /// What runs but is hardly meant: a name of one word without a port.
+    pub(super) fn warning(written: &At<Text>) -> Option<Problem> {
+        let Target::Service(name) = Written::parse(written).ok()?.target else { return None };
+        let name = name.as_str();
+        if name.starts_with('_') || name.contains('.') {
+            return None;
+        }
+        let text =
+            format!("`{name}` has no port, so the SRV records of `_http._tcp.{name}` tell it");
+        let help = format!("write `{name}:8080` if it is a host, else `_http._tcp.{name}`");
+        Some(written.problem(text).help(help).warning())
+    }
+}
+
 /// Somebody wrote a URL: an endpoint is a server, and its protocol is the upstream's.
 fn url(written: &At<Text>, scheme: &str, rest: &str) -> Problem {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);

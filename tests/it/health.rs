@@ -2,14 +2,18 @@
 
 use crate::harness::dns::Dns;
 use crate::harness::{Gateway, until};
-use crate::origin::{Origin, UnusedPort, h2c_replica, proxying_to, proxying_yaml};
+use crate::origin::{Origin, UnusedPort, h2c_replica, proxying_to, proxying_yaml, service};
 use serde_json::Value;
 use std::time::Duration;
 use streamgate::yaml::Environment;
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 /// What is known comes from the first round.
 const ONE_ROUND: &str = "path: /healthz, interval: 1h, threshold: 1";
+
+/// One after the other, these take as many seconds.
+const SILENT: usize = 50;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
@@ -48,7 +52,7 @@ async fn checks_are_made_in_the_protocol_of_the_upstream() {
 #[tokio::test]
 async fn endpoints_are_asked_side_by_side() {
     let (nobody, mut silent) = (UnusedPort::reserve(), Vec::new());
-    for _ in 0..8 {
+    for _ in 0..SILENT {
         // Its backlog takes the connection.
         silent.push(Origin::listen().await);
     }
@@ -60,9 +64,22 @@ async fn endpoints_are_asked_side_by_side() {
     let gateway = proxying_to(&format!("{fields}, health: {{ timeout: 1s, {ONE_ROUND} }}"));
     let checked = checked(&gateway).await;
     let took = began.elapsed();
-    assert!(checked[..8].iter().all(|one| *one == (false, "no answer in time".to_owned())));
-    assert_eq!(checked[8], (false, "it takes no connection".to_owned()));
-    assert!(took < Duration::from_secs(4), "one after the other takes 8 s; it took {took:?}");
+    assert!(checked[..SILENT].iter().all(|one| *one == (false, "no answer in time".to_owned())));
+    assert_eq!(checked[SILENT], (false, "it takes no connection".to_owned()));
+    assert!(took < Duration::from_secs(4), "a round is one timeout of 1 s; it took {took:?}");
+}
+
+/// The zone says which interface, and nothing to the endpoint.
+#[tokio::test]
+async fn an_address_with_a_zone_is_checked_as_any_other() {
+    let Ok(socket) = TcpListener::bind("[::1]:0").await else { return };
+    let port = socket.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(socket, service("v6".to_owned())).await });
+    let endpoint = format!("[::1%1]:{port}");
+    let gateway = proxying_to(&format!("endpoints: ['{endpoint}'], health: {{ {ONE_ROUND} }}"));
+    assert_eq!(checked(&gateway).await, [(true, "it answers with status 200".to_owned())]);
+    let echo: Value = gateway.get("/faults/echo").send().await.unwrap().json().await.unwrap();
+    assert_eq!(echo["replica"], "v6");
 }
 
 #[tokio::test]

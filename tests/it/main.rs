@@ -35,4 +35,5 @@ mod signal;
 mod sliding;
 mod store;
 mod streaming;
+mod trusted;
 mod upstream;

@@ -300,6 +300,47 @@ async fn a_refused_connection_has_the_name_looked_up_early() {
     assert_eq!(answer(&gateway).await, "a");
 }
 
+/// Requests have nothing to do with look-ups: only followers wait for name servers.
+#[tokio::test]
+async fn name_servers_that_are_slow_hold_up_no_request() {
+    let dns = Dns::start();
+    let port = replicas(&[A]).await;
+    dns.leads("stream.test", 1, &[A]);
+    let fields = format!("endpoints: ['stream.test:{port}', 'other.test:1']");
+    let gateway = gateway(&dns, &fields);
+    assert_eq!(answer(&gateway).await, "a");
+    dns.set("stream.test", Reply::Silence);
+    dns.set("other.test", Reply::Silence);
+    let late = "streamgate_name_lookups_total{name=\"other.test:1\",result=\"timeout\"}";
+    let mut slowest = Duration::ZERO;
+    while gateway.metric(late).await == 0.0 {
+        let asked = Instant::now();
+        assert_eq!(answer(&gateway).await, "a");
+        slowest = slowest.max(asked.elapsed());
+    }
+    assert!(slowest < Duration::from_secs(2), "half of a look-up's time; it took {slowest:?}");
+}
+
+#[tokio::test]
+async fn more_addresses_than_are_used_are_counted() {
+    let dns = Dns::start();
+    let many: Vec<IpAddr> = (1..=130).map(|n| Ipv4Addr::new(127, 0, 1, n).into()).collect();
+    dns.leads("many.test", 60, &many);
+    let gateway = gateway(&dns, "endpoints: ['many.test:9']");
+    let shown = upstream(&gateway).await;
+    assert_eq!(shown["endpoints"].as_array().unwrap().len(), 128);
+    assert_eq!(shown["names"][0]["surplus"], 2);
+}
+
+#[tokio::test]
+async fn a_name_without_srv_records_says_how_a_host_is_written() {
+    let dns = Dns::start();
+    dns.leads("stream.test", 60, &[A]);
+    let gateway = gateway(&dns, "endpoints: ['stream.test']");
+    let error = upstream(&gateway).await["names"][0]["error"].to_string();
+    assert!(error.contains("`_http._tcp.stream.test` has no SRV records; a host is"), "{error}");
+}
+
 #[tokio::test]
 async fn localhost_is_this_machine() {
     let address = replica("a").await;

@@ -1,18 +1,20 @@
 use super::*;
 use crate::edge::Underscores;
 use crate::edge::connections::Connections;
-use crate::units::{Count, Network};
+use crate::edge::{TrustedPeer, TrustedPeers};
+use crate::units::Count;
 use crate::yaml::Scalar;
 use proptest::prelude::*;
 use std::time::Duration;
 
 fn listener(trusted: &[&str], trusted_host: bool) -> Listener {
-    let networks = trusted.iter().map(|text| Network::read(text).expect("a network"));
+    let peers = trusted.iter().map(|text| TrustedPeer::read(text).expect("a network"));
+    let peers: Vec<TrustedPeer> = peers.collect();
     Listener {
         number: 0,
         name: "edge".into(),
         address: ([127, 0, 0, 1], 0).into(),
-        trusted: networks.collect(),
+        trusted: TrustedPeers::new(&peers),
         trusted_host,
         underscores: Underscores::Drop,
         proxy_protocol: false,
@@ -35,7 +37,7 @@ fn fields(lines: &[(&'static str, &[u8])]) -> HeaderMap {
 fn client(peer: &str, lines: &[(&'static str, &[u8])]) -> Client {
     let listener = listener(&["10.0.0.0/8", "2001:db8::/32"], false);
     let socket = SocketAddr::new(peer.parse().expect("an address"), 4000);
-    Client::of(&Peer::at(Some(socket), &listener), &fields(lines), &listener)
+    Client::of(&Peer::at(Some(socket)), &fields(lines), &listener)
 }
 
 /// The client behind a trusted peer that says this.
@@ -136,7 +138,7 @@ fn nobody_else_is_believed() {
     let mapped = client("::ffff:10.0.0.2", said).address;
     assert_eq!(mapped, Some([192, 0, 2, 1].into()), "trusted as IPv4");
     let listener = listener(&["10.0.0.0/8"], true);
-    let nobody = Client::of(&Peer::at(None, &listener), &fields(said), &listener);
+    let nobody = Client::of(&Peer::at(None), &fields(said), &listener);
     assert_eq!(nobody, Client { address: None, scheme: Scheme::HTTP, host: None });
 }
 
@@ -180,7 +182,7 @@ fn the_host_is_told_only_where_the_file_says_so() {
         (true, [203, 0, 113, 9], None),
     ] {
         let listener = listener(&["10.0.0.0/8"], is_asked);
-        let peer = Peer::at(Some((peer, 4000).into()), &listener);
+        let peer = Peer::at(Some((peer, 4000).into()));
         let client = Client::of(&peer, &fields(lines), &listener);
         assert_eq!(client.host, host.map(HeaderValue::from_static), "{is_asked} {peer:?}");
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::edge::connections::Connections;
-use crate::edge::{Edge, InFlight, Underscores, head_was_read};
+use crate::edge::{Edge, InFlight, TrustedPeers, Underscores, head_was_read};
 use crate::metrics::Metrics;
 use crate::observe::AccessLog;
 use crate::units::Count;
@@ -61,7 +61,7 @@ impl Fixture {
             number: 0,
             name: "edge".into(),
             address: ([127, 0, 0, 1], 0).into(),
-            trusted: Vec::new(),
+            trusted: TrustedPeers::default(),
             trusted_host: false,
             underscores: Underscores::Drop,
             proxy_protocol: false,

@@ -58,9 +58,14 @@ impl Redis {
 
     /// Starts one that listens on this socket, too.
     pub(crate) async fn with_socket(socket: &Path) -> Self {
+        let words = ["--appendonly", "no", "--unixsocket", socket.to_str().unwrap()];
+        Redis::with_words(&words).await
+    }
+
+    /// Starts one that is told all this.
+    pub(crate) async fn with_words(words: &[&str]) -> Self {
         for _ in 0..TRIES {
-            let words = ["--appendonly", "no", "--unixsocket", socket.to_str().unwrap()];
-            let mut redis = Redis::with(free_port(), &words);
+            let mut redis = Redis::with(free_port(), words);
             if redis.answers().await {
                 return redis;
             }
