@@ -87,6 +87,27 @@ pub enum Cause {
     Token(TokenError),
     /// The stream was not let in.
     Stream(Outcome, Account, IdentitySource),
+    /// There are as many requests as there may be.
+    Full(InFlightLimit),
+}
+
+/// How many requests there may be at once, of which there are as many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InFlightLimit {
+    /// In the gateway.
+    Gateway,
+    /// At the upstream of the request.
+    Upstream,
+}
+
+impl InFlightLimit {
+    /// As metrics and logs name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            InFlightLimit::Gateway => "in_flight",
+            InFlightLimit::Upstream => "upstream_in_flight",
+        }
+    }
 }
 
 /// The hash behind which an account hides, as it is told.
@@ -152,6 +173,7 @@ pub struct Exchange {
     pub is_new_playback: bool,
     shadows: Vec<(&'static str, Code)>,
     session_reason: Option<TokenError>,
+    reached: Option<InFlightLimit>,
     denied: Option<Code>,
 }
 
@@ -177,6 +199,7 @@ impl Exchange {
             is_new_playback: false,
             shadows: Vec::new(),
             session_reason: None,
+            reached: None,
             denied: None,
         }
     }
@@ -231,6 +254,7 @@ impl Exchange {
         match cause {
             Cause::Plain => {}
             Cause::Token(reason) => self.session_reason = Some(reason),
+            Cause::Full(limit) => self.reached = Some(limit),
             Cause::Stream(outcome, account, rung) => {
                 self.stream_outcome = Some(outcome);
                 self.rung = Some(rung);
@@ -257,6 +281,11 @@ impl Exchange {
     /// The lease, and its id as it is told upstream and to the client.
     pub fn lease_told(&self) -> Option<&(Lease, LeaseText)> {
         self.lease.as_ref()
+    }
+
+    /// The status of the answer is known, interim answers (1xx) apart.
+    pub fn is_answered(&self) -> bool {
+        self.is_answered
     }
 
     /// Notes the status of the answer, 0 where the client went away before there was one. True if
@@ -292,6 +321,11 @@ impl Exchange {
     /// Why the session was not accepted.
     pub fn session_reason(&self) -> Option<TokenError> {
         self.session_reason
+    }
+
+    /// The limit for which there was no room.
+    pub fn reached(&self) -> Option<InFlightLimit> {
+        self.reached
     }
 
     /// The code of the refusal, if there is one.

@@ -47,6 +47,8 @@ pub struct All {
     pub(crate) connections: IntGaugeVec,
     pub(crate) connections_refused: IntCounterVec,
     pub(crate) heads_refused: IntCounterVec,
+    pub(crate) header_fields_dropped: IntCounterVec,
+    pub(crate) overloaded: IntCounterVec,
 
     pub(crate) auth_decisions: IntCounterVec,
     pub(crate) jwks_fetches: IntCounterVec,
@@ -158,6 +160,16 @@ impl Metrics {
                 "heads_refused_total",
                 "Connections closed before a request was read: a head too slow, or no HTTP.",
                 &["listener", "reason"],
+            ),
+            header_fields_dropped: f.counters(
+                "header_fields_dropped_total",
+                "Header fields taken out of requests for a `_` in their name.",
+                &["listener"],
+            ),
+            overloaded: f.counters(
+                "overloaded_total",
+                "Requests that found no room, by the limit: `in_flight` or `upstream_in_flight`.",
+                &["route", "reason"],
             ),
             shadow_denials: f.counters(
                 "shadow_denials_total",

@@ -10,17 +10,16 @@ mod forward;
 mod respond;
 mod timeouts;
 mod tunnel;
+mod verdict;
 
 pub use context::Ctx;
 
-use crate::denial::Denial;
-use crate::edge::{self, Client, DownstreamStream, InFlight, Listener};
-use crate::exchange::Exchange;
+use crate::edge::{self, InFlight, Listener};
+use crate::exchange::InFlightLimit;
 use crate::filter::Halt;
 use crate::gateway::Gateway;
-use crate::judge::{Verdict, judge};
+use crate::judge::Verdict;
 use crate::observe::{Event, Observe};
-use crate::request::head;
 use crate::upstream::Attempt;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -45,22 +44,6 @@ pub struct Proxy {
     pub in_flight: InFlight,
 }
 
-impl Proxy {
-    /// What is to be done with a request whose head has come.
-    async fn judge<'c>(
-        &self,
-        downstream: &Downstream,
-        gateway: &'c Gateway,
-        exchange: &mut Exchange,
-    ) -> Result<Verdict<'c>, Halt> {
-        let written = downstream.req_header();
-        let parts = written.as_ref();
-        DownstreamStream::of(downstream).map_or(Ok(()), DownstreamStream::check_query)?;
-        head::check_raw(parts, written.raw_path(), || downstream.to_h1_raw())?;
-        judge(gateway, parts, exchange, None).await
-    }
-}
-
 #[async_trait]
 impl ProxyHttp for Proxy {
     // Boxed, because Pingora moves it from one large future into the next.
@@ -79,13 +62,13 @@ impl ProxyHttp for Proxy {
         downstream: &mut Downstream,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        let edge::Opened { peer, is_admitted } = edge::head_was_read(&self.in_flight);
-        ctx.is_admitted = is_admitted;
-        self.listener.underscores.apply(downstream.req_header_mut());
-        let client = Client::of(&peer, &downstream.req_header().headers, &self.listener);
-        ctx.is_peer_trusted = peer.is_trusted(&self.listener);
-        (ctx.exchange.client, ctx.exchange.scheme) = (client.address, client.scheme);
-        forward::rehost(downstream.req_header_mut(), client.host)?;
+        let opened = edge::head_was_read(&self.in_flight);
+        let number = self.listener.underscores.apply(downstream.req_header_mut());
+        if number != 0 {
+            self.observe.emit(&Event::FieldsDropped { listener: &self.listener.name, number });
+        }
+        let host = ctx.open(&opened, &downstream.req_header().headers, &self.listener);
+        forward::rehost(downstream.req_header_mut(), host)?;
         timeouts::begin(downstream, &self.listener);
         Ok(())
     }
@@ -96,10 +79,8 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> Result<bool> {
         let ctx = &mut **ctx;
-        let judged = match ctx.is_admitted {
-            true => self.judge(downstream, &ctx.gateway, &mut ctx.exchange).await,
-            false => Err(Denial::overloaded().into()),
-        };
+        let judged = verdict::of(downstream, ctx.is_admitted, &ctx.gateway, &mut ctx.exchange);
+        let judged = judged.await;
         let (route, took) = (ctx.route_metrics(), ctx.exchange.began.elapsed());
         self.observe.emit(&Event::RequestDecided { route, took });
         let halt = match judged {
@@ -108,7 +89,7 @@ impl ProxyHttp for Proxy {
                 if ctx.attempt.is_some() {
                     return Ok(false);
                 }
-                Denial::overloaded().into()
+                verdict::overloaded(InFlightLimit::Upstream)
             }
             Ok(Verdict::Redirect(reply)) => Halt::Reply(reply),
             // Boxed: rare, and too large to lie in every request's future.
@@ -159,7 +140,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         timeouts::await_head(downstream, ctx.patience);
-        timeouts::let_close(downstream, ctx.may_close(downstream));
+        timeouts::at_end(downstream, ctx.client_end());
         match ctx.route() {
             Some(route) => forward::request(head, &ctx.gateway, route, &ctx.exchange),
             None => Ok(()),
@@ -175,7 +156,7 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         timeouts::request_goes_on(downstream, ctx.patience);
         if end {
-            timeouts::let_close(downstream, ctx.may_close(downstream));
+            timeouts::at_end(downstream, ctx.client_end());
         }
         let checked = body.as_ref().map_or(Ok(()), |chunk| ctx.received(chunk, &self.listener));
         checked.or_else(|code| Error::e_explain(ErrorType::HTTPStatus(code.status()), "the body"))
@@ -218,7 +199,7 @@ impl ProxyHttp for Proxy {
         }
         let is_last = answer::ends_with_connection(head, asked);
         timeouts::end_if_last(downstream, is_last);
-        timeouts::let_close(downstream, !ctx.is_tunnel);
+        timeouts::at_end(downstream, ctx.client_end());
         Ok(())
     }
 

@@ -4,14 +4,16 @@
 //! has let it wait for too long (`AnswerClock`). What no URL may hold is encoded before Pingora
 //! parses it (`RequestLine`). A client may close its side and wait for its answer: Pingora would
 //! end the exchange, or stop to poll the stream and with it the clock, so it does not see the end
-//! before the answer is over. And what was written goes out as soon as the exchange waits: Pingora
-//! holds a head with a `Content-Length` back until there is a packet of it.
+//! as long as the client is taken to wait (`ClientEnd`). And what was written goes out as soon as
+//! the exchange waits: Pingora holds a head with a `Content-Length` back until there is a packet of
+//! it.
 //!
 //! Pingora answers a head that it won't take with a bare 400 or 405 before `early_request_filter`
 //! has run, and closes. So all bytes that it writes before that phase are this answer, and ours are
 //! sent in their place; all other writes pass through.
 
 use super::answer_clock::AnswerClock;
+use super::client_end::{ClientEnd, ClientEndWatch};
 use super::deadline::Deadline;
 use super::head_state::HeadState;
 use super::request_line::RequestLine;
@@ -32,7 +34,6 @@ use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -54,8 +55,7 @@ pub struct DownstreamStream {
     unread: Bytes,
     /// Something was written that may not be sent yet.
     is_unsent: bool,
-    /// The end of what the client sends is no end of the exchange.
-    may_close: AtomicBool,
+    end_watch: ClientEndWatch,
 }
 
 impl DownstreamStream {
@@ -70,7 +70,7 @@ impl DownstreamStream {
             line: RequestLine::default(),
             unread: Bytes::new(),
             is_unsent: false,
-            may_close: AtomicBool::new(false),
+            end_watch: ClientEndWatch::default(),
         }
     }
 
@@ -116,7 +116,7 @@ impl DownstreamStream {
             ready!(Pin::new(&mut self.inner).poll_read(task, &mut buffer))?;
             self.ahead.extend_from_slice(buffer.filled());
             self.line = RequestLine::default();
-            self.let_close(false);
+            self.end_watch = ClientEndWatch::default();
         }
         Poll::Ready(match self.ahead.is_empty() {
             true => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -124,9 +124,9 @@ impl DownstreamStream {
         })
     }
 
-    /// Whether the client may close its side, and the exchange goes on.
-    pub fn let_close(&self, may_close: bool) {
-        self.may_close.store(may_close, Ordering::Relaxed);
+    /// What it means from now on that the client closes its side.
+    pub fn at_end(&self, meaning: ClientEnd) {
+        self.end_watch.mean(meaning);
     }
 
     /// Sends our refusal; `theirs`, Pingora's answer, is taken as written.
@@ -187,7 +187,7 @@ impl DownstreamStream {
         let is_end = matches!(read, Poll::Ready(Ok(())))
             && buffer.filled().len() == from
             && 0 < buffer.remaining();
-        if read.is_ready() && !(is_end && self.may_close.load(Ordering::Relaxed)) {
+        if read.is_ready() && !(is_end && self.end_watch.poll_gone(task).is_pending()) {
             self.read_along(from, buffer);
             return read;
         }

@@ -107,7 +107,8 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
         let listener = &*self.listener.name;
         poll_fn(|task| {
             let is_read = under_way.is_some();
-            head_state::enter(if is_read { HeadState::Read } else { HeadState::Unread }, peer);
+            let state = if is_read { HeadState::Read } else { HeadState::Unread };
+            let _entered = head_state::enter(state, peer);
             let polled = exchange.as_mut().poll(task);
             match HeadState::get() {
                 HeadState::Refused(code) => {

@@ -26,11 +26,22 @@ thread_local! {
     static GUARD: Cell<Option<Guard>> = const { Cell::new(None) };
 }
 
+/// One poll of an exchange. A guard that nobody took ends with it: the poll has panicked.
+pub(super) struct Entered(());
+
 /// Enters the exchange that is about to be polled: how far its head has got, and the other end of
 /// its connection.
-pub(super) fn enter(state: HeadState, peer: Peer) {
+#[must_use]
+pub(super) fn enter(state: HeadState, peer: Peer) -> Entered {
     CURRENT.set(state);
     PEER.set(peer);
+    Entered(())
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        drop(GUARD.take());
+    }
 }
 
 /// The guard of the request whose head was read while its exchange was polled.

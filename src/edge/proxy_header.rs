@@ -5,10 +5,12 @@
 //! [`Beginning`] says after each piece how many more may be read. What a whole header means, the
 //! crate `ppp` reads.
 
+use crc::{CRC_32_ISCSI, Crc};
 use pingora::protocols::Stream;
 use ppp::{v1, v2};
 use std::io;
 use std::net::IpAddr;
+use std::ops::Range;
 use tokio::io::AsyncReadExt;
 
 /// How version 1 begins, a line of text.
@@ -32,6 +34,17 @@ const V2_LOCAL: u8 = 0x20;
 
 /// Version 2, for a connection that is passed on.
 const V2_PROXY: u8 = 0x21;
+
+/// What stands before the value of a field of version 2: its kind and its length.
+const FIELD_FIXED_BYTES: usize = 3;
+
+/// The field of version 2 with a checksum of the header (§2.2.3).
+const CHECKSUM_FIELD: u8 = 0x03;
+
+/// The field of version 2 that tells how the client came (§2.2.6).
+const TLS_FIELD: u8 = 0x20;
+
+static CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// What a connection begins with, as far as it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,16 +137,44 @@ impl ProxyHeader {
             v2::Addresses::IPv6(both) => Some(IpAddr::from(both.source_address)),
             v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
         };
+        // Where no family is said, no address need stand there, and balancers write fields at once.
+        let mut at = V2_FIXED_BYTES + header.addresses.len();
+        let fields = v2::TypeLengthValues::from(&bytes[at..]).collect::<Result<Vec<_>, _>>();
+        let fields = match fields {
+            Ok(fields) => fields,
+            // They may also write what is to be passed over.
+            Err(_) if header.addresses.is_empty() => return Some(ProxyHeader::default()),
+            Err(_) => return None,
+        };
         let mut is_tls = false;
-        for field in header.tlvs() {
-            let field = field.ok()?;
-            if field.kind == u8::from(v2::Type::SSL) {
-                // The first bit of the first byte: the client came by TLS (§2.2.6).
-                is_tls = field.value.first()? & 1 == 1;
+        for field in fields {
+            let value = at + FIELD_FIXED_BYTES..at + FIELD_FIXED_BYTES + field.value.len();
+            at = value.end;
+            match field.kind {
+                TLS_FIELD => is_tls = says_tls(&field.value)?,
+                CHECKSUM_FIELD if !is_intact(bytes, value) => return None,
+                _ => {}
             }
         }
         Some(ProxyHeader { source, is_tls })
     }
+}
+
+/// Whether the client came by TLS: the first bit of a byte that others follow, at least the four of
+/// the verdict on its certificate.
+fn says_tls(value: &[u8]) -> Option<bool> {
+    let [client, _, _, _, _, ..] = value else { return None };
+    Some(client & 1 == 1)
+}
+
+/// Whether the checksum in these bytes of a header is that of the header with zeros in its place.
+fn is_intact(header: &[u8], sum: Range<usize>) -> bool {
+    let Ok(said) = <[u8; 4]>::try_from(&header[sum.clone()]) else { return false };
+    let mut digest = CRC32C.digest();
+    for part in [&header[..sum.start], &[0; 4], &header[sum.end..]] {
+        digest.update(part);
+    }
+    digest.finalize() == u32::from_be_bytes(said)
 }
 
 /// Reads from `stream` until it is clear what it begins with. What was read is in `bytes`, also

@@ -11,7 +11,7 @@ use super::event::{Ended, Event};
 use super::writer::{Lines, Writer};
 use crate::clock;
 use crate::denial::Code;
-use crate::exchange::Account;
+use crate::exchange::{Account, Exchange, InFlightLimit};
 use serde::Serialize;
 
 /// Room for one line, in bytes; a longer one costs another allocation.
@@ -115,7 +115,7 @@ fn line<'a>(ended: &'a Ended<'a>) -> Line<'a> {
         path: cut(ended.path, PATH_BYTES_MAX),
         status: ended.status,
         code: exchange.denied().map(|code| code.name()),
-        reason: exchange.session_reason().map(|reason| reason.reason()),
+        reason: reason(exchange),
         duration_ms: (ended.took.as_secs_f64() * 1e6).round() / 1e3,
         request_bytes: ended.request_bytes,
         response_bytes: ended.response_bytes,
@@ -128,6 +128,12 @@ fn line<'a>(ended: &'a Ended<'a>) -> Line<'a> {
         shadow: shadow(exchange.shadows()),
         fault: ended.fault,
     }
+}
+
+/// What the code of a refusal leaves open.
+fn reason(exchange: &Exchange) -> Option<&'static str> {
+    let token = exchange.session_reason().map(|reason| reason.reason());
+    token.or_else(|| exchange.reached().map(InFlightLimit::name))
 }
 
 /// The codes, separated by commas; seldom more than one.

@@ -26,6 +26,9 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
         Event::ConnectionRefused { listener, reason } => {
             metrics.connections_refused.with_label_values(&[*listener, *reason]).inc();
         }
+        Event::FieldsDropped { listener, number } => {
+            metrics.header_fields_dropped.with_label_values(&[listener]).inc_by(*number);
+        }
         Event::HeadRefused { listener, code } => {
             metrics.heads_refused.with_label_values(&[listener, code.name()]).inc();
         }
@@ -65,6 +68,9 @@ fn exchange(metrics: &Metrics, ended: &Ended<'_>) {
     }
     if let Some(code) = exchange.denied() {
         metrics.denials.with_label_values(&[route.name(), code.name()]).inc();
+    }
+    if let Some(limit) = exchange.reached() {
+        metrics.overloaded.with_label_values(&[route.name(), limit.name()]).inc();
     }
     if exchange.session().is_some() {
         route.auth_passed.inc();

@@ -38,6 +38,13 @@ pub enum Event<'a> {
         /// Why, from a closed set.
         reason: &'static str,
     },
+    /// Header fields of a request were dropped for a `_` in their name.
+    FieldsDropped {
+        /// The listener's name.
+        listener: &'a str,
+        /// How many.
+        number: u64,
+    },
     /// The head of a request could not be read, so there is no exchange.
     HeadRefused {
         /// The listener's name.

@@ -63,6 +63,7 @@ pub(super) fn write(event: &Event<'_>) {
         Event::ExchangeEnded(_)
         | Event::ConnectionOpened { .. }
         | Event::ConnectionClosed { .. }
+        | Event::FieldsDropped { .. }
         | Event::HeadRefused { .. }
         | Event::HeadTimedOut { .. }
         | Event::RequestDecided { .. }

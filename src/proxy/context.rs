@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::timeouts::Patience;
 use crate::chain::Flow;
 use crate::denial::{Code, Reply};
-use crate::edge::Listener;
+use crate::edge::{Client, ClientEnd, Listener, Opened};
 use crate::exchange::{Cause, Exchange, Target};
 use crate::filter::Halt;
 use crate::gateway::{Gateway, Route};
@@ -15,12 +15,14 @@ use crate::metrics::RouteMetrics;
 use crate::observe::Ended;
 use crate::upstream::Attempt;
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session as Downstream;
 use pingora::{Error, ErrorType};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+use streamgate_lease::Lease;
 
 /// What the log shows of a path that was not read, where paths hold tokens.
 const UNREAD: &str = "(unread)";
@@ -32,6 +34,10 @@ const TRACEPARENT: &str = "traceparent";
 
 /// The version that we know, a trace, a span and flags, in hexadecimal.
 const TRACEPARENT_BYTES: usize = "00-".len() + 32 + "-".len() + 16 + "-00".len();
+
+/// How long a client that begins a playback and has closed its side may wait for its answer. Then
+/// it is taken for gone, and its slot is given back.
+const START_CLOSED_MAX: Duration = Duration::from_millis(500);
 
 /// One exchange as the proxy carries it.
 pub struct Ctx {
@@ -79,6 +85,21 @@ impl Ctx {
         }
     }
 
+    /// Enters whose request it is, whose head has these `fields`. Returns the host that a trusted
+    /// peer names in place of `Host`.
+    pub(super) fn open(
+        &mut self,
+        opened: &Opened,
+        fields: &HeaderMap,
+        listener: &Listener,
+    ) -> Option<HeaderValue> {
+        let client = Client::of(&opened.peer, fields, listener);
+        self.is_admitted = opened.is_admitted;
+        self.is_peer_trusted = opened.peer.is_trusted(listener);
+        (self.exchange.client, self.exchange.scheme) = (client.address, client.scheme);
+        client.host
+    }
+
     pub(super) fn route(&self) -> Option<&Arc<Route>> {
         self.gateway.route_of(&self.exchange)
     }
@@ -122,11 +143,17 @@ impl Ctx {
         Some((attempt.upstream(), endpoint))
     }
 
-    /// Whether the client may close its side and wait for its answer: not while it holds a stream's
-    /// slot that the answer may still take from it, nor in a tunnel.
-    pub(super) fn may_close(&self, downstream: &Downstream) -> bool {
-        let is_answered = downstream.response_written().is_some();
-        !self.is_tunnel && (is_answered || self.exchange.lease().is_none())
+    /// What it means that the client closes its side once its request is whole. One that begins a
+    /// playback and is gone must give its slot back soon.
+    pub(super) fn client_end(&self) -> ClientEnd {
+        let holds_new_slot = self.exchange.lease().is_some_and(Lease::is_first);
+        match () {
+            () if self.is_tunnel => ClientEnd::Gone,
+            () if holds_new_slot && !self.exchange.is_answered() => {
+                ClientEnd::WaitsFor(START_CLOSED_MAX)
+            }
+            () => ClientEnd::Waits,
+        }
     }
 
     /// Checks the head of an answer, and has it judged if that is awaited. An error: another answer

@@ -2,7 +2,7 @@
 //! them when a connection is used again.
 
 use super::tunnel;
-use crate::edge::{AnswerClock, DownstreamStream, Listener};
+use crate::edge::{AnswerClock, ClientEnd, DownstreamStream, Listener};
 use crate::gateway::Route;
 use http::header;
 use pingora::protocols::ALPN;
@@ -29,13 +29,12 @@ pub(super) fn begin(downstream: &mut Downstream, listener: &Listener) {
     }
 }
 
-/// Lets a client close its side once its request is whole, and wait for its answer (RFC 9112
-/// §9.6). One that is gone looks the same until the answer is written; so who holds a stream's
-/// slot, which must be free at once, may not.
-pub(super) fn let_close(downstream: &mut Downstream, may_close: bool) {
+/// Says what it means that the client closes its side. Who does so in the middle of a request is
+/// gone.
+pub(super) fn at_end(downstream: &mut Downstream, meaning: ClientEnd) {
     let is_whole = downstream.as_downstream_mut().is_body_done();
     if let Some(stream) = DownstreamStream::of(downstream) {
-        stream.let_close(may_close && is_whole);
+        stream.at_end(if is_whole { meaning } else { ClientEnd::Gone });
     }
 }
 

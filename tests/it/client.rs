@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use streamgate::yaml::Environment;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 const TRUSTING: &str = r#", trusted: ["127.0.0.0/8"]"#;
 
 /// The auth service as it is run: it counts failed logins by address.
-async fn auth_service() -> SocketAddr {
+pub(crate) async fn auth_service() -> SocketAddr {
     let signing = auth::Signing::hs256(SECRET.as_bytes()).unwrap();
     let mut settings = auth::Settings::new(signing, Arc::new(auth::session::TokensOnly));
     settings.seeds = vec!["ann:a-long-password:gold:5".parse().unwrap()];
@@ -185,6 +185,36 @@ async fn an_address_is_told_in_its_own_family() {
     let (head, line) = passed(r#", trusted: ["::1"]"#, "[::1]:0", said).await;
     assert_eq!(named(&head, "x-forwarded-for"), ["x-forwarded-for: 2001:db8::9"]);
     assert_eq!(line["client"], "2001:db8::9");
+}
+
+#[tokio::test]
+async fn ipv4_and_ipv6_have_listeners_of_their_own_on_one_port() {
+    // Whoever asks for a free port does not get this one, and who may share an address can bind it.
+    let held = TcpSocket::new_v6().unwrap();
+    held.set_reuseaddr(true).unwrap();
+    held.bind("[::]:0".parse().unwrap()).unwrap();
+    let port = held.local_addr().unwrap().port();
+    let written = r#"{ name: edge, address: "127.0.0.1:0" }"#;
+    for v4 in ["0.0.0.0", "127.0.0.1"] {
+        for order in [[v4, "[::]"], ["[::]", v4]] {
+            let listeners =
+                order.map(|at| format!("{{ name: n{}, address: '{at}:{port}' }}", at.len()));
+            let yaml = proxying_yaml("", "endpoints: [\"127.0.0.1:9\"]");
+            let yaml = yaml.replace(written, &listeners.join(", "));
+            let logged = Logged::start_with(&yaml, &Environment::default());
+            for (n, to, client, listener) in
+                [(1, "127.0.0.1", "127.0.0.1", v4), (2, "[::1]", "::1", "[::]")]
+            {
+                let mut raw = RawClient::open(format!("{to}:{port}").parse().unwrap()).await;
+                assert_eq!(raw.ask("GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await.status, 502);
+                let line = logged.lines(n).await.pop().unwrap();
+                let told = (line["client"].clone(), line["listener"].clone());
+                let listener = format!("n{}", listener.len());
+                assert_eq!(told, (json!(client), json!(listener)), "{order:?}");
+            }
+            logged.gateway.stop().await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -317,7 +317,8 @@ async fn many_slow_heads_disturb_nobody() {
         assert_eq!(quick.ask(get("/faults/status/204", "")).await.status, 204);
     }
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    assert_eq!(gateway.metric("streamgate_requests_in_flight").await, 0.0, "a head is no request");
+    // The last answer may be here before its request is over; a head that is slow is no request.
+    gateway.counts("streamgate_requests_in_flight", 0.0).await;
     for mut raw in slow {
         assert_eq!(raw.ask("1\r\nHost: a\r\n\r\n").await.status, 204);
     }

@@ -408,6 +408,8 @@ async fn fields_with_underscores_are_dropped_or_refused() {
         assert_eq!(status, 204);
         assert!(request.contains("x-kept: 2\r\n") && !request.contains('_'), "{request}");
         assert!(!request.contains("6.6.6.6"), "{request}");
+        let dropped = "streamgate_header_fields_dropped_total{listener=\"edge\"}";
+        assert_eq!(gateway.metric(dropped).await, 5.0);
     }
     let gateway = proxying_with(", underscores: refuse", &upstream);
     for fields in ["api_key: 1\r\n", "Content_Length: 1\r\n", "_: 1\r\n"] {

@@ -1,11 +1,13 @@
 //! How much there may be at once: connections of a listener and of a client, requests in flight at
 //! the gateway and at an upstream. Who finds no room is told so, and when to come back.
 
-use crate::harness::{Gateway, until};
+use crate::access::Logged;
+use crate::harness::{DEADLINE, Gateway, Login, STANDARD, environment};
 use crate::origin::{Origin, proxying_with, proxying_yaml};
 use crate::raw_client::{Answer, RawClient};
 use streamgate::yaml::Environment;
 use tokio::net::TcpSocket;
+use tokio::time::Instant;
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 /// Without a host: the gateway refuses it by itself, and keeps the connection.
@@ -100,8 +102,12 @@ async fn so_many_requests_may_be_in_flight() {
     let origin = Origin::listen().await;
     let to = |settings: &str| format!("endpoints: [\"{}\"]{settings}", origin.address);
     let global = proxying_yaml("", &to("")).replace("workers: 2", "workers: 2\nin_flight: 2");
-    for yaml in [global, proxying_yaml("", &to(", in_flight: 2"))] {
-        let gateway = Gateway::start(&yaml, &Environment::default());
+    let upstreams = proxying_yaml("", &to(", in_flight: 2"));
+    for (yaml, route, reason) in
+        [(global, "_unmatched", "in_flight"), (upstreams, "all", "upstream_in_flight")]
+    {
+        let logged = Logged::start_with(&yaml, &Environment::default());
+        let gateway = &logged.gateway;
         let mut held = Vec::new();
         for _ in 0..2 {
             let mut raw = RawClient::open(gateway.edge).await;
@@ -114,6 +120,10 @@ async fn so_many_requests_may_be_in_flight() {
         for _ in 0..3 {
             is_overloaded(&third.ask(GET).await);
         }
+        // Who asks whether the gateway is well is no request of a client's.
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(gateway.admin(path).await.status().as_u16(), 200, "{path}");
+        }
         let (mut raw, mut upstream) = held.remove(0);
         upstream.say(NO_CONTENT).await;
         assert_eq!(raw.answer().await.status, 204, "who is in flight is not disturbed");
@@ -123,13 +133,226 @@ async fn so_many_requests_may_be_in_flight() {
         third.say(GET).await;
         origin.answer_once(NO_CONTENT).await;
         assert_eq!(third.answer().await.status, 204, "there is room again");
-        let refusals = ["all", "_unmatched"].map(|route| {
-            format!("streamgate_denials_total{{code=\"overloaded\",route=\"{route}\"}}")
-        });
-        let counted =
-            async || gateway.metric(&refusals[0]).await + gateway.metric(&refusals[1]).await;
-        until("the refusals are counted", || async { counted().await == 3.0 }).await;
+        for labels in [
+            format!("denials_total{{code=\"overloaded\",route=\"{route}\"}}"),
+            format!("overloaded_total{{reason=\"{reason}\",route=\"{route}\"}}"),
+        ] {
+            gateway.counts(&format!("streamgate_{labels}"), 3.0).await;
+        }
+        let line = logged.lines(3).await.remove(0);
+        assert_eq!((&line["code"], &line["reason"]), (&"overloaded".into(), &reason.into()));
     }
+}
+
+const UPGRADE: &str = "GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
+                       Upgrade: websocket\r\n\r\n";
+const GRANTED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                       Upgrade: websocket\r\n\r\n";
+const HALF: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
+
+/// Every way in which a request may end, once its upstream has it.
+const ENDS: [&str; 14] = [
+    "it is answered",
+    "it is answered, and so is a client that sends no more",
+    "the client is reset before the answer",
+    "the client is reset in the answer",
+    "the client closes and no answer comes",
+    "the client closes and the answer goes on",
+    "the client breaks off in its body",
+    "the upstream hangs up before the answer",
+    "the upstream hangs up in the answer",
+    "the upstream is reset",
+    "the upstream does not answer in time",
+    "the upstream does not speak HTTP",
+    "a client ends a tunnel",
+    "an upstream ends a tunnel",
+];
+
+async fn end(how: &str, gateway: &Gateway, origin: &Origin) {
+    let request = match how {
+        "the client breaks off in its body" => {
+            "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello"
+        }
+        tunnel if tunnel.ends_with("tunnel") => UPGRADE,
+        _ => GET,
+    };
+    let (mut raw, mut upstream) = admitted(gateway, origin, request).await;
+    match how {
+        "it is answered" => {
+            upstream.say(NO_CONTENT).await;
+            assert_eq!(raw.answer().await.status, 204);
+        }
+        "it is answered, and so is a client that sends no more" => {
+            let closed = tokio::spawn(async move { raw.rest_after_close().await });
+            upstream.say(NO_CONTENT).await;
+            assert!(closed.await.unwrap().starts_with(b"HTTP/1.1 204"));
+        }
+        "the client is reset before the answer" => raw.reset(),
+        "the client is reset in the answer" => {
+            upstream.say(HALF).await;
+            assert_eq!(raw.head().await.status, 200);
+            raw.reset();
+            assert_eq!(upstream.rest().await, b"");
+        }
+        "the client closes and no answer comes" | "the client breaks off in its body" => {
+            drop(raw);
+            upstream.rest().await;
+        }
+        "the client closes and the answer goes on" => {
+            upstream.say("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\nhello").await;
+            assert_eq!(raw.head().await.status, 200);
+            drop(raw);
+            while !upstream.has_hung_up() {
+                upstream.say([b'x'; 1024]).await;
+                tokio::task::yield_now().await;
+            }
+        }
+        "the upstream hangs up before the answer" => {
+            drop(upstream);
+            assert_eq!(raw.answer().await.status, 502);
+        }
+        "the upstream hangs up in the answer" => {
+            upstream.say(HALF).await;
+            drop(upstream);
+            assert!(raw.rest().await.ends_with(b"hello"));
+        }
+        "the upstream is reset" => {
+            upstream.reset();
+            assert_eq!(raw.answer().await.status, 502);
+        }
+        "the upstream does not answer in time" => assert_eq!(raw.answer().await.status, 504),
+        "the upstream does not speak HTTP" => {
+            upstream.say("hello\r\n\r\n").await;
+            assert_eq!(raw.answer().await.status, 502);
+        }
+        "a client ends a tunnel" | "an upstream ends a tunnel" => {
+            upstream.say(GRANTED).await;
+            assert_eq!(raw.head().await.status, 101);
+            // It counts as long as it is open, however silent it is.
+            assert_eq!(gateway.metric("streamgate_requests_in_flight").await, 1.0);
+            let (gone, mut left) = match how.starts_with("a client") {
+                true => (raw, upstream),
+                false => (upstream, raw),
+            };
+            drop(gone);
+            assert_eq!(left.rest().await, b"");
+        }
+        other => panic!("no such end: {other}"),
+    }
+}
+
+/// Asks on new connections until there is room: the client, and its upstream that has the request.
+async fn admitted(gateway: &Gateway, origin: &Origin, request: &str) -> (RawClient, RawClient) {
+    let began = Instant::now();
+    while began.elapsed() < DEADLINE {
+        let mut raw = RawClient::open(gateway.edge).await;
+        raw.say(request).await;
+        tokio::select! {
+            answer = raw.answer() => is_overloaded(&answer),
+            mut upstream = origin.accept() => {
+                upstream.request().await;
+                return (raw, upstream);
+            }
+        }
+    }
+    panic!("there is no room after {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn room_is_given_back_however_a_request_ends() {
+    let origin = Origin::listen().await;
+    let upstream = |settings: &str| {
+        format!("endpoints: [\"{}\"], timeouts: {{ read: 500ms }}{settings}", origin.address)
+    };
+    let tunnels = |yaml: String| yaml.replace("max_body: 100MiB", "websocket: true");
+    let global = proxying_yaml("", &upstream("")).replace("workers: 2", "workers: 2\nin_flight: 1");
+    for yaml in [
+        global,
+        proxying_yaml("", &upstream(", in_flight: 1")),
+        proxying_yaml(", connections: 1", &upstream("")),
+        proxying_yaml(", connections_per_client: 1", &upstream("")),
+    ] {
+        let gateway = Gateway::start(&tunnels(yaml), &Environment::default());
+        for how in ENDS {
+            end(how, &gateway, &origin).await;
+            let (mut raw, mut upstream) = admitted(&gateway, &origin, GET).await;
+            upstream.say("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
+            assert_eq!(raw.answer().await.status, 204, "after {how}");
+        }
+        gateway.counts("streamgate_requests_in_flight", 0.0).await;
+        gateway.counts("streamgate_connections{listener=\"edge\"}", 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn tunnels_and_long_polls_take_room_as_long_as_they_last() {
+    let origin = Origin::listen().await;
+    let upstream = format!("endpoints: [\"{}\"], in_flight: 2", origin.address);
+    let yaml = proxying_yaml("", &upstream).replace("max_body: 100MiB", "websocket: true");
+    let gateway = Gateway::start(&yaml, &Environment::default());
+    let mut tunnel = RawClient::open(gateway.edge).await;
+    tunnel.say(UPGRADE).await;
+    let mut end = origin.accept().await;
+    end.request().await;
+    end.say(GRANTED).await;
+    assert_eq!(tunnel.head().await.status, 101);
+    let mut poll = RawClient::open(gateway.edge).await;
+    poll.say(GET).await;
+    let mut polled = origin.accept().await;
+    polled.request().await;
+    let mut third = RawClient::open(gateway.edge).await;
+    is_overloaded(&third.ask(GET).await);
+    end.say("still here").await;
+    assert_eq!(tunnel.bytes(10).await, b"still here", "who is in is not disturbed");
+    is_overloaded(&third.ask(GET).await);
+    polled.say(NO_CONTENT).await;
+    assert_eq!(poll.answer().await.status, 204);
+    drop((poll, polled));
+    drop(admitted(&gateway, &origin, GET).await);
+    // An upstream that is not there holds nothing, either.
+    drop((tunnel, end));
+    gateway.counts("streamgate_requests_in_flight", 0.0).await;
+    let nowhere = proxying_with("", &format!("{NOBODY}, in_flight: 1"));
+    let mut raw = RawClient::open(nowhere.edge).await;
+    for _ in 0..3 {
+        assert_eq!(raw.ask(GET).await.status, 502);
+        nowhere.counts("streamgate_requests_in_flight", 0.0).await;
+        raw = RawClient::open(nowhere.edge).await;
+    }
+}
+
+/// A client that begins a playback and closes waits for its answer or is gone, and a slot hangs on
+/// which it is.
+#[tokio::test]
+async fn a_client_that_begins_a_playback_and_closes_waits_for_a_moment() {
+    let origin = Origin::listen().await;
+    let environment = environment(None).await.with("STREAM_ADDR", origin.address.to_string());
+    let gateway = Gateway::start(STANDARD, &environment);
+    let ask = async |login: &Login, path: &str| {
+        let mut raw = RawClient::open(gateway.edge).await;
+        let cookie = login.cookie();
+        raw.say(format!("GET {path} HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\r\n")).await;
+        let closed = tokio::spawn(async move { raw.rest_after_close().await });
+        let mut upstream = origin.accept().await;
+        upstream.request().await;
+        (closed, upstream)
+    };
+    let (ann, ben) = (Login::of("ann", "s-1"), Login::of("ben", "s-2"));
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+    let (playing, mut upstream) = ask(&ann, "/live/final/master.m3u8").await;
+    upstream.say(answer).await;
+    assert!(playing.await.unwrap().ends_with(b"hello"), "its answer comes at once");
+    let leases = "streamgate_stream_leases{policy=\"standard\"}";
+    assert_eq!(gateway.metric(leases).await, 1.0);
+    let (segment, mut upstream) = ask(&ann, "/live/final/1.ts").await;
+    let (gone, mut waiting) = ask(&ben, "/live/final/master.m3u8").await;
+    assert_eq!(gateway.metric(leases).await, 2.0);
+    assert_eq!(gone.await.unwrap(), b"", "no answer came, so it was taken for gone");
+    assert_eq!(waiting.rest().await, b"", "its upstream is let go");
+    gateway.counts(leases, 1.0).await;
+    // Whoever plays already holds no slot that another one waits for.
+    upstream.say(answer).await;
+    assert!(segment.await.unwrap().ends_with(b"hello"));
 }
 
 #[tokio::test]

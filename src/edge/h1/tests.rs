@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 const GOOD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// Answers 204 to every request, but not before it is told to.
+/// Answers 204 to every request, but not before it is told to; two paths are its mistakes.
 struct Held(Arc<Notify>, InFlight);
 
 #[async_trait]
@@ -26,13 +26,15 @@ impl ProxyHttp for Held {
 
     fn new_ctx(&self) {}
 
-    async fn early_request_filter(&self, _: &mut Session, (): &mut ()) -> pingora::Result<()> {
+    async fn early_request_filter(&self, client: &mut Session, (): &mut ()) -> pingora::Result<()> {
         head_was_read(&self.1);
+        assert_ne!(client.req_header().uri.path(), "/panics/at-once");
         Ok(())
     }
 
     async fn request_filter(&self, client: &mut Session, (): &mut ()) -> pingora::Result<bool> {
         self.0.notified().await;
+        assert_ne!(client.req_header().uri.path(), "/panics/later");
         let head = ResponseHeader::build(204, None)?;
         client.write_response_header(Box::new(head), true).await?;
         Ok(true)
@@ -154,4 +156,24 @@ async fn an_answer_may_take_longer_than_a_head() {
     good.read_exact(&mut answer).await.expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 204");
     assert_eq!(all.refused("timeout"), 1, "only the slow one");
+}
+
+/// A bug of ours takes its own connection with it, and nothing else: no place stays taken.
+#[tokio::test(start_paused = true)]
+async fn a_panic_gives_back_what_its_request_held() {
+    let all = Fixture::new();
+    let open = || all.metrics.connections.with_label_values(&["edge"]).get();
+    for path in ["/panics/at-once", "/panics/later"] {
+        let mut client = all.connect();
+        send(&mut client, format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await;
+        if path.ends_with("later") {
+            assert_eq!((all.in_flight.now(), open()), (1, 1));
+            all.answer.notify_one();
+        }
+        assert_eq!(rest(&mut client).await, "", "{path}");
+        assert_eq!((all.in_flight.now(), open()), (0, 0), "{path}");
+    }
+    let mut client = all.connect();
+    send(&mut client, GOOD).await;
+    assert_eq!(all.in_flight.now(), 1, "the thread serves on");
 }

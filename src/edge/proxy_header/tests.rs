@@ -35,6 +35,9 @@ const V4: [u8; 12] = [203, 0, 113, 9, 10, 0, 0, 1, 0x12, 0x34, 1, 0xbb];
 /// The client came by TLS 1.3, without a certificate.
 const TLS: [u8; 15] = [0x20, 0, 12, 1, 0, 0, 0, 1, 0x21, 0, 4, b'1', b'.', b'3', b' '];
 
+/// It is not said whose connection it is, but that it came by TLS.
+const BY_TLS: Option<ProxyHeader> = Some(ProxyHeader { source: None, is_tls: true });
+
 #[test]
 fn lines_of_version_1() {
     let nobody = Some(ProxyHeader::default());
@@ -85,6 +88,10 @@ fn lines_that_are_none_of_version_1() {
     ] {
         assert_eq!(said(line.as_bytes()), None, "{line}");
     }
+    let of_length = |bytes: usize| format!("PROXY UNKNOWN {}\r\n", "x".repeat(bytes - 16));
+    assert_eq!(said(of_length(V1_BYTES_MAX).as_bytes()), Some(ProxyHeader::default()));
+    let longer = of_length(V1_BYTES_MAX + 1);
+    assert_eq!(read_all(longer.as_bytes()), (Beginning::Malformed, V1_BYTES_MAX));
     let endless = format!("PROXY UNKNOWN {}", "x".repeat(V1_BYTES_MAX));
     assert_eq!(read_all(endless.as_bytes()), (Beginning::Malformed, V1_BYTES_MAX));
     assert_eq!(said(b"PROXY TCP4 \xff\xfe 10.0.0.1 1 2\r\n"), None);
@@ -93,6 +100,7 @@ fn lines_that_are_none_of_version_1() {
 #[test]
 fn headers_of_version_2() {
     let v6 = [&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[9], &[0; 16], &[0x12, 0x34, 1, 0xbb]].concat();
+    let mapped = [&[0; 10][..], &[0xff, 0xff, 203, 0, 113, 9], &v6[16..]].concat();
     let with = |fields: &[&[u8]]| [&V4[..], &fields.concat()].concat();
     for (what, header, expected) in [
         ("TCP over IPv4", v2(V2_PROXY, 0x11, &V4), from("203.0.113.9", false)),
@@ -115,7 +123,16 @@ fn headers_of_version_2() {
             from("203.0.113.9", false),
         ),
         ("not said whose", v2(V2_PROXY, 0, &[]), Some(ProxyHeader::default())),
-        ("not said whose, so nothing is", v2(V2_PROXY, 0, &TLS), Some(ProxyHeader::default())),
+        ("not said whose, by TCP", v2(V2_PROXY, 1, &[]), Some(ProxyHeader::default())),
+        ("not said whose, by TLS", v2(V2_PROXY, 0, &TLS), BY_TLS),
+        ("not said whose, and no fields", v2(V2_PROXY, 0, &V4), Some(ProxyHeader::default())),
+        ("a socket of Unix, by TLS", v2(V2_PROXY, 0x31, &[&[0; 216], &TLS[..]].concat()), BY_TLS),
+        ("TCP over IPv6, mapped", v2(V2_PROXY, 0x21, &mapped), from("::ffff:203.0.113.9", false)),
+        (
+            "as long as may be",
+            v2(V2_PROXY, 0x11, &with(&[&[4, 0x1f, 0xe1], &[0; 0x1fe1]])),
+            from("203.0.113.9", false),
+        ),
         ("a socket of Unix", v2(V2_PROXY, 0x31, &[b'/'; 216]), Some(ProxyHeader::default())),
         ("its own", v2(V2_LOCAL, 0, &[]), Some(ProxyHeader::default())),
         ("its own, with addresses", v2(V2_LOCAL, 0x11, &V4), Some(ProxyHeader::default())),
@@ -136,6 +153,9 @@ fn headers_that_are_none_of_version_2() {
         ("a field that goes on", v2(V2_PROXY, 0x11, &[&V4[..], &[0x20, 0, 9, 1]].concat())),
         ("a field without a length", v2(V2_PROXY, 0x11, &[&V4[..], &[0x20]].concat())),
         ("TLS, and nothing of it", v2(V2_PROXY, 0x11, &[&V4[..], &[0x20, 0, 0]].concat())),
+        ("TLS, and half of it", v2(V2_PROXY, 0x11, &[&V4[..], &[0x20, 0, 4, 1, 0, 0, 0]].concat())),
+        ("IPv6 that is cut", v2(V2_PROXY, 0x21, &[7; 35])),
+        ("a socket of Unix that is cut", v2(V2_PROXY, 0x31, &[b'/'; 215])),
     ] {
         assert_eq!(said(&header), None, "{what}");
     }
@@ -143,10 +163,47 @@ fn headers_that_are_none_of_version_2() {
         ("version 1 in it", v2(0x11, 0x11, &V4)),
         ("version 3", v2(0x31, 0x11, &V4)),
         ("an unknown command", v2(0x22, 0x11, &V4)),
-        ("longer than anybody means", v2(V2_PROXY, 0x11, &vec![0; V2_BYTES_MAX])),
+        ("longer than anybody means", v2(V2_PROXY, 0x11, &vec![0; V2_BYTES_MAX - 15])),
         ("endless", [V2_START, &[V2_PROXY, 0x11, 0xff, 0xff]].concat()),
     ] {
         assert_eq!(read_all(&bytes), (Beginning::Malformed, V2_FIXED_BYTES), "{what}");
+    }
+}
+
+/// The sums were made by another program.
+#[test]
+fn a_header_with_a_checksum_is_intact_or_none() {
+    let sum = |value: u32| [&[3, 0, 4][..], &value.to_be_bytes()].concat();
+    let noop = [4, 0, 3, 0, 0, 0];
+    let around = |value: u32| [&V4[..], &noop, &sum(value), &TLS].concat();
+    let alone = |value: u32| [&V4[..], &sum(value)].concat();
+    let nobody = |value: u32| [&sum(value)[..], &TLS].concat();
+    for (what, good, bad, expected) in [
+        ("alone", alone(0x81fc_948f), alone(0x81fc_948e), from("203.0.113.9", false)),
+        ("among others", around(0xd18f_186d), around(0), from("203.0.113.9", true)),
+        ("twice", alone(0x81fc_948f), [alone(0x81fc_948f), sum(0)].concat(), {
+            from("203.0.113.9", false)
+        }),
+        ("of two bytes", alone(0x81fc_948f), [&V4[..], &[3, 0, 2, 0x81, 0xfc]].concat(), {
+            from("203.0.113.9", false)
+        }),
+    ] {
+        assert_eq!(said(&v2(V2_PROXY, 0x11, &good)), expected, "{what}");
+        assert_eq!(said(&v2(V2_PROXY, 0x11, &bad)), None, "{what}, wrong");
+    }
+    assert_eq!(said(&v2(V2_PROXY, 0, &nobody(0xa8c8_cad7))), BY_TLS);
+    assert_eq!(said(&v2(V2_PROXY, 0, &nobody(0xa8c8_cad8))), None);
+    // Of a header of the balancer's own nothing is read.
+    assert_eq!(said(&v2(V2_LOCAL, 0, &nobody(7))), Some(ProxyHeader::default()));
+    let header = v2(V2_PROXY, 0x11, &around(0xd18f_186d));
+    for at in V2_FIXED_BYTES..header.len() {
+        for bit in 0..8 {
+            let mut other = header.clone();
+            other[at] ^= 1 << bit;
+            // The kind of the checksum itself may become another; then there is none to be wrong.
+            let is_kind = at == V2_FIXED_BYTES + V4.len() + noop.len();
+            assert!(is_kind || ProxyHeader::parse(&other).is_none(), "byte {at}, bit {bit}");
+        }
     }
 }
 
