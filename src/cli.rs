@@ -287,6 +287,14 @@ fn check(cli: &Cli, format: Words) -> Result<(), Failure> {
         let path = loaded.base_dir().join(&path.0);
         say(&format!("lines of the access log go to {}", path.display()));
     }
+    for listener in loaded.config.listeners.iter() {
+        // Whatever is wrong with it was told already.
+        let compiled = listener.compile(0, loaded.base_dir()).ok();
+        let tls = compiled.and_then(|(listener, _)| listener.tls);
+        for line in tls.iter().flat_map(|tls| tls.describe()) {
+            say(&format!("{}: {line}", listener.name.0));
+        }
+    }
     let (routes, upstreams) = (gateway.table.iter().count(), gateway.upstreams.len());
     let file = cli.config.display();
     say(&format!("{file} is good: {routes} routes, {upstreams} upstreams"));

@@ -2,23 +2,27 @@
 //! routing and no policy.
 //!
 //! `server` binds a listener and accepts for it; [`Edge::process_new`] is where an accepted
-//! connection arrives and where its protocol is chosen. Today every connection speaks HTTP/1
-//! without TLS (`edge/h1.rs`). Another protocol gets a file beside `h1.rs`, and `process_new` picks
-//! it by what the handshake agreed on; its settings belong to `edge/config.rs`. Who the client is
-//! gets decided in `edge/client.rs`, whatever the protocol. What a sound head is, is in
-//! `request/head.rs`.
+//! connection arrives and where its protocol is chosen. In its order: the PROXY protocol says whose
+//! connection it is (`edge/arrival.rs`), TLS secures it (`edge/handshake.rs`, with what is in
+//! `edge/tls.rs`), and HTTP/1 is spoken on it (`edge/h1.rs`). Another protocol gets a file beside
+//! `h1.rs`, and `process_new` picks it by what the handshake agreed on; its settings belong to
+//! `edge/config.rs`. Who the client is gets decided in `edge/client.rs`, whatever the protocol.
+//! What a sound head is, is in `request/head.rs`.
 
 mod config;
 mod client;
 mod h1;
+mod handshake;
 mod arrival;
 mod proxy_header;
 mod peer;
 mod listener;
+pub mod tls;
 mod trust;
 mod connections;
 mod in_flight;
 mod downstream;
+mod transport;
 mod client_end;
 mod head_state;
 mod answer_clock;
@@ -37,12 +41,14 @@ pub use in_flight::{Guard, InFlight};
 pub use listener::Listener;
 pub use peer::Peer;
 pub use proxy_header::{Beginning, ProxyHeader};
+pub use transport::Handshake;
 pub use trust::{TrustedName, TrustedPeer, TrustedPeers};
 pub use underscores::Underscores;
 
 use crate::observe::{Event, Observe};
 use async_trait::async_trait;
 use h1::Http1;
+use handshake::Failure;
 use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
@@ -60,9 +66,30 @@ impl<P> Edge<P> {
     }
 
     /// Closes a connection that gets no request answered.
-    fn refuse(&self, reason: Refusal) {
-        let listener = &*self.http1.listener.name;
-        self.http1.observe.emit(&Event::ConnectionRefused { listener, reason: reason.name() });
+    fn refuse(&self, failure: impl Into<Failure>) {
+        let Failure { refusal, why } = failure.into();
+        let (listener, reason) = (&*self.http1.listener.name, refusal.name());
+        let why = why.as_ref();
+        self.http1.observe.emit(&Event::ConnectionRefused { listener, reason, why });
+    }
+
+    /// Secures a connection, where the listener speaks TLS.
+    async fn secure(
+        &self,
+        stream: Box<DownstreamStream>,
+        peer: Peer,
+        shutdown: &ShutdownWatch,
+    ) -> Result<(Box<DownstreamStream>, Peer), Option<Failure>> {
+        let listener = &self.http1.listener;
+        let Some(tls) = &listener.tls else { return Ok((stream, peer)) };
+        // Boxed, so that a plain connection does not hold the room for a handshake.
+        let stream = Box::pin(handshake::secure(stream, tls, shutdown)).await?;
+        if let Some(handshake) = stream.handshake() {
+            let Handshake { version, is_resumed, .. } = handshake;
+            let listener = &*listener.name;
+            self.http1.observe.emit(&Event::HandshakeDone { listener, version, is_resumed });
+        }
+        Ok((stream, peer.over_tls()))
     }
 }
 
@@ -117,7 +144,10 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
                 return None;
             }
         };
-        self.http1.serve(stream, peer, shutdown).await;
+        match self.secure(stream, peer, shutdown).await {
+            Ok((stream, peer)) => self.http1.serve(stream, peer, shutdown).await,
+            Err(failure) => failure.into_iter().for_each(|failure| self.refuse(failure)),
+        }
         // The connection is used up: Pingora is not asked to wait for another request on it.
         None
     }

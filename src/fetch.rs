@@ -5,7 +5,7 @@
 
 mod file;
 
-pub use file::file;
+pub use file::{file, is_for_everybody};
 
 use bytes::{Bytes, BytesMut};
 use http::header;

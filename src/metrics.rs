@@ -49,6 +49,9 @@ pub struct All {
     pub(crate) heads_refused: IntCounterVec,
     pub(crate) header_fields_dropped: IntCounterVec,
     pub(crate) overloaded: IntCounterVec,
+    pub(crate) tls_handshakes: IntCounterVec,
+    pub(crate) tls_certificate_not_after: IntGaugeVec,
+    pub(crate) tls_reloads: IntCounterVec,
 
     pub(crate) auth_decisions: IntCounterVec,
     pub(crate) jwks_fetches: IntCounterVec,
@@ -153,7 +156,7 @@ impl Metrics {
             ),
             connections_refused: f.counters(
                 "connections_refused_total",
-                "Connections closed for want of room, or for what the PROXY protocol says of them.",
+                "Connections closed before a request: no room, the PROXY protocol, no handshake.",
                 &["listener", "reason"],
             ),
             heads_refused: f.counters(
@@ -170,6 +173,21 @@ impl Metrics {
                 "overloaded_total",
                 "Requests that found no room, by the limit: `in_flight` or `upstream_in_flight`.",
                 &["route", "reason"],
+            ),
+            tls_handshakes: f.counters(
+                "tls_handshakes_total",
+                "Connections secured, by version and kind: full, or resumed with a ticket.",
+                &["listener", "version", "kind"],
+            ),
+            tls_certificate_not_after: f.gauges(
+                "tls_certificate_not_after_seconds",
+                "When a certificate ends, in seconds since 1970; its name is its first host.",
+                &["listener", "name"],
+            ),
+            tls_reloads: f.counters(
+                "tls_reloads_total",
+                "Changes of certificates' files: done, or refused because they can't be used.",
+                &["listener", "result"],
             ),
             shadow_denials: f.counters(
                 "shadow_denials_total",

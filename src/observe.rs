@@ -9,7 +9,7 @@ mod event;
 pub mod writer;
 
 pub use access::AccessLog;
-pub use event::{Ended, Event};
+pub use event::{Ended, Event, Tls};
 pub use log::{library_failed, own_lines};
 
 use crate::metrics::Metrics;

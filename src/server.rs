@@ -7,13 +7,14 @@ mod drain;
 mod signal;
 mod log;
 mod bind;
+mod certificate;
 mod listener;
 mod names;
 mod task;
 mod worker;
 
 use crate::admin::{self, Admin};
-use crate::config::{Config, Drain, Loaded};
+use crate::config::{Drain, Loaded};
 use crate::edge::{InFlight, Listener};
 use crate::fetch;
 use crate::gateway::{Gateway, Shared};
@@ -90,7 +91,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     let (gateway, warnings) = compiled.map_err(StartError::Config)?;
     warnings.problems.iter().for_each(tell_warning);
     let config = &loaded.config;
-    let (bound, admin_socket) = bind_all(config)?;
+    let (bound, admin_socket) = bind_all(&loaded)?;
     let admin = address(&admin_socket)?;
     let (access, log) = log::open(&config.access_log.to, loaded.base_dir())?;
     let observe = Observe::new(metrics.clone(), access);
@@ -124,6 +125,7 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
     let mut background = BackgroundTasks::new(&runtimes, ended, observe.clone());
     background.start(&shared, &live.load(), &admin_state);
     background.follow(names);
+    background.follow_certificates(bound.iter().map(|(listener, _)| listener));
     let router = admin::router(Arc::clone(&admin_state));
     background.serve_admin(admin_socket, router, is_closing);
     let tasks = background.tasks();
@@ -160,16 +162,19 @@ fn tell_warning(problem: &Problem) {
 type Bound = Vec<(Arc<Listener>, TcpListener)>;
 
 /// Binds the listeners and the admin port.
-fn bind_all(config: &Config) -> Result<(Bound, TcpListener), BindError> {
+fn bind_all(loaded: &Loaded) -> Result<(Bound, TcpListener), StartError> {
+    let config = &loaded.config;
     let admin = config.admin.address.0;
     let all = config.listeners.iter().map(|listener| listener.address.0);
     let all: Vec<SocketAddr> = all.chain([admin]).collect();
     let bound = config.listeners.iter().enumerate().map(|(number, written)| {
-        let listener = written.compile(number);
+        let compiled = written.compile(number, loaded.base_dir());
+        // Its warnings were told when all of the file was compiled.
+        let (listener, _) = compiled.map_err(|all| StartError::Config(loaded.report(all)))?;
         let socket = bind::bind(&listener.name, listener.address, &all)?;
         Ok((Arc::new(listener), socket))
     });
-    Ok((bound.collect::<Result<_, BindError>>()?, bind::bind("admin", admin, &all)?))
+    Ok((bound.collect::<Result<_, StartError>>()?, bind::bind("admin", admin, &all)?))
 }
 
 fn address(socket: &TcpListener) -> Result<SocketAddr, StartError> {

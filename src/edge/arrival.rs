@@ -6,12 +6,13 @@ use super::downstream::DownstreamStream;
 use super::listener::Listener;
 use super::peer::Peer;
 use super::proxy_header::{self, Beginning, ProxyHeader};
+use crate::denial::Denial;
 use pingora::server::ShutdownWatch;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long a connection for which there is no room may take to hear that.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a connection is closed before a request was read on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,12 @@ pub enum Refusal {
     ProxyHeaderMalformed,
     /// The header did not come in time.
     ProxyHeaderTimeout,
+    /// What comes on a port of TLS is none.
+    NotTls,
+    /// Client and gateway did not agree, or the client broke off.
+    Handshake,
+    /// The handshake did not end in time.
+    HandshakeTimeout,
 }
 
 impl Refusal {
@@ -40,6 +47,9 @@ impl Refusal {
             Refusal::ProxyHeaderUntrusted => "proxy_header_untrusted",
             Refusal::ProxyHeaderMalformed => "proxy_header_malformed",
             Refusal::ProxyHeaderTimeout => "proxy_header_timeout",
+            Refusal::NotTls => "not_tls",
+            Refusal::Handshake => "handshake",
+            Refusal::HandshakeTimeout => "handshake_timeout",
         }
     }
 }
@@ -101,9 +111,13 @@ pub(super) fn place(peer: Peer, listener: &Listener) -> Result<Option<Place>, Re
 }
 
 /// Tells a connection, whatever it asks, that there is no room for it. Where too many are to be
-/// told that, it is closed without a word.
+/// told that, it is closed without a word, and so is one of TLS: a handshake costs more than most
+/// requests.
 pub(super) async fn turn_away(stream: &mut DownstreamStream, listener: &Listener) {
+    if listener.tls.is_some() {
+        return;
+    }
     let Some(_place) = listener.connections.enter_refused() else { return };
     // It is over either way.
-    let _ = timeout(REFUSAL_TIMEOUT, stream.turn_away()).await;
+    let _ = timeout(REFUSAL_TIMEOUT, stream.turn_away(Denial::overloaded())).await;
 }

@@ -2,12 +2,16 @@
 
 use super::connections::Connections;
 use super::listener::Listener;
+use super::tls::{self, Tls};
 use super::trust::{TrustedPeer, TrustedPeers};
 use super::underscores::Underscores;
+use crate::problem::Problem;
 use crate::units::{Address, Count, Text, Time};
 use crate::yaml::At;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::Arc;
 
 /// One address where clients connect.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -31,6 +35,9 @@ pub struct Config {
     /// pass on. One without it is closed, and so is one with it that nobody trusts.
     #[serde(default, skip_serializing_if = "is_false")]
     pub proxy_protocol: bool,
+    /// TLS that ends here. Left out: clients speak plain HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<At<tls::Config>>,
     /// How many connections may be open.
     #[serde(default = "connections")]
     pub connections: Count,
@@ -80,9 +87,16 @@ fn write_timeout() -> Time {
 }
 
 impl Config {
-    /// The listener that this entry describes; `number` is its place in the file.
-    pub fn compile(&self, number: usize) -> Listener {
-        Listener {
+    /// The listener that this entry describes, and warnings; `number` is its place in the file, and
+    /// `base_dir` is where the files are that it names.
+    pub fn compile(
+        &self,
+        number: usize,
+        base_dir: &Path,
+    ) -> Result<(Listener, Vec<Problem>), Vec<Problem>> {
+        let tls = self.tls.as_ref().map(|tls| Tls::compile(tls, base_dir)).transpose()?;
+        let (tls, warnings) = tls.map_or((None, Vec::new()), |(tls, told)| (Some(tls), told));
+        let listener = Listener {
             number,
             name: self.name.0.as_str().into(),
             address: self.address.0,
@@ -90,6 +104,7 @@ impl Config {
             trusted_host: self.trusted_host,
             underscores: self.underscores,
             proxy_protocol: self.proxy_protocol,
+            tls: tls.map(Arc::new),
             connections: Connections::new(
                 self.connections,
                 self.connections_per_client.as_ref().map(|count| count.value),
@@ -98,6 +113,7 @@ impl Config {
             idle_timeout: self.idle_timeout.0,
             body_timeout: self.body_timeout.0,
             write_timeout: self.write_timeout.0,
-        }
+        };
+        Ok((listener, warnings))
     }
 }

@@ -1,12 +1,12 @@
-//! The stream to a client, as Pingora holds it, with six changes. The edge can wait for the next
-//! request without holding more than the connection. Pingora's own answer to a head that it can't
-//! parse or won't take is replaced by the gateway's. A read from the client fails when its upstream
-//! has let it wait for too long (`AnswerClock`). What no URL may hold is encoded before Pingora
-//! parses it (`RequestLine`). A client may close its side and wait for its answer: Pingora would
-//! end the exchange, or stop to poll the stream and with it the clock, so it does not see the end
-//! as long as the client is taken to wait (`ClientEnd`). And what was written goes out as soon as
-//! the exchange waits: Pingora holds a head with a `Content-Length` back until there is a packet of
-//! it.
+//! The stream to a client, plain or by TLS, as Pingora holds it, with six changes. The edge can
+//! wait for the next request without holding more than the connection. Pingora's own answer to a
+//! head that it can't parse or won't take is replaced by the gateway's. A read from the client
+//! fails when its upstream has let it wait for too long (`AnswerClock`). What no URL may hold is
+//! encoded before Pingora parses it (`RequestLine`). A client may close its side and wait for its
+//! answer: Pingora would end the exchange, or stop to poll the stream and with it the clock, so it
+//! does not see the end as long as the client is taken to wait (`ClientEnd`). And what was written
+//! goes out as soon as the exchange waits: Pingora holds a head with a `Content-Length` back until
+//! there is a packet of it.
 //!
 //! Pingora answers a head that it won't take with a bare 400 or 405 before `early_request_filter`
 //! has run, and closes. So all bytes that it writes before that phase are this answer, and ours are
@@ -17,6 +17,7 @@ use super::client_end::{ClientEnd, ClientEndWatch};
 use super::deadline::Deadline;
 use super::head_state::HeadState;
 use super::request_line::RequestLine;
+use super::transport::{Handshake, Transport};
 use crate::denial::{Code, Denial};
 use crate::exchange::RequestId;
 use async_trait::async_trait;
@@ -41,7 +42,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 /// The stream to a client. What a request begins with can be read ahead of the rest.
 #[derive(Debug)]
 pub struct DownstreamStream {
-    inner: Stream,
+    inner: Transport,
     /// What was read ahead, and nobody reads yet: the first byte of a request, or what might have
     /// been a header of the PROXY protocol.
     ahead: SmallVec<[u8; 16]>,
@@ -59,7 +60,11 @@ pub struct DownstreamStream {
 }
 
 impl DownstreamStream {
-    pub(super) fn new(inner: Stream) -> Self {
+    pub(super) fn new(socket: Stream) -> Self {
+        Self::over(Transport::Plain(socket))
+    }
+
+    pub(super) fn over(inner: Transport) -> Self {
         let answer_clock = AnswerClock::default();
         DownstreamStream {
             inner,
@@ -81,13 +86,33 @@ impl DownstreamStream {
 
     /// The address of the other end, as the socket tells it.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        let digest = self.inner.get_socket_digest()?;
+        let digest = self.inner.socket().get_socket_digest()?;
         digest.peer_addr().and_then(|address| address.as_inet().copied())
     }
 
     /// The bytes of the connection as they come, before there is HTTP.
     pub(super) fn bytes(&mut self) -> &mut Stream {
-        &mut self.inner
+        self.inner.socket_mut()
+    }
+
+    /// The connection, and what was read ahead of what is to read it from now on.
+    pub(super) fn into_parts(self) -> (Transport, SmallVec<[u8; 16]>) {
+        (self.inner, self.ahead)
+    }
+
+    /// What client and gateway agreed on, where there is TLS.
+    pub fn handshake(&self) -> Option<Handshake<'_>> {
+        self.inner.handshake()
+    }
+
+    /// The first byte of what was read ahead.
+    pub(super) fn first_byte(&self) -> Option<u8> {
+        self.ahead.first().copied()
+    }
+
+    /// Tells a client of TLS that nothing more comes; it is always ready.
+    pub(super) fn poll_goodbye(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.inner.poll_goodbye(task)
     }
 
     /// Gives back `bytes` that were read last and belong to what follows.
@@ -95,11 +120,11 @@ impl DownstreamStream {
         self.ahead.insert_from_slice(0, bytes);
     }
 
-    /// Answers whatever is asked that the gateway has no room, and reads on until the client
-    /// closes: who still sends would lose the answer otherwise.
-    pub(super) async fn turn_away(&mut self) -> io::Result<()> {
+    /// Answers with `denial` whatever is asked, and reads on until the client closes: who still
+    /// sends would lose the answer otherwise.
+    pub(super) async fn turn_away(&mut self, denial: Denial) -> io::Result<()> {
         poll_fn(|task| self.poll_begun(task)).await?;
-        let answer = answer(Denial::overloaded());
+        let answer = answer(denial);
         self.inner.write_all(&answer).await?;
         self.inner.flush().await?;
         AsyncWriteExt::shutdown(&mut self.inner).await?;
@@ -306,7 +331,7 @@ impl AsyncWrite for DownstreamStream {
 #[async_trait]
 impl Shutdown for DownstreamStream {
     async fn shutdown(&mut self) {
-        Shutdown::shutdown(&mut *self.inner).await;
+        self.inner.shutdown().await;
     }
 }
 
@@ -315,55 +340,55 @@ impl Peek for DownstreamStream {}
 
 impl UniqueID for DownstreamStream {
     fn id(&self) -> UniqueIDType {
-        self.inner.id()
+        self.inner.socket().id()
     }
 }
 
 impl Ssl for DownstreamStream {
     fn get_ssl(&self) -> Option<&TlsRef> {
-        self.inner.get_ssl()
+        self.inner.socket().get_ssl()
     }
 
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.get_ssl_digest()
+        self.inner.socket().get_ssl_digest()
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.selected_alpn_proto()
+        self.inner.socket().selected_alpn_proto()
     }
 }
 
 impl GetTimingDigest for DownstreamStream {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.get_timing_digest()
+        self.inner.socket().get_timing_digest()
     }
 
     fn get_read_pending_time(&self) -> Duration {
-        self.inner.get_read_pending_time()
+        self.inner.socket().get_read_pending_time()
     }
 
     fn get_write_pending_time(&self) -> Duration {
-        self.inner.get_write_pending_time()
+        self.inner.socket().get_write_pending_time()
     }
 }
 
 impl GetProxyDigest for DownstreamStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.get_proxy_digest()
+        self.inner.socket().get_proxy_digest()
     }
 
     fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.inner.set_proxy_digest(digest);
+        self.inner.socket_mut().set_proxy_digest(digest);
     }
 }
 
 impl GetSocketDigest for DownstreamStream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
+        self.inner.socket().get_socket_digest()
     }
 
     fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.inner.set_socket_digest(digest);
+        self.inner.socket_mut().set_socket_digest(digest);
     }
 }
 

@@ -76,6 +76,7 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
                 _ => deadline.poll(task).map(|()| false),
             });
             if !has_begun.await {
+                poll_fn(|task| stream.poll_goodbye(task)).await;
                 return;
             }
             let mut session = ServerSession::new_http1(stream);

@@ -2,6 +2,7 @@
 //! the address and accepts.
 
 use super::connections::Connections;
+use super::tls::Tls;
 use super::trust::TrustedPeers;
 use super::underscores::Underscores;
 use crate::denial::Code;
@@ -26,6 +27,8 @@ pub struct Listener {
     pub underscores: Underscores,
     /// They say in a header of the PROXY protocol whose connection they pass on.
     pub proxy_protocol: bool,
+    /// How its connections are secured; `None`: they are plain.
+    pub tls: Option<Arc<Tls>>,
     pub(super) connections: Connections,
     /// How long the head of a request may take.
     pub head_timeout: Duration,
@@ -76,6 +79,7 @@ mod tests {
             trusted_host: false,
             underscores: Underscores::Drop,
             proxy_protocol: false,
+            tls: None,
             connections: Connections::new(Count(10), None),
             head_timeout: secs(15),
             idle_timeout: secs(75),

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 pub struct Peer {
     /// `None` when the connection has no address, as between two ends in one process.
     pub(super) address: Option<IpAddr>,
-    /// Its client came to it by TLS.
+    /// It came by TLS, or its client came to it by TLS.
     pub(super) is_tls: bool,
 }
 
@@ -29,6 +29,11 @@ impl Peer {
     pub(super) fn passes_on(self, header: ProxyHeader) -> Self {
         let source = header.source.map(|address| address.to_canonical());
         Peer { address: source.or(self.address), is_tls: header.is_tls }
+    }
+
+    /// The same peer, by TLS that ends here.
+    pub(super) fn over_tls(self) -> Self {
+        Peer { is_tls: true, ..self }
     }
 
     /// Whether what it says of its clients is believed, as of now: names may lead elsewhere while a

@@ -24,7 +24,7 @@ pub(super) fn gateway(
 ) -> (Gateway, Vec<Problem>) {
     let config = &loaded.config;
     let mut problems = name::check_all(config);
-    problems.extend(listener_checks::problems(config));
+    problems.extend(listener_checks::problems(config, loaded.base_dir()));
     let stores = shared.stores(&config.stores, loaded.base_dir(), &mut problems);
     let context = Context {
         base_dir: loaded.base_dir(),

@@ -6,9 +6,10 @@ use crate::edge;
 use crate::problem::Problem;
 use crate::units::Address;
 use crate::yaml::At;
+use std::path::Path;
 
 /// What is wrong with listeners, the admin port, and there being routes at all.
-pub(super) fn problems(config: &Config) -> Vec<Problem> {
+pub(super) fn problems(config: &Config, base_dir: &Path) -> Vec<Problem> {
     let mut problems = taken_twice(config);
     if config.listeners.is_empty() {
         let problem = config.listeners.problem("there is no listener");
@@ -21,6 +22,9 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         problems.push(problem.help(help).of_absence());
     }
     problems.extend(config.listeners.iter().flat_map(|listener| trust(listener)));
+    // What it compiles to is thrown away: whoever binds the address makes its own.
+    let compiled = config.listeners.iter().map(|listener| listener.compile(0, base_dir));
+    problems.extend(compiled.flat_map(|made| made.map_or_else(|wrong| wrong, |(_, told)| told)));
     let admin = &config.admin;
     if !admin.address.0.ip().is_loopback() && admin.token.is_none() {
         let text = format!("the admin port on `{}` has no token", admin.address.value);

@@ -46,6 +46,12 @@ struct Line<'a> {
     client_request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sni: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_subject: Option<&'a str>,
     method: &'a str,
     host: &'a str,
     path: &'a str,
@@ -110,6 +116,9 @@ fn line<'a>(ended: &'a Ended<'a>) -> Line<'a> {
         client: exchange.client,
         client_request_id: ended.client_request_id.as_deref().map(|id| cut(id, ID_BYTES_MAX)),
         traceparent: ended.traceparent,
+        tls: ended.tls.map(|tls| tls.version),
+        sni: ended.tls.and_then(|tls| tls.sni),
+        client_subject: ended.tls.and_then(|tls| tls.subject),
         method: cut(ended.method.as_str(), METHOD_BYTES_MAX),
         host: cut(ended.host, HOST_BYTES_MAX),
         path: cut(ended.path, PATH_BYTES_MAX),

@@ -23,11 +23,30 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
         Event::ConnectionClosed { listener } => {
             metrics.connections.with_label_values(&[listener]).dec();
         }
-        Event::ConnectionRefused { listener, reason } => {
+        Event::ConnectionRefused { listener, reason, .. } => {
             metrics.connections_refused.with_label_values(&[*listener, *reason]).inc();
         }
         Event::FieldsDropped { listener, number } => {
             metrics.header_fields_dropped.with_label_values(&[listener]).inc_by(*number);
+        }
+        Event::HandshakeDone { listener, version, is_resumed } => {
+            let kind = if *is_resumed { "resumed" } else { "full" };
+            metrics.tls_handshakes.with_label_values(&[*listener, *version, kind]).inc();
+        }
+        Event::CertificatesShown { listener, before, now } => {
+            for (name, _) in before.iter().copied().flatten() {
+                // An error means that it was not shown, which is as good.
+                let _ = metrics.tls_certificate_not_after.remove_label_values(&[*listener, name]);
+            }
+            if before.is_some() {
+                metrics.tls_reloads.with_label_values(&[*listener, "done"]).inc();
+            }
+            for (name, end) in *now {
+                metrics.tls_certificate_not_after.with_label_values(&[*listener, name]).set(*end);
+            }
+        }
+        Event::CertificatesKept { listener, .. } => {
+            metrics.tls_reloads.with_label_values(&[*listener, "refused"]).inc();
         }
         Event::HeadRefused { listener, code } => {
             metrics.heads_refused.with_label_values(&[listener, code.name()]).inc();
@@ -36,7 +55,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
             metrics.heads_refused.with_label_values(&[listener, "timeout"]).inc();
         }
         // The log says what would be right.
-        Event::StoreTooFar { .. } => {}
+        Event::StoreTooFar { .. } | Event::CertificateDoubtful { .. } => {}
         Event::StoreChanged { store, failure } => {
             metrics.store_up.with_label_values(&[store]).set(i64::from(failure.is_none()));
         }

@@ -37,6 +37,40 @@ pub enum Event<'a> {
         listener: &'a str,
         /// Why, from a closed set.
         reason: &'static str,
+        /// What was wrong with a handshake, in the library's words.
+        why: Option<&'a std::io::Error>,
+    },
+    /// A connection was secured.
+    HandshakeDone {
+        /// The listener's name.
+        listener: &'a str,
+        /// The version of TLS.
+        version: &'static str,
+        /// The client has come back with a ticket.
+        is_resumed: bool,
+    },
+    /// These certificates are shown from now on; each by name, with its end in seconds since 1970.
+    CertificatesShown {
+        /// The listener's name.
+        listener: &'a str,
+        /// Those that were shown so far; `None` at the start.
+        before: Option<&'a [(String, i64)]>,
+        /// Those that are shown now.
+        now: &'a [(String, i64)],
+    },
+    /// The files of certificates have changed, and can't be used: nothing else has changed.
+    CertificatesKept {
+        /// The listener's name.
+        listener: &'a str,
+        /// What is wrong with one of them.
+        why: &'a str,
+    },
+    /// A certificate ends soon, or has ended, or is otherwise seldom meant.
+    CertificateDoubtful {
+        /// The listener's name.
+        listener: &'a str,
+        /// What is to be known of it.
+        why: &'a str,
     },
     /// Header fields of a request were dropped for a `_` in their name.
     FieldsDropped {
@@ -158,6 +192,17 @@ pub enum Event<'a> {
     },
 }
 
+/// What is told of the connection of an exchange, where TLS ends here.
+#[derive(Clone, Copy, Debug)]
+pub struct Tls<'a> {
+    /// `1.2` or `1.3`.
+    pub version: &'static str,
+    /// The name that the client asked for (SNI).
+    pub sni: Option<&'a str>,
+    /// The subject of the client's certificate, which was verified.
+    pub subject: Option<&'a str>,
+}
+
 /// An exchange that is over.
 #[derive(Debug)]
 pub struct Ended<'a> {
@@ -169,6 +214,8 @@ pub struct Ended<'a> {
     pub exchange: &'a Exchange,
     /// From the request's head to the end of the answer.
     pub took: Duration,
+    /// What client and gateway agreed on, where TLS ends here.
+    pub tls: Option<Tls<'a>>,
     /// As the client wrote it.
     pub method: &'a Method,
     /// As the client wrote it.

@@ -7,8 +7,8 @@ use super::event::Event;
 use super::repeat::Repeats;
 use super::writer::Lines;
 use crate::resolve::{Found, Lookup};
-use crate::session::Skipped;
 use crate::session::key_set::Refresh;
+use crate::session::{KeySet, Skipped};
 use std::fmt::Arguments;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
@@ -64,14 +64,24 @@ pub(super) fn write(event: &Event<'_>) {
         | Event::ConnectionOpened { .. }
         | Event::ConnectionClosed { .. }
         | Event::FieldsDropped { .. }
+        | Event::HandshakeDone { .. }
         | Event::HeadRefused { .. }
         | Event::HeadTimedOut { .. }
         | Event::RequestDecided { .. }
         | Event::UpstreamAnswered { .. }
         | Event::UpstreamRetried { .. } => {}
         // Anybody can have it written, so it is for those who look for it.
-        Event::ConnectionRefused { listener, reason } => {
-            debug!(listener, reason, "a connection was refused");
+        Event::ConnectionRefused { listener, reason, why } => match why {
+            Some(why) => debug!(listener, reason, %why, "a connection was refused"),
+            None => debug!(listener, reason, "a connection was refused"),
+        },
+        Event::CertificatesShown { before: None, .. } => {}
+        Event::CertificatesShown { listener, now, .. } => certificates_shown(listener, now),
+        Event::CertificatesKept { listener, why } => {
+            warn!(listener, why, "changed certificates can't be used; those before are kept");
+        }
+        Event::CertificateDoubtful { listener, why } => {
+            warn!(listener, why, "a certificate may fail clients");
         }
         Event::UpstreamFailed { upstream, endpoint, why } => {
             if UPSTREAMS.is_first(upstream, (*endpoint, (*why).to_owned())) {
@@ -105,20 +115,27 @@ pub(super) fn write(event: &Event<'_>) {
         Event::SessionsRevoked { store, whose, is_done: false } => {
             warn!(store, whose, "sessions could not be revoked: the store failed");
         }
-        Event::KeySetRefreshed { key_set, refresh } => {
-            let provider = key_set.name();
-            match refresh {
-                Refresh::Changed { keys, skipped } => {
-                    info!(provider, keys, skipped = skipped.len(), "the key set changed");
-                    for Skipped { position, why } in skipped {
-                        warn!(provider, position, why, "a key of the set is not used");
-                    }
-                }
-                Refresh::Same => {}
-                Refresh::Failed(error) => {
-                    warn!(provider, %error, "the key set can't be read; the last good one stays");
-                }
+        Event::KeySetRefreshed { key_set, refresh } => key_set_refreshed(key_set, refresh),
+    }
+}
+
+fn certificates_shown(listener: &str, now: &[(String, i64)]) {
+    let names: Vec<&str> = now.iter().map(|(name, _)| name.as_str()).collect();
+    info!(listener, certificates = names.join(", "), "other certificates are shown");
+}
+
+fn key_set_refreshed(key_set: &KeySet, refresh: &Refresh) {
+    let provider = key_set.name();
+    match refresh {
+        Refresh::Changed { keys, skipped } => {
+            info!(provider, keys, skipped = skipped.len(), "the key set changed");
+            for Skipped { position, why } in skipped {
+                warn!(provider, position, why, "a key of the set is not used");
             }
+        }
+        Refresh::Same => {}
+        Refresh::Failed(error) => {
+            warn!(provider, %error, "the key set can't be read; the last good one stays");
         }
     }
 }

@@ -6,13 +6,13 @@ use super::fault::Fault;
 use super::timeouts::Patience;
 use crate::chain::Flow;
 use crate::denial::{Code, Reply};
-use crate::edge::{Client, ClientEnd, Listener, Opened};
+use crate::edge::{Client, ClientEnd, DownstreamStream, Handshake, Listener, Opened};
 use crate::exchange::{Cause, Exchange, Target};
 use crate::filter::Halt;
 use crate::gateway::{Gateway, Route};
 use crate::judge::judge_answer;
 use crate::metrics::RouteMetrics;
-use crate::observe::Ended;
+use crate::observe::{Ended, Tls};
 use crate::upstream::Attempt;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
@@ -219,6 +219,9 @@ impl Ctx {
             route: self.route_metrics(),
             exchange: &self.exchange,
             took: self.exchange.began.elapsed(),
+            tls: DownstreamStream::of(downstream)
+                .and_then(DownstreamStream::handshake)
+                .map(|Handshake { version, sni, subject, .. }| Tls { version, sni, subject }),
             method: &head.method,
             host: head.uri.host().or(host).unwrap_or_default(),
             path,

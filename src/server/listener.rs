@@ -1,8 +1,8 @@
 //! What every worker opens for clients: Pingora's accept loop on each bound socket, with the edge
 //! and the proxy behind it.
 //!
-//! This is where a listener's settings become Pingora's: TLS belongs to the `ListenerConfig` that
-//! `service` makes. What happens on an accepted connection is the edge's business.
+//! This is where a listener's settings become Pingora's. What happens on an accepted connection,
+//! TLS included, is the edge's business.
 
 use super::worker::Job;
 use crate::edge::{Edge, InFlight, Listener};

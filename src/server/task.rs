@@ -1,9 +1,11 @@
 //! The background tasks of the gateway, and the runtimes that they run on.
 
+use super::certificate::CertificateFollower;
 use super::names::{self, Name};
 use crate::activity::{Revocations, WriteBehind};
 use crate::admin::{Admin, StoreService};
 use crate::concurrency::Policy;
+use crate::edge::Listener;
 use crate::gateway::{Gateway, Shared};
 use crate::observe::{Event, Observe};
 use crate::part::Lasting;
@@ -154,6 +156,18 @@ impl<'a> BackgroundTasks<'a> {
     pub(super) fn follow(&mut self, names: Vec<Name>) {
         for name in names {
             self.spawn(until(self.stop(), names::follow(name, self.observe.clone())));
+        }
+    }
+
+    /// Starts to look whether the files of these listeners change.
+    pub(super) fn follow_certificates<'l>(
+        &mut self,
+        listeners: impl Iterator<Item = &'l Arc<Listener>>,
+    ) {
+        for listener in listeners {
+            if let Some(follower) = CertificateFollower::of(listener, &self.observe) {
+                self.spawn(until(self.stop(), follower.run()));
+            }
         }
     }
 

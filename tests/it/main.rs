@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod authority;
 mod harness;
 mod origin;
 mod process;
@@ -35,5 +36,6 @@ mod signal;
 mod sliding;
 mod store;
 mod streaming;
+mod tls;
 mod trusted;
 mod upstream;

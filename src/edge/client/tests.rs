@@ -18,6 +18,7 @@ fn listener(trusted: &[&str], trusted_host: bool) -> Listener {
         trusted_host,
         underscores: Underscores::Drop,
         proxy_protocol: false,
+        tls: None,
         connections: Connections::new(Count(10), None),
         head_timeout: Duration::from_secs(15),
         idle_timeout: Duration::from_secs(75),

@@ -67,6 +67,7 @@ impl Fixture {
             trusted_host: false,
             underscores: Underscores::Drop,
             proxy_protocol: false,
+            tls: None,
             connections: Connections::new(Count(10), None),
             head_timeout: HEAD_TIMEOUT,
             idle_timeout: secs(75),

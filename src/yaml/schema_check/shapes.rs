@@ -14,7 +14,11 @@ const SHAPES: [(&str, &str, &str); 12] = [
     ("service", "a single value", "write `service: { streams: … }`"),
     ("timeouts", "a single value", "write `timeouts: { read: @ }`"),
     ("admin", "a single value", "write `admin: { address: \"127.0.0.1:9901\" }`"),
-    ("tls", "a single value", "write `tls: { ca: … }`, or leave it out for the system's roots"),
+    (
+        "tls",
+        "a single value",
+        "write `tls: { ca: … }`; at a listener `tls: { certificates: [ { cert: …, key: … } ] }`",
+    ),
     ("endpoints", "a mapping", "write a text, with the weight in it: `127.0.0.1:4001 weight=3`"),
     ("identity", "a mapping", "write a list: `- token: …`"),
 ];
