@@ -102,6 +102,8 @@ impl Default for Resolver {
 struct Open {
     hosts: Hosts,
     servers: TokioResolver,
+    /// Why the system names no servers.
+    unread: Option<String>,
 }
 
 /// `/etc/hosts` and `/etc/resolv.conf` are read again after this: both change under a process that
@@ -148,7 +150,9 @@ impl fmt::Debug for Resolver {
 impl Settings {
     fn open(&self) -> Result<Open, LookupError> {
         // A machine without the file still has its hosts file, and perhaps `servers`.
-        let (config, mut options) = read_system_conf().unwrap_or_default();
+        let read = read_system_conf();
+        let unread = read.as_ref().err().map(|error| format!("/etc/resolv.conf: {error}"));
+        let (config, mut options) = read.unwrap_or_default();
         let (domain, search, servers) = config.into_parts();
         let servers = match self.servers.is_empty() {
             true => servers,
@@ -159,7 +163,7 @@ impl Settings {
         let provider = TokioRuntimeProvider::default();
         let servers = TokioResolver::builder_with_config(config, provider).with_options(options);
         let servers = servers.build().map_err(|error| LookupError::Failed(error.to_string()))?;
-        Ok(Open { hosts: Hosts::from_system().unwrap_or_default(), servers })
+        Ok(Open { hosts: Hosts::from_system().unwrap_or_default(), servers, unread })
     }
 
     fn bound(&self, options: &mut ResolverOpts) {

@@ -1,7 +1,7 @@
 //! One look-up: the hosts file first, then name servers.
 
 use super::target::host_of;
-use super::{HostName, Open, Resolver, Target};
+use super::{HostName, Open, REREAD_AFTER, Resolver, Target};
 use futures_util::future::{join, join_all};
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::Query;
@@ -142,11 +142,13 @@ async fn host(
     name: &HostName,
     known: &mut Known,
 ) -> Result<(Vec<IpAddr>, Duration), LookupError> {
-    let families = match in_hosts_file(open, name) {
-        Some(families) => families,
+    let (families, mut ttl) = match in_hosts_file(open, name) {
+        // It costs nothing to read the file again.
+        Some(families) => (families, REREAD_AFTER),
         None => {
             let (v4, v6) = (RecordType::A, RecordType::AAAA);
-            join(records(open, name.as_str(), v4), records(open, name.as_str(), v6)).await.into()
+            let both = join(records(open, name.as_str(), v4), records(open, name.as_str(), v6));
+            (both.await.into(), Duration::MAX)
         }
     };
     if let [Err(a), Err(b)] = &families {
@@ -154,7 +156,6 @@ async fn host(
         return Err(if *a == LookupError::NotFound { b.clone() } else { a.clone() });
     }
     let memory = known.entry(name.clone()).or_default();
-    let mut ttl = Duration::MAX;
     for (kept, looked) in memory.iter_mut().zip(families) {
         match looked {
             Ok(records) => {
@@ -259,12 +260,12 @@ fn in_hosts_file(open: &Open, name: &HostName) -> Option<[Result<Vec<Record>, Lo
 async fn records(open: &Open, name: &str, kind: RecordType) -> Result<Vec<Record>, LookupError> {
     // Not as a text: that would be taken for an international name, which has no underscores.
     let name = Name::from_ascii(name).map_err(|error| LookupError::Failed(error.to_string()))?;
-    let lookup = open.servers.lookup(name, kind).await.map_err(|error| read(&error))?;
+    let lookup = open.servers.lookup(name, kind).await.map_err(|error| read(&error, open))?;
     let is_answer = lookup.answers().iter().any(|record| record.record_type() == kind);
     if is_answer { Ok(lookup.answers().to_vec()) } else { Err(LookupError::NotFound) }
 }
 
-fn read(error: &NetError) -> LookupError {
+fn read(error: &NetError, open: &Open) -> LookupError {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(_)) => LookupError::NotFound,
         NetError::Dns(DnsError::ResponseCode(code)) => {
@@ -272,7 +273,8 @@ fn read(error: &NetError) -> LookupError {
         }
         NetError::Timeout => LookupError::Timeout,
         NetError::NoConnections => {
-            LookupError::Failed("there is no name server that could be asked".to_owned())
+            let why = open.unread.iter().map(|why| format!(": {why}")).collect::<String>();
+            LookupError::Failed(format!("there is no name server that could be asked{why}"))
         }
         error => LookupError::Failed(error.to_string()),
     }

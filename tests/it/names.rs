@@ -333,6 +333,32 @@ async fn more_addresses_than_are_used_are_counted() {
 }
 
 #[tokio::test]
+async fn more_records_than_are_used_are_counted() {
+    let dns = Dns::start();
+    dns.leads("one.test", 60, &[A]);
+    let records = (1..=66).map(|n| srv(0, 1, n, "one.test")).collect();
+    dns.set("_http._tcp.many.test", Reply::Records(60, records));
+    let gateway = gateway(&dns, "endpoints: ['many.test']");
+    let shown = upstream(&gateway).await;
+    assert_eq!(shown["endpoints"].as_array().unwrap().len(), 64);
+    assert_eq!(shown["names"][0]["surplus"], 2);
+}
+
+#[tokio::test]
+async fn one_silent_name_server_of_two_delays_nothing_for_long() {
+    let (silent, dns) = (Dns::start(), Dns::start());
+    let port = replicas(&[A]).await;
+    silent.set("stream.test", Reply::Silence);
+    dns.leads("stream.test", 60, &[A]);
+    let servers = format!("servers: ['{}', '{}']", silent.address, dns.address);
+    let yaml = proxying_yaml("", &format!("endpoints: ['stream.test:{port}']"));
+    let yaml = yaml + &format!("resolver: {{ {servers} }}\n");
+    let gateway = Gateway::start(&yaml, &Environment::default());
+    assert_eq!(readiness(&gateway).await, "ready", "by the first look-up");
+    assert_eq!(answer(&gateway).await, "a");
+}
+
+#[tokio::test]
 async fn a_name_without_srv_records_says_how_a_host_is_written() {
     let dns = Dns::start();
     dns.leads("stream.test", 60, &[A]);
