@@ -11,17 +11,21 @@ mod allowance;
 mod identity;
 mod in_shadow;
 mod waiting;
+mod outcome;
+mod ticket;
 
 use allowance::Allowance;
 pub use allowance::UnusableClaims;
 pub use answer::{conflict, ended, lease_field, lease_json, listed};
-pub use config::{Config, SameSession, WhenFull, WhenStoreFails};
+use config::KindOfStream;
+pub use config::{Config, SameSession, WhenFull, WhenStoreFails, check_ttl};
 pub use identity::{
     Carry, Identity, IdentitySource, MayStart, REPLACE_PARAM, SourceConfig, StreamId,
     StreamTokenError, StreamTokenKey, Subject, TOKEN_CHARS,
 };
+pub use ticket::Config as TicketsConfig;
 
-use crate::denial::{Code, Denial};
+use crate::denial::Code;
 use crate::problem::{Problem, listed as listed_names};
 use crate::session::{AccountHasher, Session, Viewer};
 use crate::units::Text;
@@ -29,12 +33,17 @@ use crate::yaml::At;
 use http::StatusCode;
 use identity::StreamIdentity;
 use in_shadow::ShadowLeases;
+pub use outcome::{Admission, Outcome, Refusal};
+use outcome::{late, unavailable};
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 use streamgate_lease::{
     About, Bounds, Claim, ClaimSource, Class, ClassLimit, Classes, DegradedPolicy, DisplacePolicy,
-    Grant, Lease, LeaseId, Leases, Live, Replace, StartsExhausted, State, StoreError, Tag, Timing,
+    Grant, Lease, LeaseId, Leases, Live, Replace, StartsExhausted, State, StoreError, Tag, Ticket,
+    Timing,
 };
+use ticket::Tickets;
 
 /// A policy that routes share by naming it.
 ///
@@ -49,10 +58,12 @@ pub struct Policy {
     hasher: AccountHasher,
     identity: StreamIdentity,
     limit: Allowance,
-    classes: Vec<(Class, Allowance)>,
+    classes: Vec<KindOfStream>,
     when_full: WhenFull,
     same_session: SameSession,
     when_store_fails: WhenStoreFails,
+    /// What seals casting tickets, where there are any.
+    tickets: Option<Tickets>,
     /// Further origins of ours, from which browsers may change what plays.
     origins: Box<[String]>,
     /// Limits that tokens state in a form that can't be used.
@@ -74,6 +85,8 @@ pub struct Stream<'a> {
     pub id: StreamId,
     /// What kind of stream it is: classes of the policy.
     pub classes: &'a [Class],
+    /// How long its slot outlives its last request, where the route says it.
+    pub ttl: Option<Duration>,
     /// What a viewer reads of it in the list: its device and title.
     pub about: About,
     /// The streams that it takes over from.
@@ -86,6 +99,8 @@ pub struct Stream<'a> {
     pub is_cross_site: bool,
     /// The path that a new playback is started at, where the gateway makes its id.
     pub path: Option<&'a str>,
+    /// What lets it play, if that is a ticket.
+    pub ticket: Option<Ticket>,
     /// The answer is a redirect: the first request of the playback comes behind it.
     pub is_redirected: bool,
     /// The filter is in shadow: no other stream is replaced for this one, whatever the policy says.
@@ -99,12 +114,14 @@ impl<'a> Stream<'a> {
         Stream {
             id,
             classes,
+            ttl: None,
             about,
             replace,
             explicit_start: false,
             starts: false,
             is_cross_site: false,
             path: None,
+            ticket: None,
             is_redirected: false,
             is_shadow: false,
         }
@@ -119,78 +136,6 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// Why a request may go on.
-#[derive(Clone, Debug)]
-pub enum Admission {
-    /// The stream holds its slot.
-    Held(Lease, Outcome),
-    /// The store is down and the policy is `open`: nothing was counted.
-    Uncounted,
-}
-
-/// How a decision came about: the label of `streamgate_stream_decisions_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// A new stream got a slot.
-    Admitted,
-    /// The stream had its slot already.
-    Renewed,
-    /// A new stream got the slot of another.
-    Takeover,
-    /// The store did not answer, and this gateway admitted the stream alone.
-    AdmittedDegraded,
-    /// The store did not answer, and the policy lets everybody play then.
-    AdmittedFailOpen,
-    /// The account was full.
-    Denied,
-    /// The stream had ended.
-    Ended,
-    /// The store did not answer, and the policy refuses then; or it was too slow to answer.
-    Unavailable,
-}
-
-impl Outcome {
-    /// Every outcome, for the metrics.
-    pub const ALL: [Outcome; 8] = [
-        Outcome::Admitted,
-        Outcome::Renewed,
-        Outcome::Takeover,
-        Outcome::AdmittedDegraded,
-        Outcome::AdmittedFailOpen,
-        Outcome::Denied,
-        Outcome::Ended,
-        Outcome::Unavailable,
-    ];
-
-    /// The value of the label and the log field.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Outcome::Admitted => "admitted",
-            Outcome::Renewed => "renewed",
-            Outcome::Takeover => "takeover",
-            Outcome::AdmittedDegraded => "admitted_degraded",
-            Outcome::AdmittedFailOpen => "admitted_fail_open",
-            Outcome::Denied => "denied",
-            Outcome::Ended => "ended",
-            Outcome::Unavailable => "unavailable",
-        }
-    }
-}
-
-/// A refusal and the outcome it is counted as.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// What the client gets.
-    pub denial: Denial,
-    /// What is counted.
-    pub outcome: Outcome,
-}
-
-/// The store has given no word yet; the player is to ask again soon.
-fn late() -> Refusal {
-    Refusal { denial: Denial::enforcement_late(), outcome: Outcome::Unavailable }
-}
-
 impl Policy {
     /// Compiles the policy `name`; `leases` makes the leases in its store, with the policy's timing
     /// and bounds.
@@ -200,12 +145,14 @@ impl Policy {
         leases: impl FnOnce(Timing, Bounds) -> Leases,
     ) -> Result<Policy, Vec<Problem>> {
         let checked = config.check(name)?;
+        let name: Arc<str> = name.as_str().into();
         Ok(Policy {
-            name: name.as_str().into(),
             leases: leases(checked.timing, checked.bounds),
             shadow: ShadowLeases::new(checked.timing, checked.bounds),
             hasher: AccountHasher::new(checked.pepper),
             identity: checked.identity,
+            tickets: config.tickets.as_ref().map(|tickets| Tickets::new(&name, tickets)),
+            name,
             limit: checked.limit,
             classes: checked.classes,
             when_full: config.when_full,
@@ -224,9 +171,9 @@ impl Policy {
 
     /// The class `name` of this policy.
     pub fn class(&self, name: &At<Text>) -> Result<Class, Problem> {
-        let names = || self.classes.iter().map(|(class, _)| class.as_str());
-        match self.classes.iter().find(|(class, _)| class.as_str() == name.0) {
-            Some((class, _)) => Ok(*class),
+        let names = || self.classes.iter().map(|kind| kind.class.as_str());
+        match self.classes.iter().find(|kind| kind.class.as_str() == name.0) {
+            Some(kind) => Ok(kind.class),
             None => {
                 let text = format!("policy `{}` has no class `{}`", self.name, name.value);
                 let help = match listed_names(names()).as_str() {
@@ -238,11 +185,26 @@ impl Policy {
         }
     }
 
-    /// Admits a stream of these classes that this gateway knows and that is fresh, and notes that
-    /// its player asked. At most a look-up, because the session remembers where it was found.
-    pub fn touch(&self, session: &Session, id: &LeaseId, classes: &[Class]) -> Option<Admission> {
+    /// How long the slot of a stream of these classes outlives its last request: what its route
+    /// says, else the longest of its classes, else the policy's own.
+    pub fn ttl_of(&self, classes: &[Class], route: Option<Duration>) -> Duration {
+        let of = self.classes.iter().filter(|kind| classes.contains(&kind.class));
+        let own = || self.leases.timing().ttl();
+        route.or_else(|| of.filter_map(|kind| kind.ttl).max()).unwrap_or_else(own)
+    }
+
+    /// Admits a stream of these classes that this gateway knows and that is fresh, whose slot lives
+    /// for so long, and notes that its player asked. At most a look-up, because the session
+    /// remembers where it was found.
+    pub fn touch(
+        &self,
+        session: &Session,
+        id: &LeaseId,
+        classes: &[Class],
+        ttl: Duration,
+    ) -> Option<Admission> {
         let lease = self.leases.touch_cached(&self.viewer(session).cached_entry, id, classes)?;
-        Some(Admission::Held(lease, Outcome::Renewed))
+        (ttl <= lease.ttl()).then_some(Admission::Held(lease, Outcome::Renewed))
     }
 
     /// The first answer to a playback is an error: gives the slot back, unless another request of
@@ -283,6 +245,7 @@ impl Policy {
             id: stream.id.lease,
             limit: self.limit_of(session),
             classes: self.classes_of(session, stream.classes),
+            ttl: Some(self.ttl_of(stream.classes, stream.ttl)),
             about: stream.about,
             replace,
             reusable: stream.id.source == IdentitySource::Session,
@@ -292,6 +255,7 @@ impl Policy {
             by: if stream.is_redirected { ClaimSource::Reservation } else { ClaimSource::Request },
             displaces,
             starts: stream.starts,
+            ticket: stream.ticket,
             adopt: false,
             lost: false,
         };
@@ -299,12 +263,17 @@ impl Policy {
             return self.admit_in_shadow(claim).await;
         }
         let Some(_place) = waiting::enter() else { return Err(late()) };
-        match self.leases.hold(&claim).await {
-            Ok(grant) => self.admission(grant, &claim, is_takeover),
+        let decided = match self.leases.hold(&claim).await {
+            Ok(grant) => return self.admission(grant, &claim, is_takeover),
             Err(error) if error.is_outage() => self.without_store(&claim),
             // It is slow, or it can't read what it has of this account: nobody plays by a guess.
             Err(_) => Err(late()),
+        };
+        // No retry knows the id of a start whose token never went out.
+        if claim.path.is_some() && decided.is_err() {
+            self.leases.abandon(&claim);
         }
+        decided
     }
 
     fn admission(
@@ -341,16 +310,16 @@ impl Policy {
         match self.when_store_fails {
             WhenStoreFails::Local => match self.leases.hold_locally(claim) {
                 Ok(grant) => self.admission(grant, claim, false),
-                Err(StartsExhausted) => Err(Refusal {
-                    denial: Denial::enforcement_unavailable(),
-                    outcome: Outcome::Unavailable,
-                }),
+                Err(StartsExhausted) => Err(unavailable()),
+            },
+            // Whoever plays by a ticket goes on; that it is used in time only the store can tell.
+            WhenStoreFails::Open if claim.ticket.is_some() => match self.leases.hold_locally(claim)
+            {
+                Ok(grant) => self.admission(grant, claim, false),
+                Err(StartsExhausted) => Err(unavailable()),
             },
             WhenStoreFails::Open => Ok(Admission::Uncounted),
-            WhenStoreFails::Closed => Err(Refusal {
-                denial: Denial::enforcement_unavailable(),
-                outcome: Outcome::Unavailable,
-            }),
+            WhenStoreFails::Closed => Err(unavailable()),
         }
     }
 
@@ -360,9 +329,9 @@ impl Policy {
     }
 
     fn classes_of(&self, session: &Session, names: &[Class]) -> Classes {
-        let wanted = self.classes.iter().filter(|(class, _)| names.contains(class));
-        let limit = |most: &Allowance| most.of(session, &self.unusable_claims);
-        let limits = wanted.map(|(class, most)| ClassLimit { class: *class, limit: limit(most) });
+        let wanted = self.classes.iter().filter(|kind| names.contains(&kind.class));
+        let limit = |kind: &KindOfStream| kind.limit.of(session, &self.unusable_claims);
+        let limits = wanted.map(|kind| ClassLimit { class: kind.class, limit: limit(kind) });
         Classes::new(limits).expect("a policy has no more classes than a stream may have")
     }
 

@@ -69,6 +69,12 @@ denials! {
         "The stream token is forged, cut, or another login's; start at the playlist.";
     StreamTokenMissing = 409 "stream_token_missing" "Start from the playlist"
         "The request has no stream token, which the first answer to a playlist gives.";
+    TicketInvalid = 401 "ticket_invalid" "This ticket is not valid"
+        "The casting ticket is forged, cut, or of another policy; ask for a new one.";
+    TicketExpired = 401 "ticket_expired" "This ticket came too late"
+        "The casting ticket was not used in time; ask for a new one.";
+    TicketRefused = 403 "ticket_refused" "The ticket is not for this"
+        "A casting ticket was shown where none is taken, or outside of its own path.";
     TooManyRequests = 429 "too_many_requests" "Too many requests"
         "Reserved: no version sends it yet. The client asks too often.";
     EnforcementUnavailable = 503 "enforcement_unavailable" "Streams can't be counted right now"

@@ -19,16 +19,17 @@ use crate::activity::Activity;
 use crate::chain::Chain;
 use crate::concurrency::Policy;
 use crate::config::{self, Loaded};
-use crate::denial::Code;
+use crate::denial::{Code, Denial};
 use crate::exchange::Exchange;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::problem::Report;
-use crate::request::Starts;
+use crate::request::{Request, Starts, Ticket};
 use crate::resolve::Resolver;
 use crate::route::{Table, Target};
-use crate::session::{ClaimHeaders, Verifier};
+use crate::session::{ClaimHeaders, Session, Verifier};
 use crate::upstream::Upstream;
 use crate::yaml::Environment;
+use http::header;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +76,8 @@ pub struct Route {
     pub websocket: bool,
     /// Whether `%2F` may stand in the path.
     pub passes_encoded_slash: bool,
+    /// Whether a casting ticket is taken.
+    pub takes_tickets: bool,
     /// What begins a playback.
     pub starts: Starts,
     /// How long the upstream may be silent, where the route says it.
@@ -131,6 +134,25 @@ impl Gateway {
     /// The route that an exchange entered, if it was judged by this gateway and met one.
     pub fn route_of(&self, exchange: &Exchange) -> Option<&Arc<Route>> {
         exchange.route().map(|index| self.table.get(index))
+    }
+
+    /// The ticket of this text, if any policy gave it.
+    pub fn open_ticket(&self, text: &str) -> Result<Ticket, Denial> {
+        let opened = self.policies.iter().find_map(|policy| policy.open_ticket(text));
+        opened.ok_or_else(|| Code::TicketInvalid.into())
+    }
+
+    /// The token by which a request proved this session, if it is still remembered.
+    pub fn token_of(&self, request: &Request<'_>, session: &Session) -> Option<String> {
+        let fields = request.headers.get_all(header::AUTHORIZATION).into_iter();
+        let bearers = fields.filter_map(|field| field.to_str().ok()?.split_once(' '));
+        let bearers = bearers.map(|(_, token)| token.trim());
+        let cookies = self.token_cookies.iter().flat_map(|name| request.cookies(name));
+        let proves = |token: &&str| {
+            let proven = self.verifiers.iter().find_map(|verifier| verifier.remembered(token));
+            proven.is_some_and(|proven| *proven == *session)
+        };
+        bearers.chain(cookies).find(proves).map(str::to_owned)
     }
 
     /// Where the exchange is counted.

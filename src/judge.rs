@@ -6,7 +6,7 @@
 //! is replayed from a log. The filters are really asked, each time: a stream that they let in takes
 //! its slot.
 
-use crate::denial::Reply;
+use crate::denial::{Code, Reply};
 use crate::exchange::{Exchange, Target};
 use crate::filter::{FilterVerdict, Halt};
 use crate::gateway::{End, Gateway, Route};
@@ -70,6 +70,11 @@ pub async fn judge<'g>(
     exchange.enter(found.index);
     let route = found.route;
     request.starts = &route.starts;
+    let ticket = request.ticket_text().map(|text| gateway.open_ticket(text)).transpose()?;
+    if ticket.is_some() && !route.takes_tickets {
+        return Err(Code::TicketRefused.into());
+    }
+    request.ticket = ticket.as_ref();
     route.check_body(announced_bytes)?;
     let filters = trace.map(|trace| &mut trace.filters);
     route.chain.decide(&request, exchange, filters).await?;
@@ -79,7 +84,8 @@ pub async fn judge<'g>(
         End::Redirect(target) => Ok(Verdict::Redirect(target.reply(&request, &found.captures))),
         End::Streams(policy) => {
             let session = exchange.session().expect("compiled behind `session`");
-            Ok(Verdict::Streams(Call::read(&request, &found.captures, policy, session)?))
+            let token = || gateway.token_of(&request, session);
+            Ok(Verdict::Streams(Call::read(&request, &found.captures, policy, session, token)?))
         }
     }
 }

@@ -10,10 +10,12 @@ mod origin;
 mod second_reading;
 mod starts;
 mod glob;
+mod ticket;
 
 pub use glob::Glob;
 pub use path::normalise;
 pub use starts::{Starts, is_playlist};
+pub use ticket::{TICKET_MARK, Ticket};
 
 use crate::denial::{Code, Denial};
 use http::request::Parts;
@@ -39,6 +41,8 @@ pub struct Request<'a> {
     pub headers: &'a HeaderMap,
     /// The stream token that stood before the path, if the gateway looks for one there.
     pub path_token: Option<PathToken<'a>>,
+    /// The ticket that stood there in its place, opened.
+    pub ticket: Option<&'a Ticket>,
     /// What begins a playback on the route that takes the request.
     pub starts: &'a Starts,
 }
@@ -82,6 +86,7 @@ impl<'a> Request<'a> {
             query: head.uri.query(),
             headers: &head.headers,
             path_token: None,
+            ticket: None,
             starts: &starts::USUAL,
         })
     }
@@ -113,6 +118,12 @@ impl<'a> Request<'a> {
         };
         self.path_token = Some(PathToken(token));
         self.path = if path.is_empty() { Cow::Borrowed("/") } else { path };
+    }
+
+    /// The text of a ticket in the place of the stream token, good or not.
+    pub fn ticket_text(&self) -> Option<&str> {
+        let text = self.path_token.as_ref()?.text();
+        text.starts_with(TICKET_MARK).then_some(text)
     }
 
     /// Whether a playback begins with this request, by what it asks for.

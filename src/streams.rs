@@ -1,12 +1,13 @@
 //! The streams API: what an account plays, to start, keep, end and take over.
 //!
 //! `GET /streams` · `PUT /streams/{id}` · `POST /streams/{id}/heartbeat` · `DELETE /streams/{id}`
-//! or `POST /streams/{id}/end` · `POST /streams/{code}/terminate`. `{id}` is a playback's own id,
-//! or `current`: the stream that this request itself belongs to, by its stream token, the id of its
-//! playback or its session.
+//! or `POST /streams/{id}/end` · `POST /streams/{code}/terminate` · `POST /streams/tickets`.
+//! `{id}` is a playback's own id, or `current`: the stream that this request itself belongs to, by
+//! its stream token, the id of its playback or its session.
 
 mod body;
 
+use crate::clock;
 use crate::concurrency::{
     Admission, Identity, IdentitySource, MayStart, Policy, Refusal, Stream, StreamId, conflict,
     lease_field, lease_json, listed,
@@ -14,10 +15,10 @@ use crate::concurrency::{
 use crate::denial::{Code, Denial, Reply};
 use crate::exchange::{Account, Cause};
 use crate::filter::Halt;
-use crate::request::Request;
+use crate::request::{PATH_TOKEN_PREFIX, Request};
 use crate::route::Captures;
 use crate::session::Session;
-use body::{Heartbeat, Start};
+use body::{Heartbeat, Start, TicketFor};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -41,13 +42,28 @@ enum Verb {
     Heartbeat(StreamId),
     End(StreamId),
     Terminate(LeaseId),
+    /// With the token that proves the session, unless that was forgotten a moment ago.
+    Ticket(Option<Token>),
+}
+
+/// The token of a session. It does not print.
+struct Token(String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 impl Verb {
     fn is_change(&self) -> bool {
         match self {
             Verb::List => false,
-            Verb::Start(_) | Verb::Heartbeat(_) | Verb::End(_) | Verb::Terminate(_) => true,
+            Verb::Start(_)
+            | Verb::Heartbeat(_)
+            | Verb::End(_)
+            | Verb::Terminate(_)
+            | Verb::Ticket(_) => true,
         }
     }
 }
@@ -68,6 +84,7 @@ impl Call {
         captures: &Captures,
         policy: &Arc<Policy>,
         session: &Arc<Session>,
+        token: impl FnOnce() -> Option<String>,
     ) -> Result<Call, Denial> {
         let own = match policy.identify(request, session, MayStart::Never) {
             Ok(Identity::Known(id)) => Some(id),
@@ -77,7 +94,12 @@ impl Call {
         };
         let rest = captures.last(&request.path).unwrap_or_default();
         let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
-        let verb = verb(request.method, &segments, &PathNames { policy, session, own })?;
+        let verb = match (request.method, segments.as_slice()) {
+            (&Method::POST, ["tickets"]) if policy.gives_tickets() => {
+                Verb::Ticket(token().map(Token))
+            }
+            (method, segments) => verb(method, segments, &PathNames { policy, session, own })?,
+        };
         if verb.is_change() {
             policy.check_origin(request)?;
         }
@@ -105,7 +127,28 @@ impl Call {
                 }
                 Ok(Reply::new(StatusCode::NO_CONTENT))
             }
+            Verb::Ticket(token) => Ok(self.ticket(token.as_ref(), body)?),
         }
+    }
+
+    /// A ticket for a device that has neither the session's cookie nor its header. It takes no slot
+    /// before it is used.
+    fn ticket(&self, token: Option<&Token>, body: &[u8]) -> Result<Reply, Denial> {
+        let asked = TicketFor::read(body)?;
+        let path = asked.path()?;
+        let Some(Token(token)) = token else { return Err(Denial::enforcement_late()) };
+        let about = (asked.device.clone(), asked.title.clone());
+        let (text, ticket) = self.policy.new_ticket(&self.session, token.clone(), path, about)?;
+        let prefix = format!("{PATH_TOKEN_PREFIX}{text}");
+        let shown = json!({
+            "code": LeaseId::from_bytes(ticket.lease).to_string(),
+            "ticket": text,
+            "path_prefix": prefix,
+            "path": format!("{prefix}{path}"),
+            "use_by": clock::rfc3339(ticket.use_by_ms),
+            "ends_at": clock::rfc3339(ticket.ends_at_ms),
+        });
+        Ok(Reply::new(StatusCode::CREATED).json("application/json", &shown))
     }
 
     async fn list(&self) -> Result<Reply, Denial> {

@@ -98,6 +98,7 @@ pub fn ended(why: Ending) -> Denial {
         Ending::Terminated | Ending::Replaced => Denial::from(Code::StreamTerminated),
         Ending::Superseded => Denial::from(Code::StreamTerminated).with("why", why.as_str()),
         Ending::Released => Denial::from(Code::StreamExpired),
+        Ending::Unused => Denial::from(Code::TicketExpired),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::allowance::Allowance;
 use super::identity::{SourceConfig, StreamIdentity};
+use super::ticket as tickets;
 use crate::problem::Problem;
 use crate::units::{Count, Secret, Text, Time, TimeOrNone};
 use crate::yaml::{At, Entries, ScalarOr};
@@ -32,6 +33,10 @@ pub struct Config {
     /// How a stream is identified: a list of sources, the strongest first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<At<Vec<At<SourceConfig>>>>,
+    /// Casting tickets, for devices that have neither the session's cookie nor its header. Left
+    /// out: none are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tickets: Option<tickets::Config>,
     /// What happens to one more stream of a full account.
     #[serde(default)]
     pub when_full: WhenFull,
@@ -112,6 +117,9 @@ pub struct Limit {
 pub struct ClassConfig {
     /// How many streams of it an account may play, a number or where it comes from.
     pub limit: ScalarOr<Count, Limit>,
+    /// How long a slot outlives the last request of such a stream, if not for the policy's `ttl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<At<Time>>,
 }
 
 /// What happens to one more stream of a full account.
@@ -183,7 +191,24 @@ pub(super) struct Checked {
     pub(super) status: Option<StatusCode>,
     pub(super) identity: StreamIdentity,
     pub(super) limit: Allowance,
-    pub(super) classes: Vec<(Class, Allowance)>,
+    pub(super) classes: Vec<KindOfStream>,
+}
+
+/// A class of a policy, compiled.
+pub(super) struct KindOfStream {
+    pub(super) class: Class,
+    pub(super) limit: Allowance,
+    pub(super) ttl: Option<Duration>,
+}
+
+/// How long a slot may outlive the last request of its stream.
+pub fn check_ttl(ttl: &At<Time>) -> Result<Timing, Problem> {
+    Timing::of(ttl.0).map_err(|_| {
+        let text = format!("a ttl of {} is out of range", ttl.value);
+        ttl.problem(text).help(
+            "write 3s to 10m; players are silent for as long as their buffer lasts, often 30s",
+        )
+    })
 }
 
 impl From<&Limit> for Allowance {
@@ -216,12 +241,7 @@ impl Config {
     pub(super) fn check(&self, name: &str) -> Result<Checked, Vec<Problem>> {
         let mut problems = Vec::new();
         let pepper = self.pepper.check(name, &mut problems);
-        let timing = Timing::of(self.ttl.0).map_err(|_| {
-            let text = format!("a ttl of {} is out of range", self.ttl.value);
-            problems.push(self.ttl.problem(text).help(
-                "write 3s to 10m; players are silent for as long as their buffer lasts, often 30s",
-            ));
-        });
+        let timing = check_ttl(&self.ttl).map_err(|problem| problems.push(problem));
         let timing = timing.and_then(|timing| {
             let Some(grandfather) = &self.degraded.grandfather else {
                 let without = |_| unreachable!("no time at all is within the bounds");
@@ -248,6 +268,11 @@ impl Config {
         let identity =
             StreamIdentity::compile(self.identity.as_ref()).map_err(|found| problems.extend(found));
         let classes = self.classes(&mut problems);
+        let tokens = self.identity.iter().flat_map(|sources| sources.iter());
+        let tokens = tokens.filter_map(|source| source.token());
+        let secrets = tokens.flat_map(|token| [Some(&token.secret), token.also.as_ref()]);
+        let others: Vec<_> = secrets.flatten().chain(self.pepper.all()).collect();
+        problems.extend(self.tickets.iter().flat_map(|tickets| tickets.problems(&others)));
         problems.extend(self.origins.iter().filter(|one| !is_origin(&one.0)).map(|one| {
             let text = format!("`{}` is not an origin", one.value);
             one.problem(text).help("write scheme and host alone: `https://www.example.com`")
@@ -263,11 +288,16 @@ impl Config {
         }
     }
 
-    fn classes(&self, problems: &mut Vec<Problem>) -> Vec<(Class, Allowance)> {
+    fn classes(&self, problems: &mut Vec<Problem>) -> Vec<KindOfStream> {
         let mut classes = Vec::new();
         for (n, (name, config)) in self.classes.iter().enumerate() {
+            let ttl = config
+                .ttl
+                .as_ref()
+                .and_then(|ttl| check_ttl(ttl).map_err(|problem| problems.push(problem)).ok());
+            let (limit, ttl) = ((&config.limit).into(), ttl.map(|timing| timing.ttl()));
             match name.parse() {
-                Ok(class) => classes.push((class, (&config.limit).into())),
+                Ok(class) => classes.push(KindOfStream { class, limit, ttl }),
                 Err(_) => {
                     let text = format!("`{}` can't be the name of a class", name.value);
                     problems.push(name.problem(text).help("write 1 to 16 of a-z, 0-9, _ and -"));

@@ -2,14 +2,54 @@
 
 use super::Policy;
 use super::identity::{Identity, MayStart, StreamId};
+use crate::clock;
 use crate::denial::{Code, Denial, Reply};
-use crate::request::{PATH_TOKEN_PREFIX, Request};
+use crate::request::{PATH_TOKEN_PREFIX, Request, Ticket};
 use crate::session::Session;
 use http::{HeaderName, HeaderValue, header};
+use rand::RngExt;
 use serde_json::Value;
+use std::sync::Arc;
 use streamgate_lease::LeaseId;
 
 impl Policy {
+    /// Whether casting tickets are given for streams of this policy.
+    pub fn gives_tickets(&self) -> bool {
+        self.tickets.is_some()
+    }
+
+    /// The ticket of this text, if it was sealed for this policy.
+    pub fn open_ticket(&self, text: &str) -> Option<Ticket> {
+        self.tickets.as_ref()?.open(text)
+    }
+
+    /// The ticket for a stream of this session below `path`; `token` proves the session.
+    pub fn new_ticket(
+        &self,
+        session: &Session,
+        token: String,
+        path: &str,
+        (device, title): (Option<String>, Option<String>),
+    ) -> Result<(String, Ticket), Denial> {
+        let Some(tickets) = &self.tickets else { return Err(Code::RouteNotFound.into()) };
+        let use_within = tickets.use_within().as_millis() as u64;
+        let ticket = Ticket {
+            policy: Arc::clone(&self.name),
+            lease: rand::rng().random(),
+            use_by_ms: clock::unix_ms() + use_within,
+            ends_at_ms: session.expires_at() * 1000,
+            path: path.to_owned(),
+            token,
+            device,
+            title,
+        };
+        let sealed = tickets.seal(&ticket).map(|text| (text, ticket));
+        sealed.ok_or_else(|| {
+            Denial::from(Code::RequestMalformed)
+                .because("the session's token is too long for a ticket, which stands in an address")
+        })
+    }
+
     /// Which stream of the session a request belongs to. Looks up and computes, never waits.
     pub fn identify(
         &self,

@@ -36,12 +36,18 @@ pub enum IdentitySource {
     PlaybackId,
     /// By the session alone.
     Session,
+    /// By a casting ticket.
+    Ticket,
 }
 
 impl IdentitySource {
     /// Every source, for the metrics.
-    pub const ALL: [IdentitySource; 3] =
-        [IdentitySource::StreamToken, IdentitySource::PlaybackId, IdentitySource::Session];
+    pub const ALL: [IdentitySource; 4] = [
+        IdentitySource::StreamToken,
+        IdentitySource::PlaybackId,
+        IdentitySource::Session,
+        IdentitySource::Ticket,
+    ];
 
     /// The value of the label and the log field.
     pub const fn name(self) -> &'static str {
@@ -49,6 +55,7 @@ impl IdentitySource {
             IdentitySource::StreamToken => "stream_token",
             IdentitySource::PlaybackId => "playback_id",
             IdentitySource::Session => "session",
+            IdentitySource::Ticket => "ticket",
         }
     }
 }

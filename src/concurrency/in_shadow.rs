@@ -5,8 +5,8 @@
 //! knows of the account is read, and what plays there leaves less room here. So a gateway sees all
 //! that is enforced anywhere, and of the streams in shadow its own.
 
-use super::{Admission, Outcome, Policy, Refusal, Stream, WhenStoreFails, late};
-use crate::denial::Denial;
+use super::outcome::{late, unavailable};
+use super::{Admission, Outcome, Policy, Refusal, Stream, WhenStoreFails};
 use crate::session::Session;
 use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
@@ -67,7 +67,10 @@ impl Policy {
     pub(super) fn known(&self, session: &Session, stream: &Stream<'_>) -> Option<Admission> {
         match stream.is_shadow {
             true => self.touch_in_shadow(session, &stream.id.lease, stream.classes),
-            false => self.touch(session, &stream.id.lease, stream.classes),
+            false => {
+                let ttl = self.ttl_of(stream.classes, stream.ttl);
+                self.touch(session, &stream.id.lease, stream.classes, ttl)
+            }
         }
     }
 
@@ -82,8 +85,7 @@ impl Policy {
             (Err(_), WhenStoreFails::Local) => claim,
             (Err(_), WhenStoreFails::Open) => return Ok(Admission::Uncounted),
             (Err(_), WhenStoreFails::Closed) => {
-                let denial = Denial::enforcement_unavailable();
-                return Err(Refusal { denial, outcome: Outcome::Unavailable });
+                return Err(unavailable());
             }
         };
         match self.shadow.leases().hold(&claim).await {

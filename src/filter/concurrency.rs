@@ -2,12 +2,13 @@
 //!
 //! How many may play, and what holds when the store is gone, is the room `concurrency`'s knowledge.
 
+mod chosen;
 mod policy;
 
 use super::{Decision, Fact, Filter, Halt, Stance, set_cookie};
 use crate::concurrency::{
     Admission, Identity, IdentitySource, MayStart, Policy, REPLACE_PARAM, Stream, StreamId,
-    lease_field,
+    check_ttl, lease_field,
 };
 use crate::denial::{Code, Denial};
 use crate::exchange::{Account, Cause, Exchange, Finding, Playing};
@@ -15,49 +16,14 @@ use crate::part::Parts;
 use crate::problem::Problem;
 use crate::request::{Request, is_playlist};
 use crate::session::Session;
-use crate::units::Text;
-use crate::yaml::{At, ScalarOr};
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use streamgate_lease::{Class, Ending, LeaseId, Replace};
+use std::time::Duration;
+use streamgate_lease::{About, Class, Ending, LeaseId, Replace, Ticket};
 
-/// The name of an entry of `concurrency`, or that and what kind of streams the route has.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(transparent)]
-#[schemars(rename = "PolicyName")]
-pub struct Config(ScalarOr<Text, Chosen>);
-
-/// A policy, and the classes that the route's streams belong to.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Chosen {
-    /// An entry of `concurrency`.
-    policy: At<Text>,
-    /// Classes of that policy.
-    #[serde(default)]
-    classes: Vec<At<Text>>,
-}
-
-impl Config {
-    /// The policy that it names.
-    pub fn policy(&self) -> &At<Text> {
-        match &self.0 {
-            ScalarOr::Value(policy) => policy,
-            ScalarOr::Full(chosen) => &chosen.policy,
-        }
-    }
-
-    fn classes(&self) -> &[At<Text>] {
-        match &self.0 {
-            ScalarOr::Value(_) => &[],
-            ScalarOr::Full(chosen) => &chosen.classes,
-        }
-    }
-}
+pub(super) use chosen::Config;
 
 /// What the filter names; the streams API names it, too.
 pub(super) type Entry = Arc<Policy>;
@@ -72,6 +38,9 @@ const ANSWER_FIELD: &str = "Streamgate-Lease";
 struct ConcurrencyFilter {
     policy: Arc<Policy>,
     classes: Box<[Class]>,
+    /// What the route says, and what comes of it.
+    route_ttl: Option<Duration>,
+    ttl: Duration,
     is_shadow: bool,
 }
 
@@ -84,13 +53,17 @@ pub(super) fn build(
     let mut problems = Vec::new();
     let named = config.classes().iter().map(|name| policy.class(name));
     let classes = named.filter_map(|class| class.map_err(|told| problems.push(told)).ok());
-    let classes = classes.collect();
+    let classes: Box<[Class]> = classes.collect();
+    let route_ttl =
+        config.ttl().and_then(|ttl| check_ttl(ttl).map_err(|problem| problems.push(problem)).ok());
+    let route_ttl = route_ttl.map(|timing| timing.ttl());
     if problems.is_empty() {
         let is_shadow = stance == Stance::Shadow;
         if is_shadow {
             policy.prepare_shadow();
         }
-        Ok(Box::new(ConcurrencyFilter { policy, classes, is_shadow }))
+        let ttl = policy.ttl_of(&classes, route_ttl);
+        Ok(Box::new(ConcurrencyFilter { policy, classes, route_ttl, ttl, is_shadow }))
     } else {
         Err(problems)
     }
@@ -111,6 +84,9 @@ impl Filter for ConcurrencyFilter {
         if request.query_value(REPLACE_PARAM).is_some() {
             return None;
         }
+        if let Err(denial) = self.check_ticket(request) {
+            return Some(Err(denial.into()));
+        }
         let id = match self.identify(request, session, MayStart::AtPlaylist) {
             Ok(Identity::Known(id)) => id,
             Ok(Identity::NewPlayback) => return None,
@@ -120,7 +96,7 @@ impl Filter for ConcurrencyFilter {
         };
         let admission = match self.is_shadow {
             true => self.policy.touch_in_shadow(session, &id.lease, &self.classes),
-            false => self.policy.touch(session, &id.lease, &self.classes),
+            false => self.policy.touch(session, &id.lease, &self.classes, self.ttl),
         }?;
         let mut playing = self.playing(session, admission, id, false);
         playing.awaits_answer = self.awaits_answer(request, id);
@@ -129,6 +105,7 @@ impl Filter for ConcurrencyFilter {
 
     async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision {
         let session = known.session().expect("the chain was compiled behind `session`");
+        self.check_ticket(request)?;
         let wish = self.wish(request)?;
         let may_start = if wish.is_some() { MayStart::Explicitly } else { MayStart::AtPlaylist };
         let (id, is_new_playback) = match self.identify(request, session, may_start) {
@@ -217,6 +194,10 @@ impl Filter for ConcurrencyFilter {
     fn response(&self, _: &HeaderMap, head: &mut ResponseHeader, known: &Exchange) {
         let Some((lease, text)) = known.lease_told() else { return };
         let _ = head.insert_header(ANSWER_FIELD, lease_field(lease, text));
+        if known.rung() == Some(IdentitySource::Ticket) {
+            // The address holds the ticket, and what the playlist names may be elsewhere.
+            let _ = head.insert_header(header::REFERRER_POLICY, "no-referrer");
+        }
         if !known.is_new_playback {
             return;
         }
@@ -232,6 +213,21 @@ impl Filter for ConcurrencyFilter {
 type Wish = Option<Replace>;
 
 impl ConcurrencyFilter {
+    /// A ticket is good below its own path, for streams of the policy that gave it, and brings no
+    /// wish to take over.
+    fn check_ticket(&self, request: &Request<'_>) -> Result<(), Denial> {
+        let Some(ticket) = request.ticket else { return Ok(()) };
+        if ticket.policy != self.policy.name || !ticket.covers(&request.path) {
+            return Err(Code::TicketRefused.into());
+        }
+        match request.query_value(REPLACE_PARAM) {
+            None => Ok(()),
+            Some(_) => {
+                Err(Denial::from(Code::TicketRefused).because("a ticket takes over from nobody"))
+            }
+        }
+    }
+
     /// The viewer's wish to take over. Another site may not wish for it.
     fn wish(&self, request: &Request<'_>) -> Result<Wish, Halt> {
         let written = request.query_value(REPLACE_PARAM).filter(|_| !self.is_shadow);
@@ -251,11 +247,17 @@ impl ConcurrencyFilter {
         wish: Wish,
     ) -> Decision {
         let mut stream = Stream::of_player(id, &self.classes);
+        stream.ttl = self.route_ttl;
         stream.is_shadow = self.is_shadow;
         stream.starts = starts;
         stream.is_cross_site = request.is_cross_site();
         stream.path = is_new_playback.then_some(&*request.path);
         stream.is_redirected = is_new_playback && self.policy.redirects();
+        if let Some(ticket) = request.ticket {
+            let (use_by, ends_at) = (ticket.use_by_ms, ticket.ends_at_ms);
+            stream.ticket = Some(Ticket { use_by, ends_at });
+            stream.about = About::new(ticket.device.as_deref(), ticket.title.as_deref());
+        }
         stream.explicit_start = wish.is_some();
         stream.replace = wish.unwrap_or_default();
         let admission = self.policy.admit(session, stream).await.map_err(|no| {
@@ -307,6 +309,10 @@ impl ConcurrencyFilter {
         session: &Session,
         may_start: MayStart,
     ) -> Result<Identity, Denial> {
+        if let Some(ticket) = request.ticket {
+            let lease = LeaseId::from_bytes(ticket.lease);
+            return Ok(Identity::Known(StreamId { lease, source: IdentitySource::Ticket }));
+        }
         if !self.is_shadow {
             return self.policy.identify(request, session, may_start);
         }

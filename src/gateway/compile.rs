@@ -101,6 +101,9 @@ impl Routes<'_> {
             {
                 let upstream = route.upstream.as_ref().map(|name| name.0.as_str());
                 let metrics = Arc::new(self.metrics.route(&route.name.0, upstream));
+                let takes_tickets = chain.provides(Fact::Lease)
+                    && !route.forward_token
+                    && matches!(end, End::Upstream(_));
                 let running = Route {
                     name: route.name.0.as_str().into(),
                     chain,
@@ -108,6 +111,7 @@ impl Routes<'_> {
                     forward_token: route.forward_token,
                     websocket: route.websocket.value,
                     passes_encoded_slash: passes_encoded_slash(route),
+                    takes_tickets,
                     starts,
                     read_timeout: route.timeouts.as_ref().map(|timeouts| timeouts.read.0),
                     body_bytes_max: route.max_body.0,

@@ -58,6 +58,8 @@ fn environment() -> Environment {
         "KIDS_PEPPER",
         "STREAM_SECRET",
         "STREAM_SECRET_BEFORE",
+        "TICKET_SECRET",
+        "TICKET_SECRET_BEFORE",
         "NEXT_PEPPER",
         "ADMIN_TOKEN",
         "REDIS_PASSWORD",

@@ -10,6 +10,7 @@ mod raw_client;
 
 mod access;
 mod admin;
+mod casting;
 mod check;
 mod cli;
 mod client;
@@ -38,4 +39,5 @@ mod store;
 mod streaming;
 mod tls;
 mod trusted;
+mod ttl;
 mod upstream;

@@ -369,3 +369,26 @@ async fn an_ill_origin_costs_no_slot_and_a_retry_has_the_same_token() {
         assert_ne!(begin(&one, &pad, MASTER).await, path);
     }
 }
+
+#[tokio::test]
+async fn a_start_whose_answer_never_came_leaves_no_ghost() {
+    let redis = Redis::start().await;
+    let policy = format!("when_store_fails: closed\n    identity: {TOKENS}");
+    let (yaml, environment) = described(Some(&redis), &policy, None).await;
+    let brief = "timeouts: { connect: 5s, command: 200ms, start: 300ms }";
+    let yaml = yaml.replace("timeouts: { connect: 5s, command: 5s }", brief);
+    let gateway = Gateway::start(&yaml, &environment);
+    let ann = login("pad", 1);
+    // A store that answers, and knows the scripts.
+    until("the first start", || async { status(ask(&gateway, &ann, MASTER)).await == 307 }).await;
+    let other = Login::of("bob", "tv").with("max_streams", 1);
+    redis.signal("STOP");
+    let gave_up = outcome(ask(&gateway, &other, MASTER)).await;
+    redis.signal("CONT");
+    assert_eq!(gave_up, (503, "enforcement_unavailable".to_owned()));
+    let failed = "streamgate_stream_starts_failed_total{policy=\"standard\"}";
+    until("its slot is given back", || async { gateway.metric(failed).await == 1.0 }).await;
+    let next = Login::of("bob", "pad").with("max_streams", 1);
+    until("another device plays", || async { status(ask(&gateway, &next, MASTER)).await == 307 })
+        .await;
+}

@@ -101,5 +101,5 @@ async fn renew_all(server: &Server, store: &RedisStore, holders: &[Holder]) -> T
 
 fn slot(holder: Holder) -> Slot {
     let id = LeaseId::of("session", Some("0"));
-    Slot { holder, id, silent_for: Duration::ZERO, keep_keys: false }
+    Slot { holder, id, silent_for: Duration::ZERO, keep_keys: false, ttl: None }
 }

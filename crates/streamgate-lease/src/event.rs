@@ -170,6 +170,7 @@ impl From<Ending> for End {
             Ending::Terminated => Self::Terminated,
             Ending::Replaced => Self::Replaced,
             Ending::Superseded => Self::Superseded,
+            Ending::Unused => Self::Refused,
         }
     }
 }

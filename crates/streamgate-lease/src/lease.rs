@@ -10,7 +10,7 @@ mod start;
 use crate::holder::Holder;
 pub use class::{Class, ClassInvalid, ClassLimit, Classes, TooManyClasses};
 pub use id::{LeaseId, LeaseIdInvalid, LeaseText};
-pub use start::{ClaimSource, DisplacePolicy, Tag, TagInvalid};
+pub use start::{Attempt, ClaimSource, DisplacePolicy, Tag, TagInvalid, Ticket};
 use std::{cmp::Ordering, time::Duration};
 
 /// The most ids that one claim may ask to replace.
@@ -50,6 +50,9 @@ pub struct Claim {
     /// What kind of stream it is: there has to be room in each class, too. A class that the lease
     /// took once stays with it until the stream ends.
     pub classes: Classes,
+    /// How long it lives after its last sign of life, if the policy's ttl is not right for it. A
+    /// stream keeps the longest one that it was given until it ends.
+    pub ttl: Option<Duration>,
     /// What others of the account are shown. Empty means: keep what is known.
     pub about: About,
     /// Who has to go if there is no room.
@@ -69,6 +72,8 @@ pub struct Claim {
     pub displaces: DisplacePolicy,
     /// It is a start by what it asks for: begins a superseded id anew, at most once in 10 s.
     pub starts: bool,
+    /// What lets its player play, if that is a ticket.
+    pub ticket: Option<Ticket>,
     /// A node started it, or let it go on, without the store. If there is no room for it by now, it
     /// goes on over the limit for [`Timing::grandfather`](crate::Timing::grandfather), flagged.
     pub adopt: bool,
@@ -101,6 +106,7 @@ pub struct Lease {
     pub(crate) limit: u32,
     pub(crate) active: u32,
     pub(crate) started_at: u64,
+    pub(crate) ttl: Duration,
     pub(crate) expires_in: Duration,
     pub(crate) renew_in: Duration,
 }
@@ -170,6 +176,8 @@ pub enum Ending {
     Replaced,
     /// A later playback of its own login had begun, and somebody needed the slot.
     Superseded,
+    /// The ticket for it was not used in time.
+    Unused,
 }
 
 impl About {
@@ -210,6 +218,7 @@ impl Claim {
             id,
             limit,
             classes: Classes::default(),
+            ttl: None,
             about: About::default(),
             replace: Replace::Nobody,
             reusable: false,
@@ -219,6 +228,7 @@ impl Claim {
             by: ClaimSource::Request,
             displaces: DisplacePolicy::Marked,
             starts: false,
+            ticket: None,
             adopt: false,
             lost: false,
         }
@@ -282,6 +292,12 @@ impl Lease {
         self.started_at
     }
 
+    /// How long it lives after each sign of life.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
     /// How long it lives on without another sign of life.
     #[must_use]
     pub fn expires_in(&self) -> Duration {
@@ -304,6 +320,7 @@ impl Ending {
             Self::Terminated => "terminated",
             Self::Replaced => "replaced",
             Self::Superseded => "superseded",
+            Self::Unused => "unused",
         }
     }
 }

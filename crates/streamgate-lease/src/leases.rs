@@ -5,7 +5,9 @@
 
 use crate::event::{End, Events, Refusal};
 use crate::holder::Holder;
-use crate::lease::{Claim, Class, DegradedPolicy, Ending, Grant, Lease, LeaseId, Live, State};
+use crate::lease::{
+    Attempt, Claim, Class, DegradedPolicy, Ending, Grant, Lease, LeaseId, Live, State,
+};
 use crate::node::{Bounds, Node};
 use crate::recorder::Via;
 use crate::renewer::Renewer;
@@ -76,9 +78,11 @@ impl Leases {
     /// [`StoreError`] if the store had to be asked and could not decide. Asking again is safe.
     pub async fn hold(&self, claim: &Claim) -> Result<Grant, StoreError> {
         let node = &self.0;
+        node.pace.keep_up_with(node.ttl_of(claim));
         if !claim.explicit_start {
             let classes = claim.class_names();
-            if let Some(lease) = node.table.touch(&claim.holder, &claim.id, &classes) {
+            let known = node.table.touch(&claim.holder, &claim.id, &classes);
+            if let Some(lease) = known.filter(|lease| node.ttl_of(claim) <= lease.ttl()) {
                 return Ok(Grant::Held(lease));
             }
             let ending = node.table.ending(&claim.holder, &claim.id);
@@ -101,6 +105,7 @@ impl Leases {
     /// [`StartsExhausted`] if it would be one start too many for this node.
     pub fn hold_locally(&self, claim: &Claim) -> Result<Grant, StartsExhausted> {
         let node = &self.0;
+        node.pace.keep_up_with(node.ttl_of(claim));
         let Some(grant) = node.table.decide_locally(claim) else {
             node.recorder().refused(&claim.holder, &claim.id, Refusal::StartsExhausted);
             return Err(StartsExhausted);
@@ -146,7 +151,7 @@ impl Leases {
     /// [`StoreError`]; others may have the slot after a ttl.
     pub async fn give_back(&self, lease: &Lease) -> Result<bool, StoreError> {
         let node = &self.0;
-        let Some(version) = lease.first else { return Ok(false) };
+        let Some(version) = lease.first.map(Attempt::Versioned) else { return Ok(false) };
         if !node.table.give_back(lease) {
             return Ok(false);
         }
@@ -157,6 +162,14 @@ impl Leases {
             count(&node.recorder().counters.given_back);
         }
         Ok(is_free)
+    }
+
+    /// No answer came to this claim, whose id was made for it and is known to nobody else: if the
+    /// store has admitted it, or does so yet, the renewer gives its slot back.
+    pub fn abandon(&self, claim: &Claim) {
+        if !self.0.abandoned.note(claim) {
+            count(&self.0.recorder().counters.starts_left);
+        }
     }
 
     /// Somebody says that a later playback of its login began: its next request asks the store. A

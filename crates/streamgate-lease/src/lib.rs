@@ -92,6 +92,8 @@
 mod leases;
 mod renewer;
 mod node;
+mod pace;
+mod abandoned;
 mod table;
 mod recorder;
 mod stats;
@@ -110,9 +112,9 @@ mod sync;
 pub use event::{Change, End, Events, LeaseEvent, Refusal, Start};
 pub use holder::{Holder, Pepper, PepperTooShort};
 pub use lease::{
-    About, Claim, ClaimSource, Class, ClassInvalid, ClassLimit, Classes, DegradedPolicy,
+    About, Attempt, Claim, ClaimSource, Class, ClassInvalid, ClassLimit, Classes, DegradedPolicy,
     DisplacePolicy, Ending, Full, Grant, Lease, LeaseId, LeaseIdInvalid, LeaseText, Live, Replace,
-    State, Tag, TagInvalid, TooManyClasses,
+    State, Tag, TagInvalid, Ticket, TooManyClasses,
 };
 pub use leases::{Leases, StartsExhausted};
 pub use node::Bounds;

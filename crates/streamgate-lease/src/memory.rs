@@ -9,7 +9,7 @@ mod slot;
 
 use crate::clock::Clock;
 use crate::holder::Holder;
-use crate::lease::{Claim, LeaseId, Live, State};
+use crate::lease::{Attempt, Claim, LeaseId, Live, State};
 use crate::store::{Answer, LeaseStore, Slot, StoreError};
 use crate::timing::Timing;
 use account::Account;
@@ -110,7 +110,7 @@ impl LeaseStore for MemoryStore {
     ) -> Vec<Result<Option<Duration>, StoreError>> {
         let renew = |slot: &Slot| {
             let moved = self.peek(&slot.holder, |account, now| account.renew(slot, timing, now));
-            Ok(moved.then_some(timing.ttl().saturating_sub(slot.silent_for)))
+            Ok(moved.then_some(slot.life(timing)))
         };
         slots.iter().map(renew).collect()
     }
@@ -129,9 +129,9 @@ impl LeaseStore for MemoryStore {
         &self,
         holder: &Holder,
         id: &LeaseId,
-        version: u64,
+        attempt: Attempt,
     ) -> Result<bool, StoreError> {
-        Ok(self.peek(holder, |account, now| account.give_back(id, version, now)))
+        Ok(self.peek(holder, |account, now| account.give_back(id, attempt, now)))
     }
 
     async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {

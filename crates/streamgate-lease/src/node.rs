@@ -1,14 +1,17 @@
 //! What [`Leases`](crate::Leases) and their [`Renewer`](crate::Renewer) share: one node's view of
 //! one policy. It decides nothing.
 
+use crate::abandoned::AbandonedStarts;
 use crate::event::End;
 use crate::lease::Claim;
+use crate::pace::Pace;
 use crate::recorder::{Recorder, Via};
 use crate::stats::{Outage, count};
 use crate::store::{Answer, LeaseStore, StoreError};
 use crate::table::{Asked, ClaimOutcome, Table};
 use crate::timing::Timing;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How much one node takes upon itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) store: Arc<dyn LeaseStore>,
     pub(crate) timing: Timing,
     pub(crate) table: Table,
+    pub(crate) pace: Pace,
+    pub(crate) abandoned: AbandonedStarts,
     pub(crate) outage: Outage,
 }
 
@@ -40,11 +45,18 @@ impl Node {
     pub(crate) fn new(store: Arc<dyn LeaseStore>, timing: Timing, bounds: Bounds) -> Self {
         let recorder = Recorder::new(bounds.events_max);
         let table = Table::new(timing, bounds.table_entries_max, bounds.starts_max, recorder);
-        Self { store, timing, table, outage: Outage::default() }
+        let (pace, abandoned, outage) =
+            (Pace::new(timing.ttl()), Default::default(), Default::default());
+        Self { store, timing, table, pace, abandoned, outage }
     }
 
     pub(crate) fn recorder(&self) -> &Recorder {
         self.table.recorder()
+    }
+
+    /// How long the claim's lease is to live after a sign of life.
+    pub(crate) fn ttl_of(&self, claim: &Claim) -> Duration {
+        self.timing.for_ttl(claim.ttl).ttl()
     }
 
     /// Notes whether the store answered, and passes the result on.

@@ -18,6 +18,7 @@
 //!
 //! It is not a reaper: nothing depends on it to free a slot. If it stops, leases expire.
 
+use crate::abandoned::{AGAIN_AFTER, Abandoned};
 use crate::lease::Claim;
 use crate::node::Node;
 use crate::stats::count;
@@ -28,7 +29,7 @@ use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 /// Renewals that the store is asked for at once, and claims, each of which costs it ten times as
 /// much. A store that needs most of its deadline for each of these pipelines still answers in time.
@@ -37,7 +38,7 @@ const BATCH_CLAIMS_MAX: usize = 64;
 /// Shards between two yields: a thousand entries of a million. Other tasks on the renewer's thread,
 /// such as connections to the store, then have their turn.
 const SHARDS_AT_ONCE: usize = 16;
-/// Beats per ttl: a renewal is late by at most a thirtieth of a ttl.
+/// Beats per ttl, the shortest there is: a renewal is late by at most a thirtieth of a ttl.
 const TICKS_PER_TTL: u32 = 30;
 /// One tick asks for at most this share of the table. In quiet times a tenth of it is due. After an
 /// outage all of it is due, on every gateway in the same moment, and a store that has just come
@@ -62,9 +63,17 @@ impl Renewer {
 
     /// Ticks until `stop` is done. It may be dropped at any moment: leases then just expire.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let mut ticks = tokio::time::interval(self.node.timing.ttl() / TICKS_PER_TTL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tokio::pin!(stop);
+        tokio::select! {
+            biased;
+            () = stop => {}
+            () = self.renews() => {}
+            () = self.gives_back() => {}
+        }
+    }
+
+    /// Never done.
+    async fn renews(&self) {
+        let mut ticks = self.ticks();
         let mut under_way = FuturesUnordered::new();
         let mut store_answers = true;
         loop {
@@ -72,11 +81,42 @@ impl Renewer {
             let at_once = if store_answers { TICKS_AT_ONCE } else { 1 };
             tokio::select! {
                 biased;
-                () = &mut stop => return,
                 Some(answers) = under_way.next() => store_answers = answers,
+                () = self.node.pace.becomes_shorter() => ticks = self.ticks(),
                 _ = ticks.tick(), if under_way.len() < at_once => under_way.push(self.tick()),
             }
         }
+    }
+
+    /// Gives back what starts that gave up may have been given. Never done.
+    async fn gives_back(&self) {
+        let node = &self.node;
+        let mut owed: Vec<Abandoned> = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                more = node.abandoned.take() => owed.extend(more),
+                () = tokio::time::sleep(AGAIN_AFTER), if !owed.is_empty() => {}
+            }
+            let mut left = Vec::new();
+            for start in owed {
+                let given = node.store.give_back(&start.holder, &start.id, start.attempt).await;
+                match node.noted(given) {
+                    Ok(true) => count(&node.recorder().counters.given_back),
+                    Ok(false) | Err(_) if start.may_come() => left.push(start),
+                    Ok(false) => {}
+                    Err(_) => count(&node.recorder().counters.starts_left),
+                }
+            }
+            owed = left;
+        }
+    }
+
+    /// The beats, by the shortest ttl so far.
+    fn ticks(&self) -> Interval {
+        let mut ticks = tokio::time::interval(self.node.pace.shortest_ttl() / TICKS_PER_TTL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
     }
 
     /// One pass over the table, timed. Says whether the store answered.

@@ -48,6 +48,8 @@ pub struct Stats {
     pub superseded: u64,
     /// Slots of starts that failed, given back.
     pub given_back: u64,
+    /// Starts without an answer of which nobody knows whether they have a slot; a ttl frees it.
+    pub starts_left: u64,
     /// Starts that were admitted by this node alone.
     pub admitted_locally: u64,
     /// Slots renewed.
@@ -79,6 +81,7 @@ pub(crate) struct Counters {
     pub(crate) ended: AtomicU64,
     pub(crate) superseded: AtomicU64,
     pub(crate) given_back: AtomicU64,
+    pub(crate) starts_left: AtomicU64,
     pub(crate) admitted_locally: AtomicU64,
     pub(crate) adopted_over_limit: AtomicU64,
     pub(crate) starts_refused: AtomicU64,
@@ -135,6 +138,7 @@ impl Counters {
             ended: read(&self.ended),
             superseded: read(&self.superseded),
             given_back: read(&self.given_back),
+            starts_left: read(&self.starts_left),
             admitted_locally: read(&self.admitted_locally),
             adopted_over_limit: read(&self.adopted_over_limit),
             starts_refused: read(&self.starts_refused),

@@ -4,7 +4,7 @@
 //! and never by a time that a viewer sent.
 
 use crate::holder::Holder;
-use crate::lease::{Claim, Ending, Full, LeaseId, Live, State};
+use crate::lease::{Attempt, Claim, Ending, Full, LeaseId, Live, State};
 use crate::timing::Timing;
 use async_trait::async_trait;
 use std::time::Duration;
@@ -61,8 +61,9 @@ pub trait LeaseStore: Send + Sync {
         timing: &Timing,
     ) -> Result<(), StoreError>;
 
-    /// Gives the slot of a start that failed back, if it is still of this version and no other
-    /// request of its stream was let pass. Says whether it did. Nothing is left of it.
+    /// Gives the slot of a start that failed back, if it is still of this version, or nobody had an
+    /// answer, and no other request of its stream was let pass. Says whether it did. Nothing is
+    /// left of it.
     ///
     /// # Errors
     /// [`StoreError`]; the slot is then free after one ttl at the latest.
@@ -70,7 +71,7 @@ pub trait LeaseStore: Send + Sync {
         &self,
         holder: &Holder,
         id: &LeaseId,
-        version: u64,
+        attempt: Attempt,
     ) -> Result<bool, StoreError>;
 
     /// The holder's live streams, oldest first.
@@ -130,6 +131,8 @@ pub struct Admitted {
     pub born_at: Option<u64>,
     /// When it was admitted, in unix milliseconds of the store's clock.
     pub started_at: u64,
+    /// How long it lives after each sign of life: the longest that its stream was given.
+    pub ttl: Duration,
     /// How long it lives, counted from the moment at which the store was asked.
     pub expires_in: Duration,
     /// The leases that were ended so that this one may play.
@@ -155,6 +158,7 @@ impl Admitted {
             first: None,
             born_at: None,
             started_at: 0,
+            ttl: Duration::from_secs(60),
             expires_in: Duration::from_secs(60),
             replaced: Vec::new(),
             idle: Vec::new(),
@@ -176,6 +180,15 @@ pub struct Slot {
     pub silent_for: Duration,
     /// Also extend the lives of the holder's keys in the store. Now and then, not every time.
     pub keep_keys: bool,
+    /// Its ttl, if that is another than the policy's.
+    pub ttl: Option<Duration>,
+}
+
+impl Slot {
+    /// How long it lives from now on, if it is renewed.
+    pub(crate) fn life(&self, timing: &Timing) -> Duration {
+        timing.for_ttl(self.ttl).ttl().saturating_sub(self.silent_for)
+    }
 }
 
 /// The store could not decide. Carries no address, no password, no account.

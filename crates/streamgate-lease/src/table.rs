@@ -11,6 +11,7 @@ mod shard;
 mod cached_entry;
 mod entry_start;
 mod entry;
+mod ttl;
 mod atomics;
 #[cfg(all(test, streamgate_loom))]
 mod model;
@@ -143,7 +144,7 @@ impl Table {
         if !entry.gate.is_open() && !entry.lets_another_pass() {
             return None;
         }
-        entry.touch(now, &self.timing);
+        entry.touch(now);
         Some(entry.lease(holder, now, false))
     }
 
@@ -192,7 +193,7 @@ impl Table {
         }
         let known = shard.find(&claim.holder, &claim.id);
         let playing_since = known.and_then(|known| known.playing_since());
-        let mut entry = Entry::held(claim, admitted, asked_at, &self.timing);
+        let mut entry = Entry::held(claim, admitted, asked_at);
         if let Some(known) = known {
             if let Some(why) = known.ended_since(asked_at).filter(|_| !override_ending) {
                 return Err(why);

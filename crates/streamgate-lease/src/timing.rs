@@ -43,6 +43,14 @@ impl Timing {
         Ok(Self { ttl, ..Self::default() })
     }
 
+    /// The same for a lease that lives for `ttl` after its last sign of life; a ttl out of bounds
+    /// is taken for the bound.
+    pub(crate) fn for_ttl(self, ttl: Option<Duration>) -> Self {
+        let Some(ttl) = ttl else { return self };
+        let ttl = ttl.clamp(Self::TTL_MIN, Self::TTL_MAX);
+        Self { ttl, tombstone: self.tombstone.max(ttl), grace: self.grace.max(ttl), ..self }
+    }
+
     /// How long an ended id stays ended. It should outlive the tokens that name the id.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ impl Part for Arc<Policy> {
 
     fn takes_path_tokens(config: &concurrency::Config) -> bool {
         let mut tokens = sources(config).filter_map(|source| source.token());
-        tokens.any(|token| token.carry == Carry::Path)
+        config.tickets.is_some() || tokens.any(|token| token.carry == Carry::Path)
     }
 }
 

@@ -27,6 +27,9 @@ pub(super) struct Credentials<'r> {
 impl<'r> Credentials<'r> {
     pub(super) fn read(request: &Request<'r>, cookie: &str) -> Result<Self, Halt> {
         let bearer = bearer(request)?;
+        if let Some(ticket) = request.ticket {
+            return Self::of_ticket(&ticket.token, bearer);
+        }
         let written = || request.cookies(cookie).filter(|value| !value.is_empty());
         let mut cookies = SmallVec::new();
         let Some(first) = written().next() else { return Ok(Credentials { bearer, cookies }) };
@@ -45,6 +48,15 @@ impl<'r> Credentials<'r> {
             cookies.push(first);
         }
         Ok(Credentials { bearer, cookies })
+    }
+
+    /// A ticket stands for the session that asked for it. Cookies of whoever holds it count for
+    /// nothing, and a bearer token of another session is refused.
+    fn of_ticket(token: &'r str, bearer: Option<&'r str>) -> Result<Self, Halt> {
+        match bearer.is_some_and(|bearer| bearer != token) {
+            true => Err(refusal(TokenError::Malformed("two different tokens"))),
+            false => Ok(Credentials { bearer: Some(token), cookies: SmallVec::new() }),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

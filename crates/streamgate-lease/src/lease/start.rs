@@ -44,6 +44,37 @@ pub enum DisplacePolicy {
     Nobody,
 }
 
+/// Lets its holder play one lease, if it is used for the first time soon enough. Only the store can
+/// tell whether it was, so no node starts it alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// Its first use must come before this moment, in unix milliseconds of the store's clock.
+    pub use_by: u64,
+    /// Until then the store remembers that it did, in the same milliseconds.
+    pub ends_at: u64,
+}
+
+/// Which start is given back, and so how it can be told from others of its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Attempt {
+    /// The slot has this version: its expiry when its first request was let pass, in unix
+    /// milliseconds of the store's clock.
+    Versioned(u64),
+    /// The claim that was made so had no answer, so nothing of its stream was let pass.
+    Unanswered(ClaimSource),
+}
+
+impl Attempt {
+    /// How many requests the store has counted of a stream that is nothing but this start.
+    #[must_use]
+    pub fn passes(&self) -> u32 {
+        match self {
+            Self::Versioned(_) | Self::Unanswered(ClaimSource::Request) => 1,
+            Self::Unanswered(ClaimSource::Reservation | ClaimSource::Node) => 0,
+        }
+    }
+}
+
 impl Tag {
     /// The tag of a login, or of a path.
     #[must_use]

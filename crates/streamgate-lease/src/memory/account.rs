@@ -7,7 +7,7 @@ use super::login::{Logins, Try};
 use super::slot::{Seated, Tombstone};
 use crate::admission::{Mark, Room, Seat, Want, Wants, lacks_place, make_room};
 use crate::clock::millis;
-use crate::lease::{Claim, ClaimSource, Ending, Full, LeaseId, Live, State};
+use crate::lease::{Attempt, Claim, ClaimSource, Ending, Full, LeaseId, Live, State};
 use crate::store::{Admitted, Answer, Slot};
 use crate::timing::Timing;
 use std::time::Duration;
@@ -40,6 +40,10 @@ impl Account {
         let is_passed =
             seated_until.is_some_and(|until| self.logins.tie(&claim.id).is_passed(until));
         let is_known = self.has_record(&claim.id);
+        if is_new && self.is_late(claim, now) {
+            return Answer::Ended(Ending::Unused, Duration::ZERO);
+        }
+        let timing = &self.timing_of(claim, is_new, timing);
         let wants = match mine {
             Some(slot) => Wants::of_holder(claim, &slot.classes),
             None if claim.lost && is_known && claim.reusable => Err(Want { class: None, limit: 0 }),
@@ -89,6 +93,19 @@ impl Account {
         }
     }
 
+    /// The longest ttl that its stream was given stays with it.
+    fn timing_of(&self, claim: &Claim, is_new: bool, timing: &Timing) -> Timing {
+        let timing = timing.for_ttl(claim.ttl);
+        let given = self.logins.tie(&claim.id).ttl().filter(|_| !is_new);
+        timing.for_ttl(given.max(Some(timing.ttl())))
+    }
+
+    /// Whether it would be the first use of a ticket that had to be used before.
+    fn is_late(&self, claim: &Claim, now: u64) -> bool {
+        let ticket = claim.ticket.filter(|_| claim.by != ClaimSource::Node);
+        ticket.is_some_and(|ticket| !self.logins.may_begin_by(&claim.id, ticket, now))
+    }
+
     /// The start that this one is a retry of: it was given back.
     fn retried(&self, claim: &Claim, now: u64) -> Option<Try> {
         let last = self.logins.last_try(claim, now)?;
@@ -119,10 +136,13 @@ impl Account {
     }
 
     /// Frees the slot of a start that failed, unless anything else of it was let pass.
-    pub(super) fn give_back(&mut self, id: &LeaseId, version: u64, now: u64) -> bool {
-        let is_it = |slot: &Seated| slot.id == *id && slot.expires_at == Some(version);
+    pub(super) fn give_back(&mut self, id: &LeaseId, attempt: Attempt, now: u64) -> bool {
+        let is_it = |slot: &Seated| match attempt {
+            Attempt::Versioned(version) => slot.id == *id && slot.expires_at == Some(version),
+            Attempt::Unanswered(_) => slot.is_seated(id),
+        };
         let at = self.slots.iter().position(is_it);
-        let Some(at) = at.filter(|_| self.logins.tie(id).is_used_once()) else {
+        let Some(at) = at.filter(|_| self.logins.tie(id).passes() == attempt.passes()) else {
             return false;
         };
         self.slots.swap_remove(at);
@@ -151,7 +171,7 @@ impl Account {
     }
 
     pub(super) fn renew(&mut self, renewal: &Slot, timing: &Timing, now: u64) -> bool {
-        let expires_at = now + millis(timing.ttl().saturating_sub(renewal.silent_for));
+        let expires_at = now + millis(renewal.life(timing));
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_seated(&renewal.id)) else {
             return false;
         };
@@ -281,6 +301,9 @@ impl Account {
 
     fn seat(&mut self, claim: &Claim, expires_at: u64, now: u64) {
         self.tombstones.retain(|stone| stone.id != claim.id);
+        if let Some(ticket) = claim.ticket {
+            self.logins.note_ticket(&claim.id, ticket, now);
+        }
         let remembered = self.slots.iter_mut().find(|slot| slot.id == claim.id);
         if let Some(slot) = remembered {
             slot.expires_at = Some(expires_at);
@@ -316,6 +339,8 @@ impl Account {
 
     fn bury(&mut self, at: usize, why: Ending, timing: &Timing, now: u64) {
         let slot = self.slots.swap_remove(at);
+        // Its player comes back within its own ttl, not within that of whoever ends it.
+        let timing = timing.for_ttl(self.logins.tie(&slot.id).ttl());
         let until = now + millis(timing.tombstone_of(why, slot.reusable));
         self.tombstones.push(Tombstone { id: slot.id, why, until, reusable: slot.reusable });
     }
@@ -354,6 +379,7 @@ impl Account {
             is_new,
             active: u32::try_from(seated.count()).unwrap_or(u32::MAX),
             started_at: slot.started_at,
+            ttl: self.logins.tie(&claim.id).ttl().unwrap_or_default(),
             expires_in: Duration::from_millis(expires_at.saturating_sub(now)),
             replaced: room.replaced,
             idle: room.idle,

@@ -6,11 +6,14 @@
 
 use crate::admission::{ANEW_EVERY_MS, Mark, STARTS_MAX, STARTS_WITHIN_MS};
 use crate::clock::millis;
-use crate::lease::{Claim, ClaimSource, DisplacePolicy, LeaseId, Tag};
+use crate::lease::{Claim, ClaimSource, DisplacePolicy, LeaseId, Tag, Ticket};
 use crate::timing::Timing;
+use std::time::Duration;
 
 /// Starts of one holder that are remembered by their paths.
 const TRIES_MAX: usize = 64;
+/// Tickets of one holder that are remembered; those that end first go.
+const TICKETS_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Logins {
@@ -18,6 +21,8 @@ pub(super) struct Logins {
     /// When each login displaced what it had, within a minute.
     starts: Vec<(Tag, Vec<u64>)>,
     tries: Vec<Try>,
+    /// Streams whose tickets were used in time, and until when that is remembered.
+    tickets: Vec<(LeaseId, u64)>,
 }
 
 /// What ties an id to its login.
@@ -86,6 +91,21 @@ impl Logins {
         self.tries.retain(|it| (it.login, it.path) != (login, path));
         self.tries.push(Try { login, path, id: claim.id, born_at, until });
         Some(born_at)
+    }
+
+    /// Whether a ticket lets a stream begin: it was used before, or this is its first use.
+    pub(super) fn may_begin_by(&self, id: &LeaseId, ticket: Ticket, now: u64) -> bool {
+        let is_known = self.tickets.iter().any(|(used, until)| used == id && now < *until);
+        is_known || now < ticket.use_by
+    }
+
+    pub(super) fn note_ticket(&mut self, id: &LeaseId, ticket: Ticket, now: u64) {
+        self.tickets.retain(|(used, until)| used != id && now < *until);
+        if self.tickets.len() == TICKETS_MAX {
+            let first = self.tickets.iter().map(|(_, until)| *until).min();
+            self.tickets.retain(|(_, until)| Some(*until) != first);
+        }
+        self.tickets.push((*id, ticket.ends_at));
     }
 
     /// A start ends older streams of its login only so often.
@@ -163,6 +183,11 @@ impl Logins {
                 self.starts.push(starts);
             }
         }
+        for used in other.tickets {
+            if self.tickets.iter().all(|(id, _)| *id != used.0) {
+                self.tickets.push(used);
+            }
+        }
         for it in other.tries {
             if self.tries.iter().all(|mine| (mine.login, mine.path) != (it.login, it.path)) {
                 self.tries.push(it);
@@ -183,13 +208,19 @@ impl Logins {
     pub(super) fn is_dead(&self, now: u64) -> bool {
         let mut starts = self.starts.iter().flat_map(|(_, all)| all);
         let is_counted = starts.any(|at| now < at + STARTS_WITHIN_MS);
-        !is_counted && self.tries.iter().all(|it| it.until <= now)
+        let is_used = self.tickets.iter().any(|(_, until)| now < *until);
+        !is_counted && !is_used && self.tries.iter().all(|it| it.until <= now)
     }
 }
 
 impl Tie {
     pub(super) fn is_of(&self, login: Option<Tag>) -> bool {
         self.login.is_some() && self.login == login
+    }
+
+    /// What the slot's expiry is counted by, if that is known.
+    pub(super) fn ttl(&self) -> Option<Duration> {
+        Some(Duration::from_millis(self.ttl_ms)).filter(|ttl| !ttl.is_zero())
     }
 
     /// Its player's last sign of life, by the slot's expiry.
@@ -213,5 +244,14 @@ impl Tie {
     /// One request of it was let pass, and no other.
     pub(super) fn is_used_once(&self) -> bool {
         self.passes == Passes::One
+    }
+
+    /// How many requests of it were let pass; two are many.
+    pub(super) fn passes(&self) -> u32 {
+        match self.passes {
+            Passes::None => 0,
+            Passes::One => 1,
+            Passes::More => 2,
+        }
     }
 }

@@ -32,7 +32,7 @@ impl Tombstone {
         match self.why {
             Ending::Superseded => 0,
             Ending::Released => 1,
-            Ending::Terminated | Ending::Replaced => 2,
+            Ending::Terminated | Ending::Replaced | Ending::Unused => 2,
         }
     }
 

@@ -41,15 +41,15 @@ impl Batch for RenewalBatch<'_> {
         pipeline.cmd("TIME");
         let now_ms = clock.now_ms();
         let slots: Vec<_> = indexes.iter().map(|index| self.slots[*index]).collect();
-        let life = |slot: &Slot| self.timing.ttl().saturating_sub(slot.silent_for);
         for slot in &slots {
-            add_renewal(&mut pipeline, slot, self.timing, now_ms + millis(life(slot)));
+            let expiry = now_ms + millis(slot.life(self.timing));
+            add_renewal(&mut pipeline, slot, self.timing, expiry);
         }
         let sent = Instant::now();
         let values = node.send(&Command::Pipeline(&pipeline), Patience::Command, asking).await?;
         let mut values = array(&values)?.iter();
         node.clock().learn(values.next().and_then(server_time), sent);
-        let certain_life = |slot: &Slot| life(slot).saturating_sub(clock.uncertainty());
+        let certain_life = |slot: &Slot| slot.life(self.timing).saturating_sub(clock.uncertainty());
         let moved = moved(values, &slots, node.host());
         let renewed = slots.iter().zip(moved);
         Ok(renewed.map(|(slot, moved)| Ok(moved?.then(|| certain_life(slot)))).collect())
@@ -74,7 +74,7 @@ async fn server_clock(node: &Node) -> Result<Reading, ReplyError> {
 ///
 /// `GT` on a key without a TTL would do nothing; acquire.lua sees to it that there is one.
 fn add_renewal(pipeline: &mut Pipeline, slot: &Slot, timing: &Timing, expiry: u64) {
-    let (leases_ttl, records_ttl) = key_ttls(timing);
+    let (leases_ttl, records_ttl) = key_ttls(&timing.for_ttl(slot.ttl));
     for pair in keys(&slot.holder).chunks(2) {
         pipeline.cmd("ZADD").arg(&pair[0]).arg(&["XX", "GT", "CH"]);
         pipeline.arg(expiry).arg(slot.id.to_string());

@@ -9,7 +9,9 @@ use super::keys::keys;
 use super::notice;
 use crate::clock::millis;
 use crate::holder::Holder;
-use crate::lease::{Claim, ClaimSource, DisplacePolicy, LeaseId, REPLACE_MAX, Replace, State};
+use crate::lease::{
+    Attempt, Claim, ClaimSource, DisplacePolicy, LeaseId, REPLACE_MAX, Replace, State, Ticket,
+};
 use crate::timing::Timing;
 use ::redis::{Script, ScriptInvocation};
 
@@ -86,10 +88,14 @@ impl Scripts {
         &self,
         holder: &Holder,
         id: &LeaseId,
-        version: u64,
+        attempt: Attempt,
     ) -> ScriptInvocation<'_> {
+        let version = match attempt {
+            Attempt::Versioned(version) => version.to_string(),
+            Attempt::Unanswered(_) => String::new(),
+        };
         let mut invocation = prepare(&self.give_back, holder);
-        invocation.arg(id.to_string()).arg(version);
+        invocation.arg(id.to_string()).arg(version).arg(attempt.passes());
         invocation
     }
 
@@ -126,6 +132,7 @@ fn prepare<'s>(script: &'s Script, holder: &Holder) -> ScriptInvocation<'s> {
 
 /// `ARGV` of acquire.lua.
 pub(super) fn acquire_args(claim: &Claim, timing: &Timing) -> Vec<String> {
+    let timing = timing.for_ttl(claim.ttl);
     let (replace, named) = match &claim.replace {
         Replace::Oldest => ("oldest", [].as_slice()),
         Replace::These(ids) if ids.len() <= REPLACE_MAX => ("these", ids.as_slice()),
@@ -151,9 +158,14 @@ pub(super) fn acquire_args(claim: &Claim, timing: &Timing) -> Vec<String> {
         claim.path.map(|path| path.to_string()).unwrap_or_default(),
         displaces_arg(claim.displaces).to_owned(),
         u8::from(claim.starts).to_string(),
+        ticket_arg(claim.ticket),
     ];
     args.extend(named.iter().map(LeaseId::to_string));
     args
+}
+
+fn ticket_arg(ticket: Option<Ticket>) -> String {
+    ticket.map(|ticket| format!("{},{}", ticket.use_by, ticket.ends_at)).unwrap_or_default()
 }
 
 fn by_arg(by: ClaimSource) -> &'static str {

@@ -7,7 +7,7 @@ use super::keys::hash_slot;
 use super::renewal_batch::RenewalBatch;
 use super::scripts::{self, Scripts};
 use crate::holder::Holder;
-use crate::lease::{Claim, LeaseId, Live, State};
+use crate::lease::{Attempt, Claim, LeaseId, Live, State};
 use crate::store::{Answer, LeaseStore, Slot, StoreError};
 use crate::timing::Timing;
 use ::redis::{ScriptInvocation, Value};
@@ -93,9 +93,9 @@ impl LeaseStore for RedisStore {
         &self,
         holder: &Holder,
         id: &LeaseId,
-        version: u64,
+        attempt: Attempt,
     ) -> Result<bool, StoreError> {
-        flag(&self.invoke(holder, &self.scripts.give_back(holder, id, version)).await?)
+        flag(&self.invoke(holder, &self.scripts.give_back(holder, id, attempt)).await?)
     }
 
     async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {

@@ -8,6 +8,7 @@ use super::Table;
 use super::cached_entry::OwnedEntry;
 use super::entry::{Entry, EntryState};
 use super::shard::{Shard, ShardGuard};
+use super::ttl::Ttl;
 use crate::admission::{Mark, Room, Seat, Want, Wants, make_room};
 use crate::clock::millis;
 use crate::event::{Change, End, Start};
@@ -43,7 +44,7 @@ impl Table {
             return false;
         };
         if entry.is_live(now) {
-            entry.touch(now, timing);
+            entry.touch(now);
             return true;
         }
         let may_continue = match policy {
@@ -55,13 +56,13 @@ impl Table {
             return false;
         }
         if entry.is_stale() {
-            return now < entry.valid_until.get() + millis(timing.ttl() / DOUBT_SHARE);
+            return now < entry.valid_until.get() + millis(entry.ttl.duration() / DOUBT_SHARE);
         }
         if entry.check_pending.get() {
             return true;
         }
-        if timing.ttl() <= entry.silent_for(now) {
-            entry.touch(now, timing);
+        if entry.ttl.duration() <= entry.silent_for(now) {
+            entry.touch(now);
             entry.renew_at.set(now);
             entry.check_pending.set(true);
         } else if policy == DegradedPolicy::Endless {
@@ -76,6 +77,8 @@ impl Table {
     pub(crate) fn decide_locally(&self, claim: &Claim) -> Option<Grant> {
         match self.decide(claim, false) {
             Some(grant) => Some(grant),
+            // Only the store knows whether it was used in time.
+            None if claim.ticket.is_some() => None,
             None => {
                 let _one_at_a_time = self.starting.lock();
                 let (_, provisional, _) = self.counts();
@@ -168,6 +171,7 @@ impl Shard {
         let mut is_first = false;
         self.update(&claim.holder, &claim.id, |entry| {
             is_first = claim.by == ClaimSource::Request && entry.open_locally();
+            entry.ttl = entry.ttl.max(Ttl::of(timing.for_ttl(claim.ttl).ttl()));
             entry.extend(now, timing);
             entry.join(&claim.classes);
             if !claim.classes.iter().all(|of| held.contains(&of.class)) {

@@ -5,6 +5,7 @@
 
 use super::Asked;
 use super::atomics::{AtomicCount, AtomicFlag, AtomicGate, AtomicMillis};
+use super::ttl::Ttl;
 use crate::clock::millis;
 use crate::holder::Holder;
 use crate::lease::{
@@ -56,6 +57,7 @@ pub(super) struct Entry {
     pub(super) active: u32,
     /// Unix milliseconds of the store's clock.
     pub(super) started_at: u64,
+    pub(super) ttl: Ttl,
     /// Until then the lease is known to be valid, or the ending is remembered.
     pub(super) valid_until: AtomicMillis,
     pub(super) renew_at: AtomicMillis,
@@ -79,13 +81,14 @@ pub(super) enum EntryState {
 
 impl Entry {
     /// A lease that the store has confirmed; `asked_at` is from before it was asked.
-    pub(super) fn held(claim: &Claim, admitted: &Admitted, asked_at: u64, timing: &Timing) -> Self {
+    pub(super) fn held(claim: &Claim, admitted: &Admitted, asked_at: u64) -> Self {
+        let ttl = Ttl::of(admitted.ttl);
         Self {
             limit: claim.limit,
             active: admitted.active,
             started_at: admitted.started_at,
             valid_until: AtomicMillis::new(asked_at + millis(admitted.expires_in)),
-            renew_at: AtomicMillis::new(asked_at + renew_after(&claim.id, asked_at, timing)),
+            renew_at: AtomicMillis::new(asked_at + ttl.renew_after(&claim.id, asked_at)),
             confirmed_at: AtomicMillis::new(asked_at),
             over_limit: admitted.over_limit,
             gate: match claim.by {
@@ -93,28 +96,28 @@ impl Entry {
                 ClaimSource::Request if admitted.first.is_some() => AtomicGate::first_only(),
                 ClaimSource::Request | ClaimSource::Node => AtomicGate::open(),
             },
-            ..Self::blank(claim, EntryState::Held, asked_at)
+            ..Self::blank(claim, EntryState::Held, asked_at, ttl)
         }
     }
 
     /// A lease that this node has admitted without the store.
     pub(super) fn provisional(claim: &Claim, started_at: u64, now: u64, timing: &Timing) -> Self {
-        let spread = millis(timing.renew_every()).max(1);
+        let ttl = Ttl::of(timing.for_ttl(claim.ttl).ttl());
         Self {
             limit: claim.limit,
             started_at,
-            valid_until: AtomicMillis::new(now + millis(timing.ttl())),
-            renew_at: AtomicMillis::new(now + scatter(&claim.id, now) % spread),
+            valid_until: AtomicMillis::new(now + ttl.ms()),
+            renew_at: AtomicMillis::new(now + ttl.soon(&claim.id, now)),
             gate: match claim.by {
                 ClaimSource::Reservation => AtomicGate::reserved(),
                 ClaimSource::Request => AtomicGate::first_only(),
                 ClaimSource::Node => AtomicGate::open(),
             },
-            ..Self::blank(claim, EntryState::Provisional, now)
+            ..Self::blank(claim, EntryState::Provisional, now, ttl)
         }
     }
 
-    fn blank(claim: &Claim, state: EntryState, now: u64) -> Self {
+    fn blank(claim: &Claim, state: EntryState, now: u64, ttl: Ttl) -> Self {
         Self {
             id: claim.id,
             state,
@@ -133,6 +136,7 @@ impl Entry {
             limit: 0,
             active: 0,
             started_at: 0,
+            ttl,
             valid_until: AtomicMillis::new(now),
             renew_at: AtomicMillis::new(now),
             confirmed_at: AtomicMillis::new(0),
@@ -145,9 +149,9 @@ impl Entry {
 
     /// Whether nobody will ask for it any more. It outlives its validity by a ttl, so that the
     /// holders are still known when the store comes back.
-    pub(super) fn is_spent(&self, now: u64, timing: &Timing) -> bool {
+    pub(super) fn is_spent(&self, now: u64) -> bool {
         match self.state {
-            EntryState::Held => self.valid_until.get() + millis(timing.ttl()) <= now,
+            EntryState::Held => self.valid_until.get() + self.ttl.ms() <= now,
             EntryState::Provisional | EntryState::Ended(_) => self.valid_until.get() <= now,
         }
     }
@@ -225,13 +229,13 @@ impl Entry {
 
     /// A sign of life. It extends a provisional lease at once; any other lease is extended by the
     /// renewer, in the store.
-    pub(super) fn touch(&self, now: u64, timing: &Timing) {
+    pub(super) fn touch(&self, now: u64) {
         if self.touched_at.get() < now {
             self.touched_at.raise(now);
             self.touched.set(true);
         }
         if self.is_provisional() {
-            self.valid_until.raise(now + millis(timing.ttl()));
+            self.valid_until.raise(now + self.ttl.ms());
         }
     }
 
@@ -242,20 +246,24 @@ impl Entry {
 
     /// Whether the renewer may claim a slot in its player's name. An acquire gives it a whole ttl
     /// from now, so a player that was silent for more than half a ttl has to ask itself.
-    pub(super) fn may_be_claimed(&self, now: u64, timing: &Timing) -> bool {
-        self.silent_for(now) <= timing.ttl() / 2
+    pub(super) fn may_be_claimed(&self, now: u64) -> bool {
+        self.silent_for(now) <= self.ttl.duration() / 2
     }
 
     /// Whether it takes a slot while the store is away: it is live, or its next request, which is
     /// expected within a ttl of the last one, would extend it.
     pub(super) fn is_seated(&self, now: u64, timing: &Timing) -> bool {
-        let is_expected = now < self.touched_at.get() + millis(timing.ttl());
+        let is_expected = now < self.touched_at.get() + self.ttl.ms();
         self.is_live(now) || (is_expected && self.is_in_grace(now, timing))
     }
 
     /// Sure of its slot without the store, because the store confirmed it within the grace.
     pub(super) fn is_in_grace(&self, now: u64, timing: &Timing) -> bool {
-        self.state == EntryState::Held && now < self.confirmed_at.get() + millis(timing.grace())
+        self.state == EntryState::Held && now < self.grace_ends(timing)
+    }
+
+    fn grace_ends(&self, timing: &Timing) -> u64 {
+        self.confirmed_at.get() + millis(timing.grace()).max(self.ttl.ms())
     }
 
     /// Whether it may continue while the store is away: it is in its grace, or it is provisional
@@ -267,18 +275,17 @@ impl Entry {
     /// Extends it without the store, by one ttl and never beyond the grace.
     pub(super) fn extend(&self, now: u64, timing: &Timing) {
         if self.state == EntryState::Held {
-            let grace_ends = self.confirmed_at.get() + millis(timing.grace());
-            self.valid_until.raise(grace_ends.min(now + millis(timing.ttl())));
+            self.valid_until.raise(self.grace_ends(timing).min(now + self.ttl.ms()));
             self.extended_locally.set(true);
             self.check_pending.set(false);
         }
-        self.touch(now, timing);
+        self.touch(now);
     }
 
     /// Extends it without the store, by one ttl, whenever the store confirmed it last.
     pub(super) fn extend_beyond_grace(&self, now: u64, timing: &Timing) {
         self.extend(now, timing);
-        self.valid_until.raise(now + millis(timing.ttl()));
+        self.valid_until.raise(now + self.ttl.ms());
     }
 
     /// Makes it due: the renewer asks the store about it at the next tick.
@@ -299,10 +306,10 @@ impl Entry {
 
     /// The renewer asks the store about it now; the next renewal is due in a jittered third of a
     /// ttl. Returns whether this renewal has to keep the holder's keys, too.
-    pub(super) fn mark_sent(&self, now: u64, timing: &Timing) -> bool {
+    pub(super) fn mark_sent(&self, now: u64) -> bool {
         self.touched.set(false);
         self.check_pending.set(false);
-        self.renew_at.set(now + renew_after(&self.id, now, timing));
+        self.renew_at.set(now + self.ttl.renew_after(&self.id, now));
         self.renewals.increment() % KEEP_KEYS_EVERY == KEEP_KEYS_EVERY - 1
     }
 
@@ -336,6 +343,7 @@ impl Entry {
     pub(super) fn claim(&self, holder: &Holder) -> Claim {
         Claim {
             classes: self.classes.as_deref().cloned().unwrap_or_default(),
+            ttl: Some(self.ttl.duration()),
             about: self.about.as_deref().cloned().unwrap_or_default(),
             replace: if self.is_local_decision() && self.replaces {
                 Replace::Oldest
@@ -361,6 +369,7 @@ impl Entry {
             limit: self.limit,
             active: self.active,
             started_at: self.started_at,
+            ttl: self.ttl.duration(),
             expires_in: Duration::from_millis(self.valid_until.get().saturating_sub(now)),
             renew_in: Duration::from_millis(self.renew_at.get().saturating_sub(now)),
         }
@@ -377,20 +386,4 @@ impl Entry {
             over_limit: self.over_limit,
         }
     }
-}
-
-/// A third of the ttl ± 20 %, in milliseconds. It is derived from the id and the time and not drawn
-/// at random, so that a simulation replays; over many leases it is as even as a draw.
-fn renew_after(id: &LeaseId, now: u64, timing: &Timing) -> u64 {
-    let third = millis(timing.renew_every());
-    let span = (third * 2 / 5).max(1);
-    third - third / 5 + scatter(id, now) % span
-}
-
-fn scatter(id: &LeaseId, now: u64) -> u64 {
-    // splitmix64's finaliser.
-    let mut x = id.spread() ^ now.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }

@@ -250,6 +250,7 @@ impl Shard {
         timing: &Timing,
     ) -> Option<u64> {
         let end = |entry: &mut Entry| {
+            let timing = timing.for_ttl(Some(entry.ttl.duration()));
             let lasts = timing.tombstone_of(why, entry.reusable).min(ENDING_KEPT_MAX);
             entry.end(why, now, lasts)
         };

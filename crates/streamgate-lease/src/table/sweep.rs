@@ -5,6 +5,7 @@
 //! removed under the exclusive lock.
 
 use super::entry::{Entry, EntryState};
+use super::ttl::Ttl;
 use super::{Asked, Table};
 use crate::clock::millis;
 use crate::event::{Change, End};
@@ -71,22 +72,22 @@ impl Table {
         let mut due = Due::default();
         self.visit(shard, |holder, entry, now| {
             let is_due = entry.touched.get() && entry.renew_at.get() <= now && due.len() < max;
-            if is_due && self.may_be_sent(entry, now) {
+            if is_due && Self::may_be_sent(entry, now) {
                 // Before it is sent, so that a sign of life from now on counts for the next
                 // renewal.
-                let keep_keys = entry.mark_sent(now, &self.timing);
+                let keep_keys = entry.mark_sent(now);
                 due.take(holder, entry, now, keep_keys);
             }
         });
         due
     }
 
-    fn may_be_sent(&self, entry: &Entry, now: u64) -> bool {
+    fn may_be_sent(entry: &Entry, now: u64) -> bool {
         match entry.state {
             EntryState::Held if entry.needs_renewal_only() => {
-                entry.silent_for(now) < self.timing.ttl()
+                entry.silent_for(now) < entry.ttl.duration()
             }
-            EntryState::Held | EntryState::Provisional => entry.may_be_claimed(now, &self.timing),
+            EntryState::Held | EntryState::Provisional => entry.may_be_claimed(now),
             EntryState::Ended(_) => false,
         }
     }
@@ -104,7 +105,7 @@ impl Table {
         let now = self.clock.now_ms();
         let mut some_are_spent = false;
         for (holder, entry) in shard.iter() {
-            match entry.is_spent(now, &self.timing) {
+            match entry.is_spent(now) {
                 true => some_are_spent = true,
                 false => visit(holder, entry, now),
             }
@@ -112,7 +113,7 @@ impl Table {
         drop(shard);
         if some_are_spent {
             self.shards.write_at(n).retain(|holder, entry| {
-                let is_spent = entry.is_spent(now, &self.timing);
+                let is_spent = entry.is_spent(now);
                 if is_spent {
                     let ended = entry.playing_since();
                     self.record_end(holder, &entry.id, ended, End::Expired, Via::Renewer);
@@ -150,6 +151,7 @@ impl Table {
             entry.state = EntryState::Held;
             entry.started_at = admitted.started_at;
             entry.active = admitted.active;
+            entry.ttl = Ttl::of(admitted.ttl);
             entry.valid_until.set(asked.at + millis(admitted.expires_in));
             if told.ended.is_none() {
                 entry.confirm(admitted.expires_in, asked);
@@ -183,7 +185,7 @@ impl Table {
             entry.id != *but
                 && entry.is_local_decision()
                 && entry.is_live(now)
-                && entry.may_be_claimed(now, &self.timing)
+                && entry.may_be_claimed(now)
         });
         local.map(|entry| entry.claim(holder)).collect()
     }
@@ -204,7 +206,7 @@ impl Table {
         let limit =
             if entry.reusable && !entry.extended_locally.get() && !lost { 0 } else { entry.limit };
         let claim = Claim { limit, lost, ..entry.claim(&slot.holder) };
-        let may_be = entry.state == EntryState::Held && entry.may_be_claimed(now, &self.timing);
+        let may_be = entry.state == EntryState::Held && entry.may_be_claimed(now);
         may_be.then_some(claim)
     }
 
@@ -262,6 +264,7 @@ impl Due {
                 id: entry.id,
                 silent_for: entry.silent_for(now),
                 keep_keys,
+                ttl: Some(entry.ttl.duration()),
             }),
             EntryState::Held | EntryState::Provisional => self.claims.push(entry.claim(holder)),
             EntryState::Ended(_) => {}

@@ -46,7 +46,7 @@ impl Before {
         let value: Value = invocation.invoke_async(&mut connection).await.unwrap();
         let Value::Array(parts) = &value else { panic!("{value:?}") };
         match String::from_redis_value_ref(&parts[0]).unwrap().as_str() {
-            "held" => held(claim, &value),
+            "held" => held(claim, &value, timing.ttl()),
             "full" => {
                 let (_, _, _, class, limit) = NoRoom::from_redis_value_ref(&value).unwrap();
                 let class = (!class.is_empty()).then(|| class.parse().unwrap());
@@ -89,7 +89,7 @@ impl Before {
     }
 }
 
-fn held(claim: &Claim, value: &Value) -> Answer {
+fn held(claim: &Claim, value: &Value, ttl: Duration) -> Answer {
     let (_, now, expiry, is_new, active, started_at, replaced, idle, over) =
         Held::from_redis_value_ref(value).unwrap();
     let ids = |texts: Vec<String>| texts.iter().map(|text| text.parse().unwrap()).collect();
@@ -100,6 +100,7 @@ fn held(claim: &Claim, value: &Value) -> Answer {
         first: None,
         born_at: None,
         started_at,
+        ttl,
         expires_in: Duration::from_millis(expiry - now),
         replaced: ids(replaced),
         idle: ids(idle),

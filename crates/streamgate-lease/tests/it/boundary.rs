@@ -44,7 +44,7 @@ impl Frozen {
         words.extend(numbers);
         words.extend(["", "nobody", "", ""].map(str::to_owned));
         words.extend([u64::from(adopt), GRANDFATHER].map(|n| n.to_string()));
-        words.extend(["", "request", "", "marked", "0"].map(str::to_owned));
+        words.extend(["", "request", "", "marked", "0", ""].map(str::to_owned));
         let Value::Array(parts) = self.run("acquire", after, &words).await else {
             panic!("an array was expected");
         };

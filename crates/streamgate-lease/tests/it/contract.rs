@@ -26,6 +26,8 @@ mod adopt;
 mod classes;
 mod login;
 mod pepper;
+mod ticket;
+mod ttl;
 
 promises! {
     i1_never_more_live_than_the_limit
@@ -508,8 +510,13 @@ async fn many_are_acquired_like_one(world: World) {
 async fn a_renewal_counts_from_the_last_sign_of_life(world: World) {
     world.play(&claim("tv", 1)).await;
     world.pass(TTL / 2).await;
-    let slot =
-        Slot { holder: holder("alice"), id: id("tv"), silent_for: TTL / 4, keep_keys: false };
+    let slot = Slot {
+        holder: holder("alice"),
+        id: id("tv"),
+        silent_for: TTL / 4,
+        keep_keys: false,
+        ttl: None,
+    };
     let renewed = world.renew_all(&[slot]).await;
     let counted = world.live_of("alice").await[0].expires_in;
     for left in [renewed[0].unwrap(), counted] {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use streamgate_lease::memory::MemoryStore;
 use streamgate_lease::{
-    Answer, Claim, Holder, LeaseId, LeaseStore, Live, Slot, State, StoreError, Timing,
+    Answer, Attempt, Claim, Holder, LeaseId, LeaseStore, Live, Slot, State, StoreError, Timing,
 };
 use tokio::sync::Semaphore;
 
@@ -147,9 +147,9 @@ impl LeaseStore for FaultyStore {
         &self,
         holder: &Holder,
         id: &LeaseId,
-        version: u64,
+        attempt: Attempt,
     ) -> Result<bool, StoreError> {
-        self.asked()?.give_back(holder, id, version).await
+        self.asked()?.give_back(holder, id, attempt).await
     }
 
     async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {

@@ -5,7 +5,7 @@ use crate::before::Before;
 use crate::world::{World, claim, holder, id};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use streamgate_lease::{Answer, Claim, DisplacePolicy, Ending, Tag};
+use streamgate_lease::{Answer, Attempt, Claim, DisplacePolicy, Ending, Tag};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -125,7 +125,7 @@ async fn nobody_plays_beside_a_failed_start_at_a_gateway_of_before() {
     let version = world.play(&claim("tv", 1)).await.first.unwrap();
     world.server.as_ref().unwrap().tick().await;
     assert!(is_held(&mixed.asks_before(&claim("tv", 1)).await));
-    assert!(!world.store.give_back(&alice, &tv, version).await.unwrap());
+    assert!(!world.store.give_back(&alice, &tv, Attempt::Versioned(version)).await.unwrap());
     assert_eq!(world.live().await, "tv");
     world.release("tv").await;
     // What it has started itself is nobody's first, however many come after it.

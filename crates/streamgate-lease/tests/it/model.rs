@@ -19,8 +19,8 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Duration;
 use streamgate_lease::{
-    About, Admitted, Answer, Claim, ClaimSource, ClassLimit, Classes, DisplacePolicy, Holder,
-    LeaseId, Live, Pepper, Replace, Slot, State, Tag, Timing,
+    About, Admitted, Answer, Attempt, Claim, ClaimSource, ClassLimit, Classes, DisplacePolicy,
+    Holder, LeaseId, Live, Pepper, Replace, Slot, State, Tag, Timing,
 };
 use tokio::time::Instant;
 
@@ -52,7 +52,9 @@ fn memory_does_what_the_specification_says() {
     let timing = timing(60, 180, 30, 120);
     let try_one = |steps: &[Step]| {
         let runtime = runtime(true);
-        runtime.block_on(async { Trial::new(&World::memory(), timing).await.run(steps).await })
+        runtime.block_on(async {
+            Trial::new(&World::memory(), timing, [30, 120]).await.run(steps).await
+        })
     };
     check(MEMORY_CASES, histories(FINE, FINE_SILENCES), try_one);
 }
@@ -66,7 +68,7 @@ fn redis_does_what_the_specification_says() {
         let mut here = world.take().unwrap();
         let result = runtime.block_on(async {
             here.clear().await;
-            Trial::new(&here, timing).await.run(steps).await
+            Trial::new(&here, timing, [300, 300]).await.run(steps).await
         });
         world.set(Some(here));
         result
@@ -85,7 +87,7 @@ fn two_versions_on_one_redis_do_what_the_specification_says() {
         let mut here = world.take().unwrap();
         let result = runtime.block_on(async {
             here.clear().await;
-            let trial = Trial::new(&here, timing).await;
+            let trial = Trial::new(&here, timing, [300, 300]).await;
             Trial { is_mixed: true, ..trial }.run(steps).await
         });
         world.set(Some(here));
@@ -134,6 +136,8 @@ fn check(
 struct Trial<'a> {
     world: &'a World,
     timing: Timing,
+    /// What a claim may ask for.
+    ttls: [Option<Duration>; 4],
     spec: Spec,
     /// As two gateways see the account that have its peppers in opposite order.
     views: [Holder; 2],
@@ -151,12 +155,13 @@ struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    async fn new(world: &'a World, timing: Timing) -> Self {
+    async fn new(world: &'a World, timing: Timing, ttls: [u64; 2]) -> Self {
         let pepper = |current, also| Pepper::new([current; 32])?.with_also([also; 32]);
         let view = |current, also| Holder::of(&pepper(current, also).unwrap(), "alice");
         Self {
             world,
             timing,
+            ttls: [None, None, Some(ttls[0]), Some(ttls[1])].map(|it| it.map(Duration::from_secs)),
             spec: Spec::default(),
             views: [view(1, 2), view(2, 1)],
             began: Instant::now(),
@@ -199,7 +204,8 @@ impl<'a> Trial<'a> {
         let (store, timing, now) = (&self.world.store, &self.timing, self.now);
         let flags = match act {
             Act::Acquire(wish) => {
-                let claim = self.known_to_both(wish.claim(*holder));
+                let claim = Claim { ttl: self.ttls[wish.ttl], ..wish.claim(*holder) };
+                let claim = self.known_to_both(claim);
                 let expected = self.spec.acquire(&claim, timing, now);
                 let answer = store.acquire(&claim, timing).await.unwrap();
                 if let (Answer::Held(one), Answer::Held(two)) = (&expected, &answer)
@@ -211,13 +217,19 @@ impl<'a> Trial<'a> {
             }
             Act::Renew(device, silent) => {
                 let id = id(DEVICES[*device]);
-                if self.spec.is_long_gone(&id, timing.ttl(), now) {
+                let silent_for = Duration::from_millis(*silent);
+                let ttl = self.spec.ttl_of(&id).unwrap_or(timing.ttl());
+                // No renewer renews what its player has left for so long; to the millisecond that
+                // is true in memory alone.
+                let is_silent = !self.is_exact && ttl <= silent_for;
+                if is_silent || self.spec.is_long_gone(&id, ttl, now) {
                     return Ok(());
                 }
-                let silent_for = Duration::from_millis(*silent);
-                let slot = Slot { holder: *holder, id, silent_for, keep_keys: true };
+                let ttl_of_its_own = Some(ttl);
+                let slot =
+                    Slot { holder: *holder, id, silent_for, keep_keys: true, ttl: ttl_of_its_own };
                 let renewed = store.renew(&[slot], timing).await.remove(0).unwrap();
-                (self.spec.renew(id, silent_for, timing.ttl(), now), renewed.is_some())
+                (self.spec.renew(id, silent_for, ttl, now), renewed.is_some())
             }
             Act::Release(device) => {
                 let id = id(DEVICES[*device]);
@@ -232,10 +244,16 @@ impl<'a> Trial<'a> {
             }
             Act::GiveBack(device) => {
                 let id = id(DEVICES[*device]);
-                let (first, version, passed) = self.firsts.get(&id).copied().unwrap_or_default();
-                let version = version.saturating_sub(self.world.passed() - passed);
-                let given = store.give_back(holder, &id, version).await.unwrap();
-                (self.spec.give_back(id, first, now), given)
+                let unanswered = Attempt::Unanswered(ClaimSource::Reservation);
+                let versions = self.firsts.get(&id).map(|(first, version, passed)| {
+                    (*first, version.saturating_sub(self.world.passed() - passed))
+                });
+                let [one, two] = match versions {
+                    Some((first, version)) => [first, version].map(Attempt::Versioned),
+                    None => [unanswered; 2],
+                };
+                let given = store.give_back(holder, &id, two).await.unwrap();
+                (self.spec.give_back(id, one, now), given)
             }
             Act::Pause(device) | Act::Play(device) => {
                 let id = id(DEVICES[*device]);
@@ -300,7 +318,7 @@ impl<'a> Trial<'a> {
             ClaimSource::Reservation => ClaimSource::Request,
             other => other,
         };
-        Claim { displaces, by, ..claim }
+        Claim { displaces, by, ttl: None, ..claim }
     }
 
     fn same_answer(&self, expected: &Answer, got: &Answer) -> Result<(), String> {
@@ -313,6 +331,7 @@ impl<'a> Trial<'a> {
                 same("idle", sorted(&one.idle), sorted(&two.idle))?;
                 same("superseded", sorted(&one.superseded), sorted(&two.superseded))?;
                 same("marked", sorted(&one.marked), sorted(&two.marked))?;
+                same("ttl", one.ttl, two.ttl)?;
                 same("id", name(one.id), name(two.id))?;
                 same("first", one.first.is_some(), two.first.is_some())?;
                 same("born", one.born_at.is_some(), two.born_at.is_some())?;

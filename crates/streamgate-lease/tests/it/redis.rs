@@ -155,6 +155,7 @@ async fn a_doubled_or_late_renewal_is_harmless() {
         id: id("tv"),
         silent_for: Duration::ZERO,
         keep_keys: false,
+        ttl: None,
     };
     let renewed = world.renew_all(&[slot, slot]).await;
     let changed: Vec<_> = renewed.iter().map(Option::is_some).collect();
@@ -173,6 +174,7 @@ async fn a_renewal_is_never_later_than_the_server_would_have_said() {
             id: id("tv"),
             silent_for: Duration::ZERO,
             keep_keys: false,
+            ttl: None,
         };
         let believed = world.renew_all(&[slot]).await;
         let counted = world.live_of("alice").await[0].expires_in;
@@ -192,7 +194,7 @@ async fn renewals_go_a_way_of_their_own_in_small_pipelines() {
         let claim = Claim::new(Holder::of(&pepper, &n.to_string()), id("tv"), 1);
         store.acquire(&claim, &Timing::default()).await.unwrap();
         let (holder, id) = (claim.holder, claim.id);
-        slots.push(Slot { holder, id, silent_for: Duration::ZERO, keep_keys: false });
+        slots.push(Slot { holder, id, silent_for: Duration::ZERO, keep_keys: false, ttl: None });
     }
     server.tick().await;
     let () = ask(&server, &["CONFIG", "RESETSTAT"]).await;
@@ -359,6 +361,7 @@ async fn one_account_with_broken_keys_troubles_no_other() {
         id: claim.id,
         silent_for: Duration::ZERO,
         keep_keys: true,
+        ttl: None,
     });
     let renewed = world.renew_all(&slots).await;
     assert_eq!(renewed.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
@@ -380,6 +383,7 @@ async fn a_server_that_became_a_replica_fails_the_whole_batch() {
         id: id("tv"),
         silent_for: Duration::ZERO,
         keep_keys: false,
+        ttl: None,
     };
     let error = world.store.renew(&[slot], &world.timing).await.remove(0).unwrap_err();
     assert!(error.is_outage(), "{error:?}");

@@ -5,6 +5,8 @@ mod classes;
 mod flow;
 mod pepper;
 mod recovery;
+mod ttl;
+mod abandoned;
 
 use crate::faults::FaultyStore;
 use crate::world::{MS, TTL, claim, holder, id, these};

@@ -38,6 +38,7 @@ async fn all_verbs_work(store: &dyn LeaseStore) {
             id: claim.id,
             silent_for: Duration::ZERO,
             keep_keys: true,
+            ttl: None,
         })
         .collect();
     assert!(store.renew(&slots, &timing).await.iter().all(Result::is_ok));
@@ -89,8 +90,13 @@ async fn a_slot_that_is_on_its_way_is_asked_for_and_one_that_has_moved_is_follow
         assert!(matches!(held, Ok(Answer::Held(ref held)) if !held.is_new), "{when}: {held:?}");
         let all = store.acquire_all(std::slice::from_ref(&tv), &timing).await;
         assert!(matches!(&all[..], [Ok(Answer::Held(held))] if !held.is_new), "{when}: {all:?}");
-        let slot =
-            Slot { holder: tv.holder, id: tv.id, silent_for: Duration::ZERO, keep_keys: true };
+        let slot = Slot {
+            holder: tv.holder,
+            id: tv.id,
+            silent_for: Duration::ZERO,
+            keep_keys: true,
+            ttl: None,
+        };
         until("a millisecond passes", async || {
             matches!(store.renew(&[slot], &timing).await[..], [Ok(Some(_))])
         })

@@ -158,7 +158,13 @@ async fn the_rights_in_the_documentation_are_enough() {
     assert!(matches!(store.acquire(&claim("pad", 1), &timing).await, Ok(Answer::Full(_))));
     let all = store.acquire_all(std::slice::from_ref(&tv), &timing).await;
     assert!(matches!(all[..], [Ok(Answer::Held(_))]), "{all:?}");
-    let slot = Slot { holder: tv.holder, id: tv.id, silent_for: Duration::ZERO, keep_keys: true };
+    let slot = Slot {
+        holder: tv.holder,
+        id: tv.id,
+        silent_for: Duration::ZERO,
+        keep_keys: true,
+        ttl: None,
+    };
     assert!(store.renew(&[slot], &timing).await.remove(0).is_ok());
     assert!(store.declare(&tv.holder, &tv.id, State::Paused).await.unwrap());
     assert_eq!(store.list(&tv.holder).await.unwrap().len(), 1);

@@ -24,6 +24,8 @@ for _, key in ipairs(keys) do
       elseif mark == '=' then
         local id, made, till = string.match(all[n + 1], '^([^,]+),(%d+),(%d+)$')
         moved = string.format('%s,%.0f,%.0f', id, made - ms, till - ms)
+      elseif mark == '!' then
+        moved = string.format('%.0f', all[n + 1] - ms)
       elseif mark == '+' then
         local head, marked, anew, began = string.match(all[n + 1], '^(.*),(%d+),(%d+),(%d+)$')
         local function back(at) return at == '0' and 0 or at - ms end

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use streamgate_lease::{
-    About, Admitted, Answer, Claim, ClaimSource, Class, Classes, DisplacePolicy, Ending, Full,
-    LeaseId, Live, Replace, State, Tag, Timing,
+    About, Admitted, Answer, Attempt, Claim, ClaimSource, Class, Classes, DisplacePolicy, Ending,
+    Full, LeaseId, Live, Replace, State, Tag, Timing,
 };
 
 /// A login's starts that displace its older streams, in a minute.
@@ -47,7 +47,7 @@ struct Tie {
 struct Try {
     id: LeaseId,
     born_at: u64,
-    tried_at: u64,
+    until: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -79,7 +79,7 @@ type Want = (Option<Class>, u32);
 
 impl Spec {
     pub(crate) fn acquire(&mut self, claim: &Claim, timing: &Timing, now: u64) -> Answer {
-        let retried = self.retried(claim, timing, now);
+        let retried = self.retried(claim, now);
         let id = retried.as_ref().map_or(claim.id, |it| it.id);
         let claim = &Claim { id, ..claim.clone() };
         let mut is_anew = false;
@@ -102,6 +102,9 @@ impl Spec {
             return self.full(want, claim, now);
         }
         let held = mine.as_ref().map(|mine| mine.classes.clone());
+        // A stream keeps the longest ttl that it was given.
+        let wanted = claim.ttl.map_or(ms(timing.ttl()), ms);
+        let ttl = if mine.is_some() { wanted.max(self.ties[&id].ttl) } else { wanted };
         let is_start = mine.is_none() && claim.by != ClaimSource::Node;
         let displaces = is_start && self.may_displace(claim, now);
         let room = self.make_room(claim, held.as_deref(), displaces, timing, now);
@@ -126,14 +129,14 @@ impl Spec {
         }
         let marked = if displaces { self.mark(claim, now) } else { Vec::new() };
         let was_passed = mine.is_some() && self.is_passed(&id);
-        self.admit(claim, mine.is_none(), now + ms(timing.ttl()), now, over);
-        self.tie(claim, mine.is_none(), was_passed, timing, now);
+        self.admit(claim, mine.is_none(), now + ttl, now, over);
+        self.tie(claim, mine.is_none(), was_passed, ttl, now);
         let tie = self.ties.get_mut(&id).unwrap();
         tie.anew_at = is_anew.then_some(now).or(tie.anew_at);
         let mut born_at = None;
         if let (Some(login), Some(path)) = (claim.login, claim.path) {
             let born = retried.map_or(now, |it| it.born_at);
-            self.tries.insert((login, path), Try { id, born_at: born, tried_at: now });
+            self.tries.insert((login, path), Try { id, born_at: born, until: now + ttl });
             born_at = Some(born);
         }
         let held = self.held(claim, mine.is_none(), gone, now);
@@ -141,10 +144,10 @@ impl Spec {
     }
 
     /// The start that this one is a retry of: it was given back.
-    fn retried(&self, claim: &Claim, timing: &Timing, now: u64) -> Option<Try> {
+    fn retried(&self, claim: &Claim, now: u64) -> Option<Try> {
         let found = self.tries.get(&(claim.login?, claim.path?))?;
         let is_open = !self.ids.contains_key(&found.id);
-        let is_young = now < found.tried_at + ms(timing.ttl());
+        let is_young = now < found.until;
         (is_open && is_young && claim.by != ClaimSource::Node).then(|| found.clone())
     }
 
@@ -186,7 +189,7 @@ impl Spec {
         marked_at.is_some_and(|at| self.alive_at(id) <= at + VOID_AFTER)
     }
 
-    fn tie(&mut self, claim: &Claim, is_new: bool, was_passed: bool, timing: &Timing, now: u64) {
+    fn tie(&mut self, claim: &Claim, is_new: bool, was_passed: bool, ttl: u64, now: u64) {
         let tie = self.ties.entry(claim.id).or_default();
         tie.login = claim.login.or(tie.login);
         tie.path = claim.path.or(tie.path);
@@ -203,16 +206,22 @@ impl Spec {
             ClaimSource::Node | ClaimSource::Reservation => {}
         }
         if let Some(Record::Seated(stream)) = self.ids.get(&claim.id)
-            && stream.expires_at == now + ms(timing.ttl())
+            && stream.expires_at == now + ttl
         {
-            tie.ttl = ms(timing.ttl());
+            tie.ttl = ttl;
         }
     }
 
     /// True if it was the start of this version and nothing else of its stream was let pass.
-    pub(crate) fn give_back(&mut self, id: LeaseId, version: u64, now: u64) -> bool {
-        let is_alone = self.seated(&id).is_some_and(|stream| stream.expires_at == version)
-            && self.ties[&id].passes == 1;
+    /// Where nobody had an answer, nothing was let pass but what the claim itself was.
+    pub(crate) fn give_back(&mut self, id: LeaseId, attempt: Attempt, now: u64) -> bool {
+        let (version, passes) = match attempt {
+            Attempt::Versioned(version) => (Some(version), 1),
+            Attempt::Unanswered(ClaimSource::Request) => (None, 1),
+            Attempt::Unanswered(_) => (None, 0),
+        };
+        let is_it = |stream: &Stream| version.is_none_or(|version| stream.expires_at == version);
+        let is_alone = self.seated(&id).is_some_and(is_it) && self.ties[&id].passes == passes;
         if is_alone {
             self.ids.remove(&id);
             let tie = &self.ties[&id];
@@ -220,7 +229,7 @@ impl Spec {
                 && let Some(found) = self.tries.get_mut(&(login, path))
                 && found.id == id
             {
-                found.tried_at = now;
+                found.until = now + tie.ttl;
             }
         }
         is_alone
@@ -275,6 +284,11 @@ impl Spec {
         live
     }
 
+    /// What its expiry is counted by.
+    pub(crate) fn ttl_of(&self, id: &LeaseId) -> Option<Duration> {
+        self.ties.get(id).map(|tie| Duration::from_millis(tie.ttl))
+    }
+
     /// Its slot was lost a ttl ago and nobody took it: no renewer would renew it any more.
     pub(crate) fn is_long_gone(&self, id: &LeaseId, ttl: Duration, now: u64) -> bool {
         self.seated(id).is_some_and(|stream| stream.expires_at + ms(ttl) <= now)
@@ -314,8 +328,8 @@ impl Spec {
     fn end(&mut self, id: LeaseId, why: Ending, timing: &Timing, now: u64) {
         let reusable = self.stream(&id).is_some_and(|stream| stream.reusable);
         let is_brief = reusable || why == Ending::Superseded;
-        let life = if is_brief { timing.ttl() } else { timing.tombstone() };
-        self.ids.insert(id, Record::Ended { why, until: now + ms(life), reusable });
+        let life = if is_brief { self.ties[&id].ttl } else { ms(timing.tombstone()) };
+        self.ids.insert(id, Record::Ended { why, until: now + life, reusable });
     }
 
     fn full(&self, (class, limit): Want, claim: &Claim, now: u64) -> Answer {
@@ -404,6 +418,7 @@ impl Spec {
         });
         if is_new {
             stream.started_at = now;
+            stream.expires_at = expires_at;
             stream.classes.clear();
             stream.over_until = None;
         }
@@ -436,6 +451,7 @@ impl Spec {
             marked: Vec::new(),
             active: u32::try_from(self.all_seated().count()).unwrap(),
             started_at: mine.started_at,
+            ttl: Duration::from_millis(self.ties[&claim.id].ttl),
             expires_in: Duration::from_millis(mine.expires_at - now),
             replaced: gone.replaced,
             idle: gone.idle,

@@ -166,6 +166,7 @@ impl World {
             id: id(name),
             silent_for: Duration::ZERO,
             keep_keys: true,
+            ttl: None,
         };
         self.store.renew(&[slot], timing).await.remove(0).unwrap().is_some()
     }

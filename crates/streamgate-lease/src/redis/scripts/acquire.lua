@@ -8,10 +8,11 @@
 --        12 classes with their limits, by name, as '4k=1,live=2'
 --        13 adopt: 0, 1, or 2 if there is no record of it     14 how long one may be over the limit, ms
 --        15 login or ''          16 by: request, reservation or node     17 path or ''
---        18 displaces: older, marked or nobody         19 starts, 0 or 1     20… ids of `these`
+--        18 displaces: older, marked or nobody         19 starts, 0 or 1
+--        20 ticket: '<use by>,<ends at>' or ''         21… ids of `these`
 -- Returns  { 'held', now, expiry, is new, active, started at, { replaced }, { idle }, over limit,
 --            id, expiry if it is the first of its stream that is let pass or 0, id made at or 0,
---            { superseded }, { marked } }
+--            { superseded }, { marked }, ttl }
 --          { 'full', now, { { id, expiry, record }, … }, class or '', its limit }
 --          { 'ended', now, why, until }
 -- Cost   nine to eleven commands if held, two more if admitted; one or two more with a path; one and
@@ -35,6 +36,7 @@
 --          '+<lease id>' → '<login>,<path>,<ttl>,<requests let pass: 0, 1 or 2>,<marked at or 0>,
 --          <began anew at or 0>,<started>', which outlives the slot;
 --          '@<login>' → when it displaced what it had: unix ms, and the others in ms after that;
+--          '!<lease id>' → until when its ticket is known to have been used in time;
 --          '=<login><path>' → '<lease id>,<made at>,<until>', the login's last start there.
 local leases, records, id = KEYS[1], KEYS[2], ARGV[1]
 local ttl, limit, tombstone = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -43,8 +45,10 @@ local reusable, anew, about, replace = ARGV[7], ARGV[8] == '1', ARGV[9], ARGV[10
 local is_lost, grandfather = ARGV[13] == '2', tonumber(ARGV[14])
 local login, by, path, displaces, starts = ARGV[15], ARGV[16], ARGV[17], ARGV[18], ARGV[19] == '1'
 -- As in admission.rs: a renewal so much younger than a mark voids it; so many starts in a minute
--- displace older ones; a superseded id begins anew once in so long. And so many tries are kept.
+-- displace older ones; a superseded id begins anew once in so long. And so many tries and tickets
+-- are kept.
 local void_after, starts_max, minute, anew_every, tries_max = 1000, 30, 60000, 10000, 64
+local tickets_max = 64
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -131,6 +135,14 @@ local adopt = ARGV[13] == '1' or (is_lost and not record)
 local mine = read(record ~= released and record)
 local expiry = tonumber(redis.call('ZSCORE', leases, id) or 0)
 local is_new = expiry == 0
+-- A ticket lets its stream begin if it was used in time before, or this is its first use.
+local use_by, ticket_ends = string.match(ARGV[20], '^(%d+),(%d+)$')
+if use_by and is_new and by ~= 'node' then
+  local used = tonumber(redis.call('HGET', records, '!' .. id) or 0)
+  if used <= now and tonumber(use_by) <= now then return { 'ended', now, 'U', now } end
+end
+-- The longest ttl that its stream was given stays with it.
+if not is_new then ttl = math.max(ttl, math.min(tie.ttl, ttl_max)) end
 local beside = redis.call('ZCARD', leases) - (is_new and 0 or 1)
 local was_passed = not is_new and is_passed(tie, expiry)
 local replaced, idle, superseded, marked, gone = {}, {}, {}, {}, {}
@@ -293,7 +305,7 @@ if is_tight then
   if lacking and replace == 'these' then
     superseded, idle, gone = {}, {}, {}
     local all_live = true
-    for n = 20, #ARGV do
+    for n = 21, #ARGV do
       if not seat[ARGV[n]] then all_live = false end
       if not gone[ARGV[n]] then replaced[#replaced + 1] = ARGV[n] end
       gone[ARGV[n]] = true
@@ -311,12 +323,18 @@ if is_tight then
     redis.call('HSET', records, other, string.format('TP,%.0f,%d', now + life, kind_of))
     tell('sg:ended', ARGV[11], other)
   end
+  -- Its player comes back within its own ttl, not within that of whoever ends it.
+  local function brief(other)
+    return seat[other].tie.ttl > 0 and math.min(seat[other].tie.ttl, ttl_max) or ttl
+  end
   for _, other in ipairs(idle) do redis.call('ZREM', leases, other) end
   for _, other in ipairs(replaced) do
     local again = seat[other].reusable == '1'
-    bury(other, again and ttl or tombstone, again and 1 or 0)
+    bury(other, again and brief(other) or tombstone, again and 1 or 0)
   end
-  for _, other in ipairs(superseded) do bury(other, ttl, seat[other].reusable == '1' and 3 or 2) end
+  for _, other in ipairs(superseded) do
+    bury(other, brief(other), seat[other].reusable == '1' and 3 or 2)
+  end
 end
 
 -- What is written beside the sets, at once at the end.
@@ -341,6 +359,7 @@ if is_displacing then
   put('@' .. login, table.concat(log, ','))
 end
 if is_new then mine.started = now end
+if is_new and use_by then put('!' .. id, ticket_ends) end
 for _, want in ipairs(wants) do
   if want.class then mine.classes[want.class] = true end
 end
@@ -377,11 +396,12 @@ if path ~= '' and login ~= '' then
 end
 local added = in_pieces('HSET', fields)
 keep(leases, 64 * ttl)
-keep(records, math.max(tombstone, 64 * ttl))
+keep(records, math.max(tombstone, 64 * ttl, is_new and use_by and tonumber(ticket_ends) - now or 0))
 
 local kept = redis.call('HLEN', records)
 if kept >= 32 and math.floor((kept - added) / 16) < math.floor(kept / 16) then
-  local stones, tries, needed, dead, all = {}, {}, {}, {}, redis.call('HGETALL', records)
+  local stones, tries, tickets = {}, {}, {}
+  local needed, dead, all = {}, {}, redis.call('HGETALL', records)
   for n = 1, #all, 2 do
     local field, value = all[n], all[n + 1]
     local mark = string.sub(field, 1, 1)
@@ -395,6 +415,8 @@ if kept >= 32 and math.floor((kept - added) / 16) < math.floor(kept / 16) then
       if not young then dead[#dead + 1] = field end
     elseif mark == '=' then
       tries[#tries + 1] = { id = field, until_ms = tonumber(string.match(value, '(%d+)$')) }
+    elseif mark == '!' then
+      tickets[#tickets + 1] = { id = field, until_ms = tonumber(value) }
     elseif mark ~= '+' then
       local letter, ends, sort = string.match(value, '^T(%a),(%d+),(%d)$')
       if letter and now < tonumber(ends) then
@@ -417,13 +439,20 @@ if kept >= 32 and math.floor((kept - added) / 16) < math.floor(kept / 16) then
     if a.rank ~= b.rank then return a.rank < b.rank end
     return a.until_ms < b.until_ms
   end)
-  table.sort(tries, function(a, b) return a.until_ms < b.until_ms end)
+  local function fading(a, b) return a.until_ms < b.until_ms end
+  table.sort(tries, fading)
+  table.sort(tickets, fading)
   for n = 1, #stones - 1024 do dead[#dead + 1] = stones[n].id end
-  for n = 1, #tries do
-    if tries[n].until_ms <= now or n <= #tries - tries_max then dead[#dead + 1] = tries[n].id end
+  local function forget(all, most)
+    for n = 1, #all do
+      if all[n].until_ms <= now or n <= #all - most then dead[#dead + 1] = all[n].id end
+    end
   end
+  forget(tries, tries_max)
+  forget(tickets, tickets_max)
   in_pieces('HDEL', dead)
 end
 return { 'held', now, expiry, is_new and 1 or 0, redis.call('ZCARD', leases), mine.started,
          replaced, idle, mine.over > 0 and 1 or 0, id,
-         by == 'request' and tie.passes == 1 and expiry or 0, born or 0, superseded, marked }
+         by == 'request' and tie.passes == 1 and expiry or 0, born or 0, superseded, marked,
+         tie.ttl > 0 and math.min(tie.ttl, ttl_max) or ttl }

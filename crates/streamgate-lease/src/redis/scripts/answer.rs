@@ -26,6 +26,7 @@ pub(crate) fn answer(value: &Value, asker: &LeaseId) -> Result<Answer, StoreErro
                 "T" => Ending::Terminated,
                 "P" => Ending::Replaced,
                 "S" => Ending::Superseded,
+                "U" => Ending::Unused,
                 _ => return Err(unreadable("an ending")),
             };
             Ok(Answer::Ended(why, after(int(until)?, int(now)?)))
@@ -38,7 +39,7 @@ fn admitted(held: &[Value]) -> Result<Admitted, StoreError> {
     let [now, expiry, is_new, active, started_at, replaced, idle, over, more @ ..] = held else {
         return Err(unreadable("a lease"));
     };
-    let [id, first, born_at, superseded, marked] = more else {
+    let [id, first, born_at, superseded, marked, ttl] = more else {
         return Err(unreadable("a lease"));
     };
     Ok(Admitted {
@@ -48,6 +49,7 @@ fn admitted(held: &[Value]) -> Result<Admitted, StoreError> {
         born_at: Some(int(born_at)?).filter(|at| *at != 0),
         active: u32::try_from(int(active)?).unwrap_or(u32::MAX),
         started_at: int(started_at)?,
+        ttl: Duration::from_millis(int(ttl)?),
         expires_in: after(int(expiry)?, int(now)?),
         replaced: ids(replaced)?,
         idle: ids(idle)?,

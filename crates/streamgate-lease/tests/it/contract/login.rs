@@ -4,7 +4,7 @@
 use crate::world::{MS, TTL, World, claim, classed, holder, id, these};
 use std::time::Duration;
 use streamgate_lease::{
-    Admitted, Claim, ClaimSource, DisplacePolicy, Replace, Slot, State, Tag, Timing,
+    Admitted, Attempt, Claim, ClaimSource, DisplacePolicy, Replace, Slot, State, Tag, Timing,
 };
 
 promises! {
@@ -32,6 +32,8 @@ promises! {
     the_first_behind_a_reservation_decides
     a_retry_is_given_the_same_id
     a_playback_that_went_well_is_not_retried
+    a_start_without_an_answer_leaves_no_ghost
+    who_plays_is_no_ghost
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -72,7 +74,7 @@ fn version(world: &World, admitted: &Admitted) -> u64 {
 }
 
 async fn gives_back(world: &World, name: &str, version: u64) -> bool {
-    let version = version - world.passed();
+    let version = Attempt::Versioned(version - world.passed());
     world.store.give_back(&holder("alice"), &id(name), version).await.unwrap()
 }
 
@@ -130,7 +132,8 @@ async fn the_most_silent_since_a_later_start_goes_first(world: World) {
     // They were passed over in this order, and last heard of in the other: the first was still
     // asked for half a second after the second had begun.
     let silent_for = MS * 3500;
-    let slot = Slot { holder: holder("alice"), id: id("one"), silent_for, keep_keys: false };
+    let slot =
+        Slot { holder: holder("alice"), id: id("one"), silent_for, keep_keys: false, ttl: None };
     assert!(world.renew_all(&[slot]).await[0].is_some());
     ends(&world, &start("pad", "pad", 3), &["two"]).await;
 }
@@ -451,4 +454,39 @@ async fn a_playback_that_went_well_is_not_retried(world: World) {
     assert_eq!((shown.id, shown.is_new), (id("four"), true));
     world.pass(MS * 10).await;
     assert_eq!(world.play(&ask("six", ClaimSource::Request)).await.id, id("six"));
+}
+
+async fn is_abandoned(world: &World, name: &str, by: ClaimSource) -> bool {
+    let attempt = Attempt::Unanswered(by);
+    world.store.give_back(&holder("alice"), &id(name), attempt).await.unwrap()
+}
+
+async fn a_start_without_an_answer_leaves_no_ghost(world: World) {
+    for (by, name, other) in
+        [(ClaimSource::Reservation, "one", "pad"), (ClaimSource::Request, "two", "pc")]
+    {
+        world.play(&Claim { limit: 1, ..tried("tv", name, name, by) }).await;
+        assert!(is_abandoned(&world, name, by).await);
+        assert_eq!(world.live().await, "");
+        assert!(!is_abandoned(&world, name, by).await, "there is nothing left to give back");
+        assert_eq!(world.try_play(&claim(other, 1)).await, "new");
+        world.release(other).await;
+        assert_eq!(world.try_play(&claim(name, 1)).await, "new", "and it has not ended");
+        world.release(name).await;
+    }
+    assert!(!is_abandoned(&world, "never", ClaimSource::Reservation).await);
+}
+
+async fn who_plays_is_no_ghost(world: World) {
+    world.play(&tried("tv", "one", "/a", ClaimSource::Reservation)).await;
+    assert!(!is_abandoned(&world, "one", ClaimSource::Request).await, "it was let pass nothing");
+    world.play(&of("tv", claim("one", 3))).await;
+    assert!(!is_abandoned(&world, "one", ClaimSource::Reservation).await);
+    world.play(&of("tv", claim("one", 3))).await;
+    for by in [ClaimSource::Reservation, ClaimSource::Request] {
+        assert!(!is_abandoned(&world, "one", by).await);
+    }
+    assert!(world.terminate("one").await);
+    assert!(!is_abandoned(&world, "one", ClaimSource::Reservation).await);
+    assert_eq!(world.try_play(&claim("one", 3)).await, "terminated");
 }

@@ -83,7 +83,13 @@ async fn two_gateways_in_opposite_order_count_as_one(world: World) {
 }
 
 async fn renew(world: &World, holder: &Holder, name: &str) -> bool {
-    let slot = Slot { holder: *holder, id: id(name), silent_for: Duration::ZERO, keep_keys: true };
+    let slot = Slot {
+        holder: *holder,
+        id: id(name),
+        silent_for: Duration::ZERO,
+        keep_keys: true,
+        ttl: None,
+    };
     world.store.renew(&[slot], &world.timing).await[0].as_ref().unwrap().is_some()
 }
 

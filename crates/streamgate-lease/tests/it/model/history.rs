@@ -38,6 +38,8 @@ pub(super) enum Act {
 pub(super) struct Wish {
     pub(super) device: usize,
     pub(super) limit: u32,
+    /// Which of four ttls.
+    pub(super) ttl: usize,
     /// Class and limit.
     pub(super) classes: Vec<(usize, u32)>,
     pub(super) victims: Victims,
@@ -115,13 +117,16 @@ fn wish() -> impl Strategy<Value = Wish> {
         ][..],
     );
     let login = (weighted(0.9, Just(())), weighted(0.3, 0..2_usize), by, displaces, any::<bool>());
-    (0..DEVICES.len(), limit, classes, victims, flags, login).prop_map(
-        |(device, limit, classes, victims, flags, (login, path, by, displaces, starts))| {
+    let room = (limit, 0..4_usize);
+    (0..DEVICES.len(), room, classes, victims, flags, login).prop_map(
+        |(device, (limit, ttl), classes, victims, flags, login)| {
+            let (login, path, by, displaces, starts) = login;
             let (reusable, explicit_start, adopt, has_label) = flags;
             let has_login = login.is_some();
             Wish {
                 device,
                 limit,
+                ttl,
                 classes,
                 victims,
                 reusable,

@@ -3,7 +3,9 @@
 
 use super::invariant::{self as must, Shot};
 use super::plain::Plain;
-use super::policy::{ACCOUNTS, Key, PEPPER_STEPS, account, holder, is_reusable, login, timing};
+use super::policy::{
+    ACCOUNTS, Key, PEPPER_STEPS, TTL_MAX, TTL_MIN, account, holder, is_reusable, login, timing,
+};
 use super::post::{Post, Turn};
 use crate::spec::Spec;
 use rand::RngExt;
@@ -13,8 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamgate_lease::memory::MemoryStore;
 use streamgate_lease::{
-    Admitted, Answer, Claim, ClaimSource, DisplacePolicy, Holder, LeaseId, LeaseStore, Slot, State,
-    Timing,
+    Admitted, Answer, Attempt, Claim, ClaimSource, DisplacePolicy, Holder, LeaseId, LeaseStore,
+    Slot, State, Timing,
 };
 use tokio::time::Instant;
 
@@ -44,6 +46,9 @@ pub(super) struct Seen {
     /// Who was admitted and has neither ended nor been evicted.
     seated: BTreeSet<Key>,
     ever: BTreeSet<Key>,
+    /// What each expires by, and the longest that it ever did: gateways may remember that.
+    ttls: HashMap<Key, Duration>,
+    longest_ttls: HashMap<Key, Duration>,
     /// The last sign of life of each, by the requests of its player.
     pub(super) alive: HashMap<Key, Instant>,
     /// Since when one is over the limit.
@@ -143,7 +148,10 @@ impl CheckedStore {
     fn check(&self, key: Key, was: &Shot, is: &Shot) {
         must::i10_accounts_do_not_touch_each_other(key.0, was, is);
         must::i1_never_more_live_than_any_limit(key.0, is);
-        must::i2_no_lease_outlives_a_ttl(key, was, is, self.timing.ttl() + self.skew());
+        let skew = self.skew();
+        let longest = self.seen.lock().unwrap().longest_ttls.get(&key).copied();
+        let most = longest.unwrap_or(TTL_MAX) + skew;
+        must::i2_no_lease_outlives_a_ttl(key, was, is, most, TTL_MAX + skew);
         let ended: Vec<_> = self.seen.lock().unwrap().ended.keys().copied().collect();
         must::i3_what_ended_stays_ended(&ended, is);
         must::i5_a_stream_keeps_its_beginning_and_its_classes(was, is);
@@ -162,13 +170,13 @@ impl CheckedStore {
                 Answer::Held(admitted) => {
                     let marked = seen.marked.keys().copied().collect();
                     must::i14_nobody_is_superseded_who_plays(claim, key, admitted, &marked);
-                    let passed_over = seen.passed_over(&was, self.timing.ttl());
+                    let passed_over = seen.passed_over(&was);
                     must::i14_ones_own_device_goes_first(claim, key, admitted, &is, &passed_over);
                     seen.admission(key, admitted);
                     seen.marks(claim, key, admitted, &is);
                 }
                 Answer::Full(full) => {
-                    let passed_over = seen.passed_over(&was, self.timing.ttl());
+                    let passed_over = seen.passed_over(&was);
                     must::i14_nobody_is_refused_while_one_would_make_room(
                         claim,
                         key,
@@ -233,13 +241,14 @@ impl CheckedStore {
         known
     }
 
-    pub(super) async fn give_back(&self, of: &Holder, id: &LeaseId, version: u64) -> bool {
+    pub(super) async fn give_back(&self, of: &Holder, id: &LeaseId, attempt: Attempt) -> bool {
         let key = (account(of), *id);
         let was = self.shot().await;
-        let given = self.store().give_back(of, id, version).await.unwrap();
+        let given = self.store().give_back(of, id, attempt).await.unwrap();
         let is = self.shot().await;
         let mut expected = was.clone();
-        let is_sure = self.seen.lock().unwrap().versions.get(&key) == Some(&version);
+        let version = self.seen.lock().unwrap().versions.get(&key).copied();
+        let is_sure = version.is_some_and(|version| attempt == Attempt::Versioned(version));
         must::i15_a_failed_start_holds_nothing(key, given, is_sure && was.contains_key(&key));
         if given {
             let mut seen = self.seen.lock().unwrap();
@@ -264,7 +273,7 @@ impl CheckedStore {
 
     /// Over the limit for the grandfather's time, and until the renewal after it.
     fn l3_nobody_stays_over_the_limit(&self, is: &Shot) {
-        let bound = self.timing.grandfather() + self.timing.ttl() * 2 + self.skew();
+        let bound = self.timing.grandfather() + TTL_MAX * 2 + self.skew();
         let mut seen = self.seen.lock().unwrap();
         seen.over.retain(|key, _| is.get(key).is_some_and(|live| live.over_limit));
         for (key, _) in is.iter().filter(|(_, live)| live.over_limit) {
@@ -276,7 +285,7 @@ impl CheckedStore {
     /// Nobody holds a slot whose player has been silent for a ttl; or half a ttl more, if the
     /// renewer had to claim it anew; and what was claimed may have been on its way for a while.
     pub(super) async fn l1_nobody_lives_on_in_silence(&self, under_way_max: Duration) {
-        let bound = self.timing.ttl() * 3 / 2 + under_way_max + SECOND + self.skew();
+        let bound = TTL_MAX * 3 / 2 + under_way_max + SECOND + self.skew();
         for key in self.shot().await.keys() {
             let silent = self.seen.lock().unwrap().alive.get(key).map(Instant::elapsed);
             assert!(silent.is_some_and(|silent| silent < bound), "L1: {key:?} {silent:?}");
@@ -304,12 +313,20 @@ impl Seen {
         };
         self.seated.insert(key);
         self.ever.insert(key);
+        self.ttls.insert(key, admitted.ttl);
+        let longest = self.longest_ttls.entry(key).or_default();
+        *longest = admitted.ttl.max(*longest);
         for id in &admitted.replaced {
             self.end((key.0, *id));
         }
         for id in admitted.idle.iter().chain(&admitted.superseded) {
             self.seated.remove(&(key.0, *id));
         }
+    }
+
+    /// What it expires by; the shortest there is if it was never admitted.
+    fn ttl_of(&self, key: &Key) -> Duration {
+        self.ttls.get(key).copied().unwrap_or(TTL_MIN)
     }
 
     /// A start marks the older ones of its login; a player's request lifts the mark of its own.
@@ -331,12 +348,12 @@ impl Seen {
     }
 
     /// Those that for sure have been silent since they were marked.
-    fn passed_over(&self, was: &Shot, ttl: Duration) -> BTreeSet<Key> {
+    fn passed_over(&self, was: &Shot) -> BTreeSet<Key> {
         let Some((epoch, since)) = self.epoch else { return BTreeSet::new() };
         let now = Duration::from_millis(epoch) + since.elapsed();
         let is_silent = |key: &Key| {
             let marked_at = self.marked.get(key).copied().flatten().map(Duration::from_millis);
-            marked_at.is_some_and(|at| now + was[key].expires_in <= at + ttl)
+            marked_at.is_some_and(|at| now + was[key].expires_in <= at + self.ttl_of(key))
         };
         was.keys().copied().filter(is_silent).collect()
     }

@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamgate_lease::{
-    Answer, Claim, ClaimSource, Holder, LeaseId, LeaseStore, Live, Slot, State, StoreError, Timing,
+    Answer, Attempt, Claim, ClaimSource, Holder, LeaseId, LeaseStore, Live, Slot, State,
+    StoreError, Timing,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -117,12 +118,12 @@ impl Faults {
         }));
     }
 
-    fn give_back_later(&self, holder: &Holder, id: &LeaseId, version: u64) {
+    fn give_back_later(&self, holder: &Holder, id: &LeaseId, attempt: Attempt) {
         let (checked, holder, id) = (self.checked.clone(), *holder, *id);
         let delay = self.delay(CLAIM_LATE_MAX);
         self.later.lock().unwrap().push(tokio::spawn(async move {
             pass(delay).await;
-            checked.give_back(&holder, &id, version).await;
+            checked.give_back(&holder, &id, attempt).await;
         }));
     }
 
@@ -224,19 +225,19 @@ impl LeaseStore for Handle {
         &self,
         holder: &Holder,
         id: &LeaseId,
-        version: u64,
+        attempt: Attempt,
     ) -> Result<bool, StoreError> {
         let fate = self.faults.fate().await?;
         if matches!(fate, Fate::Late | Fate::DoneAgainLater) {
-            self.faults.give_back_later(holder, id, version);
+            self.faults.give_back_later(holder, id, attempt);
         }
         if matches!(fate, Fate::Late) {
             return Err(StoreError::Timeout);
         }
-        let given = self.faults.checked.give_back(holder, id, version).await;
+        let given = self.faults.checked.give_back(holder, id, attempt).await;
         match fate {
             Fate::LostOnTheWayBack => Err(StoreError::Timeout),
-            Fate::Doubled => Ok(self.faults.checked.give_back(holder, id, version).await || given),
+            Fate::Doubled => Ok(self.faults.checked.give_back(holder, id, attempt).await || given),
             _ => Ok(given),
         }
     }

@@ -2,7 +2,7 @@
 //! it likes, but never before all have taken the last one and a ttl has passed.
 
 use super::faults::{Faults, Handle};
-use super::policy::{Key, PEPPER_STEPS, account};
+use super::policy::{Key, PEPPER_STEPS, TTL_MAX, account};
 use super::post::{Books, Subscriber};
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -73,7 +73,7 @@ impl Fleet {
     pub(super) fn start(faults: Arc<Faults>, rng: &mut SmallRng) -> Self {
         let starts_max = if rng.random_range(0..3) == 0 { STARTS_MAX } else { 10_000 };
         let mut fleet = Self {
-            ttl: faults.checked.timing.ttl(),
+            ttl: TTL_MAX,
             faults,
             gateways: Vec::new(),
             renewers: Vec::new(),

@@ -54,10 +54,19 @@ pub(super) fn i1_never_more_live_than_any_limit(account: usize, is: &Shot) {
     }
 }
 
-/// Only what was asked about lives longer than before, and that a ttl at most.
-pub(super) fn i2_no_lease_outlives_a_ttl(key: Key, was: &Shot, is: &Shot, most: Duration) {
+/// Only what was asked about lives longer than before, and that a ttl of its own at most.
+pub(super) fn i2_no_lease_outlives_a_ttl(
+    key: Key,
+    was: &Shot,
+    is: &Shot,
+    most: Duration,
+    most_of_all: Duration,
+) {
     for (other, live) in is {
-        assert!(live.expires_in <= most, "I2: {live:?}");
+        assert!(live.expires_in <= most_of_all, "I2: {live:?}");
+        let may_be = if *other == key { most } else { most_of_all };
+        let before = was.get(other).map_or(Duration::ZERO, |before| before.expires_in);
+        assert!(live.expires_in <= may_be.max(before), "I2: {live:?} of {may_be:?}");
         if *other != key
             && let Some(before) = was.get(other)
         {

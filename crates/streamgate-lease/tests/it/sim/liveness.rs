@@ -3,7 +3,7 @@
 use super::checked_store::CheckedStore;
 use super::fleet::Fleet;
 use super::pass;
-use super::policy::{ACCOUNTS, Policy, holder};
+use super::policy::{ACCOUNTS, Policy, TTL_MAX, holder};
 use super::post::NOTICE_MAX;
 use crate::world::id;
 use rand::RngExt;
@@ -23,7 +23,7 @@ pub(super) struct Liveness<'a> {
 
 impl Liveness<'_> {
     pub(super) async fn check(&mut self) {
-        let silence = self.checked.timing.ttl() * 2 + self.checked.skew();
+        let silence = TTL_MAX * 2 + self.checked.skew();
         pass(silence).await;
         self.l1_what_nobody_plays_is_free().await;
         self.l4_a_steady_player_is_never_interrupted().await;

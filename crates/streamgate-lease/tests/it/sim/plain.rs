@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use std::sync::Mutex;
 use std::time::Duration;
 use streamgate_lease::{
-    Answer, Claim, Holder, LeaseId, LeaseStore, Live, Slot, State, StoreError, Timing,
+    Answer, Attempt, Claim, Holder, LeaseId, LeaseStore, Live, Slot, State, StoreError, Timing,
 };
 use tokio::time::Instant;
 
@@ -68,7 +68,7 @@ impl LeaseStore for Plain {
         timing: &Timing,
     ) -> Vec<Result<Option<Duration>, StoreError>> {
         let renew = |slot: &Slot| {
-            let (silent, ttl) = (slot.silent_for, timing.ttl());
+            let (silent, ttl) = (slot.silent_for, slot.ttl.unwrap_or(timing.ttl()));
             let moved = self.with(&slot.holder, |spec, now| spec.renew(slot.id, silent, ttl, now));
             Ok(moved.then_some(ttl.saturating_sub(silent)))
         };
@@ -89,9 +89,9 @@ impl LeaseStore for Plain {
         &self,
         holder: &Holder,
         id: &LeaseId,
-        version: u64,
+        attempt: Attempt,
     ) -> Result<bool, StoreError> {
-        Ok(self.with(holder, |spec, now| spec.give_back(*id, version, now)))
+        Ok(self.with(holder, |spec, now| spec.give_back(*id, attempt, now)))
     }
 
     async fn list(&self, holder: &Holder) -> Result<Vec<Live>, StoreError> {

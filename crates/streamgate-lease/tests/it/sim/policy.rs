@@ -5,6 +5,7 @@ use crate::world::id;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use std::sync::LazyLock;
+use std::time::Duration;
 use streamgate_lease::{
     About, Claim, ClaimSource, Class, ClassLimit, Classes, DisplacePolicy, Holder, LeaseId, Pepper,
     Replace, Tag, Timing,
@@ -20,6 +21,10 @@ pub(super) const PEPPER_STEPS: usize = 4;
 /// More than any policy here allows.
 pub(super) const LIMIT_MAX: u32 = 3;
 pub(super) const CLASS_LIMIT_MAX: u32 = 2;
+
+/// The shortest and the longest ttl that a route gives its streams; most have the policy's.
+pub(super) const TTL_MIN: Duration = Duration::from_secs(20);
+pub(super) const TTL_MAX: Duration = Duration::from_secs(90);
 
 /// Hashed once; it would be most of the work.
 static HOLDERS: LazyLock<[[Holder; 3]; PEPPER_STEPS]> = LazyLock::new(|| {
@@ -75,6 +80,11 @@ impl Policy {
             replace,
             reusable: device == LOGIN,
             classes: Classes::new(some.into_iter().map(of)).unwrap(),
+            ttl: match rng.random_range(0..6) {
+                0 => Some(TTL_MIN),
+                1 => Some(TTL_MAX),
+                _ => None,
+            },
             explicit_start: rng.random_range(0..10) == 0,
             login: Some(Tag::of(LOGINS[device])),
             by: if rng.random_range(0..8) == 0 {

@@ -3,7 +3,7 @@
 use super::checked_store::CheckedStore;
 use super::fleet::Gateway;
 use super::pass;
-use super::policy::{Key, account};
+use super::policy::{Key, TTL_MAX, account};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use std::time::Duration;
@@ -40,7 +40,7 @@ async fn request(checked: &CheckedStore, gateway: &Gateway, claim: &Claim) {
             let is_fresh = lease.is_new() && !lease.is_provisional();
             let still_ended = checked.seen.lock().unwrap().ended.contains_key(&key);
             assert!(!(is_fresh && was_ended && still_ended), "I3: {claim:?} was let in again");
-            let most = checked.timing.ttl() + checked.skew();
+            let most = TTL_MAX + checked.skew();
             assert!(lease.expires_in() <= most, "I2: {lease:?}");
             if claim.by == ClaimSource::Request {
                 is_let_pass(checked, gateway, key, &lease).await;
@@ -48,7 +48,12 @@ async fn request(checked: &CheckedStore, gateway: &Gateway, claim: &Claim) {
         }
         Ok(_) => {}
         // A late answer is no outage: the player is told to come back, and nobody is admitted.
-        Err(error) if !error.is_outage() => {}
+        // Nothing may be left of what nobody was told of.
+        Err(error) if !error.is_outage() => {
+            if claim.by == ClaimSource::Reservation {
+                gateway.leases.abandon(claim);
+            }
+        }
         Err(_) => {
             if let Ok(Grant::Held(lease)) = gateway.leases.hold_locally(claim) {
                 gateway.books.lock().unwrap().decided_alone(key);
