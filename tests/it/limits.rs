@@ -321,6 +321,34 @@ async fn tunnels_and_long_polls_take_room_as_long_as_they_last() {
     }
 }
 
+/// A start for which its upstream has no room has failed like any other: it holds no slot.
+#[tokio::test]
+async fn a_playback_for_which_there_is_no_room_holds_nothing() {
+    let origin = Origin::listen().await;
+    let endpoints = r#"endpoints: ["${STREAM_ADDR}"]"#;
+    let yaml = STANDARD.replace(endpoints, &format!("{endpoints}, in_flight: 1"));
+    let environment = environment(None).await.with("STREAM_ADDR", origin.address.to_string());
+    let gateway = Gateway::start(&yaml, &environment);
+    let play = |account: &str| {
+        let cookie = Login::of(account, account).cookie();
+        format!("GET /live/final/master.m3u8 HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\r\n")
+    };
+    let (mut ann, mut upstream) = admitted(&gateway, &origin, &play("ann")).await;
+    let mut ben = RawClient::open(gateway.edge).await;
+    for _ in 0..2 {
+        is_overloaded(&ben.ask(play("ben")).await);
+    }
+    gateway.counts("streamgate_stream_starts_failed_total{policy=\"standard\"}", 2.0).await;
+    assert_eq!(gateway.metric("streamgate_stream_leases{policy=\"standard\"}").await, 1.0);
+    upstream.say(NO_CONTENT).await;
+    assert_eq!(ann.answer().await.status, 204);
+    drop((ann, upstream));
+    let (mut ben, mut upstream) = admitted(&gateway, &origin, &play("ben")).await;
+    upstream.say(NO_CONTENT).await;
+    assert_eq!(ben.answer().await.status, 204);
+    assert_eq!(gateway.metric("streamgate_stream_leases{policy=\"standard\"}").await, 2.0);
+}
+
 /// A client that begins a playback and closes waits for its answer or is gone, and a slot hangs on
 /// which it is.
 #[tokio::test]
