@@ -13,6 +13,7 @@ mod health;
 mod written;
 mod outcome;
 mod peer;
+mod tls;
 
 pub use attempt::Attempt;
 pub use endpoint::Endpoint;
@@ -31,8 +32,10 @@ use parking_lot::Mutex;
 use pool::{Mould, WEIGHTS_MAX};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use tls::Identity;
 use written::Written;
 
 /// One upstream as the file has it.
@@ -52,6 +55,9 @@ pub struct Config {
     /// What it speaks.
     #[serde(default)]
     pub protocol: Protocol,
+    /// It is spoken to by TLS. Left out: without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<At<tls::Config>>,
     /// How the next server is chosen.
     #[serde(default, skip_serializing_if = "balance::Config::is_default")]
     pub balance: balance::Config,
@@ -134,9 +140,17 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Compiles the upstream `name`; tells all problems. No name is looked up yet.
-    pub fn compile(name: &At<String>, config: &Config) -> Result<Upstream, Vec<Problem>> {
+    /// Compiles the upstream `name`; tells all problems. No name is looked up yet, and
+    /// files are beside the configuration, in `base_dir`.
+    pub fn compile(
+        name: &At<String>,
+        config: &Config,
+        base_dir: &Path,
+    ) -> Result<Upstream, Vec<Problem>> {
         let mut problems = Vec::new();
+        let identity = config.tls.as_ref();
+        let identity = identity.map(|tls| Identity::compile(tls, config.protocol, base_dir));
+        let identity = identity.transpose().map_err(|told| problems.extend(told)).ok().flatten();
         let written = written(name, config, &mut problems);
         let check = config.health.as_ref().map(health::Config::compile).transpose();
         let check = check.map_err(|problem| problems.push(problem)).ok().flatten();
@@ -150,7 +164,7 @@ impl Upstream {
             _ => Resolved::default(),
         };
         let resolved: Vec<Resolved> = written.iter().map(known).collect();
-        let mould = Mould::new(name, config);
+        let mould = Mould::new(name, config, identity);
         let pool = mould.pool(names::servers(&written, &resolved), None);
         let (name, pool) = (name.as_str().into(), ArcSwap::from_pointee(pool));
         let (in_flight, in_flight_max) = (AtomicU32::new(0), config.in_flight.map(|max| max.0));

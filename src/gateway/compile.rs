@@ -36,7 +36,11 @@ pub(super) fn gateway(
     problems.extend(stream_token_checks::problems(config));
     let mut upstreams = Named::new("upstream");
     for (name, entry) in config.upstreams.iter() {
-        upstreams.enter(name, Upstream::compile(name, entry).map(Arc::new), &mut problems);
+        upstreams.enter(
+            name,
+            Upstream::compile(name, entry, loaded.base_dir()).map(Arc::new),
+            &mut problems,
+        );
         problems.extend(entry.warnings());
     }
     upstreams.enter_lost(&config.upstreams);

@@ -33,6 +33,7 @@ pub(super) fn of(error: &Error, too_late: bool) -> Fault {
         _ => {}
     }
     match error.esource() {
+        ErrorSource::Upstream if *error.etype() == T::TLSHandshakeFailure => of_handshake(error),
         ErrorSource::Upstream => of_upstream(error.etype()),
         ErrorSource::Downstream => match error.etype() {
             T::ReadTimedout => fault(Some(Code::RequestTimeout), "the request's body stalled"),
@@ -53,6 +54,26 @@ pub(super) fn of(error: &Error, too_late: bool) -> Fault {
             _ => fault(Some(Code::GatewayFault), "the gateway failed"),
         },
     }
+}
+
+/// Why there is no TLS with an upstream. Pingora keeps no more of it than the library's words; a
+/// test has each of them.
+fn of_handshake(error: &Error) -> Fault {
+    const WORDS: [(&str, &str); 5] = [
+        ("certificate expired", "its certificate has expired"),
+        ("certificate not valid yet", "its certificate is not valid yet"),
+        ("certificate not valid for name", "its certificate is for another name"),
+        ("UnknownIssuer", "its certificate is signed by an unknown authority"),
+        ("", "its certificate is not good"),
+    ];
+    let said = error.to_string();
+    let about = said.split_once("invalid peer certificate: ").map(|(_, about)| about);
+    let message = about.and_then(|about| {
+        let mut all = WORDS.iter();
+        all.find(|(begins, _)| about.starts_with(begins)).map(|(_, message)| *message)
+    });
+    let message = message.unwrap_or("no TLS with it");
+    Fault { code: Some(Code::UpstreamUnreachable), message, is_upstreams: true }
 }
 
 fn of_upstream(kind: &ErrorType) -> Fault {

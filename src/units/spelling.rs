@@ -85,7 +85,7 @@ pub(super) fn address(text: &str) -> Option<String> {
     };
     if scheme == "https" {
         // A formatted write to a `String` never fails.
-        let _ = write!(help, "; TLS ends in front of the gateway");
+        let _ = write!(help, "; TLS is a key of the listener: `tls`");
     }
     Some(help)
 }

@@ -97,6 +97,8 @@ pub enum Answer {
     Silence,
     /// It took no connection.
     Refusal,
+    /// No TLS, or by a certificate that is not good.
+    Stranger,
     /// No answer of the protocol that the upstream speaks.
     Nonsense,
 }
@@ -113,6 +115,7 @@ impl fmt::Display for Answer {
             Answer::Status(status) => write!(f, "it answers with status {status}"),
             Answer::Silence => f.write_str("no answer in time"),
             Answer::Refusal => f.write_str("it takes no connection"),
+            Answer::Stranger => f.write_str("no TLS with it, or its certificate is not good"),
             Answer::Nonsense => f.write_str("its answer is not of the upstream's protocol"),
         }
     }

@@ -1,5 +1,6 @@
 //! What Pingora needs to connect to an endpoint, with every timeout set: its own defaults are none.
 
+use super::tls::Identity;
 use super::{Protocol, Timeouts};
 use pingora::protocols::ALPN;
 use pingora::upstreams::peer::HttpPeer;
@@ -14,12 +15,19 @@ pub(super) fn template(
     address: SocketAddr,
     protocol: Protocol,
     timeouts: &Timeouts,
+    identity: Option<&Identity>,
 ) -> HttpPeer {
-    let mut peer = HttpPeer::new(address, false, String::new());
-    // Two upstreams may share an address and differ in protocol or timeouts, neither of which
-    // Pingora's pool of connections looks at.
-    peer.group_key = foldhash::quality::FixedState::default().hash_one(upstream);
+    let name = identity.map_or("", |identity| identity.name.as_str());
+    let mut peer = HttpPeer::new(address, identity.is_some(), name.to_owned());
+    // Two upstreams may share an address and differ in protocol, timeouts or authorities, none of
+    // which Pingora's pool of connections looks at.
+    let authorities = identity.map(|identity| (name, &identity.authorities_der));
+    let key = (upstream, authorities);
+    peer.group_key = foldhash::quality::FixedState::default().hash_one(key);
     let options = &mut peer.options;
+    // So they are by default; nothing here may turn them off.
+    (options.verify_cert, options.verify_hostname) = (true, true);
+    options.ca = identity.and_then(|identity| identity.authorities.clone());
     options.connection_timeout = Some(timeouts.connect.0);
     options.total_connection_timeout = Some(timeouts.connect.0);
     options.read_timeout = Some(timeouts.read.0);

@@ -2,6 +2,7 @@
 //! under way go on with the one that they began with.
 
 use super::balance::Balance;
+use super::tls::Identity;
 use super::{Config, Endpoint, Health, peer};
 use crate::resolve::Found;
 use pingora::upstreams::peer::HttpPeer;
@@ -34,13 +35,15 @@ pub(super) struct Mould {
     balance: super::balance::Config,
     protocol: super::Protocol,
     timeouts: super::Timeouts,
+    identity: Option<Identity>,
     pub(super) doubt: Arc<Notify>,
 }
 
 impl Mould {
-    pub(super) fn new(name: &str, config: &Config) -> Self {
+    pub(super) fn new(name: &str, config: &Config, identity: Option<Identity>) -> Self {
         let (balance, protocol, timeouts) = (config.balance, config.protocol, config.timeouts);
-        Mould { name: name.into(), balance, protocol, timeouts, doubt: Arc::default() }
+        let (name, doubt) = (name.into(), Arc::default());
+        Mould { name, balance, protocol, timeouts, identity, doubt }
     }
 
     /// The pool of these servers, each with what the file calls it and the weight that it says.
@@ -61,7 +64,9 @@ impl Mould {
                 continue;
             }
             let kept = before.and_then(|pool| pool.health_of(found.address));
-            let peer = peer::template(&self.name, found.address, self.protocol, &self.timeouts);
+            let identity = self.identity.as_ref();
+            let (name, protocol, timeouts) = (&self.name, self.protocol, &self.timeouts);
+            let peer = peer::template(name, found.address, protocol, timeouts, identity);
             endpoints.push(Endpoint {
                 address: found.address,
                 weight: weight.saturating_mul(found.weight),

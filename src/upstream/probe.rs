@@ -128,6 +128,7 @@ fn unconnected(error: &ErrorType) -> Answer {
         | ErrorType::ConnectNoRoute
         | ErrorType::ConnectError
         | ErrorType::SocketError => Answer::Refusal,
+        ErrorType::TLSHandshakeFailure => Answer::Stranger,
         _ => Answer::Nonsense,
     }
 }

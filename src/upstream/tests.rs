@@ -6,7 +6,7 @@ fn compile(yaml: &str) -> Result<Upstream, Vec<Problem>> {
     let file = format!("u: {yaml}\n");
     let all: Entries<Config> = parse(&file, &Environment::default())?;
     let (name, config) = all.iter().next().expect("one upstream");
-    Upstream::compile(name, config)
+    Upstream::compile(name, config, Path::new(""))
 }
 
 fn picks(upstream: &Upstream, n: usize) -> Vec<usize> {
@@ -83,7 +83,7 @@ fn misfits_say_what_would_be_right() {
     for (yaml, says) in [
         ("{ endpoints: [] }", "has no endpoints"),
         ("{ endpoints: [':1'] }", "`:1` is not an endpoint"),
-        ("{ endpoints: ['https://a.example'] }", "endpoints speak no TLS"),
+        ("{ endpoints: ['https://a.example'] }", "is a URL, and an endpoint is a server"),
         ("{ endpoints: ['a:1', 'A:1'] }", "twice"),
         ("{ endpoints: ['a:1'], health: { path: healthz } }", "`healthz` is not the path"),
         ("{ endpoints: ['127.0.0.1:1 weight=0'] }", "no valid weight"),

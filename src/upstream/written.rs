@@ -61,10 +61,12 @@ fn url(written: &At<Text>, scheme: &str, rest: &str) -> Problem {
     let has_port = authority.rsplit(']').next().is_some_and(|end| end.contains(':'));
     let (text, help) = match scheme {
         "https" | "h2" | "wss" => (
-            format!("`{}`: endpoints speak no TLS", written.0),
-            "for now a proxy beside the gateway has to speak TLS to it; name that one here: \
-             `127.0.0.1:8443`. To leave out the scheme would send plain HTTP"
-                .to_owned(),
+            format!("`{}` is a URL, and an endpoint is a server", written.0),
+            format!(
+                "write `{}`, and beside `endpoints` who it has to be: `tls: {{ name: … }}`; \
+                 without that, plain HTTP is sent",
+                with_port(authority, has_port, "443")
+            ),
         ),
         "http" | "ws" if authority.len() < rest.len() && !rest.ends_with(authority) => (
             format!("`{}` is a URL, and an endpoint is a server", written.0),

@@ -41,3 +41,4 @@ mod tls;
 mod trusted;
 mod ttl;
 mod upstream;
+mod upstream_tls;

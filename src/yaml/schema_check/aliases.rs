@@ -42,19 +42,19 @@ const ALIASES: [(&str, &str, &str); 34] = [
 /// is known where it stands is not looked for here.
 const ABSENT: [(&[&str], &str, &str); 26] = [
     (
-        &["tls", "ssl", "https", "certificate", "certificates", "cert", "acme", "ssl_certificate"],
+        &["ssl", "https", "certificate", "certificates", "cert", "acme", "ssl_certificate"],
         "address",
-        "TLS ends in front of the gateway",
+        "TLS at a listener is written `tls: { certificates: [ { cert: …, key: … } ] }`",
     ),
     (
-        &["tls", "ssl", "https", "verify", "sni"],
+        &["ssl", "https", "verify", "sni"],
         "endpoints",
-        "upstreams are spoken to without TLS: `protocol: http1` or `protocol: h2c`",
+        "TLS to an upstream is written `tls: { name: …, ca: … }`, and is always verified",
     ),
     (
         &["tls", "ssl", "https", "certificates", "acme"],
         "listeners",
-        "TLS ends in front of the gateway",
+        "TLS belongs to a listener: `tls: { certificates: [ { cert: …, key: … } ] }`",
     ),
     (
         &["cache", "caching", "proxy_cache", "cache_control"],
