@@ -78,7 +78,7 @@ pub struct Playing {
     pub awaits_answer: bool,
 }
 
-/// What stands behind a refusal, for those who count and tell it.
+/// What stands behind a refusal, for those who count and report it.
 #[derive(Clone, Debug)]
 pub enum Cause {
     /// The refusal's code says it all.
@@ -110,7 +110,7 @@ impl InFlightLimit {
     }
 }
 
-/// The hash behind which an account hides, as it is told.
+/// The hash behind which an account hides, as it is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Account(AccountText);
 
@@ -278,8 +278,8 @@ impl Exchange {
         self.lease.as_ref().map(|(lease, _)| lease)
     }
 
-    /// The lease, and its id as it is told upstream and to the client.
-    pub fn lease_told(&self) -> Option<&(Lease, LeaseText)> {
+    /// The lease, and its id as upstreams and clients get it.
+    pub fn lease_with_text(&self) -> Option<&(Lease, LeaseText)> {
         self.lease.as_ref()
     }
 
@@ -308,7 +308,7 @@ impl Exchange {
         self.stream_outcome
     }
 
-    /// By what the stream was told from others.
+    /// By what the stream was identified.
     pub fn rung(&self) -> Option<IdentitySource> {
         self.rung
     }

@@ -6,7 +6,7 @@
 //! metric and no log line.
 //!
 //! A new filter is one file, its `mod` line and one line in the roster below; so is one that has a
-//! section of its own in the file. What such a section has to tell is in the room `part`.
+//! section of its own in the file. What such a section provides is in the room `part`.
 
 mod concurrency;
 mod session;
@@ -19,6 +19,7 @@ use crate::exchange::{Cause, Exchange, Finding};
 use crate::part::{Context, Part, Parts, TokenCookie};
 use crate::problem::Problem;
 use crate::request::Request;
+use crate::units::Secret;
 use crate::yaml::{At, Entries, Keys};
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -106,6 +107,13 @@ macro_rules! filters {
             pub fn cookies(&self) -> Vec<TokenCookie<'_>> {
                 let mut all = Vec::new();
                 $($(all.extend(self.$section.values().flat_map($module::Entry::cookies));)?)+
+                all
+            }
+
+            /// The secrets of all entries, each with what it is.
+            pub fn secrets(&self) -> Vec<(&'static str, &At<Secret>)> {
+                let mut all = Vec::new();
+                $($(all.extend(self.$section.values().flat_map($module::Entry::secrets));)?)+
                 all
             }
 
@@ -255,7 +263,7 @@ pub trait Filter: Send + Sync {
         Ok(Finding::Nothing)
     }
 
-    /// What the upstream is told.
+    /// Sets the header fields of the request to the upstream.
     fn upstream_request(&self, _fields: &mut HeaderMap, _known: &Exchange) {}
 
     /// Asked now and then while a long answer flows: whether it may go on. Looks up, never waits.
@@ -266,7 +274,7 @@ pub trait Filter: Send + Sync {
     /// The request that it let pass is answered with an error, or not at all. May wait on a store.
     async fn failed(&self, _known: &Exchange) {}
 
-    /// What the client, who `asked` with these fields, is told beside the upstream's answer.
+    /// What the client, who `asked` with these fields, gets beside the upstream's answer.
     fn response(&self, _asked: &HeaderMap, _head: &mut ResponseHeader, _known: &Exchange) {}
 }
 

@@ -7,6 +7,7 @@ mod compile;
 mod listener_checks;
 mod name;
 mod route_checks;
+mod secret_checks;
 mod route_summary;
 mod shared;
 mod start_checks;

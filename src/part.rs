@@ -9,6 +9,7 @@
 use crate::activity::SessionStore;
 use crate::problem::{Place, Problem};
 use crate::store::Store;
+use crate::units::Secret;
 use crate::yaml::{At, Entries, Named};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -50,6 +51,11 @@ pub trait Part: Sized + 'static {
 
     /// The cookies in which the entry keeps tokens.
     fn cookies(_config: &Self::Config) -> Vec<TokenCookie<'_>> {
+        Vec::new()
+    }
+
+    /// The secrets of the entry, each with what it is.
+    fn secrets(_config: &Self::Config) -> Vec<(&'static str, &At<Secret>)> {
         Vec::new()
     }
 

@@ -9,12 +9,14 @@ mod method;
 mod pattern;
 mod redirect;
 mod table;
+mod hidden;
 mod template;
 mod value;
 
 pub use condition::{Conditions, Wanted};
 pub use considered::{Considered, Lost};
 pub use encoded_slash::EncodedSlash;
+pub use hidden::hidden;
 pub use redirect::{Redirect, Target};
 pub use table::{Found, Miss, RouteIndex, Table};
 pub use template::{Host, Misfit, PARAMS_MAX, Template};
@@ -93,7 +95,7 @@ impl Match {
         &self.path
     }
 
-    /// Compiles it for the route `name`; tells all problems.
+    /// Compiles it for the route `name`; returns all problems.
     pub fn compile(&self, name: &str) -> Result<Candidate, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut keep = |problem: Problem| problems.push(problem);
@@ -102,7 +104,7 @@ impl Match {
         let headers = self.headers(&mut keep);
         let query = self.query(&mut keep);
         let template = Template::parse(&self.path.0);
-        let template = template.map_err(|wrong| keep(told(&self.path, wrong))).ok();
+        let template = template.map_err(|wrong| keep(misfit(&self.path, wrong))).ok();
         match template {
             Some(template) if problems.is_empty() => Ok(Candidate {
                 name: name.to_owned(),
@@ -128,7 +130,7 @@ impl Match {
             match Host::parse(&text.0) {
                 Ok(host) if hosts.contains(&host) => keep(twice(text, "host", &host.to_string())),
                 Ok(host) => hosts.push(host),
-                Err(wrong) => keep(told(text, wrong)),
+                Err(wrong) => keep(misfit(text, wrong)),
             }
         }
         hosts
@@ -209,7 +211,7 @@ fn listed<'m, T>(
     written.map_or(&[], |written| written.whole())
 }
 
-fn told(text: &At<Text>, wrong: Misfit) -> Problem {
+fn misfit(text: &At<Text>, wrong: Misfit) -> Problem {
     text.problem(wrong.text).help(wrong.help)
 }
 

@@ -299,7 +299,12 @@ macro_rules! described {
     ($($name:ident: $json:literal $pattern:literal),+ $(,)?) => {$(
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                // A number stays one, for whoever reads `/api/config`.
+                let text = self.to_string();
+                match text.parse::<u64>() {
+                    Ok(number) if $json.starts_with("integer") => serializer.serialize_u64(number),
+                    _ => serializer.serialize_str(&text),
+                }
             }
         }
 

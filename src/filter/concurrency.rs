@@ -52,7 +52,7 @@ pub(super) fn build(
     let policy = Arc::clone(parts.find::<Entry, _>(config.policy())?);
     let mut problems = Vec::new();
     let named = config.classes().iter().map(|name| policy.class(name));
-    let classes = named.filter_map(|class| class.map_err(|told| problems.push(told)).ok());
+    let classes = named.filter_map(|class| class.map_err(|wrong| problems.push(wrong)).ok());
     let classes: Box<[Class]> = classes.collect();
     let route_ttl =
         config.ttl().and_then(|ttl| check_ttl(ttl).map_err(|problem| problems.push(problem)).ok());
@@ -172,7 +172,7 @@ impl Filter for ConcurrencyFilter {
         if let Some(account) = known.account() {
             fields.insert(ACCOUNT_FIELD, account.field());
         }
-        if let Some((_, text)) = known.lease_told() {
+        if let Some((_, text)) = known.lease_with_text() {
             fields.insert(LEASE_FIELD, HeaderValue::from_bytes(text).expect("base64url"));
         }
     }
@@ -192,7 +192,7 @@ impl Filter for ConcurrencyFilter {
     }
 
     fn response(&self, _: &HeaderMap, head: &mut ResponseHeader, known: &Exchange) {
-        let Some((lease, text)) = known.lease_told() else { return };
+        let Some((lease, text)) = known.lease_with_text() else { return };
         let _ = head.insert_header(ANSWER_FIELD, lease_field(lease, text));
         if known.rung() == Some(IdentitySource::Ticket) {
             // The address holds the ticket, and what the playlist names may be elsewhere.

@@ -14,7 +14,7 @@ use crate::part::{Context, Part, Parts, TokenCookie};
 use crate::problem::Problem;
 use crate::request::{Request, cookie};
 use crate::session::{self, Session, TokenError, Verifier, WhenStoreFails};
-use crate::units::{SameSite, Text};
+use crate::units::{SameSite, Secret, Text};
 use crate::yaml::At;
 use async_trait::async_trait;
 use credentials::Credentials;
@@ -77,6 +77,13 @@ impl Part for Sessions {
     fn cookies(config: &session::Config) -> Vec<TokenCookie<'_>> {
         vec![TokenCookie { name: &config.cookie.0, of_stream: None }]
     }
+
+    fn secrets(config: &session::Config) -> Vec<(&'static str, &At<Secret>)> {
+        let keys = config.keys.iter().filter_map(|key| key.secret());
+        let keys = keys.map(|secret| ("a key that tokens are signed with", secret));
+        let pepper = config.revocation_pepper.as_ref();
+        keys.chain(pepper.map(|pepper| ("a `revocation_pepper`", pepper))).collect()
+    }
 }
 
 /// The session's id, as upstreams see it.
@@ -84,7 +91,7 @@ const SESSION_FIELD: HeaderName = HeaderName::from_static("x-streamgate-session"
 
 struct SessionFilter {
     sessions: Sessions,
-    /// Claims that the upstream is told, with their header fields.
+    /// Claims that the upstream gets, with their header fields.
     claims: Vec<(String, HeaderName)>,
     /// A filter in shadow keeps no session alive.
     is_shadow: bool,

@@ -1,8 +1,8 @@
 //! The filter `shadow`: has another filter decide, and refuses nothing.
 //!
 //! It is how a policy is tried on real viewers before it holds. The filter in it decides by the
-//! same code; what it would have refused is counted and told, and that is all. It makes nothing
-//! known, tells upstreams and clients nothing, and sends no answer of its own.
+//! same code; what it would have refused is counted and logged, and that is all. It makes nothing
+//! known, adds nothing for upstreams and clients, and sends no answer of its own.
 
 use super::{Decision, Fact, Filter, Halt, Parts, Stance};
 use crate::exchange::{Exchange, Finding};

@@ -1,7 +1,9 @@
 //! From names to things: every part of the file compiled, every problem kept.
 
 use super::{End, Gateway, Route, Shared, UNMATCHED};
-use super::{listener_checks, name, route_checks, start_checks, stream_token_checks};
+use super::{
+    listener_checks, name, route_checks, secret_checks, start_checks, stream_token_checks,
+};
 use crate::chain::Chain;
 use crate::concurrency::Policy;
 use crate::config::{self, Config, Loaded, Service};
@@ -51,10 +53,13 @@ pub(super) fn gateway(
     let routes = Routes { parts: &parts, upstreams: &upstreams, metrics };
     let table = Table::new(routes.compile(config, &mut problems));
     problems.extend(start_checks::warnings(config));
+    problems.extend(secret_checks::problems(config));
     if problems.iter().all(|problem| problem.level == Level::Warning) {
         // Beside a misspelled name, a hint that nothing names the entry would only distract.
         let unused = [upstreams.unused(), parts.unused(), stores.unused()];
         problems.extend(unused.into_iter().flatten());
+        let candidates: Vec<&Candidate> = table.iter().map(|(candidate, _)| candidate).collect();
+        problems.extend(route::hidden(&candidates));
     }
     let sessions = || parts.all::<Sessions>().values();
     let verifiers: Vec<Arc<Verifier>> =
@@ -93,7 +98,9 @@ impl Routes<'_> {
         let (mut routes, mut candidates) = (Vec::new(), Vec::new());
         for route in &config.routes.value {
             let candidate = keep(route.r#match.compile(&route.name.0), problems);
-            problems.extend(warnings(route));
+            if candidate.is_some() {
+                problems.extend(warnings(route));
+            }
             candidates.extend(candidate.clone());
             // The chain is compiled even where the match is wrong: its problems count too.
             let chain = keep(Chain::compile(&route.filters, self.parts), problems);
@@ -202,5 +209,5 @@ fn passes_encoded_slash(route: &config::Route) -> bool {
 }
 
 fn keep<T>(compiled: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option<T> {
-    compiled.map_err(|told| problems.extend(told)).ok()
+    compiled.map_err(|wrong| problems.extend(wrong)).ok()
 }

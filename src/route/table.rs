@@ -48,7 +48,7 @@ pub struct Found<'t, R> {
 }
 
 /// All routes, ready to be searched. `R` is what a route leads to. Why a route was not taken is
-/// told by `considered.rs`.
+/// explained by `considered.rs`.
 #[derive(Debug)]
 pub struct Table<R> {
     exact: HashMap<String, Node>,

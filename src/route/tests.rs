@@ -15,7 +15,7 @@ struct Named {
     r#match: Match,
 }
 
-fn candidates(yaml: &str) -> Vec<Candidate> {
+pub(super) fn candidates(yaml: &str) -> Vec<Candidate> {
     let routes: Routes = parse(yaml, &Environment::default()).expect("good YAML");
     let compile = |named: &Named| named.r#match.compile(&named.name).expect("a good match");
     routes.routes.iter().map(compile).collect()

@@ -44,6 +44,9 @@ async fn secrets_are_masked_everywhere() {
     let config = json_of(&gateway, "/api/config").await;
     assert_eq!(config["sessions"]["viewers"]["keys"][0]["hs256"], "***");
     assert_eq!(config["concurrency"]["standard"]["pepper"], "***");
+    let numbers = [&config["workers"], &config["concurrency"]["standard"]["limit"]["default"]];
+    assert_eq!(numbers, [2, 3], "numbers are numbers");
+    assert_eq!(config["concurrency"]["standard"]["ttl"], "1m", "a time has its unit");
 }
 
 #[tokio::test]

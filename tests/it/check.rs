@@ -218,6 +218,14 @@ fn what_may_be_meant_and_seldom_is_is_a_warning() {
         ("path: /live/$event }", "`$event` stands for these very characters"),
         ("path: /(live)/x }", "a parameter is written `{live}`"),
         ("path: /a }, max_body: 0", "every request that brings a body is refused"),
+        (
+            "host: tv.example, path: '/{*r}' }",
+            "requests of `tv.example` for `/live/{*file}` take route `r`, not route `live` (line 6)",
+        ),
+        (
+            "path: '/{*r}' }, upstream: stream }\n  - { name: m, match: { path: /a, method: GET }",
+            "route `r` takes what `method` keeps from route `m` (line 8)",
+        ),
     ] {
         let file = format!("{GOOD}  - {{ name: r, match: {{ {route}, upstream: stream }}\n");
         let folder = Folder::new("doubtful").with("g.yaml", file.as_bytes());
@@ -225,6 +233,28 @@ fn what_may_be_meant_and_seldom_is_is_a_warning() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
         assert!(said.contains("warning: ") && said.contains(warning), "{said}");
+    }
+}
+
+/// Whoever can verify a token could name every account behind a pseudonym.
+#[test]
+fn one_secret_for_two_purposes_is_a_warning() {
+    let secret = "\"${SESSION_SECRET}\"";
+    let parts = format!(
+        "stores: {{ s: {{ url: 'memory:' }} }}\nsessions:\n  v: {{ issuer: i, audience: a, keys: [ \
+         {{ hs256: {secret} }} ] }}\nconcurrency:\n  p: {{ store: s, pepper: PEPPER, limit: {{ \
+         default: 3 }} }}\n"
+    );
+    let route = "  - { name: p, match: { path: /p }, filters: [ { session: v }, { concurrency: p } ], \
+                 upstream: stream }\n";
+    let file = format!("{GOOD}{route}{parts}");
+    for (pepper, warns) in [(secret, true), ("\"${ACCOUNT_PEPPER}\"", false)] {
+        let file = file.replace("PEPPER", pepper);
+        let folder = Folder::new("secrets").with("g.yaml", file.as_bytes());
+        let said = String::from_utf8(check(&folder.0, "g.yaml").stderr).expect("words are UTF-8");
+        let says = "this is a pepper, and a key that tokens are signed with on line 10 is the same";
+        assert_eq!(said.contains(says), warns, "{said}");
+        assert_eq!(said.contains("warning: "), warns, "{said}");
     }
 }
 

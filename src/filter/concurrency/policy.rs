@@ -59,6 +59,14 @@ impl Part for Arc<Policy> {
         cookies.collect()
     }
 
+    fn secrets(config: &concurrency::Config) -> Vec<(&'static str, &At<Secret>)> {
+        let peppers = config.pepper.all().into_iter().map(|pepper| ("a pepper", pepper));
+        let tokens = sources(config).filter_map(|source| source.token());
+        let secrets = tokens.flat_map(|token| [Some(&token.secret), token.also.as_ref()]);
+        let secrets = secrets.flatten().map(|secret| ("a secret of stream tokens", secret));
+        peppers.chain(secrets).collect()
+    }
+
     fn takes_path_tokens(config: &concurrency::Config) -> bool {
         let mut tokens = sources(config).filter_map(|source| source.token());
         config.tickets.is_some() || tokens.any(|token| token.carry == Carry::Path)

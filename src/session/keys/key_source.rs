@@ -34,6 +34,16 @@ pub enum Config {
     Jwks(key_set::Config),
 }
 
+impl Config {
+    /// The secret that is shared with the issuer, if there is one.
+    pub fn secret(&self) -> Option<&At<Secret>> {
+        match self {
+            Config::Hs256(secret) | Config::Hs384(secret) | Config::Hs512(secret) => Some(secret),
+            Config::Pem(_) | Config::Jwks(_) => None,
+        }
+    }
+}
+
 /// A public key in a file, as `openssl … -pubout` writes it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

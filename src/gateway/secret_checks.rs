@@ -1,0 +1,25 @@
+//! One secret for two purposes: who may have it for the one can do the other with it.
+
+use crate::config::Config;
+use crate::problem::Problem;
+use crate::units::Secret;
+use crate::yaml::At;
+use std::collections::HashMap;
+
+/// A warning for each secret that was written before for another purpose.
+pub(super) fn problems(config: &Config) -> Vec<Problem> {
+    let admin = config.admin.token.as_ref().map(|token| ("the admin token", token));
+    let all = config.sections.secrets().into_iter().chain(admin);
+    let mut known: HashMap<&str, (&str, &At<Secret>)> = HashMap::new();
+    let mut problems = Vec::new();
+    for (purpose, secret) in all {
+        let (first, earlier) = *known.entry(secret.reveal()).or_insert((purpose, secret));
+        if first != purpose {
+            let line = earlier.place.line;
+            let text = format!("this is {purpose}, and {first} on line {line} is the same secret");
+            let help = "make one for each purpose: `openssl rand -hex 32`";
+            problems.push(secret.problem(text).help(help).warning());
+        }
+    }
+    problems
+}
