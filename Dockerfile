@@ -66,9 +66,9 @@ CMD ["run"]
 FROM runtime AS gateway
 COPY --from=build /out/streamgate /usr/local/bin/streamgate
 COPY config/gateway.yaml /etc/streamgate/gateway.yaml
-ENV STREAMGATE_LISTEN=0.0.0.0:8080
+ENV STREAMGATE_LISTEN=0.0.0.0:8080 STREAMGATE_CONFIG=/etc/streamgate/gateway.yaml
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=3s --start-period=5s --retries=3 \
-  CMD ["streamgate", "healthcheck", "--config", "/etc/streamgate/gateway.yaml"]
+  CMD ["streamgate", "healthcheck"]
 ENTRYPOINT ["streamgate"]
-CMD ["run", "--config", "/etc/streamgate/gateway.yaml"]
+CMD ["run"]

@@ -44,6 +44,7 @@ struct Cli {
         short_alias = 'f',
         long,
         global = true,
+        env = "STREAMGATE_CONFIG",
         default_value = "config/gateway.yaml",
         value_name = "FILE"
     )]

@@ -21,6 +21,7 @@ Exit codes:
 
 Environment:
   RUST_LOG                what the gateway's own log says: `warn`, `info` (the default), `debug`
+  STREAMGATE_CONFIG       the configuration, where `--config` names none
   STREAMGATE_ADMIN_TOKEN  the admin token, for `revoke`
   and every variable that the configuration names as ${NAME}
 

@@ -30,55 +30,60 @@ pub(crate) struct Arguments {
     #[arg(long, env = "AUTH_LISTEN", default_value = "127.0.0.1:4001", global = true)]
     pub(crate) listen: SocketAddr,
     /// Where accounts are kept: `memory`, or the path of a SQLite file.
-    #[arg(long = "accounts", env = "AUTH_ACCOUNTS_AT", default_value = "memory")]
+    #[arg(long = "accounts", env = "AUTH_ACCOUNTS_AT", default_value = "memory", global = true)]
     accounts: String,
     /// Accounts that shall exist: name:password[:tier[:max_streams]], separated by spaces.
-    #[arg(long = "account", env = "AUTH_ACCOUNTS", hide_env_values = true)]
+    #[arg(long = "account", env = "AUTH_ACCOUNTS", hide_env_values = true, global = true)]
     seeds: Vec<String>,
     /// A file with the HS256 secret that the gateway knows too; else SESSION_SECRET is read.
-    #[arg(long, env = "SESSION_SECRET_FILE")]
+    #[arg(long, env = "SESSION_SECRET_FILE", global = true)]
     session_secret_file: Option<PathBuf>,
     /// A PEM file with a private key, instead of a secret.
-    #[arg(long, env = "AUTH_SIGNING_KEY", requires = "signing_algorithm")]
+    #[arg(long, env = "AUTH_SIGNING_KEY", global = true)]
     signing_key: Option<PathBuf>,
     /// The key's algorithm: ES256, RS256 or EdDSA.
-    #[arg(long, env = "AUTH_SIGNING_ALGORITHM")]
+    #[arg(long, env = "AUTH_SIGNING_ALGORITHM", global = true)]
     signing_algorithm: Option<KeyPair>,
     /// Further keys that are accepted and published but do not sign, as ES256:FILE: the last one
     /// and the next one while keys rotate. A former secret is read from SESSION_SECRET_FORMER.
-    #[arg(long = "accepted-key", env = "AUTH_ACCEPTED_KEYS", value_delimiter = ',')]
+    #[arg(long = "accepted-key", env = "AUTH_ACCEPTED_KEYS", value_delimiter = ',', global = true)]
     accepted_keys: Vec<AcceptedKey>,
     /// The Redis or Valkey that the gateway reads sessions from.
-    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, global = true)]
     redis_url: Option<String>,
     /// Do without a session store: sessions then live only in their tokens, and a logout ends
     /// none of them elsewhere.
-    #[arg(long, env = "AUTH_TOKENS_ONLY", conflicts_with = "redis_url")]
+    #[arg(long, env = "AUTH_TOKENS_ONLY", global = true)]
     tokens_only: bool,
     /// The `iss` claim.
-    #[arg(long, env = "AUTH_ISSUER", default_value = "streamgate-auth")]
+    #[arg(long, env = "AUTH_ISSUER", default_value = "streamgate-auth", global = true)]
     issuer: String,
     /// The `aud` claim.
-    #[arg(long, env = "AUTH_AUDIENCE", default_value = "streamgate")]
+    #[arg(long, env = "AUTH_AUDIENCE", default_value = "streamgate", global = true)]
     audience: String,
     /// How long a session lasts after its last refresh, in seconds.
-    #[arg(long, env = "AUTH_IDLE_SECONDS", default_value_t = 12 * 3600)]
+    #[arg(long, env = "AUTH_IDLE_SECONDS", default_value_t = 12 * 3600, global = true)]
     idle_seconds: u64,
     /// How long a session lasts after its login, however often it is refreshed, in seconds.
-    #[arg(long, env = "AUTH_ABSOLUTE_SECONDS", default_value_t = 7 * 24 * 3600)]
+    #[arg(long, env = "AUTH_ABSOLUTE_SECONDS", default_value_t = 7 * 24 * 3600, global = true)]
     absolute_seconds: u64,
     /// How long the store's key lives after a login or refresh, in seconds, where gateways carry it
     /// on while the session is used: the same as their `idle`. Left out, as long as the token.
-    #[arg(long, env = "AUTH_SLIDING_SECONDS")]
+    #[arg(long, env = "AUTH_SLIDING_SECONDS", global = true)]
     sliding_seconds: Option<u64>,
     /// When the cookie is marked Secure.
-    #[arg(long, env = "AUTH_COOKIE_SECURE", value_enum, default_value = "always")]
+    #[arg(long, env = "AUTH_COOKIE_SECURE", value_enum, default_value = "always", global = true)]
     cookie_secure: SecureWhen,
     /// Origins besides our own from which browsers may log in, as https://www.example.com.
-    #[arg(long = "allowed-origin", env = "AUTH_ALLOWED_ORIGINS", value_delimiter = ',')]
+    #[arg(
+        long = "allowed-origin",
+        env = "AUTH_ALLOWED_ORIGINS",
+        value_delimiter = ',',
+        global = true
+    )]
     allowed_origins: Vec<String>,
     /// How many proxies in front append to X-Forwarded-For; with 0 the field is not read.
-    #[arg(long, env = "AUTH_TRUSTED_HOPS", default_value_t = 1)]
+    #[arg(long, env = "AUTH_TRUSTED_HOPS", default_value_t = 1, global = true)]
     trusted_hops: usize,
 }
 
@@ -96,9 +101,6 @@ pub(crate) enum Verb {
 pub(crate) struct AddAccount {
     /// The account's name.
     pub(crate) name: String,
-    /// The SQLite file.
-    #[arg(long, env = "AUTH_ACCOUNTS_AT")]
-    pub(crate) accounts: PathBuf,
     /// Its tier.
     #[arg(long, default_value = auth::account::TIER_DEFAULT)]
     pub(crate) tier: String,
@@ -137,13 +139,21 @@ impl FromStr for AcceptedKey {
 }
 
 impl Arguments {
-    /// Call within a Tokio runtime: the session store's connection belongs to it.
-    pub(crate) fn settings(self) -> Result<Settings, String> {
-        let mut settings = Settings::new(self.signing()?, self.sessions()?);
-        settings.accounts = match self.accounts.as_str() {
+    /// Where accounts are kept.
+    pub(crate) fn accounts_at(&self) -> AccountsAt {
+        match self.accounts.as_str() {
             "memory" => AccountsAt::Memory,
             path => AccountsAt::File(path.into()),
-        };
+        }
+    }
+
+    /// Call within a Tokio runtime: the session store's connection belongs to it.
+    pub(crate) fn settings(self) -> Result<Settings, String> {
+        program::on_one_side("--account", self.seeds.len())?;
+        program::on_one_side("--accepted-key", self.accepted_keys.len())?;
+        program::on_one_side("--allowed-origin", self.allowed_origins.len())?;
+        let mut settings = Settings::new(self.signing()?, self.sessions()?);
+        settings.accounts = self.accounts_at();
         let seeds = self.seeds.iter().flat_map(|texts| texts.split_whitespace());
         for (index, text) in seeds.enumerate() {
             let seed: Seed = text
@@ -219,6 +229,9 @@ impl Arguments {
 
     fn sessions(&self) -> Result<Arc<dyn SessionStore>, String> {
         match &self.redis_url {
+            Some(_) if self.tokens_only => Err("--tokens-only does without what --redis-url \
+                 names: leave one of them out"
+                .to_owned()),
             Some(url) => {
                 let opened = RedisSessions::new(url);
                 Ok(Arc::new(opened.map_err(|problem| {

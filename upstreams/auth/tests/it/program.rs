@@ -37,6 +37,11 @@ fn bad_settings_end_with_78_and_a_sentence() {
     let zero = ["--redis-url", "redis://127.0.0.1:1/", "--sliding-seconds", "0"];
     check(&run(&zero), 78, "one second or more");
     check(&run(&["--nonsense"]), 64, "--nonsense");
+    let both = ["--tokens-only", "run", "--redis-url", "redis://127.0.0.1:1/"];
+    check(&run(&both), 78, "leave one of them out");
+    let apart = ["--tokens-only", "--account", "a:password-1", "run", "--account", "b:password-2"];
+    check(&run(&apart), 78, "every --account on the same side");
+    check(&run(&["add-account", "carol"]), 78, "name the file: --accounts FILE");
     let bad = run(&["--tokens-only", "--account", "alice:s3cret:gold:many"]);
     check(&bad, 78, "account 1 of --account: max_streams");
     assert!(!String::from_utf8_lossy(&bad.stderr).contains("s3cret"));
@@ -87,11 +92,18 @@ async fn a_seed_does_not_overwrite_what_is_there() {
 
 #[test]
 fn it_serves_says_that_it_is_well_and_stops_at_a_signal() {
-    let mut child = program(&["--listen", "127.0.0.1:0", "--tokens-only"])
-        .env(SECRET.0, SECRET.1)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    // Options stand before the verb or after it.
+    for words in [
+        &["--listen", "127.0.0.1:0", "--tokens-only"][..],
+        &["--tokens-only", "run", "--listen", "127.0.0.1:0"],
+        &["run", "--listen", "127.0.0.1:0", "--tokens-only", "--account", "ann:a-long-password"],
+    ] {
+        serves_and_stops(words);
+    }
+}
+
+fn serves_and_stops(words: &[&str]) {
+    let mut child = program(words).env(SECRET.0, SECRET.1).stderr(Stdio::piped()).spawn().unwrap();
     let address = address(&mut child);
     let asked = program(&["healthcheck", "--listen", &address]).output().unwrap();
     assert!(asked.status.success(), "{asked:?}");

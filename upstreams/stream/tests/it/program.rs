@@ -27,7 +27,9 @@ fn bad_settings_end_with_78_and_a_sentence() {
 
 #[test]
 fn it_serves_says_that_it_is_well_and_stops_at_a_signal() {
-    let mut child = program(&["--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();
+    // Options stand before the verb or after it.
+    let words = ["--title", "film", "run", "--event", "final", "--listen", "127.0.0.1:0"];
+    let mut child = program(&words).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let line = lines.next().unwrap().unwrap();
     let address = line.strip_prefix("stream: listening on http://").unwrap().to_owned();

@@ -9,7 +9,7 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// 0 when `/healthz` at that address says 200, else 1 and a sentence on stderr.
-pub(crate) fn ask(listen: SocketAddr) -> ExitCode {
+pub fn ask(listen: SocketAddr) -> ExitCode {
     match status_line(reachable(listen)) {
         Ok(line) if line.starts_with("HTTP/1.1 200 ") => ExitCode::SUCCESS,
         Ok(line) => {
