@@ -1,25 +1,17 @@
 //! A Redis that is not there: at start, in the middle, dead or silent.
 
 use crate::harness::{
-    Gateway, Login, PEPPER, Redis, SECRET, STANDARD, environment, outcome, until,
+    DEADLINE, Gateway, Login, PEPPER, Redis, SECRET, STANDARD, environment, outcome, until,
 };
 use crate::process::{Directory, Process};
 use reqwest::header::COOKIE;
 use serde_json::Value;
-use std::time::Duration;
 use tokio::time::Instant;
 
 const PATH: &str = "/live/final/master.m3u8";
 
-/// What a request may take beside the store's deadline: far more than it does, far less than a
-/// second question would.
-const SLACK: Duration = Duration::from_millis(700);
-
 async fn play(gateway: &Gateway, login: &Login) -> (u16, String) {
-    let began = Instant::now();
-    let answered = outcome(gateway.get(PATH).header(COOKIE, login.cookie())).await;
-    assert!(began.elapsed() < SLACK, "{:?}", began.elapsed());
-    answered
+    outcome(gateway.get(PATH).header(COOKIE, login.cookie())).await
 }
 
 async fn readiness(gateway: &Gateway) -> String {
@@ -97,8 +89,10 @@ async fn everyone_plays_when_the_policy_is_open_and_no_one_new_when_it_is_closed
 #[tokio::test]
 async fn a_store_that_hangs_costs_its_deadline_once_and_then_nothing() {
     let redis = Redis::start().await;
-    // A short ttl, because what was admitted here is written to the store a third of it later.
+    // A short ttl, because what was admitted here is written to the store a third of it later. A
+    // long deadline, so that fifty of them are far more than a busy machine takes for the rest.
     let yaml = with_mode("local").replace("    pepper:", "    ttl: 6s\n    pepper:");
+    let yaml = yaml.replace("memory:}\"", "memory:}\", timeouts: { command: 1s, start: 1s }");
     let gateway = Gateway::start(&yaml, &environment(Some(&redis)).await);
     assert_eq!(play(&gateway, &Login::of("ann", "0")).await, ok());
     redis.signal("STOP");
@@ -114,8 +108,8 @@ async fn a_store_that_hangs_costs_its_deadline_once_and_then_nothing() {
     for i in 0..50 {
         assert_eq!(play(&gateway, &Login::of(&format!("ann{i}"), "s")).await, ok());
     }
-    // Fifty times the deadline of 50 ms would be 2.5 s: the breaker spares nearly all of them.
-    assert!(began.elapsed() < Duration::from_millis(2_000), "{:?}", began.elapsed());
+    // Fifty times the deadline would be 50 s: the breaker spares nearly all of them.
+    assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
     redis.signal("CONT");
     until("new streams are counted in the store again", || async {
         let keys: Vec<String> = redis.ask(&["KEYS", "sg:*:l"]).await.unwrap_or_default();
