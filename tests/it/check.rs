@@ -220,7 +220,7 @@ fn what_may_be_meant_and_seldom_is_is_a_warning() {
         ("path: /a }, max_body: 0", "every request that brings a body is refused"),
         (
             "host: tv.example, path: '/{*r}' }",
-            "requests of `tv.example` for `/live/{*file}` take route `r`, not route `live` (line 6)",
+            "of `tv.example` for `/live/{*file}` take route `r`, not route `live` (line 6)",
         ),
         (
             "path: '/{*r}' }, upstream: stream }\n  - { name: m, match: { path: /a, method: GET }",
@@ -245,8 +245,8 @@ fn one_secret_for_two_purposes_is_a_warning() {
          {{ hs256: {secret} }} ] }}\nconcurrency:\n  p: {{ store: s, pepper: PEPPER, limit: {{ \
          default: 3 }} }}\n"
     );
-    let route = "  - { name: p, match: { path: /p }, filters: [ { session: v }, { concurrency: p } ], \
-                 upstream: stream }\n";
+    let route = "  - { name: p, match: { path: /p }, filters: [ { session: v }, \
+                 { concurrency: p } ], upstream: stream }\n";
     let file = format!("{GOOD}{route}{parts}");
     for (pepper, warns) in [(secret, true), ("\"${ACCOUNT_PEPPER}\"", false)] {
         let file = file.replace("PEPPER", pepper);

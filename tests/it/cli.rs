@@ -169,6 +169,16 @@ fn a_broken_file_stops_every_verb_that_reads_it() {
 }
 
 #[test]
+fn a_variable_names_the_file_where_no_option_does() {
+    let variables = [("STREAMGATE_CONFIG", BROKEN)];
+    assert_eq!(run(&["check"], &variables).status.code(), Some(CONFIG));
+    let named = ["check", "--config", "config/gateway.yaml"];
+    assert!(run(&named, &variables).status.success(), "the option wins");
+    // Verbs that read none are not disturbed.
+    assert!(run(&["denials"], &variables).status.success());
+}
+
+#[test]
 fn tokens_are_minted_for_development() {
     let token = printed(&["token", "--sub", "ann", "--claim", "max_streams=2"]);
     assert_eq!(token.trim_end().split('.').count(), 3, "{token}");
