@@ -69,6 +69,13 @@ impl Frozen {
         }
     }
 
+    /// Whether the slot of this version was given back.
+    async fn give_back(&mut self, id: &str, version: &Value) -> bool {
+        let Value::Int(version) = version else { panic!("{version:?}") };
+        self.run("give_back", 0, &[id.into(), version.to_string(), "1".into()]).await
+            == Value::Int(1)
+    }
+
     async fn end(&mut self, after: u64, id: &str) {
         let words = [id, "T", &TTL.to_string(), &TOMBSTONE.to_string(), ""].map(str::to_owned);
         assert_eq!(self.run("end", after, &words).await, Value::Int(1));
@@ -115,4 +122,31 @@ async fn the_time_over_the_limit_is_up_to_the_millisecond() {
     assert_eq!(server.word(GRANDFATHER - 1, "pad").await, "held");
     assert_eq!(server.word(GRANDFATHER, "pad").await, "full");
     assert_eq!(server.live(GRANDFATHER).await, 1);
+}
+
+/// Both have the same expiry, so the version alone does not tell that there were two.
+#[tokio::test]
+async fn two_requests_of_one_millisecond_are_two() {
+    let mut server = Frozen::start().await;
+    let (_, parts) = server.acquire(0, "tv", false).await;
+    let version = parts[10].clone();
+    assert_eq!(version, parts[2], "the first");
+    assert_eq!(server.word(0, "tv").await, "held");
+    assert!(!server.give_back("tv", &version).await);
+    assert_eq!(server.live(0).await, 1);
+    server.end(0, "tv").await;
+    let (_, parts) = server.acquire(0, "pad", false).await;
+    assert!(server.give_back("pad", &parts[10].clone()).await, "nobody else was let pass");
+}
+
+/// A gateway of before starts it anew, with a shorter ttl, so that the expiry is the same.
+#[tokio::test]
+async fn what_was_started_anew_by_a_gateway_of_before_is_no_failed_start() {
+    let mut server = Frozen::start().await;
+    let (_, parts) = server.acquire(0, "tv", false).await;
+    let record = format!("L{},0,0,", BEGIN + 5);
+    let set = redis::cmd("HSET").arg("m").arg("tv").arg(record).clone();
+    set.exec_async(&mut server.connection).await.unwrap();
+    assert!(!server.give_back("tv", &parts[10].clone()).await);
+    assert_eq!(server.live(5).await, 1);
 }

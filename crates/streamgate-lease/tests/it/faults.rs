@@ -19,7 +19,7 @@ pub(crate) struct FaultyStore {
     is_half_down: AtomicBool,
     /// The store cannot read what it has about this one.
     poisoned: Mutex<Option<Holder>>,
-    /// Answers of acquire are held up here, after the store has decided.
+    /// Answers of acquire and renew are held up here, after the store has decided.
     gate: Semaphore,
     pub(crate) calls: AtomicU64,
     pub(crate) acquires: AtomicU64,
@@ -127,6 +127,7 @@ impl LeaseStore for FaultyStore {
                 *renewed = Err(StoreError::Unavailable("this server is down".into()));
             }
         }
+        drop(self.gate.acquire().await.unwrap());
         renewed
     }
 

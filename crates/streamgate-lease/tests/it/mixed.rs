@@ -5,7 +5,7 @@ use crate::before::Before;
 use crate::world::{World, claim, holder, id};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use streamgate_lease::{Answer, Attempt, Claim, DisplacePolicy, Ending, Tag};
+use streamgate_lease::{Answer, Attempt, Claim, ClaimSource, DisplacePolicy, Ending, Tag};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -131,6 +131,21 @@ async fn nobody_plays_beside_a_failed_start_at_a_gateway_of_before() {
     // What it has started itself is nobody's first, however many come after it.
     assert!(is_held(&mixed.asks_before(&claim("pad", 1)).await));
     assert_eq!(world.play(&claim("pad", 1)).await.first, None);
+}
+
+/// A slot that was reserved here, and was freed and taken there: whoever comes first here is not
+/// the first.
+#[tokio::test]
+async fn what_a_gateway_of_before_has_let_pass_counts() {
+    let mixed = Mixed::start().await;
+    let world = &mixed.world;
+    let session = || Claim { reusable: true, ..claim("login", 1) };
+    let reserved = Claim { by: ClaimSource::Reservation, ..session() };
+    assert_eq!(world.play(&reserved).await.first, None, "nothing was let pass yet");
+    assert!(mixed.ends_before("login", "R").await);
+    world.server.as_ref().unwrap().tick().await;
+    assert!(is_held(&mixed.asks_before(&session()).await));
+    assert_eq!(world.play(&session()).await.first, None);
 }
 
 /// It clears an account of 32 fields and more of all that is no record. Marks and ties are gone

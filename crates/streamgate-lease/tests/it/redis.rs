@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::redis::{Client, Deadlines, Event, Notice, RedisStore, Subscription};
 use streamgate_lease::{
-    Claim, Grant, Holder, LeaseId, LeaseStore, Leases, Pepper, Replace, Slot, StoreError, Timing,
+    Claim, DisplacePolicy, Grant, Holder, LeaseId, LeaseStore, Leases, Pepper, Replace, Slot,
+    StoreError, Tag, Timing,
 };
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -432,6 +433,86 @@ async fn the_victim_hears_of_it_at_its_next_request_through_any_gateway() {
     assert!(other.touch(&takeover.holder, &takeover.id, &[]).is_none());
     assert!(matches!(other.hold(&takeover).await.unwrap(), Grant::Held(_)));
     assert!(other.touch(&takeover.holder, &takeover.id, &[]).is_some());
+}
+
+/// A later playback of its login began at another gateway: its next request asks the store.
+#[tokio::test]
+async fn a_mark_is_heard_of_at_its_next_request_through_any_gateway() {
+    let server = Server::start().await;
+    let gateway =
+        || Leases::new(Arc::new(RedisStore::new(server.patient_client())), Timing::default()).0;
+    let (one, other) = (gateway(), gateway());
+    let mut subscription = Subscription::new(server.patient_client(), Notice::CHANNELS);
+    assert_eq!(subscription.next().await, Event::Subscribed);
+    let of_login = |name: &str| Claim {
+        login: Some(Tag::of("living room")),
+        displaces: DisplacePolicy::Older,
+        ..claim(name, 3)
+    };
+    let (tv, pc) = (of_login("tv"), of_login("pc"));
+    assert!(matches!(one.hold(&tv).await.unwrap(), Grant::Held(_)));
+    assert!(matches!(other.hold(&pc).await.unwrap(), Grant::Held(_)));
+    let Event::Message(message) = timeout(AT_ONCE * 4, subscription.next()).await.unwrap() else {
+        panic!("a notice was expected");
+    };
+    let notice = Notice::parse(&message).unwrap();
+    assert_eq!((notice.holder, notice.id, notice.is_mark), (tv.holder, tv.id, true));
+    one.mark_older(&notice.holder, &notice.id);
+    assert!(one.touch(&tv.holder, &tv.id, &[]).is_none());
+    assert!(matches!(one.hold(&tv).await.unwrap(), Grant::Held(_)));
+    assert!(one.touch(&tv.holder, &tv.id, &[]).is_some());
+}
+
+/// Accounts of which two devices take over at two gateways at the same moment.
+const TAKEOVERS: usize = 100;
+
+/// No renewer runs, so nobody but the notice tells the one who lost, whether it comes before the
+/// answer or behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_takeovers_at_the_same_moment_one_plays() {
+    let server = Server::start().await;
+    let mut tasks = JoinSet::new();
+    let mut gateways = Vec::new();
+    for _ in 0..2 {
+        let store = Arc::new(RedisStore::new(server.patient_client()));
+        let leases = Leases::new(store, Timing::default()).0;
+        let mut subscription = Subscription::new(server.patient_client(), Notice::CHANNELS);
+        assert_eq!(subscription.next().await, Event::Subscribed);
+        gateways.push(leases.clone());
+        tasks.spawn(async move {
+            loop {
+                if let Event::Message(message) = subscription.next().await {
+                    let notice = Notice::parse(&message).unwrap();
+                    leases.mark_stale(&notice.holder, &notice.id);
+                }
+            }
+        });
+    }
+    for n in 0..TAKEOVERS {
+        let of = |device| Claim {
+            replace: Replace::Oldest,
+            ..Claim::new(holder(&format!("account {n}")), id(device), 1)
+        };
+        let claims = [of("tv"), of("pad")];
+        let (one, other) = tokio::join!(gateways[0].hold(&claims[0]), gateways[1].hold(&claims[1]));
+        assert!(matches!((one, other), (Ok(Grant::Held(_)), Ok(Grant::Held(_)))));
+        until("one of the two is in doubt", async || {
+            let both = gateways.iter().zip(&claims);
+            let plays = |it: &(&Leases, &Claim)| it.0.touch(&it.1.holder, &it.1.id, &[]).is_some();
+            both.filter(plays).count() == 1
+        })
+        .await;
+        let mut words = Vec::new();
+        for (gateway, claim) in gateways.iter().zip(&claims) {
+            words.push(match gateway.hold(claim).await.unwrap() {
+                Grant::Held(_) => "held",
+                Grant::Full(_) => "full",
+                Grant::Ended(why) => why.as_str(),
+            });
+        }
+        words.sort_unstable();
+        assert_eq!(words, ["held", "replaced"], "account {n}");
+    }
 }
 
 /// While the pepper changes, a gateway hears of an ending under the name that it calls current.

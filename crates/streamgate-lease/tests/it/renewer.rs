@@ -609,6 +609,76 @@ async fn a_mark_that_overtakes_the_answer_waits_for_the_next_request() {
     assert!(node.knows("tv"));
 }
 
+/// It is in doubt, and turns out to be live; but it is marked, too.
+#[tokio::test(start_paused = true)]
+async fn a_mark_on_what_is_in_doubt_waits_for_the_next_request() {
+    let node = Node::at(&FaultyStore::new());
+    let tv = claim("tv", 2);
+    assert_eq!(node.word(&tv).await, "new");
+    node.leases.mark_stale(&tv.holder, &tv.id);
+    node.leases.mark_older(&tv.holder, &tv.id);
+    pass(SECOND * 10).await;
+    assert!(!node.knows("tv"), "the renewer settles the doubt and lifts no mark");
+    assert_eq!(node.word(&tv).await, "held");
+}
+
+/// Which the store never hears of: it plays by what this node knows.
+#[tokio::test(start_paused = true)]
+async fn nobody_plays_beside_a_failed_start_on_the_same_node() {
+    let node = Node::at(&FaultyStore::new());
+    for (name, another, given) in [("tv", true, false), ("pad", false, true)] {
+        let Grant::Held(lease) = node.request(&claim(name, 2)).await else {
+            panic!("there is room")
+        };
+        assert!(lease.is_first());
+        assert!(!another || node.knows(name));
+        assert_eq!(node.leases.give_back(&lease).await, Ok(given), "{name}");
+    }
+    assert_eq!(node.live().await, 1);
+}
+
+/// What the renewer asked before it was ended is answered after the notice.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_is_older_than_the_notice_settles_no_doubt() {
+    let store = FaultyStore::new();
+    let node = Node::at(&store);
+    let tv = claim("tv", 1);
+    assert_eq!(node.word(&tv).await, "new");
+    store.hold_answers();
+    while FaultyStore::count(&store.renewals) == 0 {
+        assert!(node.knows("tv"));
+        pass(SECOND).await;
+    }
+    assert!(store.behind().terminate(&tv.holder, &tv.id, &Timing::default()).await.unwrap());
+    node.leases.mark_stale(&tv.holder, &tv.id);
+    store.release_answers();
+    pass(MS).await;
+    assert!(!node.knows("tv"), "the renewal was asked for before it was ended");
+    assert_eq!(node.word(&tv).await, "terminated");
+}
+
+/// Likewise what it claimed for a stream that this node had started alone.
+#[tokio::test(start_paused = true)]
+async fn an_adoption_that_is_older_than_the_notice_settles_no_doubt() {
+    let store = FaultyStore::new();
+    let node = Node::at(&store);
+    let tv = claim("tv", 1);
+    store.set_down(true);
+    assert_eq!(node.word(&tv).await, "provisional");
+    store.set_down(false);
+    store.hold_answers();
+    while node.live().await == 0 {
+        assert!(node.knows("tv"));
+        pass(SECOND).await;
+    }
+    assert!(store.behind().terminate(&tv.holder, &tv.id, &Timing::default()).await.unwrap());
+    node.leases.mark_stale(&tv.holder, &tv.id);
+    store.release_answers();
+    pass(MS).await;
+    assert!(!node.knows("tv"), "the store took it over before it was ended");
+    assert_eq!(node.word(&tv).await, "terminated");
+}
+
 /// So many notices come meanwhile that a shard remembers the last of them only.
 #[tokio::test(start_paused = true)]
 async fn a_notice_that_many_others_follow_is_not_lost() {

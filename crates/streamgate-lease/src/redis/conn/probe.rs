@@ -11,6 +11,7 @@ use super::deadlines::Deadlines;
 use super::patience::wait;
 use super::reply_error::{outage, said, store_error, store_error_of_reply};
 use crate::store::{StoreError, UnavailableReason};
+use ::redis::aio::MultiplexedConnection;
 use ::redis::{Client as RedisClient, ConnectionAddr, Value, cmd, pipe};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -79,6 +80,8 @@ impl Probe {
         match (answer, &*kept) {
             (Ok(round_trip), Some(connection)) => {
                 self.found(round_trip);
+                let limit = deadlines.start.max(deadlines.command);
+                self.measure_on(&mut connection.multiplexed.clone(), limit).await;
                 Ok(connection.server.clone())
             }
             (Ok(_), None) => Err(StoreError::Timeout),
@@ -96,10 +99,16 @@ impl Probe {
         }
         let deadline = Instant::now() + DISTANCE_WAIT;
         let Ok((_, mut multiplexed)) = connector.connect(deadline).await else { return };
-        for _ in 0..DISTANCE_OF {
+        self.measure_on(&mut multiplexed, DISTANCE_WAIT).await;
+    }
+
+    /// Asks as often as it takes to know the distance, if it is not known yet: the operator of a
+    /// gateway that has just started is told at once.
+    async fn measure_on(&self, multiplexed: &mut MultiplexedConnection, limit: Duration) {
+        while self.found.lock().round_trips.contains(&None) {
             let began = Instant::now();
             let time = cmd("TIME");
-            match wait(DISTANCE_WAIT, time.query_async::<Value>(&mut multiplexed)).await {
+            match wait(limit, time.query_async::<Value>(multiplexed)).await {
                 Some(Ok(_)) => self.found(began.elapsed()),
                 Some(Err(_)) | None => return,
             }
