@@ -47,7 +47,8 @@ pub(crate) struct Clients {
     tasks: JoinSet<()>,
 }
 
-struct Player {
+/// One player, with a connection that it keeps.
+pub(crate) struct Player {
     target: SocketAddr,
     request: Vec<u8>,
     role: Role,
@@ -117,6 +118,23 @@ impl Clients {
 }
 
 impl Player {
+    /// A player that is told by its session.
+    pub(crate) fn plain(gateway: &Gateway, path: &str, n: usize, session: &str) -> Self {
+        Self::with(gateway, path, n, session, "")
+    }
+
+    /// A player that gives its playback a name.
+    pub(crate) fn named(gateway: &Gateway, path: &str, n: usize, session: &str) -> Self {
+        let field = format!("X-Playback-Session-Id: playback-{session}\r\n");
+        Self::with(gateway, path, n, session, &field)
+    }
+
+    fn with(gateway: &Gateway, path: &str, n: usize, session: &str, field: &str) -> Self {
+        let fields = token::cookie(&token::good(&format!("account-{n}"), session)) + field;
+        let request = http1::get(gateway.edge, path, &fields);
+        Self { target: gateway.edge, request, role: Role::Holder, account: n, connection: None }
+    }
+
     fn of(gateway: &Gateway, n: usize, device: &str, role: Role) -> Self {
         let account = format!("account-{n}");
         let token = token::good(&account, &format!("{account}-{device}"));
@@ -129,7 +147,7 @@ impl Player {
         Self { target: gateway.edge, request, role, account: n, connection: None }
     }
 
-    async fn ask(&mut self) -> Sample {
+    pub(crate) async fn ask(&mut self) -> Sample {
         let at = Instant::now();
         let is_kept = self.connection.is_some();
         let mut status = timeout(ANSWER_MAX, self.exchange()).await;

@@ -18,6 +18,8 @@ pub(crate) const COMMAND_MAX: Duration = Duration::from_millis(50);
 pub(crate) const CONNECT_MAX: Duration = Duration::from_millis(250);
 /// Streams of one account.
 pub(crate) const LIMIT: usize = 2;
+/// Of one account, on a machine that is busy.
+pub(crate) const BUSY_LIMIT: usize = 3;
 const WORKERS: usize = 2;
 const SCRAPE_MAX: Duration = Duration::from_secs(2);
 
@@ -31,6 +33,9 @@ pub(crate) struct Gateway {
 /// What a gateway's metrics say, by the name of the family.
 pub(crate) type Figures = BTreeMap<String, f64>;
 
+/// Where a gateway listens: for viewers, and for its operator.
+pub(crate) type Addresses = (SocketAddr, SocketAddr);
+
 /// What the gateways are to stand between.
 pub(crate) struct Wiring {
     pub(crate) store: String,
@@ -40,7 +45,7 @@ pub(crate) struct Wiring {
     pub(crate) grandfather: &'static str,
 }
 
-fn configuration(edge: SocketAddr, admin: SocketAddr, wiring: &Wiring) -> String {
+fn configuration((edge, admin): Addresses, wiring: &Wiring) -> String {
     let Wiring { store, origin, grandfather } = wiring;
     let ttl = TTL.as_secs();
     let basics = basics(edge, admin, WORKERS, store);
@@ -64,6 +69,45 @@ routes:
     )
 }
 
+/// What the gateways of `busy` are to stand between.
+pub(crate) struct Busy {
+    pub(crate) store: String,
+    pub(crate) origin: SocketAddr,
+}
+
+impl Busy {
+    /// Nothing runs out while the machine is busy. Where streams are taken over there is one each.
+    pub(crate) fn text(&self, (edge, admin): Addresses) -> String {
+        let Self { store, origin } = self;
+        let basics = basics(edge, admin, WORKERS, store);
+        format!(
+            r#"{basics}concurrency:
+  standard:
+    store: shared
+    pepper: "a-pepper-for-the-drill-0123456789abcdef"
+    limit: {{ default: {BUSY_LIMIT} }}
+    ttl: 10m
+  takeover:
+    store: shared
+    pepper: "a-pepper-for-the-drill-0123456789abcdef"
+    limit: {{ default: 1 }}
+    when_full: replace_oldest
+upstreams:
+  origin: {{ endpoints: ["{origin}"] }}
+routes:
+  - name: media
+    match: {{ path: "/media/{{*rest}}" }}
+    filters: [ {{ session: viewers }}, {{ concurrency: standard }} ]
+    upstream: origin
+  - name: takeover
+    match: {{ path: "/takeover/{{*rest}}" }}
+    filters: [ {{ session: viewers }}, {{ concurrency: takeover }} ]
+    upstream: origin
+"#
+        )
+    }
+}
+
 impl Gateway {
     /// Starts one and waits until it listens.
     pub(crate) fn start(
@@ -72,10 +116,20 @@ impl Gateway {
         folder: &Path,
         wiring: &Wiring,
     ) -> io::Result<Self> {
+        Self::start_with(bench, program, folder, |addresses| configuration(addresses, wiring))
+    }
+
+    /// The same with a file of its own.
+    pub(crate) fn start_with(
+        bench: Bench,
+        program: &Path,
+        folder: &Path,
+        text: impl FnOnce(Addresses) -> String,
+    ) -> io::Result<Self> {
         let (edge, admin) = (free_address()?, free_address()?);
         let file = folder.join(format!("gateway-{}.yaml", edge.port()));
         std::fs::create_dir_all(folder)?;
-        std::fs::write(&file, configuration(edge, admin, wiring))?;
+        std::fs::write(&file, text((edge, admin)))?;
         let words = ["run".to_owned(), "--config".to_owned(), file.display().to_string()];
         let quiet = [("RUST_LOG", "off".to_owned())];
         let process = bench.start(program, &words, &quiet, Place::Anywhere, edge)?;

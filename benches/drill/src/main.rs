@@ -4,6 +4,7 @@
 //! It judges promises, not speed; what a request costs is `benches/load`'s subject. What it said,
 //! and on what machine, is in docs/failure.md.
 
+mod busy;
 mod clients;
 mod fault;
 mod fleet;
@@ -34,6 +35,12 @@ struct Arguments {
     /// A gateway that is built already, instead of this workspace's.
     #[arg(long)]
     gateway: Option<PathBuf>,
+    /// A gateway of another version, which is the second of the two.
+    #[arg(long)]
+    other_gateway: Option<PathBuf>,
+    /// Instead: a machine that is busy and a Redis that is well; then take-overs.
+    #[arg(long, conflicts_with = "only")]
+    busy: bool,
 }
 
 /// A folder of this run, gone with it.
@@ -65,16 +72,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let setup = scenario::Setup {
         bench: Bench::find(false),
+        other_program: arguments.other_gateway.unwrap_or_else(|| program.clone()),
         program,
         folder: folder.0.clone(),
         origin,
         accounts: arguments.accounts,
         third_devices: arguments.third_devices.min(arguments.accounts),
     };
-    report::head(&setup);
     let mut broken = Vec::new();
-    for kind in kinds {
-        broken.extend(scenario::run(&setup, kind).await?);
+    if arguments.busy {
+        report::machine();
+        broken.extend(busy::run(&setup).await?);
+    } else {
+        report::head(&setup);
+        for kind in kinds {
+            broken.extend(scenario::run(&setup, kind).await?);
+        }
     }
     report::end(&broken);
     if broken.is_empty() { Ok(()) } else { Err("promises were broken".into()) }

@@ -24,20 +24,26 @@ const COLUMNS: [&str; 13] = [
     "degraded",
 ];
 
-/// On what, and the head of the table.
-pub(crate) fn head(setup: &Setup) {
+/// On what.
+pub(crate) fn machine() {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let model = model.map_or("unknown processor", |(_, name)| name.trim());
     let load = read("/proc/loadavg");
-    let (cores, ttl) = (load::bench::cores(), TTL.as_secs());
+    let cores = load::bench::cores();
+    let load = load.split(' ').next().unwrap_or_default();
+    println!("{model}, {cores} cores, load before {load}.");
+}
+
+/// On what, and the head of the table.
+pub(crate) fn head(setup: &Setup) {
+    machine();
+    let ttl = TTL.as_secs();
     println!(
-        "{model}, {cores} cores, load before {}; 2 gateways, {} accounts with 2 players each, {} \
-         third devices, a request a second each; ttl {ttl} s.\n",
-        load.split(' ').next().unwrap_or_default(),
-        setup.accounts,
-        setup.third_devices,
+        "2 gateways, {} accounts with 2 players each, {} third devices, a request a second each; \
+         ttl {ttl} s.\n",
+        setup.accounts, setup.third_devices,
     );
     println!("| {} |", COLUMNS.join(" | "));
     println!("|{}", "---|".repeat(COLUMNS.len()));

@@ -29,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(crate) struct Setup {
     pub(crate) bench: Bench,
     pub(crate) program: PathBuf,
+    /// Of the second gateway.
+    pub(crate) other_program: PathBuf,
     pub(crate) folder: PathBuf,
     pub(crate) origin: SocketAddr,
     pub(crate) accounts: usize,
@@ -41,8 +43,8 @@ pub(crate) async fn run(setup: &Setup, kind: Kind) -> io::Result<Vec<Broken>> {
     let fleet = Fleet::start(kind, setup.bench, &folder).await?;
     let grandfather = if kind == Kind::Forgetful { "15m" } else { "0s" };
     let wiring = Wiring { store: fleet.url(), origin: setup.origin, grandfather };
-    let start = || Gateway::start(setup.bench, &setup.program, &folder, &wiring);
-    let gateways = [start()?, start()?];
+    let start = |program| Gateway::start(setup.bench, program, &folder, &wiring);
+    let gateways = [start(&setup.program)?, start(&setup.other_program)?];
     let mut clients = Clients::default();
     clients.probe(setup.origin);
     clients.start_holders(&gateways, setup.accounts);
