@@ -323,3 +323,32 @@ fn is_origin(text: &str) -> bool {
     };
     host.is_some_and(|host| !host.is_empty() && host.bytes().all(is_part))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::{self, Environment};
+
+    /// How long one too many goes on after an outage, by these lines of a policy.
+    fn check(lines: &str, expected: Duration) {
+        let pepper = "\"${PEPPER}\"";
+        let text = format!("store: shared\npepper: {pepper}\nlimit: {{ default: 3 }}\n{lines}\n");
+        let env = Environment::default().with("PEPPER", "a pepper of thirty-two bytes or more");
+        let config: Config = yaml::parse(&text, &env).expect(lines);
+        let checked = config.check("standard").unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(checked.timing.grandfather(), expected, "{lines}");
+    }
+
+    /// Under `closed` nobody starts alone, so nobody is one too many who could be spared.
+    #[test]
+    fn nobody_goes_on_over_the_limit_under_closed_unless_the_operator_says_so() {
+        let (minute, default) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
+        check("", default);
+        check("when_store_fails: local", default);
+        check("when_store_fails: open", default);
+        check("when_store_fails: closed", Duration::ZERO);
+        check("when_store_fails: closed\ndegraded: { starts_max: 5 }", Duration::ZERO);
+        check("when_store_fails: closed\ndegraded: { grandfather: 1m }", minute);
+        check("when_store_fails: local\ndegraded: { grandfather: 0s }", Duration::ZERO);
+    }
+}

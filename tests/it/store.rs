@@ -6,7 +6,11 @@ use crate::harness::{
 use crate::process::{Directory, Process};
 use reqwest::header::COOKIE;
 use serde_json::Value;
-use tokio::time::Instant;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, interval_at};
 
 const PATH: &str = "/live/final/master.m3u8";
 
@@ -212,4 +216,59 @@ async fn lists_and_endings_need_the_store() {
     redis.kill();
     let listed = outcome(gateway.get("/streams").header(COOKIE, ann.cookie())).await;
     assert_eq!(listed, (503, "enforcement_unavailable".to_owned()));
+}
+
+/// A way to a Redis on which every answer is so much later.
+async fn far_away(redis: &Redis, distance: Duration) -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, port) = (socket.local_addr().unwrap(), redis.port());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = socket.accept().await {
+            let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            tokio::spawn(async move {
+                let (mut asked, mut said) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+                loop {
+                    tokio::select! {
+                        Ok(n @ 1..) = client.read(&mut asked) => {
+                            server.write_all(&asked[..n]).await.unwrap();
+                        }
+                        Ok(n @ 1..) = server.read(&mut said) => {
+                            interval_at(Instant::now() + distance, distance).tick().await;
+                            if client.write_all(&said[..n]).await.is_err() {
+                                return;
+                            }
+                        }
+                        else => return,
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// What is too short for the distance is warned of, with what would be right.
+#[tokio::test]
+async fn a_store_that_is_too_far_away_for_its_timeouts_is_warned_of() {
+    let redis = Redis::start().await;
+    let relay = far_away(&redis, Duration::from_millis(150)).await;
+    let from = "\"${REDIS_URL:-memory:}\", timeouts: { connect: 5s, command: 5s }";
+    let to = format!("\"redis://{relay}\", timeouts: {{ connect: 5s, command: 200ms }}");
+    assert!(STANDARD.contains(from));
+    let yaml = STANDARD
+        .replace(from, &to)
+        .replace("${SESSION_SECRET}", SECRET)
+        .replace("${ACCOUNT_PEPPER}", PEPPER)
+        .replace("${STREAM_ADDR}", "127.0.0.1:9");
+    let mut process = Process::start(&yaml).await;
+    let said = process.says("too far away").await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let number = |name: &str| said["fields"][name].as_u64().unwrap();
+    let (store, level) = (&said["fields"]["store"], &said["level"]);
+    assert_eq!((store.as_str(), level.as_str()), (Some("shared"), Some("WARN")), "{said}");
+    assert_eq!((number("command_ms"), number("connect_ms")), (200, 5000), "{said}");
+    let round_trip = number("round_trip_ms");
+    assert!(150 <= round_trip, "{said}");
+    let right = format!("timeouts: {{ connect: 5000ms, command: {}ms }}", (round_trip + 1) * 2);
+    assert!(said["fields"]["message"].as_str().unwrap().contains(&right), "{said}");
 }
