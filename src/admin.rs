@@ -5,11 +5,14 @@
 
 mod api;
 mod guard;
+mod reload;
 mod revoke;
+
+pub use reload::{Outcome, RELOADS_WAITING_MAX, ReloadRequest, Status};
 
 use crate::config::Config;
 use crate::edge::{InFlight, TrustedPeers};
-use crate::gateway::{Gateway, Shared};
+use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::observe::Observe;
 use crate::units::Secret;
@@ -24,6 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use streamgate_lease::StoreError;
+use tokio::sync::mpsc;
 
 /// The longest body that is read, in bytes.
 const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -35,15 +39,35 @@ pub struct Admin {
     observe: Observe,
     in_flight: InFlight,
     /// Whom the listeners trust.
-    trusted: Vec<TrustedPeers>,
-    /// The configuration with its secrets masked.
-    config: Value,
-    token: Option<Secret>,
+    trusted: Mutex<Vec<TrustedPeers>>,
+    /// What of the configuration that runs is shown and obeyed here.
+    shown: ArcSwap<Shown>,
+    /// Why the last change of the configuration was not taken; `None` once one was.
+    last_rejected: Mutex<Option<Value>>,
+    reloads: mpsc::Sender<ReloadRequest>,
     is_loopback: bool,
     /// Whether `/readyz` says that traffic may come.
     pub is_ready: Flag,
     /// Which stores answer.
     pub stores: StoreStatus,
+}
+
+/// What the admin port shows and obeys of a configuration.
+struct Shown {
+    /// Its secrets are masked.
+    config: Value,
+    status: Status,
+    token: Option<Secret>,
+}
+
+impl Shown {
+    fn of(config: &Config, status: Status) -> Self {
+        Shown {
+            config: serde_json::to_value(config).expect("a configuration is plain data"),
+            status,
+            token: config.admin.token.as_ref().map(|token| token.value.clone()),
+        }
+    }
 }
 
 /// A yes or no that changes.
@@ -115,11 +139,16 @@ impl StoreStatus {
     }
 
     /// A store that serves as long as this process does, or one of which nobody knows yet.
-    fn open(&self, store: &str, is_in_process: bool) {
+    pub fn open(&self, store: &str, is_in_process: bool) {
         let known = is_in_process.then_some(true);
         self.0
             .lock()
             .insert(store.to_owned(), Sides { commands: known, messages: known, said: None });
+    }
+
+    /// Forgets all stores but these.
+    pub fn retain(&self, names: &[&str]) {
+        self.0.lock().retain(|name, _| names.contains(&name.as_str()));
     }
 
     /// A store is not up until it has answered.
@@ -130,32 +159,49 @@ impl StoreStatus {
 }
 
 impl Admin {
-    /// For the gateway in `live`, with the configuration that it was compiled from.
+    /// For the gateway in `live`, with the configuration that it was compiled from. Who wants
+    /// another one sends it to `reloads`.
     pub fn new(
-        config: &Config,
+        (config, status): (&Config, Status),
         live: Arc<ArcSwap<Gateway>>,
-        shared: &Shared,
         observe: Observe,
         in_flight: InFlight,
-        trusted: Vec<TrustedPeers>,
+        reloads: mpsc::Sender<ReloadRequest>,
     ) -> Self {
-        let stores = StoreStatus::default();
-        for store in shared.open_stores() {
-            // A memory store is always there; another is not until it has answered.
-            stores.open(&store.name, store.is_in_process());
-        }
         Admin {
             live,
             metrics: observe.metrics.clone(),
             observe,
             in_flight,
-            trusted,
-            config: serde_json::to_value(config).expect("a configuration is plain data"),
-            token: config.admin.token.as_ref().map(|token| token.value.clone()),
+            trusted: Mutex::default(),
+            shown: ArcSwap::from_pointee(Shown::of(config, status)),
+            last_rejected: Mutex::default(),
+            reloads,
             is_loopback: config.admin.address.0.ip().is_loopback(),
             is_ready: Flag::default(),
-            stores,
+            stores: StoreStatus::default(),
         }
+    }
+
+    /// Another configuration runs.
+    pub fn show(&self, config: &Config, status: Status) {
+        self.shown.store(Arc::new(Shown::of(config, status)));
+        *self.last_rejected.lock() = None;
+    }
+
+    /// Whom the listeners trust that are open now.
+    pub fn show_trusted(&self, trusted: Vec<TrustedPeers>) {
+        *self.trusted.lock() = trusted;
+    }
+
+    /// What is known of the configuration that runs.
+    pub fn status(&self) -> Status {
+        self.shown.load().status.clone()
+    }
+
+    /// A change of the configuration was not taken.
+    pub fn show_rejected(&self, why: Value) {
+        *self.last_rejected.lock() = Some(why);
     }
 }
 
@@ -170,6 +216,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/api/upstreams", get(api::upstreams))
         .route("/api/streams", get(api::streams))
         .route("/api/sessions/revoke", post(revoke::revoke))
+        .route("/api/reload", post(reload::reload))
         .fallback(api::unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(&admin), guard::check))

@@ -4,7 +4,9 @@
 //! configuration is wrong (sysexits.h).
 
 mod arguments;
+mod ask_admin;
 mod log;
+mod reload;
 mod revoke;
 mod token;
 
@@ -15,8 +17,7 @@ use crate::gateway::{self, Gateway, Shared};
 use crate::metrics::{self, Metrics};
 use crate::observe::access;
 use crate::problem::Report;
-use crate::server::{self, Signals, StartError};
-use crate::units::TimeOrNone;
+use crate::server::{self, Signals, Source, StartError};
 use crate::yaml::Environment;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -75,6 +76,8 @@ enum Verb {
     Metrics(Listing),
     /// End a session, or all of an account, at every gateway that shares the store.
     Revoke(revoke::Options),
+    /// Have the running gateway read its configuration again; says what is wrong with it.
+    Reload(ask_admin::AdminOptions),
     /// Ask the running gateway whether it is alive; for containers.
     Healthcheck,
     /// Print the version; the same as `--version`.
@@ -202,6 +205,10 @@ fn do_verb(cli: &Cli) -> Result<(), Failure> {
                 Ok(())
             })
         }
+        Some(Verb::Reload(options)) => {
+            let load = || load(cli).map_err(Failure::Config);
+            print(&pretty(&reload::reload(options, load)?))
+        }
         Some(Verb::Healthcheck) => healthcheck(cli),
     }
 }
@@ -229,6 +236,11 @@ fn exit(done: Result<(), Failure>) -> ExitCode {
 
 fn load(cli: &Cli) -> Result<Loaded, Report> {
     gateway::load(&cli.config, &Environment::of_process())
+}
+
+/// Reads the same file as [`load`], for a gateway that runs.
+fn load_again(file: PathBuf) -> Box<dyn Fn() -> Result<Loaded, Report> + Send + Sync> {
+    Box::new(move || gateway::load(&file, &Environment::of_process()))
 }
 
 fn compile(loaded: &Loaded) -> Result<(Gateway, Report), Report> {
@@ -259,13 +271,12 @@ fn run(cli: &Cli, timeout: Option<Duration>) -> Result<(), Failure> {
     // Before anything runs: a signal that comes early must not end the process by itself either.
     let signals = Signals::open();
     let signals = signals.map_err(|error| Failure::Other(format!("no signals: {error}")))?;
-    let running = server::start(load(cli)?).map_err(|error| match error {
+    let source = Source { file: cli.config.clone(), load: load_again(cli.config.clone()) };
+    let running = server::start(load(cli)?, Some(source)).map_err(|error| match error {
         StartError::Config(report) => Failure::Config(report),
         other => Failure::Other(other.to_string()),
     })?;
-    let mut drain = running.drain;
-    drain.timeout = timeout.map_or(drain.timeout, TimeOrNone);
-    match running.run(signals, drain).cut {
+    match running.run(signals, timeout).cut {
         0 => Ok(()),
         _ => Err(Failure::Cut),
     }

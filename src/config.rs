@@ -12,6 +12,7 @@ use crate::yaml::{self, At, Entries, Environment, OneOrMany};
 use crate::{edge, filter, resolve, route, store, upstream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
+use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -213,6 +214,13 @@ impl Loaded {
     /// Files named in the configuration are looked for beside it.
     pub fn base_dir(&self) -> &Path {
         self.file.parent().unwrap_or(Path::new("."))
+    }
+
+    /// The beginning of the SHA-256 of the file's text. It is shown: it tells nothing of a secret
+    /// that comes from a variable, and of one in the file no more than that it has changed.
+    pub fn hash(&self) -> String {
+        let digest = Sha256::digest(self.source.as_bytes());
+        digest[..8].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 
     /// The problems of this file, ready to be printed.

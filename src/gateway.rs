@@ -27,7 +27,8 @@ use crate::problem::Report;
 use crate::request::{Request, Starts, Ticket};
 use crate::resolve::Resolver;
 use crate::route::{Table, Target};
-use crate::session::{ClaimHeaders, Session, Verifier};
+use crate::session::{ClaimHeaders, KeySet, Session, Verifier};
+use crate::store::Store;
 use crate::upstream::Upstream;
 use crate::yaml::Environment;
 use http::header;
@@ -40,6 +41,8 @@ use std::time::Duration;
 pub struct Gateway {
     /// The routes.
     pub table: Table<Arc<Route>>,
+    /// The stores.
+    pub stores: Vec<Arc<Store>>,
     /// The upstreams.
     pub upstreams: Vec<Arc<Upstream>>,
     /// The policies of concurrency.
@@ -154,6 +157,20 @@ impl Gateway {
             proven.is_some_and(|proven| *proven == *session)
         };
         bearers.chain(cookies).find(proves).map(str::to_owned)
+    }
+
+    /// The key sets of all verifiers.
+    pub fn key_sets(&self) -> Vec<Arc<KeySet>> {
+        let verifiers = self.verifiers.iter();
+        verifiers.flat_map(|verifier| verifier.key_sets()).cloned().collect()
+    }
+
+    /// The names of all that keeps a state over a change of the configuration.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let upstreams = self.upstreams.iter().map(|upstream| &*upstream.name);
+        let policies = self.policies.iter().map(|policy| &*policy.name);
+        let verifiers = self.verifiers.iter().map(|verifier| verifier.name());
+        upstreams.chain(policies).chain(verifiers)
     }
 
     /// Where the exchange is counted.

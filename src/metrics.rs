@@ -5,13 +5,15 @@
 
 mod route;
 mod collected;
+mod config;
 mod family;
 
 pub use family::{Family, as_json, as_markdown};
 pub use route::RouteMetrics;
 
 use crate::concurrency::{IdentitySource, Outcome};
-use family::Families;
+use config::ConfigMetrics;
+use family::{Families, Labelled};
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use std::sync::Arc;
 
@@ -34,6 +36,7 @@ pub struct All {
     pub(crate) registry: Registry,
     /// The list of families, for documentation.
     pub families: Vec<Family>,
+    labelled: Vec<Box<dyn Labelled>>,
 
     pub(crate) requests: IntCounterVec,
     pub(crate) request_duration: HistogramVec,
@@ -92,6 +95,7 @@ pub struct All {
 
     pub(crate) access_log_dropped: IntCounter,
     pub(crate) log_dropped: IntCounter,
+    pub(crate) config: ConfigMetrics,
     pub(crate) build_info: IntGaugeVec,
 }
 
@@ -370,9 +374,11 @@ impl Metrics {
                 "log_dropped_total",
                 "Lines of the gateway's own log that were lost for the same reasons.",
             ),
+            config: ConfigMetrics::new(&mut f),
             build_info: f.gauges("build_info", "1, with the version that runs.", &["version"]),
             registry: f.registry.clone(),
             families: f.families,
+            labelled: f.labelled,
         };
         all.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Metrics(Arc::new(all))

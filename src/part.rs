@@ -7,9 +7,10 @@
 //! That an entry is never named is noticed where names are looked up.
 
 use crate::activity::SessionStore;
+use crate::fetch;
 use crate::problem::{Place, Problem};
 use crate::store::Store;
-use crate::units::Secret;
+use crate::units::{Fingerprint, Secret};
 use crate::yaml::{At, Entries, Named};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -20,8 +21,11 @@ use std::path::Path;
 use std::sync::Arc;
 use streamgate_lease::{Bounds, Leases, Timing};
 
+/// The most that is read of a file to see whether it has changed, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
 /// An entry of a filter's section, compiled.
-pub trait Part: Sized + 'static {
+pub trait Part: Clone + Send + Sync + 'static {
     /// The entry as the file has it.
     type Config: DeserializeOwned + Serialize + JsonSchema + Debug;
 
@@ -38,6 +42,11 @@ pub trait Part: Sized + 'static {
         context: &Context<'_>,
         problems: &mut Vec<Problem>,
     ) -> Result<Self, Vec<Problem>>;
+
+    /// The files that the entry is compiled from, beside what the entry says.
+    fn files(_config: &Self::Config) -> Vec<&Path> {
+        Vec::new()
+    }
 
     /// What is wrong between the entries of the section.
     fn check_all(_all: &Entries<Self::Config>) -> Vec<Problem> {
@@ -87,8 +96,67 @@ pub struct Context<'a> {
     pub lasting: &'a dyn Lasting,
 }
 
+impl Context<'_> {
+    /// The part that the entry `name` was before this compilation.
+    pub fn before<P: Part>(&self, name: &str) -> Option<P> {
+        let kept = self.lasting.kept(P::KIND, name)?;
+        kept.part.downcast_ref::<P>().cloned()
+    }
+
+    /// What a part is compiled from. A part that names no store is compiled again with a changed
+    /// store, too: which stores it names, only the part knows.
+    fn fingerprint<P: Part>(&self, config: &P::Config) -> Fingerprint {
+        let mut print = Fingerprint::of(config).with(self.claims.join(" ").as_bytes());
+        for (name, store) in self.stores.iter() {
+            // A kept part keeps its stores, so no other store gets this address meanwhile.
+            let address = Arc::as_ptr(store).addr().to_ne_bytes();
+            print = print.with(name.as_bytes()).with(&address);
+        }
+        with_files(print, P::files(config), self.base_dir)
+    }
+}
+
+/// The fingerprint of an entry and of these files, which it is compiled from.
+pub fn with_files(print: Fingerprint, files: Vec<&Path>, base_dir: &Path) -> Fingerprint {
+    // One that can't be read is told where the entry is compiled.
+    let read = |file| fetch::file(&base_dir.join(file), FILE_BYTES_MAX).unwrap_or_default();
+    files.into_iter().fold(print, |print, file: &Path| print.with(&read(file)))
+}
+
+/// What an entry was compiled to, and what from.
+#[derive(Clone)]
+pub struct Compiled {
+    /// What it was compiled from.
+    pub print: Fingerprint,
+    /// What it was compiled to.
+    pub part: Arc<dyn Any + Send + Sync>,
+}
+
+/// Compiles the entry `name` of a `kind`, if it is not what it was before. What stays the same
+/// keeps its state: tokens that were verified, the health of endpoints, counters.
+pub fn carried<T: Clone + Send + Sync + 'static>(
+    lasting: &dyn Lasting,
+    (kind, name): (&'static str, &str),
+    print: Fingerprint,
+    compile: impl FnOnce() -> Result<T, Vec<Problem>>,
+) -> Result<T, Vec<Problem>> {
+    let kept = lasting.kept(kind, name).filter(|kept| kept.print == print);
+    if let Some(part) = kept.as_ref().and_then(|kept| kept.part.downcast_ref::<T>()) {
+        return Ok(part.clone());
+    }
+    let part = compile()?;
+    lasting.keep(kind, name, Compiled { print, part: Arc::new(part.clone()) });
+    Ok(part)
+}
+
 /// What a change of the configuration must not forget.
 pub trait Lasting {
+    /// What the entry `name` of a `kind` was compiled to last.
+    fn kept(&self, kind: &'static str, name: &str) -> Option<Compiled>;
+
+    /// Remembers what the entry `name` of a `kind` was compiled to.
+    fn keep(&self, kind: &'static str, name: &str, kept: Compiled);
+
     /// The sessions at `store`.
     fn session_store(&self, store: &Arc<Store>) -> Arc<SessionStore>;
 
@@ -121,7 +189,9 @@ impl Parts {
     ) {
         let mut named = Named::<P>::new(P::KIND);
         for (name, config) in entries.iter() {
-            let compiled = P::compile(name, config, context, problems);
+            let print = context.fingerprint::<P>(config);
+            let compile = || P::compile(name, config, context, problems);
+            let compiled = carried(context.lasting, (P::KIND, name), print, compile);
             named.enter(name, compiled, problems);
         }
         named.enter_lost(entries);

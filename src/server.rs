@@ -9,34 +9,48 @@ mod log;
 mod bind;
 mod certificate;
 mod listener;
+mod listeners;
 mod names;
+mod background;
+mod generations;
+mod reload;
+mod runtime;
 mod task;
+mod changed_file;
 mod worker;
 
-use crate::admin::{self, Admin};
-use crate::config::{Drain, Loaded};
-use crate::edge::{InFlight, Listener};
+use crate::admin::{self, Admin, RELOADS_WAITING_MAX, ReloadRequest, Status};
+use crate::config::{Config, Loaded};
+use crate::edge::InFlight;
 use crate::fetch;
 use crate::gateway::{Gateway, Shared};
 use crate::metrics::Metrics;
-use crate::observe::Observe;
-use crate::problem::{Problem, Report};
+use crate::observe::{Observe, config_warnings};
+use crate::problem::Report;
 use arc_swap::ArcSwap;
+use background::BackgroundTasks;
 pub use bind::BindError;
 pub use drain::Stopped;
+use generations::Generations;
 use listener::ListenerFactory;
+use listeners::Listeners;
 pub use log::LogThread;
+use parking_lot::Mutex;
 use pingora::prelude::fast_timeout::set_fast_timeout_to_tokio_threshold;
+pub use reload::Source;
+use reload::{Reloader, State};
+use runtime::BackgroundRuntimes;
 pub use signal::Signals;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use task::{BackgroundRuntimes, BackgroundTasks};
-use tokio::sync::watch;
+use task::{until, until_true};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
-use worker::{Job, Workers};
+use tracing::info;
+use worker::Workers;
 
 /// Waits longer than this use tokio's timers in place of Pingora's own: all of ours do. Pingora's
 /// timers read the clock even when there is nothing to wait for, and stay until they are due.
@@ -59,7 +73,7 @@ pub enum StartError {
 
 /// A gateway that runs. Dropping it without `stop` cuts its requests off.
 pub struct Running {
-    /// Each listener's name and the address that it really has.
+    /// Each listener's name and the address that it really had at the start.
     pub listeners: Vec<(String, SocketAddr)>,
     /// The address that the admin port really has.
     pub admin: SocketAddr,
@@ -67,114 +81,119 @@ pub struct Running {
     pub shared: Arc<Shared>,
     /// All metrics of this gateway.
     pub metrics: Metrics,
-    /// How it is to stop, as the file says.
-    pub drain: Drain,
-    /// Set to true: no new connections.
+    reloader: Arc<Reloader>,
+    reloads: mpsc::Sender<ReloadRequest>,
+    /// Set to true: the admin port closes.
     stop: watch::Sender<bool>,
-    /// Set to true: background tasks end.
+    /// Set to true: what belongs to no configuration ends.
     end: watch::Sender<bool>,
-    admin_state: Arc<Admin>,
-    observe: Observe,
-    in_flight: InFlight,
-    workers: Workers,
+    /// The admin port's task, and others that belong to no configuration.
     tasks: Vec<JoinHandle<()>>,
     runtimes: BackgroundRuntimes,
     log: LogThread,
 }
 
-/// Starts the gateway that `loaded` describes. Returns once it answers.
-pub fn start(loaded: Loaded) -> Result<Running, StartError> {
+/// Starts the gateway that `loaded` describes. Returns once it answers. With a `source` the
+/// configuration can be read again.
+pub fn start(loaded: Loaded, source: Option<Source>) -> Result<Running, StartError> {
     fetch::install_crypto_provider();
     set_fast_timeout_to_tokio_threshold(Some(PINGORA_TIMERS_MAX));
     let (metrics, shared) = (Metrics::new(), Arc::new(Shared::default()));
     let compiled = Gateway::compile(&loaded, &shared, &metrics);
     let (gateway, warnings) = compiled.map_err(StartError::Config)?;
-    warnings.problems.iter().for_each(tell_warning);
+    config_warnings(&warnings);
     let config = &loaded.config;
-    let (bound, admin_socket) = bind_all(&loaded)?;
-    let admin = address(&admin_socket)?;
     let (access, log) = log::open(&config.access_log.to, loaded.base_dir())?;
     let observe = Observe::new(metrics.clone(), access);
-    let live = Arc::new(ArcSwap::from_pointee(gateway));
-    let (stop, stopped) = watch::channel(false);
-    let in_flight = InFlight::new(config.in_flight.0);
-    let listeners = bound.iter().map(|(listener, socket)| {
-        address(socket).map(|address| (listener.name.to_string(), address))
+    let (gateway, in_flight) = (Arc::new(gateway), InFlight::new(config.in_flight.0));
+    let live = Arc::new(ArcSwap::new(Arc::clone(&gateway)));
+    let mut listeners = Listeners::new(ListenerFactory {
+        live: live.clone(),
+        observe: observe.clone(),
+        in_flight: in_flight.clone(),
     });
-    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-    let factory =
-        ListenerFactory { live: live.clone(), observe: observe.clone(), in_flight, stopped };
-    let jobs = (0..config.workers.number()).map(|_| factory.job(&bound));
-    let jobs = jobs.collect::<io::Result<Vec<Job>>>();
+    let plan = listeners.plan(&loaded)?;
+    let admin_socket = bind_admin(config)?;
+    let admin = address(&admin_socket)?;
     let threads = |error| StartError::Io("the workers".to_owned(), error);
     let runtimes = BackgroundRuntimes::start().map_err(threads)?;
-    let names = names::all(&live.load(), bound.iter().map(|(listener, _)| listener));
-    let names = runtimes.run(names::first_answers(names, observe.clone()));
-    let workers = jobs.and_then(Workers::start).map_err(threads)?;
-    let in_flight = factory.in_flight;
-    let admin_state = Arc::new(Admin::new(
-        &loaded.config,
-        live.clone(),
-        &shared,
+    let workers = Workers::start(config.workers.number()).map_err(threads)?;
+    let (reloads, asked) = mpsc::channel(RELOADS_WAITING_MAX);
+    let (status, to_reload) = (Status::first(loaded.hash()), reloads.clone());
+    let admin_state =
+        Admin::new((config, status), live.clone(), observe.clone(), in_flight.clone(), to_reload);
+    let (admin_state, generations) = (Arc::new(admin_state), Generations::default());
+    let background = BackgroundTasks::new(
+        runtimes.handles(),
         observe.clone(),
-        in_flight.clone(),
-        bound.iter().map(|(listener, _)| listener.trusted.clone()).collect(),
-    ));
-    let (end, ended) = watch::channel(false);
-    let is_closing = factory.stopped.clone();
-    let mut background = BackgroundTasks::new(&runtimes, ended, observe.clone());
-    background.start(&shared, &live.load(), &admin_state);
-    background.follow(names);
-    background.follow_certificates(bound.iter().map(|(listener, _)| listener));
-    let router = admin::router(Arc::clone(&admin_state));
-    background.serve_admin(admin_socket, router, is_closing);
-    let tasks = background.tasks();
-    admin_state.is_ready.set(true);
-    for (listener, address) in &listeners {
+        Arc::clone(&admin_state),
+        generations.clone(),
+    );
+    let reloader = Reloader {
+        source,
+        shared: Arc::clone(&shared),
+        live,
+        observe,
+        in_flight,
+        admin: admin_state,
+        runtimes: runtimes.handles(),
+        generations,
+        state: Mutex::new(State::new(config, listeners, background)),
+    };
+    let addresses = reloader.open(&gateway, plan, workers).map_err(threads)?;
+    drop(gateway);
+    let reloader = Arc::new(reloader);
+    let ((stop, stopped), (end, ended)) = (watch::channel(false), watch::channel(false));
+    let tasks =
+        tasks_of_process(&reloader, ended, (admin_socket, stopped), (reloads.clone(), asked));
+    reloader.admin.is_ready.set(true);
+    for (listener, address) in &addresses {
         info!(%listener, %address, "listening");
     }
     info!(%admin, workers = config.workers.number(), "ready");
     Ok(Running {
-        listeners,
+        listeners: addresses,
         admin,
         shared,
         metrics,
-        drain: config.drain,
+        reloader,
+        reloads,
         stop,
         end,
-        admin_state,
-        observe,
-        in_flight,
-        workers,
         tasks,
         runtimes,
         log,
     })
 }
 
-/// A line of the log for what can run and is probably not meant.
-fn tell_warning(problem: &Problem) {
-    let (line, help) = (problem.at.map(|place| place.line), problem.help.as_deref());
-    warn!(line, help, "the configuration: {}", problem.text);
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Starts what belongs to no configuration. It ends when `ended` turns true, the admin port when
+/// its own `stopped` does.
+fn tasks_of_process(
+    reloader: &Arc<Reloader>,
+    ended: watch::Receiver<bool>,
+    (socket, stopped): (TcpListener, watch::Receiver<bool>),
+    (reloads, asked): (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
+) -> Vec<JoinHandle<()>> {
+    let router = admin::router(Arc::clone(&reloader.admin));
+    let file = reloader.source.as_ref().map(|source| source.file.clone());
+    let changed_file: Option<Task> =
+        file.map(|file| Box::pin(changed_file::follow(file, reloads)) as Task);
+    let tasks: [Task; 3] = [
+        Box::pin(task::serve_admin(socket, router, stopped)),
+        Box::pin(task::tell_repeated(reloader.observe.clone())),
+        Box::pin(Arc::clone(reloader).run(asked)),
+    ];
+    let spawn = |task: Task| reloader.runtimes.spawn(until(until_true(ended.clone()), task));
+    tasks.into_iter().chain(changed_file).map(spawn).collect()
 }
 
-/// Every listener with its socket.
-type Bound = Vec<(Arc<Listener>, TcpListener)>;
-
-/// Binds the listeners and the admin port.
-fn bind_all(loaded: &Loaded) -> Result<(Bound, TcpListener), StartError> {
-    let config = &loaded.config;
+/// Binds the admin port.
+fn bind_admin(config: &Config) -> Result<TcpListener, BindError> {
     let admin = config.admin.address.0;
-    let all = config.listeners.iter().map(|listener| listener.address.0);
-    let all: Vec<SocketAddr> = all.chain([admin]).collect();
-    let bound = config.listeners.iter().enumerate().map(|(number, written)| {
-        let compiled = written.compile(number, loaded.base_dir());
-        // Its warnings were told when all of the file was compiled.
-        let (listener, _) = compiled.map_err(|all| StartError::Config(loaded.report(all)))?;
-        let socket = bind::bind(&listener.name, listener.address, &all)?;
-        Ok((Arc::new(listener), socket))
-    });
-    Ok((bound.collect::<Result<_, StartError>>()?, bind::bind("admin", admin, &all)?))
+    let all: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address.0).collect();
+    bind::bind("admin", admin, &all)
 }
 
 fn address(socket: &TcpListener) -> Result<SocketAddr, StartError> {

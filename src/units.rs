@@ -1,11 +1,13 @@
 //! Values that are written as text: times, addresses, secrets. Each parses, prints and describes
 //! itself to editors; nothing here knows what it will be used for.
 
+mod fingerprint;
 mod network;
 mod same_site;
 mod secret;
 mod spelling;
 
+pub use fingerprint::Fingerprint;
 pub use network::Network;
 pub use same_site::SameSite;
 pub use secret::{Secret, unfilled};

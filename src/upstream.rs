@@ -139,6 +139,14 @@ pub struct Upstream {
     check: Option<health::Check>,
 }
 
+impl Config {
+    /// The files that the entry names.
+    pub fn files(&self) -> Vec<&Path> {
+        let ca = self.tls.as_ref().and_then(|tls| tls.ca.as_ref());
+        ca.map(|ca| ca.0.as_path()).into_iter().collect()
+    }
+}
+
 impl Upstream {
     /// Compiles the upstream `name`; tells all problems. No name is looked up yet, and
     /// files are beside the configuration, in `base_dir`.

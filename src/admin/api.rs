@@ -84,7 +84,7 @@ fn metrics_text(admin: &Admin) -> Response {
 
 /// The configuration that runs, with its secrets masked.
 pub(super) async fn config(State(admin): State<Arc<Admin>>) -> Response {
-    json_answer(StatusCode::OK, &admin.config)
+    json_answer(StatusCode::OK, &admin.config_as_json())
 }
 
 /// Every route, the more specific first.
@@ -170,6 +170,7 @@ pub(super) async fn unknown(uri: Uri) -> Response {
         "/api/upstreams",
         "/api/streams",
         "/api/sessions/revoke",
+        "/api/reload",
     ];
     let error = format!("there is no {}", uri.path());
     json_answer(StatusCode::NOT_FOUND, &json!({ "error": error, "there_is": there }))
@@ -185,7 +186,8 @@ impl Admin {
     fn unresolved_names(&self) -> Vec<String> {
         let gateway = self.live.load();
         let endpoints = gateway.upstreams.iter().flat_map(|upstream| unresolved(upstream));
-        let peers = self.trusted.iter().flat_map(TrustedPeers::unresolved);
+        let trusted = self.trusted.lock();
+        let peers = trusted.iter().flat_map(TrustedPeers::unresolved);
         let endpoints = endpoints.map(|name| name.to_string());
         endpoints.chain(peers.map(ToString::to_string)).collect()
     }

@@ -17,7 +17,9 @@ pub(super) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
-    let has_token = admin.token.as_ref().is_some_and(|token| carries(&request, token.reveal()));
+    let shown = admin.shown.load();
+    let token = shown.token.as_ref();
+    let has_token = token.is_some_and(|token| carries(&request, token.reveal()));
     // Whatever else a method is called, only these are known to change nothing.
     let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
     let is_open = admin.is_loopback && is_local_host(&request);
@@ -31,7 +33,7 @@ pub(super) async fn check(
         (true, _) => next.run(request).await,
         (false, true) if is_open => next.run(request).await,
         (false, true) => refused(WHY_READING),
-        (false, false) if admin.token.is_none() => refused(WHY_NO_TOKEN),
+        (false, false) if token.is_none() => refused(WHY_NO_TOKEN),
         (false, false) => refused(WHY_WRITING),
     }
 }

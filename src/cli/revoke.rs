@@ -1,21 +1,14 @@
 //! `streamgate revoke`: ends sessions through the admin port of a running gateway.
 
-use super::{Failure, reachable};
+use super::Failure;
+use super::ask_admin::{self, post};
 use crate::config::Loaded;
-use crate::fetch::{Fetcher, Link};
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::{BufRead, Read};
-use std::path::{Path, PathBuf};
 
-/// Where the token is looked for when no file is named.
-const TOKEN_VARIABLE: &str = "STREAMGATE_ADMIN_TOKEN";
-
-/// The longest file that is read for a token, in bytes.
-const TOKEN_BYTES_MAX: u64 = 4 * 1024;
-
-/// The longest answer that is read, in bytes.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// The longest name of an account that is read, in bytes.
+const ACCOUNT_BYTES_MAX: u64 = 4 * 1024;
 
 /// Whose sessions are to end, and which gateway ends them.
 #[derive(Args, Debug)]
@@ -25,12 +18,8 @@ pub(super) struct Options {
     /// The entry of `sessions`; left out, every one with a store.
     #[arg(long, value_name = "NAME")]
     sessions: Option<String>,
-    /// The admin port; left out, that of the configuration.
-    #[arg(long, value_name = "URL")]
-    admin: Option<String>,
-    /// A file with the token; left out, STREAMGATE_ADMIN_TOKEN or the configuration has it.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    gateway: ask_admin::AdminOptions,
 }
 
 #[derive(Args, Debug)]
@@ -50,46 +39,16 @@ pub(super) fn revoke(
     options: &Options,
     load: impl FnOnce() -> Result<Loaded, Failure>,
 ) -> Result<Value, Failure> {
-    let other = |why: String| Failure::Other(why);
-    let written = read_token(options.token_file.as_deref())?;
-    // The file is needed only for what nobody said.
-    let loaded = if options.admin.is_some() && written.is_some() { None } else { Some(load()?) };
-    let admin = loaded.as_ref().map(|loaded| &loaded.config.admin);
-    let base = match (&options.admin, admin) {
-        (Some(url), _) => url.trim_end_matches('/').to_owned(),
-        (None, Some(admin)) => format!("http://{}", reachable(admin.address.0)),
-        (None, None) => return Err(other("no admin port: name it with `--admin URL`".to_owned())),
-    };
-    let configured = admin.and_then(|admin| Some(admin.token.as_ref()?.reveal().to_owned()));
-    let token = written.or(configured).ok_or_else(|| {
-        let why = format!(
-            "no token: name a `--token-file`, set {TOKEN_VARIABLE}, or set `admin.token` in the \
-             file"
-        );
-        Failure::Usage(why)
+    let answer = post(&options.gateway, load, "/api/sessions/revoke", || {
+        Ok(json!({
+            "session": options.whose.session,
+            "account": account(options.whose.account.as_deref()).map_err(Failure::Other)?,
+            "sessions": options.sessions,
+        }))
     })?;
-    let link = Link::parse(&format!("{base}/api/sessions/revoke"), true);
-    let link = link.map_err(|why| Failure::Usage(format!("`--admin {base}`: {why}")))?;
-    let failed = |why: String| other(format!("{base}: {why}"));
-    let fetcher = Fetcher::open(&link).map_err(|error| failed(error.to_string()))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
-    let body = json!({
-        "session": options.whose.session,
-        "account": account(options.whose.account.as_deref()).map_err(other)?,
-        "sessions": options.sessions,
-    });
-    let asked = fetcher.post(&body, &token, ANSWER_BYTES_MAX);
-    let (status, answer) = runtime.block_on(asked).map_err(|error| {
-        failed(format!("{error}; whether anything was done is not known: ask again"))
-    })?;
-    let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
-    match (status, answer["error"].as_str()) {
-        (200, _) if answer["revoked"].is_string() => Ok(answer),
-        (_, Some(error)) => Err(failed(error.to_owned())),
-        (status, None) => {
-            Err(failed(format!("this is not a gateway's admin port: status {status}")))
-        }
+    match answer.status == 200 && answer.body["revoked"].is_string() {
+        true => Ok(answer.body),
+        false => Err(answer.failure()),
     }
 }
 
@@ -99,22 +58,7 @@ fn account(written: Option<&str>) -> Result<Option<String>, String> {
         return Ok(written.map(str::to_owned));
     }
     let mut line = String::new();
-    let read = std::io::stdin().lock().take(TOKEN_BYTES_MAX).read_line(&mut line);
+    let read = std::io::stdin().lock().take(ACCOUNT_BYTES_MAX).read_line(&mut line);
     read.map_err(|error| format!("standard input can't be read: {error}"))?;
     Ok(Some(line.trim_end_matches(['\r', '\n']).to_owned()))
-}
-
-/// The token from the file, else from the environment.
-fn read_token(file: Option<&Path>) -> Result<Option<String>, Failure> {
-    let Some(path) = file else {
-        return Ok(std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()));
-    };
-    let mut text = String::new();
-    let file = std::fs::File::open(path);
-    let read = file.and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut text));
-    read.map_err(|error| Failure::Other(format!("{}: {error}", path.display())))?;
-    match text.trim() {
-        "" => Err(Failure::Other(format!("{}: there is no token in it", path.display()))),
-        token => Ok(Some(token.to_owned())),
-    }
 }

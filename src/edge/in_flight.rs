@@ -2,7 +2,7 @@
 //! counts until its guard is dropped, however it ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 /// The number of requests that are being answered; a drain waits until it is 0. Clones share it.
@@ -14,7 +14,7 @@ pub struct InFlight(Arc<Count>);
 struct Count {
     /// In the lower half all requests, in the upper half those that were admitted.
     now: AtomicU64,
-    admitted_max: u32,
+    admitted_max: AtomicU32,
     changed: Notify,
 }
 
@@ -31,14 +31,21 @@ pub struct Guard {
 impl InFlight {
     /// Counts no request yet; so many may be admitted at once.
     pub fn new(admitted_max: u32) -> Self {
+        let admitted_max = AtomicU32::new(admitted_max);
         InFlight(Arc::new(Count { now: AtomicU64::new(0), admitted_max, changed: Notify::new() }))
+    }
+
+    /// From now on so many may be admitted at once.
+    pub fn set_max(&self, admitted_max: u32) {
+        self.0.admitted_max.store(admitted_max, Ordering::Relaxed);
     }
 
     /// Counts one more request, until the guard is dropped. One that is not admitted is answered,
     /// too: it is told that there is no room.
     pub fn enter(&self) -> Guard {
         let before = self.0.now.fetch_add(ONE + ONE_ADMITTED, Ordering::AcqRel);
-        let is_admitted = before / ONE_ADMITTED < u64::from(self.0.admitted_max);
+        let is_admitted =
+            before / ONE_ADMITTED < u64::from(self.0.admitted_max.load(Ordering::Relaxed));
         if !is_admitted {
             self.0.now.fetch_sub(ONE_ADMITTED, Ordering::AcqRel);
         }

@@ -210,7 +210,7 @@ impl Filter for ConcurrencyFilter {
 }
 
 /// Whom to replace, if the viewer says so.
-type Wish = Option<Replace>;
+type ReloadRequest = Option<Replace>;
 
 impl ConcurrencyFilter {
     /// A ticket is good below its own path, for streams of the policy that gave it, and brings no
@@ -229,7 +229,7 @@ impl ConcurrencyFilter {
     }
 
     /// The viewer's wish to take over. Another site may not wish for it.
-    fn wish(&self, request: &Request<'_>) -> Result<Wish, Halt> {
+    fn wish(&self, request: &Request<'_>) -> Result<ReloadRequest, Halt> {
         let written = request.query_value(REPLACE_PARAM).filter(|_| !self.is_shadow);
         let Some(wish) = written else { return Ok(None) };
         self.policy.check_origin(request)?;
@@ -244,7 +244,7 @@ impl ConcurrencyFilter {
         id: StreamId,
         is_new_playback: bool,
         starts: bool,
-        wish: Wish,
+        wish: ReloadRequest,
     ) -> Decision {
         let mut stream = Stream::of_player(id, &self.classes);
         stream.ttl = self.route_ttl;

@@ -21,6 +21,7 @@ use credentials::Credentials;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::ResponseHeader;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The name of an entry of `sessions`.
@@ -52,7 +53,10 @@ impl Part for Sessions {
         context: &Context<'_>,
         problems: &mut Vec<Problem>,
     ) -> Result<Self, Vec<Problem>> {
-        let verifier = Verifier::compile(name, config, &context.claims, context.base_dir)?;
+        let mut verifier = Verifier::compile(name, config, &context.claims, context.base_dir)?;
+        if let Some(before) = context.before::<Self>(name) {
+            verifier = verifier.adopt(&before.verifier);
+        }
         problems.extend(verifier.warnings().iter().cloned());
         let active_in = match &config.active_in {
             None => None,
@@ -72,6 +76,10 @@ impl Part for Sessions {
         let active_in = active_in.map(|(_, store)| Arc::new(activity(store)));
         let (verifier, config) = (Arc::new(verifier), Arc::new(config.clone()));
         Ok(Sessions { verifier, active_in, config })
+    }
+
+    fn files(config: &session::Config) -> Vec<&Path> {
+        config.key_files().collect()
     }
 
     fn cookies(config: &session::Config) -> Vec<TokenCookie<'_>> {

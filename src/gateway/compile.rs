@@ -9,14 +9,18 @@ use crate::concurrency::Policy;
 use crate::config::{self, Config, Loaded, Service};
 use crate::filter::{Fact, Sessions};
 use crate::metrics::Metrics;
-use crate::part::{Context, Parts};
+use crate::part::{Context, Lasting, Parts, carried, with_files};
 use crate::problem::{Level, Problem};
 use crate::resolve;
 use crate::route::{self, Candidate, Table};
 use crate::session::{ClaimHeaders, Verifier};
+use crate::units::Fingerprint;
 use crate::upstream::Upstream;
 use crate::yaml::{At, Named};
 use std::sync::Arc;
+
+/// What an entry of `upstreams` is called.
+const UPSTREAM: &str = "upstream";
 
 /// Compiles what was loaded. What is returned runs only if no problem is an error.
 pub(super) fn gateway(
@@ -36,16 +40,7 @@ pub(super) fn gateway(
     };
     let parts = config.sections.compile(&context, &mut problems);
     problems.extend(stream_token_checks::problems(config));
-    let mut upstreams = Named::new("upstream");
-    for (name, entry) in config.upstreams.iter() {
-        upstreams.enter(
-            name,
-            Upstream::compile(name, entry, loaded.base_dir()).map(Arc::new),
-            &mut problems,
-        );
-        problems.extend(entry.warnings());
-    }
-    upstreams.enter_lost(&config.upstreams);
+    let upstreams = compile_upstreams(loaded, shared, &mut problems);
     let resolver = config.resolver.compile().unwrap_or_else(|problem| {
         problems.push(problem);
         resolve::Resolver::default()
@@ -68,6 +63,7 @@ pub(super) fn gateway(
     let claim_headers = ClaimHeaders::new(claims.map(|(_, field)| field));
     let gateway = Gateway {
         table,
+        stores: stores.values().cloned().collect(),
         upstreams: upstreams.values().cloned().collect(),
         resolver,
         policies: parts.all::<Arc<Policy>>().values().cloned().collect(),
@@ -80,6 +76,34 @@ pub(super) fn gateway(
         unmatched: Arc::new(metrics.route(UNMATCHED, None)),
     };
     (gateway, problems)
+}
+
+/// The upstreams of the file; those that are as before keep their state.
+fn compile_upstreams(
+    loaded: &Loaded,
+    shared: &Shared,
+    problems: &mut Vec<Problem>,
+) -> Named<Arc<Upstream>> {
+    let config = &loaded.config;
+    let mut upstreams = Named::new(UPSTREAM);
+    let resolver_print = serde_json::to_vec(&config.resolver).expect("it is plain data");
+    for (name, entry) in config.upstreams.iter() {
+        let compile = || {
+            let upstream = Upstream::compile(name, entry, loaded.base_dir())?;
+            let before = shared.kept(UPSTREAM, name);
+            if let Some(before) = before.and_then(|it| it.part.downcast::<Arc<Upstream>>().ok()) {
+                upstream.take_over(&before);
+            }
+            Ok(Arc::new(upstream))
+        };
+        let print = Fingerprint::of(entry).with(&resolver_print);
+        let print = with_files(print, entry.files(), loaded.base_dir());
+        let compiled = carried(shared, (UPSTREAM, name), print, compile);
+        upstreams.enter(name, compiled, problems);
+        problems.extend(entry.warnings());
+    }
+    upstreams.enter_lost(&config.upstreams);
+    upstreams
 }
 
 /// What routes are compiled from.

@@ -2,8 +2,9 @@
 //!
 //! Things are kept by name and settings, so the same entry compiled again is the same thing.
 
+use super::Gateway;
 use crate::activity::SessionStore;
-use crate::part::Lasting;
+use crate::part::{Compiled, Lasting};
 use crate::problem::Problem;
 use crate::store::{self, Store};
 use crate::yaml::{Entries, Named};
@@ -20,7 +21,9 @@ pub struct Shared {
     session_stores: Mutex<HashMap<store::Settings, Arc<SessionStore>>>,
     /// By policy, store, timing and bounds: a changed limit or pepper forgets nobody.
     leases: Mutex<HashMap<(String, store::Settings, Timing, Bounds), Leases>>,
-    renewers: Mutex<Vec<(String, Renewer)>>,
+    renewers: Mutex<Vec<(Leases, Renewer)>>,
+    /// What each entry of the file was compiled to last, by kind and name.
+    parts: Mutex<HashMap<(&'static str, String), Compiled>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -62,13 +65,35 @@ impl Shared {
         self.stores.lock().values().cloned().collect()
     }
 
-    /// The renewers that nobody runs yet, with their policies' names.
-    pub fn take_renewers(&self) -> Vec<(String, Renewer)> {
+    /// The renewers that nobody runs yet, each with the leases that it renews.
+    pub fn take_renewers(&self) -> Vec<(Leases, Renewer)> {
         std::mem::take(&mut self.renewers.lock())
+    }
+
+    /// Forgets what none of these gateways uses any more: its store is closed when the last who
+    /// holds it lets go.
+    pub fn retain(&self, live: &[Arc<Gateway>]) {
+        let stores = || live.iter().flat_map(|gateway| &gateway.stores);
+        let policies = || live.iter().flat_map(|gateway| &gateway.policies);
+        self.stores.lock().retain(|_, open| stores().any(|used| Arc::ptr_eq(used, open)));
+        let is_used = |settings: &store::Settings| stores().any(|s| s.settings() == settings);
+        self.session_stores.lock().retain(|settings, _| is_used(settings));
+        self.leases.lock().retain(|_, known| policies().any(|p| p.leases().is_same(known)));
+        // An entry of which no gateway has the name is not carried on.
+        let names: Vec<&str> = live.iter().flat_map(|gateway| gateway.names()).collect();
+        self.parts.lock().retain(|(_, name), _| names.contains(&name.as_str()));
     }
 }
 
 impl Lasting for Shared {
+    fn kept(&self, kind: &'static str, name: &str) -> Option<Compiled> {
+        self.parts.lock().get(&(kind, name.to_owned())).cloned()
+    }
+
+    fn keep(&self, kind: &'static str, name: &str, kept: Compiled) {
+        self.parts.lock().insert((kind, name.to_owned()), kept);
+    }
+
     fn session_store(&self, store: &Arc<Store>) -> Arc<SessionStore> {
         let mut all = self.session_stores.lock();
         let new = || Arc::new(SessionStore::new(Arc::clone(store)));
@@ -80,7 +105,7 @@ impl Lasting for Shared {
         let mut all = self.leases.lock();
         let leases = all.entry(key).or_insert_with(|| {
             let (leases, renewer) = Leases::bounded(store.leases(), timing, bounds);
-            self.renewers.lock().push((policy.to_owned(), renewer));
+            self.renewers.lock().push((leases.clone(), renewer));
             leases
         });
         leases.clone()

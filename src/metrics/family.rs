@@ -1,11 +1,13 @@
 //! Registering families, and the list of them that documentation is made of.
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
 use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fmt;
 
 /// What every metric's name begins with.
 const PREFIX: &str = "streamgate_";
@@ -28,6 +30,31 @@ pub struct Family {
 pub(super) struct Families {
     pub(super) registry: Registry,
     pub(super) families: Vec<Family>,
+    pub(super) labelled: Vec<Box<dyn Labelled>>,
+}
+
+/// A family whose series come and go with the names of the file.
+pub(super) trait Labelled: fmt::Debug + Send + Sync {
+    /// Removes the series whose `label` has a value that is not kept.
+    fn retain(&self, label: &str, is_kept: &dyn Fn(&str) -> bool);
+}
+
+impl<B: MetricVecBuilder + 'static> Labelled for MetricVec<B>
+where
+    MetricVec<B>: Collector + fmt::Debug,
+{
+    fn retain(&self, label: &str, is_kept: &dyn Fn(&str) -> bool) {
+        for family in self.collect() {
+            for series in family.get_metric() {
+                let pairs = series.get_label().iter().map(|pair| (pair.name(), pair.value()));
+                let labels: HashMap<&str, &str> = pairs.collect();
+                if labels.get(label).is_some_and(|value| !is_kept(value)) {
+                    // Somebody else may have removed it.
+                    let _ = self.remove(&labels);
+                }
+            }
+        }
+    }
 }
 
 type Labels = [&'static str];
@@ -40,7 +67,7 @@ impl Families {
         labels: &Labels,
     ) -> IntCounterVec {
         let opts = self.enter(name, "counter", help, labels);
-        self.register(IntCounterVec::new(opts, labels))
+        self.register_labelled(IntCounterVec::new(opts, labels))
     }
 
     pub(super) fn counter(&mut self, name: &str, help: &'static str) -> IntCounter {
@@ -60,7 +87,7 @@ impl Families {
         labels: &Labels,
     ) -> IntGaugeVec {
         let opts = self.enter(name, "gauge", help, labels);
-        self.register(IntGaugeVec::new(opts, labels))
+        self.register_labelled(IntGaugeVec::new(opts, labels))
     }
 
     pub(super) fn float_gauges(
@@ -70,7 +97,7 @@ impl Families {
         labels: &Labels,
     ) -> GaugeVec {
         let opts = self.enter(name, "gauge", help, labels);
-        self.register(GaugeVec::new(opts, labels))
+        self.register_labelled(GaugeVec::new(opts, labels))
     }
 
     pub(super) fn histograms(
@@ -81,7 +108,7 @@ impl Families {
         buckets: &[f64],
     ) -> HistogramVec {
         let opts = HistogramOpts::from(self.enter(name, "histogram", help, labels));
-        self.register(HistogramVec::new(opts.buckets(buckets.to_vec()), labels))
+        self.register_labelled(HistogramVec::new(opts.buckets(buckets.to_vec()), labels))
     }
 
     fn enter(
@@ -95,6 +122,15 @@ impl Families {
         let opts = Opts::new(name.clone(), help);
         self.families.push(Family { name, kind, help, labels: labels.to_vec() });
         opts
+    }
+
+    fn register_labelled<C: Collector + Labelled + Clone + 'static>(
+        &mut self,
+        made: prometheus::Result<C>,
+    ) -> C {
+        let metric = self.register(made);
+        self.labelled.push(Box::new(metric.clone()));
+        metric
     }
 
     fn register<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {

@@ -54,6 +54,8 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
         Event::HeadTimedOut { listener } => {
             metrics.heads_refused.with_label_values(&[listener, "timeout"]).inc();
         }
+        Event::ConfigApplied { generation, .. } => metrics.config.was_applied(*generation),
+        Event::ConfigRejected { .. } => metrics.config.was_rejected(),
         // The log says what would be right.
         Event::StoreTooFar { .. } | Event::CertificateDoubtful { .. } => {}
         Event::StoreChanged { store, failure } => {

@@ -7,6 +7,7 @@
 use crate::denial::Code;
 use crate::exchange::Exchange;
 use crate::metrics::RouteMetrics;
+use crate::problem::Report;
 use crate::resolve::Lookup;
 use crate::session::KeySet;
 use crate::session::key_set::Refresh;
@@ -163,6 +164,26 @@ pub enum Event<'a> {
         store: &'a str,
         /// Why it does not serve; none: it does.
         failure: Option<&'a StoreError>,
+    },
+    /// New requests are answered by another configuration.
+    ConfigApplied {
+        /// Who or what asked for it.
+        cause: &'a str,
+        /// How many configurations have run, this one included.
+        generation: u64,
+        /// The beginning of the SHA-256 of the file's text.
+        hash: &'a str,
+        /// What of it holds only after a restart.
+        restart_needed: &'a [&'static str],
+        /// What can run and is probably not meant.
+        warnings: &'a Report,
+    },
+    /// The configuration was read again, and nothing has changed because of mistakes in it.
+    ConfigRejected {
+        /// Who or what asked for it.
+        cause: &'a str,
+        /// What is wrong.
+        report: &'a Report,
     },
     /// A store is too far away for its deadlines.
     StoreTooFar {

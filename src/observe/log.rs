@@ -6,6 +6,7 @@
 use super::event::Event;
 use super::repeat::Repeats;
 use super::writer::Lines;
+use crate::problem::Report;
 use crate::resolve::{Found, Lookup};
 use crate::session::key_set::Refresh;
 use crate::session::{KeySet, Skipped};
@@ -28,6 +29,33 @@ static LIBRARIES: LazyLock<Repeats<String>> = LazyLock::new(Repeats::default);
 /// Where the process leaves the lines of its own log.
 pub fn own_lines() -> &'static Lines {
     &OWN
+}
+
+/// How many mistakes of one file have a line each.
+const PROBLEMS_MAX: usize = 20;
+
+/// Lines for what can run and is probably not meant.
+pub fn config_warnings(warnings: &Report) {
+    for problem in warnings.problems.iter().take(PROBLEMS_MAX) {
+        let (line, help) = (problem.at.map(|at| at.line), problem.help.as_deref());
+        warn!(line, help, "the configuration: {}", problem.text);
+    }
+}
+
+fn restart(needed: &[&str]) {
+    if !needed.is_empty() {
+        let needed = needed.join(", ");
+        warn!(needed, "what was changed there holds only after a restart");
+    }
+}
+
+fn config_rejected(cause: &str, report: &Report) {
+    let problems = report.problems.len();
+    error!(cause, problems, "the configuration has mistakes, so nothing was changed");
+    for problem in report.problems.iter().take(PROBLEMS_MAX) {
+        let (line, help) = (problem.at.map(|at| at.line), problem.help.as_deref());
+        error!(line, help, "the configuration: {}", problem.text);
+    }
 }
 
 /// Tells of an error that a library speaks of, such as a connection that can't be accepted.
@@ -106,6 +134,12 @@ pub(super) fn write(event: &Event<'_>) {
         }
         Event::NameLookedUp { whose, name, lookup } => looked_up(whose, name, lookup),
         Event::StoreChanged { store, failure } => store_changed(store, *failure),
+        Event::ConfigApplied { cause, generation, hash, restart_needed, warnings } => {
+            info!(cause, generation, hash, "another configuration answers new requests");
+            config_warnings(warnings);
+            restart(restart_needed);
+        }
+        Event::ConfigRejected { cause, report } => config_rejected(cause, report),
         Event::StoreTooFar { store, round_trip, deadlines } => {
             too_far(store, *round_trip, deadlines);
         }

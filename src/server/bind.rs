@@ -32,6 +32,16 @@ pub(super) fn bind(
     })
 }
 
+/// Another handle of a socket that is bound to this address already.
+pub(super) fn again(
+    name: &str,
+    address: SocketAddr,
+    socket: &TcpListener,
+) -> Result<TcpListener, BindError> {
+    let cloned = socket.try_clone();
+    cloned.map_err(|error| BindError { name: name.to_owned(), address, error, help: None })
+}
+
 fn open(address: SocketAddr, others: &[SocketAddr]) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {

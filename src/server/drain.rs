@@ -3,7 +3,7 @@
 
 use super::Running;
 use super::signal::{Signal, Signals};
-use crate::config::Drain;
+use crate::admin::ReloadRequest;
 use futures_util::future::{join_all, pending};
 use std::time::Duration;
 use tracing::{info, warn};
@@ -19,10 +19,12 @@ pub struct Stopped {
 }
 
 impl Running {
-    /// Runs until a signal asks it to end, then stops in order, as `drain` says.
-    pub fn run(self, mut signals: Signals, drain: Drain) -> Stopped {
+    /// Runs until a signal asks it to end, then stops in order, as the configuration says; requests
+    /// under way may take `timeout`, if that is given.
+    pub fn run(self, mut signals: Signals, timeout: Option<Duration>) -> Stopped {
         self.wait(&mut signals);
-        self.end(Some(signals), drain.delay.0, drain.timeout.0)
+        let drain = self.reloader.drain();
+        self.end(Some(signals), drain.delay.0, timeout.unwrap_or(drain.timeout.0))
     }
 
     /// Waits until a signal asks it to end; does meanwhile what other signals ask for.
@@ -44,8 +46,8 @@ impl Running {
     }
 
     fn end(self, mut signals: Option<Signals>, delay: Duration, timeout: Duration) -> Stopped {
-        self.admin_state.is_ready.set(false);
-        let (under_way, delay_ms) = (self.in_flight.now(), delay.as_millis() as u64);
+        self.reloader.admin.is_ready.set(false);
+        let (under_way, delay_ms) = (self.reloader.in_flight.now(), delay.as_millis() as u64);
         info!(under_way, delay_ms, timeout_ms = timeout.as_millis() as u64, "stopping");
         self.runtimes.wait(async {
             // Load balancers look away before anybody is refused.
@@ -53,9 +55,13 @@ impl Running {
                 () = tokio::time::sleep(delay) => {}
                 () = self.until_stopped_again(&mut signals) => info!("the delay is cut short"),
             }
-            // The receivers are gone only if the services are.
+            self.reloader.close();
+            // The receiver is gone only if the admin port is.
             let _ = self.stop.send(true);
-            info!(under_way = self.in_flight.now(), "listeners and the admin port are closed");
+            info!(
+                under_way = self.reloader.in_flight.now(),
+                "listeners and the admin port are closed"
+            );
             let still = async {
                 loop {
                     self.until_stopped_again(&mut signals).await;
@@ -63,17 +69,17 @@ impl Running {
                 }
             };
             tokio::select! {
-                () = self.in_flight.none() => {}
+                () = self.reloader.in_flight.none() => {}
                 () = tokio::time::sleep(timeout) => {}
                 _ = still => {}
             }
         });
-        let cut = self.in_flight.now();
-        self.workers.end();
-        self.observe.tell_repeated(true);
+        let cut = self.reloader.in_flight.now();
+        self.reloader.end_workers();
+        self.reloader.observe.tell_repeated(true);
         // Until here leases are renewed.
         let _ = self.end.send(true);
-        let tasks = join_all(self.tasks);
+        let tasks = join_all(self.tasks.into_iter().chain(self.reloader.end_tasks()));
         self.runtimes.wait(async {
             let _ = tokio::time::timeout(TASKS_END_WITHIN, tasks).await;
         });
@@ -99,12 +105,18 @@ impl Running {
 
     fn heed(&self, signal: Signal) {
         match signal {
+            Signal::Reload(signal) => {
+                info!(signal, "the access log is to be opened, and the configuration to be read");
+                self.log.reopen();
+                // A full queue holds reloads that were not begun yet.
+                let _ = self.reloads.try_send(ReloadRequest { cause: signal, answer: None });
+            }
             Signal::Reopen(signal) => {
                 info!(signal, "the access log is to be opened again");
                 self.log.reopen();
             }
             Signal::Refuse(signal) => {
-                warn!(signal, "it has no meaning here: SIGTERM stops, SIGHUP reopens the log");
+                warn!(signal, "it has no meaning here: SIGTERM stops, SIGHUP reloads");
             }
             Signal::Stop(_) | Signal::Ignore => {}
         }

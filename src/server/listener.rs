@@ -10,7 +10,6 @@ use crate::gateway::Gateway;
 use crate::observe::Observe;
 use crate::proxy::Proxy;
 use arc_swap::ArcSwap;
-use futures_util::future::join_all;
 use parking_lot::Mutex;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::proxy::{HttpProxy, http_proxy};
@@ -30,30 +29,26 @@ const UPSTREAM_POOL_PER_WORKER: usize = 1_024;
 /// What is read ahead from a client's connection (`benches/README.md`).
 const CONNECTION_READ_BYTES: usize = 1_024;
 
-/// Makes the accept loops of one worker after another.
+/// Makes the accept loops of listeners.
 pub(super) struct ListenerFactory {
     pub(super) live: Arc<ArcSwap<Gateway>>,
     pub(super) observe: Observe,
     pub(super) in_flight: InFlight,
-    /// True when no more connections are to be accepted.
-    pub(super) stopped: watch::Receiver<bool>,
 }
 
 impl ListenerFactory {
-    /// One worker's accept loops, one per listener, each on its own handle of the socket.
-    pub(super) fn job(&self, bound: &[(Arc<Listener>, TcpListener)]) -> io::Result<Job> {
-        let mut services = Vec::new();
-        for (listener, socket) in bound {
-            let address = socket.local_addr()?;
-            services.push((self.service(listener, address), fds(address, socket.try_clone()?)));
-        }
-        let stopped = self.stopped.clone();
-        Ok(Box::pin(async move {
-            let loops = services.iter_mut().map(|(service, fds)| {
-                service.start_service(Some(Arc::clone(fds)), stopped.clone(), 1)
-            });
-            join_all(loops).await;
-        }))
+    /// One worker's accept loop of `listener`, on its own handle of the socket. It ends when
+    /// `stopped` turns true.
+    pub(super) fn job(
+        &self,
+        listener: &Arc<Listener>,
+        socket: &TcpListener,
+        stopped: &watch::Receiver<bool>,
+    ) -> io::Result<Job> {
+        let address = socket.local_addr()?;
+        let mut service = self.service(listener, address);
+        let (fds, stopped) = (fds(address, socket.try_clone()?), stopped.clone());
+        Ok(Box::pin(async move { service.start_service(Some(fds), stopped, 1).await }))
     }
 
     /// The accept loop of `listener`, which is bound to `address`.

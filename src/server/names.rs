@@ -2,8 +2,8 @@
 //! taken, then followed as long as the gateway runs.
 
 use crate::edge::{Listener, TrustedName};
-use crate::gateway::Gateway;
 use crate::observe::{Event, Observe};
+use crate::resolve::Resolver;
 use crate::upstream::EndpointName;
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -18,18 +18,10 @@ pub(super) enum Name {
     },
 }
 
-/// All names of the gateway and its listeners, none of them looked up.
-pub(super) fn all<'a>(
-    gateway: &Gateway,
-    listeners: impl Iterator<Item = &'a Arc<Listener>>,
-) -> Vec<Name> {
-    let upstreams = gateway.upstreams.iter();
-    let endpoints = upstreams.flat_map(|upstream| upstream.names(&gateway.resolver));
-    let peers = listeners.flat_map(|listener| {
-        let names = listener.trusted.names(&gateway.resolver).into_iter();
-        names.map(|name| Name::Peer { listener: Arc::clone(&listener.name), name })
-    });
-    endpoints.map(Name::Endpoint).chain(peers).collect()
+/// The names that a listener trusts, none of them looked up.
+pub(super) fn of_listener(listener: &Listener, resolver: &Resolver) -> Vec<Name> {
+    let names = listener.trusted.names(resolver).into_iter();
+    names.map(|name| Name::Peer { listener: Arc::clone(&listener.name), name }).collect()
 }
 
 /// Looks all names up once. It takes as long as the slowest, and that is bounded by the resolver's
@@ -52,7 +44,7 @@ async fn look_up(name: &mut Name, observe: &Observe) {
         Name::Peer { name, .. } => name.next().await,
     };
     let (whose, name) = match name {
-        Name::Endpoint(name) => (format!("upstream {}", name.upstream()), name.written()),
+        Name::Endpoint(name) => (format!("upstream {}", name.upstream().name), name.written()),
         Name::Peer { listener, name } => (format!("trusted of {listener}"), name.written()),
     };
     observe.emit(&Event::NameLookedUp { whose: &whose, name, lookup: &lookup });

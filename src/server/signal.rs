@@ -5,9 +5,10 @@
 //! and those that tell of a crash.
 //!
 //! A hangup has two senders. `logrotate` and `systemctl reload` send it by hand: open the log
-//! again. The kernel and the shell send it when the terminal that the gateway was started from is
-//! closed: nobody is left who could stop it, so it stops by itself. They are told apart by looking
-//! for that terminal. Under `nohup`, which has the hangup ignored, a lost terminal means nothing.
+//! again, and read the configuration again. The kernel and the shell send it when the terminal that
+//! the gateway was started from is closed: nobody is left who could stop it, so it stops by itself.
+//! They are told apart by looking for that terminal. Under `nohup`, which has the hangup ignored, a
+//! lost terminal means nothing.
 
 use std::fs::{self, File};
 use std::io;
@@ -34,6 +35,8 @@ pub(super) enum Signal {
     Stop(&'static str),
     /// Open the logs again.
     Reopen(&'static str),
+    /// Open the logs again, and read the configuration again.
+    Reload(&'static str),
     /// It has no meaning here.
     Refuse(&'static str),
     /// A write was refused; who wrote gets an error, too.
@@ -55,7 +58,7 @@ fn table() -> Vec<(SignalKind, Signal)> {
         (SignalKind::quit(), Signal::Stop("SIGQUIT")),
         // The kernel sends it once a second from the soft limit of processor time on.
         (raw(libc::SIGXCPU), Signal::Stop("SIGXCPU")),
-        (SignalKind::hangup(), Signal::Reopen("SIGHUP")),
+        (SignalKind::hangup(), Signal::Reload("SIGHUP")),
         (SignalKind::user_defined1(), Signal::Reopen("SIGUSR1")),
         (SignalKind::user_defined2(), Signal::Refuse("SIGUSR2")),
         (SignalKind::alarm(), Signal::Refuse("SIGALRM")),
@@ -109,7 +112,7 @@ impl Signals {
 
 async fn heed(terminal: Terminal, meaning: Signal, sends: &Sender<Signal>) {
     const LOST: Signal = Signal::Stop("the loss of its terminal");
-    let is_hangup = meaning == Signal::Reopen("SIGHUP");
+    let is_hangup = meaning == Signal::Reload("SIGHUP");
     let meant = if is_hangup && terminal.is_lost() { LOST } else { meaning };
     // A full queue asks for all of it already, or will be full of refusals.
     let _ = sends.try_send(meant);

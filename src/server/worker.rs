@@ -8,43 +8,53 @@
 
 use std::io;
 use std::thread::JoinHandle;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// The accept loops of one worker; the future ends when the gateway stops accepting.
+/// The accept loop of one listener on one worker; the future ends when the listener is closed.
 pub(super) type Job = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The threads that answer requests.
 #[derive(Debug)]
 pub(super) struct Workers {
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<(JoinHandle<()>, Handle)>,
     cut: watch::Sender<bool>,
 }
 
 impl Workers {
-    /// Starts one thread per job. Requests under way go on after its job has ended, until `end`.
-    pub(super) fn start(jobs: Vec<Job>) -> io::Result<Workers> {
+    /// Starts so many threads. They wait for jobs until `end`.
+    pub(super) fn start(count: usize) -> io::Result<Workers> {
         let (cut, is_cut) = watch::channel(false);
-        let threads = jobs.into_iter().enumerate().map(|(number, job)| {
+        let threads = (0..count).map(|number| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let mut is_cut = is_cut.clone();
+            let (handle, mut is_cut) = (runtime.handle().clone(), is_cut.clone());
             let name = format!("worker {number}");
-            std::thread::Builder::new().name(name).spawn(move || {
+            let thread = std::thread::Builder::new().name(name).spawn(move || {
                 runtime.block_on(async {
-                    job.await;
                     // An error means that the gateway is gone, which is as final.
                     let _ = is_cut.wait_for(|is_cut| *is_cut).await;
                 });
-            })
+            });
+            Ok((thread?, handle))
         });
         let threads = threads.collect::<io::Result<Vec<_>>>()?;
         Ok(Workers { threads, cut })
+    }
+
+    /// Gives each worker a job. Requests go on after their job has ended, until `end`.
+    pub(super) fn give(&self, job: impl Fn() -> io::Result<Job>) -> io::Result<()> {
+        let jobs: Vec<Job> = self.threads.iter().map(|_| job()).collect::<io::Result<_>>()?;
+        for ((_, runtime), job) in self.threads.iter().zip(jobs) {
+            runtime.spawn(job);
+        }
+        Ok(())
     }
 
     /// Cuts the requests that are still under way and waits for the threads.
     pub(super) fn end(self) {
         // The receivers are gone only if the threads are.
         let _ = self.cut.send(true);
-        for thread in self.threads {
+        for (thread, _) in self.threads {
             // A panic was already reported by its thread.
             let _ = thread.join();
         }

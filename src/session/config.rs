@@ -11,6 +11,7 @@ use crate::units::{Count, Secret, Text, Time};
 use crate::yaml::{At, Entries};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// The most keys that one kind of session may be configured with.
 const KEYS_MAX: usize = 16;
@@ -88,6 +89,14 @@ fn default_remember() -> At<Count> {
 
 /// `revocation` is in `lifetime.rs`.
 impl Config {
+    /// The files that hold a key.
+    pub fn key_files(&self) -> impl Iterator<Item = &Path> {
+        self.keys.iter().filter_map(|key| match &key.value {
+            key_source::Config::Pem(pem) => Some(pem.file.0.as_path()),
+            _ => None,
+        })
+    }
+
     /// What is wrong with what only this file knows of.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();

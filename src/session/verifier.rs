@@ -111,8 +111,7 @@ impl Verifier {
     }
 
     /// Takes over the key sets of the verifier that this one replaces, where they are the same, so
-    /// that it does not begin without keys. It is for a change of the configuration in a running
-    /// gateway, which the gateway cannot do yet: only a test calls it.
+    /// that it does not begin without keys.
     pub fn adopt(mut self, older: &Verifier) -> Self {
         for set in &mut self.sets {
             if let Some(running) = older.sets.iter().find(|running| running.is_like(set)) {

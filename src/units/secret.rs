@@ -4,6 +4,7 @@
 //! replaced. It is long enough for a key, and everybody who has seen the file knows it: whoever
 //! does could sign. The mistake is told where the file is read, whatever the secret is for.
 
+use super::fingerprint::print_secret;
 use crate::yaml::Scalar;
 use std::fmt;
 
@@ -33,7 +34,7 @@ impl Scalar for Secret {
 
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        print_secret(&self.0, f)
     }
 }
 

@@ -25,9 +25,9 @@ impl EndpointName {
         lookup
     }
 
-    /// The upstream's name.
-    pub fn upstream(&self) -> &str {
-        &self.upstream.name
+    /// The upstream that has the name.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
     }
 
     /// The name as it is written.
@@ -64,6 +64,21 @@ impl Upstream {
             ),
         });
         names.collect()
+    }
+
+    /// Takes over what is known of endpoints that `before` has, too: where names lead, and which
+    /// addresses are well.
+    pub fn take_over(&self, before: &Upstream) {
+        let known = before.resolved.lock();
+        let mut resolved = self.resolved.lock();
+        for (written, entry) in self.written.iter().zip(resolved.iter_mut()) {
+            let same = before.written.iter().position(|it| it.target == written.target);
+            if let Some(place) = same {
+                *entry = known[place].clone();
+            }
+        }
+        let pool = self.mould.pool(servers(&self.written, &resolved), Some(&before.pool()));
+        self.pool.store(Arc::new(pool));
     }
 
     /// Each name among the endpoints, and what is known of it.

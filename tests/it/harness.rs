@@ -9,9 +9,10 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use streamgate::config;
-use streamgate::server::{self, Running};
+use streamgate::server::{self, Running, Source};
 use streamgate::session::Algorithm;
 use streamgate::session::mint::{Claims, Signer};
 use streamgate::yaml::{Environment, Scalar};
@@ -104,11 +105,26 @@ impl Gateway {
         let path = Path::new("gateway.yaml");
         let loaded = config::read(path, yaml.to_owned(), environment);
         let loaded = loaded.unwrap_or_else(|report| panic!("{report}"));
-        let running = server::start(loaded).unwrap_or_else(|error| panic!("{error}"));
+        Self::of(server::start(loaded, None).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    fn of(running: Running) -> Self {
         let (edge, admin) = (running.listeners[0].1, running.admin);
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let client = client.timeout(DEADLINE).tls_certs_only([]).build().unwrap();
         Gateway { running: Some(running), edge, admin, client }
+    }
+
+    /// Starts a gateway whose configuration is read again from `text`.
+    pub(crate) fn start_from(text: &Arc<Mutex<String>>, environment: &Environment) -> Self {
+        let (text, environment) = (Arc::clone(text), environment.clone());
+        let load = Box::new(move || {
+            let text = text.lock().unwrap().clone();
+            config::read(Path::new("gateway.yaml"), text, &environment)
+        });
+        let source = Source { file: "gateway.yaml".into(), load };
+        let loaded = (source.load)().unwrap_or_else(|report| panic!("{report}"));
+        Self::of(server::start(loaded, Some(source)).unwrap_or_else(|error| panic!("{error}")))
     }
 
     /// A gateway with `STANDARD` on a Redis or on memory.

@@ -30,6 +30,7 @@ mod own_device;
 mod playlist;
 mod proxy_protocol;
 mod reissue;
+mod reload;
 mod revocation;
 mod session;
 mod shadow;

@@ -60,7 +60,7 @@ pub fn start(environment: Environment) -> Result<Demo, DemoError> {
     let file = root.join("config/gateway.yaml").canonicalize();
     let file = file.map_err(|error| DemoError::Io("config/gateway.yaml", error))?;
     let loaded = config::load(&file, &environment).map_err(StartError::Config)?;
-    let gateway = server::start(loaded)?;
+    let gateway = server::start(loaded, None)?;
     let router = upstreams.block_on(auth_service(&environment, &gateway))?;
     upstreams.spawn(serve(auth, router));
     upstreams.spawn(serve(stream, stream::app(stream::Settings::default())));

@@ -27,6 +27,12 @@ pub struct Leases(Arc<Node>);
 pub struct StartsExhausted;
 
 impl Leases {
+    /// Whether both are the leases of one table.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Leases over a store, and the renewer that somebody has to run.
     #[must_use]
     pub fn new(store: Arc<dyn LeaseStore>, timing: Timing) -> (Self, Renewer) {

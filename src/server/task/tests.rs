@@ -2,6 +2,7 @@ use super::*;
 use crate::metrics::Metrics;
 use crate::observe::AccessLog;
 use serde_json::Value;
+use std::io;
 use std::sync::Mutex;
 use streamgate_lease::memory::MemoryStore;
 use streamgate_lease::{Claim, Holder, LeaseId, Leases, Pepper, Timing};
