@@ -153,7 +153,7 @@ const ABSENT: [(&[&str], &str, &str); 26] = [
     (
         &["timeouts", "timeout", "read_timeout", "proxy_read_timeout"],
         "upstream",
-        "timeouts stand at the upstream: `upstreams: { …: { timeouts: { read: 30s } } }`",
+        "it stands under `timeouts`, of a route or its upstream: `timeouts: { read: 30s }`",
     ),
     (&["priority", "order", "rank"], "match", "the most specific route wins; no order is needed"),
     (
