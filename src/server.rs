@@ -147,9 +147,6 @@ pub fn start(loaded: Loaded, source: Option<Source>) -> Result<Running, StartErr
     let tasks =
         tasks_of_process(&reloader, ended, (admin_socket, stopped), (reloads.clone(), asked));
     reloader.admin.is_ready.set(true);
-    for (listener, address) in &addresses {
-        info!(%listener, %address, "listening");
-    }
     info!(%admin, workers = config.workers.number(), "ready");
     Ok(Running {
         listeners: addresses,

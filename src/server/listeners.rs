@@ -14,6 +14,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use tokio::sync::watch;
+use tracing::info;
 
 /// All listeners of the gateway.
 pub(super) struct Listeners {
@@ -149,9 +150,15 @@ impl Listeners {
         let mut before: Vec<Option<Open>> = self.open.drain(..).map(Some).collect();
         self.open.extend(opened.0.into_iter().filter_map(|place| match place {
             Place::Kept(at) => before[at].take(),
-            Place::New(open) => Some(open),
+            Place::New(open) => {
+                open.tell("listening");
+                Some(open)
+            }
         }));
-        before.into_iter().flatten().for_each(Open::close);
+        for open in before.into_iter().flatten() {
+            open.tell("closed: its connections end after their next answer");
+            open.close();
+        }
     }
 
     /// Each listener's name and the address that it really has.
@@ -177,6 +184,11 @@ impl Listeners {
 }
 
 impl Open {
+    fn tell(&self, what: &str) {
+        let address = self.socket.local_addr().unwrap_or(self.listener.address);
+        info!(listener = %self.listener.name, %address, "{what}");
+    }
+
     fn close(self) {
         // The receivers are gone only if the workers are.
         let _ = self.stop.send(true);
