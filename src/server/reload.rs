@@ -76,12 +76,14 @@ pub(super) struct State {
     workers: Option<Workers>,
     drain: Drain,
     fixed: Fixed,
+    /// The listeners are closed, because the gateway stops.
+    is_closed: bool,
 }
 
 impl State {
     pub(super) fn new(config: &Config, listeners: Listeners, tasks: BackgroundTasks) -> Self {
         let (drain, fixed) = (config.drain, Fixed::of(config));
-        State { listeners, tasks, workers: None, drain, fixed }
+        State { listeners, tasks, workers: None, drain, fixed, is_closed: false }
     }
 }
 
@@ -190,8 +192,10 @@ impl Reloader {
         self.start_tasks(&mut state.tasks, &gateway, &plan);
         self.runtimes.run(first_keys(gateway.key_sets()));
         let opened = match &state.workers {
-            Some(workers) => state.listeners.open(plan, workers).map_err(|e| e.to_string()),
-            None => Err("the gateway is stopping".to_owned()),
+            Some(workers) if !state.is_closed => {
+                state.listeners.open(plan, workers).map_err(|e| e.to_string())
+            }
+            _ => Err("the gateway is stopping".to_owned()),
         };
         let opened = opened.map_err(|why| {
             self.let_go(state);
@@ -248,7 +252,9 @@ impl Reloader {
 
     /// Opens nothing from now on and closes all listeners.
     pub(super) fn close(&self) {
-        self.state.lock().listeners.close();
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        state.listeners.close();
     }
 
     /// Ends the workers: what they still answer is cut.

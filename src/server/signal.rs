@@ -87,7 +87,11 @@ impl Signals {
         {
             let _entered = runtime.enter();
             for (kind, meaning) in table() {
-                let mut heard = signal(kind)?;
+                let mut heard = match signal(kind) {
+                    // The system, or what the gateway runs under, keeps it for itself.
+                    Err(_) if matches!(meaning, Signal::Refuse(_)) => continue,
+                    heard => heard?,
+                };
                 let sends = sends.clone();
                 waits.spawn(async move {
                     while heard.recv().await.is_some() {

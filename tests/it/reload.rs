@@ -323,3 +323,25 @@ async fn the_verb_says_what_is_wrong() {
     let url = format!("http://{}/one", gateway.edge);
     assert_eq!(client.request(Method::GET, url).send().await.unwrap().status(), 404);
 }
+
+/// A file that changes while the gateway stops opens nothing again.
+#[tokio::test]
+async fn a_gateway_that_stops_takes_no_other_configuration() {
+    let origin = Origin::listen().await;
+    let yaml = proxying_yaml("", &format!("endpoints: ['{}']", origin.address));
+    let mut gateway = Process::start(&yaml).await;
+    let mut client = RawClient::open(gateway.edge).await;
+    client.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut behind = origin.accept().await;
+    behind.request().await;
+    gateway.terminate();
+    gateway.says("listeners and the admin port are closed").await;
+    let file = gateway.directory.file("gateway.yaml");
+    std::fs::write(&file, yaml.replace("name: edge", "name: other")).unwrap();
+    gateway.signal("HUP");
+    let line = gateway.says("so nothing was changed").await;
+    assert!(line.contains("SIGHUP"), "{line}");
+    behind.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    assert_eq!(client.answer().await.status, 200);
+    assert_eq!(gateway.ended().await.0, Some(0));
+}
