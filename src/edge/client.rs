@@ -34,17 +34,20 @@ pub struct Client {
     pub scheme: Scheme,
     /// The host that the client asked for, where a trusted peer says so in place of `Host`.
     pub host: Option<HeaderValue>,
+    /// What the peer says of the request is believed.
+    pub is_peer_trusted: bool,
 }
 
 impl Client {
     /// The client whose request with these header `fields` came from `peer`.
     pub fn of(peer: &Peer, fields: &HeaderMap, listener: &Listener) -> Self {
         let (address, scheme) = (peer.address, peer.scheme());
-        let Some(address) = address.filter(|address| listener.trusts(*address)) else {
+        let is_peer_trusted = peer.is_trusted(listener);
+        let Some(address) = address.filter(|_| is_peer_trusted) else {
             if listener.trusted.has_names() && fields.contains_key(FORWARDED_FOR) {
                 listener.trusted.doubt();
             }
-            return Client { address, scheme, host: None };
+            return Client { address, scheme, host: None, is_peer_trusted };
         };
         let (address, teller) = find(address, fields, listener);
         let scheme = told(fields, FORWARDED_PROTO, teller).and_then(read_scheme).unwrap_or(scheme);
@@ -52,7 +55,7 @@ impl Client {
             true => told(fields, FORWARDED_HOST, teller).and_then(read_host),
             false => None,
         };
-        Client { address: Some(address), scheme, host }
+        Client { address: Some(address), scheme, host, is_peer_trusted }
     }
 }
 

@@ -95,7 +95,7 @@ impl Ctx {
     ) -> Option<HeaderValue> {
         let client = Client::of(&opened.peer, fields, listener);
         self.is_admitted = opened.is_admitted;
-        self.is_peer_trusted = opened.peer.is_trusted(listener);
+        self.is_peer_trusted = client.is_peer_trusted;
         (self.exchange.client, self.exchange.scheme) = (client.address, client.scheme);
         client.host
     }

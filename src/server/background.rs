@@ -52,14 +52,15 @@ enum Owner {
 }
 
 impl Owner {
-    /// All that have tasks, but for leases: those have a renewer, which `Shared` gives.
+    /// All that have tasks. Those of leases are their renewer, which `Shared` gives.
     fn all(gateway: &Gateway) -> Vec<Owner> {
         let stores = gateway.stores.iter().cloned().map(Owner::Store);
         let policies = gateway.policies.iter().cloned().map(Owner::Policy);
         let upstreams = gateway.upstreams.iter().cloned().map(Owner::Upstream);
         let key_sets = gateway.verifiers.iter().flat_map(|verifier| verifier.key_sets());
         let key_sets = key_sets.cloned().map(Owner::KeySet);
-        stores.chain(policies).chain(upstreams).chain(key_sets).collect()
+        let leases = gateway.policies.iter().map(|policy| Owner::Leases(policy.leases().clone()));
+        stores.chain(policies).chain(upstreams).chain(key_sets).chain(leases).collect()
     }
 
     fn is(&self, other: &Owner) -> bool {
@@ -70,15 +71,6 @@ impl Owner {
             (Owner::KeySet(one), Owner::KeySet(other)) => Arc::ptr_eq(one, other),
             (Owner::Leases(one), Owner::Leases(other)) => one.is_same(other),
             _ => false,
-        }
-    }
-
-    fn is_in(&self, gateway: &Gateway) -> bool {
-        match self {
-            Owner::Leases(leases) => {
-                gateway.policies.iter().any(|policy| policy.leases().is_same(leases))
-            }
-            owner => Owner::all(gateway).iter().any(|other| owner.is(other)),
         }
     }
 }
@@ -200,8 +192,9 @@ impl BackgroundTasks {
 
     /// Ends the tasks of what none of these gateways has.
     pub(super) fn retain(&mut self, live: &[Arc<Gateway>]) {
+        let owners: Vec<Owner> = live.iter().flat_map(|gateway| Owner::all(gateway)).collect();
         self.running.retain(|running| {
-            let is_used = live.iter().any(|gateway| running.owner.is_in(gateway));
+            let is_used = owners.iter().any(|owner| owner.is(&running.owner));
             if !is_used {
                 // The receivers are gone only if the tasks are.
                 let _ = running.stop.send(true);

@@ -96,10 +96,7 @@ impl<'de> Deserializer<'de> for Typed<'de> {
         _: usize,
         visitor: V,
     ) -> Result<V::Value, Misfit> {
-        match name {
-            AT => visitor.visit_seq(PlaceAndValue { place: Some(self.0.place), value: Some(self) }),
-            _ => self.deserialize_any(visitor),
-        }
+        with_place(name, self.0.place, self, visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -181,15 +178,25 @@ impl<'de> Deserializer<'de> for Name<'de> {
         _: usize,
         visitor: V,
     ) -> Result<V::Value, Misfit> {
-        match name {
-            AT => visitor.visit_seq(PlaceAndValue { place: Some(self.0.place), value: Some(self) }),
-            _ => self.deserialize_any(visitor),
-        }
+        with_place(name, self.0.place, self, visitor)
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
         unit unit_struct newtype_struct seq tuple map struct enum identifier ignored_any
+    }
+}
+
+/// Reads a value, with its place if the type asks for that by the `name` of `At`.
+fn with_place<'de, D: Deserializer<'de, Error = Misfit>, V: Visitor<'de>>(
+    name: &'static str,
+    place: Place,
+    value: D,
+    visitor: V,
+) -> Result<V::Value, Misfit> {
+    match name {
+        AT => visitor.visit_seq(PlaceAndValue { place: Some(place), value: Some(value) }),
+        _ => value.deserialize_any(visitor),
     }
 }
 

@@ -45,6 +45,9 @@ pub(crate) struct Wiring {
     pub(crate) grandfather: &'static str,
 }
 
+/// What hashes the accounts of the drill.
+const PEPPER: &str = "a-pepper-for-the-drill-0123456789abcdef";
+
 fn configuration((edge, admin): Addresses, wiring: &Wiring) -> String {
     let Wiring { store, origin, grandfather } = wiring;
     let ttl = TTL.as_secs();
@@ -53,7 +56,7 @@ fn configuration((edge, admin): Addresses, wiring: &Wiring) -> String {
         r#"{basics}concurrency:
   standard:
     store: shared
-    pepper: "a-pepper-for-the-drill-0123456789abcdef"
+    pepper: "{PEPPER}"
     limit: {{ default: {LIMIT} }}
     ttl: {ttl}s
     when_store_fails: local
@@ -84,12 +87,12 @@ impl Busy {
             r#"{basics}concurrency:
   standard:
     store: shared
-    pepper: "a-pepper-for-the-drill-0123456789abcdef"
+    pepper: "{PEPPER}"
     limit: {{ default: {BUSY_LIMIT} }}
     ttl: 10m
   takeover:
     store: shared
-    pepper: "a-pepper-for-the-drill-0123456789abcdef"
+    pepper: "{PEPPER}"
     limit: {{ default: 1 }}
     when_full: replace_oldest
 upstreams:

@@ -140,7 +140,8 @@ fn nobody_else_is_believed() {
     assert_eq!(mapped, Some([192, 0, 2, 1].into()), "trusted as IPv4");
     let listener = listener(&["10.0.0.0/8"], true);
     let nobody = Client::of(&Peer::at(None), &fields(said), &listener);
-    assert_eq!(nobody, Client { address: None, scheme: Scheme::HTTP, host: None });
+    let (address, scheme, host) = (None, Scheme::HTTP, None);
+    assert_eq!(nobody, Client { address, scheme, host, is_peer_trusted: false });
 }
 
 #[test]

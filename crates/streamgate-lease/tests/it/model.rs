@@ -61,25 +61,17 @@ fn memory_does_what_the_specification_says() {
 
 #[test]
 fn redis_does_what_the_specification_says() {
-    let timing = timing(600, 2000, 451, 1200);
-    let runtime = runtime(false);
-    let world = Cell::new(Some(runtime.block_on(World::redis())));
-    let try_one = |steps: &[Step]| {
-        let mut here = world.take().unwrap();
-        let result = runtime.block_on(async {
-            here.clear().await;
-            Trial::new(&here, timing, [300, 300]).await.run(steps).await
-        });
-        world.set(Some(here));
-        result
-    };
-    check(CASES, histories(COARSE, COARSE_SILENCES), try_one);
+    check_on_redis(false);
 }
 
 /// One of the two gateways is of before there were logins. Nobody marks anybody then, and nothing
 /// is reserved: what only one of the two knows is not in the specification; `mixed` has it.
 #[test]
 fn two_versions_on_one_redis_do_what_the_specification_says() {
+    check_on_redis(true);
+}
+
+fn check_on_redis(is_mixed: bool) {
     let timing = timing(600, 2000, 451, 1200);
     let runtime = runtime(false);
     let world = Cell::new(Some(runtime.block_on(World::redis())));
@@ -88,7 +80,7 @@ fn two_versions_on_one_redis_do_what_the_specification_says() {
         let result = runtime.block_on(async {
             here.clear().await;
             let trial = Trial::new(&here, timing, [300, 300]).await;
-            Trial { is_mixed: true, ..trial }.run(steps).await
+            Trial { is_mixed, ..trial }.run(steps).await
         });
         world.set(Some(here));
         result

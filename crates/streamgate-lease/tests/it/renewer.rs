@@ -637,6 +637,14 @@ async fn nobody_plays_beside_a_failed_start_on_the_same_node() {
     assert_eq!(node.live().await, 1);
 }
 
+/// Another node ends it, and the notice comes before the answer that is held back.
+async fn end_before_the_answer(node: &Node, store: &FaultyStore, tv: &Claim) {
+    assert!(store.behind().terminate(&tv.holder, &tv.id, &Timing::default()).await.unwrap());
+    node.leases.mark_stale(&tv.holder, &tv.id);
+    store.release_answers();
+    pass(MS).await;
+}
+
 /// What the renewer asked before it was ended is answered after the notice.
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_is_older_than_the_notice_settles_no_doubt() {
@@ -649,10 +657,7 @@ async fn a_renewal_that_is_older_than_the_notice_settles_no_doubt() {
         assert!(node.knows("tv"));
         pass(SECOND).await;
     }
-    assert!(store.behind().terminate(&tv.holder, &tv.id, &Timing::default()).await.unwrap());
-    node.leases.mark_stale(&tv.holder, &tv.id);
-    store.release_answers();
-    pass(MS).await;
+    end_before_the_answer(&node, &store, &tv).await;
     assert!(!node.knows("tv"), "the renewal was asked for before it was ended");
     assert_eq!(node.word(&tv).await, "terminated");
 }
@@ -671,10 +676,7 @@ async fn an_adoption_that_is_older_than_the_notice_settles_no_doubt() {
         assert!(node.knows("tv"));
         pass(SECOND).await;
     }
-    assert!(store.behind().terminate(&tv.holder, &tv.id, &Timing::default()).await.unwrap());
-    node.leases.mark_stale(&tv.holder, &tv.id);
-    store.release_answers();
-    pass(MS).await;
+    end_before_the_answer(&node, &store, &tv).await;
     assert!(!node.knows("tv"), "the store took it over before it was ended");
     assert_eq!(node.word(&tv).await, "terminated");
 }
