@@ -173,6 +173,11 @@ pub fn without_port(authority: &str) -> &str {
 
 /// `authority` without the dot that may end its name: `tv.example.:80` is `tv.example:80`.
 pub fn without_dot(authority: &str) -> Cow<'_, str> {
+    // Looked at first: nearly no host has one.
+    let bytes = authority.as_bytes();
+    if bytes.last() != Some(&b'.') && !bytes.windows(2).any(|pair| pair == b".:") {
+        return Cow::Borrowed(authority);
+    }
     let name = without_port(authority);
     match name.strip_suffix('.') {
         Some(bare) => Cow::Owned(format!("{bare}{}", &authority[name.len()..])),

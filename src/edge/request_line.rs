@@ -32,6 +32,10 @@ enum Place {
 impl RequestLine {
     /// Reads what came next; `Some` is what is to be parsed in its place.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if self.place == Place::Before && is_usual(bytes) {
+            self.place = Place::Behind;
+            return None;
+        }
         let mut encoded: Option<Vec<u8>> = None;
         for (at, &byte) in bytes.iter().enumerate() {
             if self.is_over() {
@@ -104,6 +108,48 @@ impl RequestLine {
     }
 }
 
+/// Whether `bytes` begin with a whole line that holds nothing to encode or to remember. Nearly all
+/// requests come so, and the steps of [`RequestLine`] would take ten times as long.
+fn is_usual(bytes: &[u8]) -> bool {
+    let mut spaces = 0;
+    for (at, &byte) in bytes.iter().enumerate() {
+        match LINE_BYTES[usize::from(byte)] {
+            LineByte::Plain => {}
+            LineByte::Space => spaces += 1,
+            LineByte::Return if bytes.get(at + 1) == Some(&b'\n') => {}
+            LineByte::End => return 0 < at && bytes[0] != b'\r' && spaces == 2,
+            LineByte::Return | LineByte::Odd => return false,
+        }
+    }
+    false
+}
+
+/// What a byte is to [`is_usual`].
+#[derive(Clone, Copy)]
+enum LineByte {
+    Plain,
+    Space,
+    Return,
+    End,
+    Odd,
+}
+
+const LINE_BYTES: [LineByte; 256] = {
+    let mut kinds = [LineByte::Odd; 256];
+    let mut byte = 0x21;
+    while byte < 0x7f {
+        kinds[byte] = match byte as u8 {
+            b'"' | b'<' | b'>' | b'`' => LineByte::Odd,
+            _ => LineByte::Plain,
+        };
+        byte += 1;
+    }
+    kinds[b' ' as usize] = LineByte::Space;
+    kinds[b'\r' as usize] = LineByte::Return;
+    kinds[b'\n' as usize] = LineByte::End;
+    kinds
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +164,26 @@ mod tests {
         assert_eq!(pieces.collect::<Vec<_>>().concat(), whole);
         assert_eq!(slow.misplaced, line.misplaced);
         (whole, line.misplaced)
+    }
+
+    #[test]
+    fn a_usual_line_is_read_at_a_glance_and_no_other() {
+        for (said, is_usual) in [
+            (&b"GET /a?b HTTP/1.1\r\nHost: \"a\"\r\n"[..], true),
+            (b"GET /a HTTP/1.1\n", true),
+            (b"GET /a HTTP/1.1\r", false),
+            (b"GET /a HTTP/1.1", false),
+            (b"\r\nGET /a HTTP/1.1\r\n", false),
+            (b"\nGET /a HTTP/1.1\r\n", false),
+            (b"GET /a?b c HTTP/1.1\r\n", false),
+            (b"GET /a?b\r\n", false),
+            (b"GET /a?\rb HTTP/1.1\r\n", false),
+            (b"GET /a?\"b HTTP/1.1\r\n", false),
+            (b"GET /a\t HTTP/1.1\r\n", false),
+            (b"", false),
+        ] {
+            assert_eq!(super::is_usual(said), is_usual, "{}", said.escape_ascii());
+        }
     }
 
     #[test]

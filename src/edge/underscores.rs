@@ -20,7 +20,10 @@ impl Underscores {
     /// Takes them out of a head, if they are to be dropped, and says how many there were. Whoever
     /// checks the head refuses those that are left.
     pub fn apply(self, head: &mut RequestHeader) -> u64 {
-        let is_meant = |name: &str| self == Underscores::Drop && name.contains('_');
+        if self != Underscores::Drop {
+            return 0;
+        }
+        let is_meant = |name: &str| name.contains('_');
         // Looked at first: nearly no request has one.
         if !head.headers.keys().any(|name| is_meant(name.as_str())) {
             return 0;

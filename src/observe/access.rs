@@ -4,6 +4,7 @@
 //! waits for the disk (`observe/writer.rs`).
 
 mod config;
+mod told;
 
 pub use config::{Config, Target};
 
@@ -13,6 +14,7 @@ use crate::clock;
 use crate::denial::Code;
 use crate::exchange::{Account, Exchange, InFlightLimit};
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// Room for one line, in bytes; a longer one costs another allocation.
 const LINE_BYTES: usize = 768;
@@ -43,7 +45,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<std::net::IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    client_request_id: Option<&'a str>,
+    client_request_id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,13 +116,13 @@ fn line<'a>(ended: &'a Ended<'a>) -> Line<'a> {
         listener: ended.listener.1,
         route: ended.route.name(),
         client: exchange.client,
-        client_request_id: ended.client_request_id.as_deref().map(|id| cut(id, ID_BYTES_MAX)),
-        traceparent: ended.traceparent,
+        client_request_id: request_id(ended),
+        traceparent: told::trace(ended.head),
         tls: ended.tls.map(|tls| tls.version),
         sni: ended.tls.and_then(|tls| tls.sni),
         client_subject: ended.tls.and_then(|tls| tls.subject),
-        method: cut(ended.method.as_str(), METHOD_BYTES_MAX),
-        host: cut(ended.host, HOST_BYTES_MAX),
+        method: cut(ended.head.method.as_str(), METHOD_BYTES_MAX),
+        host: cut(told::host(ended.head), HOST_BYTES_MAX),
         path: cut(ended.path, PATH_BYTES_MAX),
         status: ended.status,
         code: exchange.denied().map(|code| code.name()),
@@ -137,6 +139,15 @@ fn line<'a>(ended: &'a Ended<'a>) -> Line<'a> {
         shadow: shadow(exchange.shadows()),
         fault: ended.fault,
     }
+}
+
+/// A trusted peer's name for the request.
+fn request_id<'a>(ended: &Ended<'a>) -> Option<Cow<'a, str>> {
+    let id = told::request_id(ended.head).filter(|_| ended.is_peer_trusted)?;
+    Some(match id {
+        Cow::Borrowed(id) => cut(id, ID_BYTES_MAX).into(),
+        Cow::Owned(id) => cut(&id, ID_BYTES_MAX).to_owned().into(),
+    })
 }
 
 /// What the code of a refusal leaves open.

@@ -79,7 +79,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
 
 fn exchange(metrics: &Metrics, ended: &Ended<'_>) {
     let (route, exchange) = (ended.route, ended.exchange);
-    route.count_request(ended.listener, ended.method, ended.status);
+    route.count_request(ended.listener, &ended.head.method, ended.status);
     route.duration.observe(ended.took.as_secs_f64());
     route.request_bytes.inc_by(ended.request_bytes);
     route.response_bytes.inc_by(ended.response_bytes);

@@ -12,8 +12,7 @@ use crate::resolve::Lookup;
 use crate::session::KeySet;
 use crate::session::key_set::Refresh;
 use crate::upstream::Change;
-use http::Method;
-use std::borrow::Cow;
+use http::request::Parts;
 use std::net::SocketAddr;
 use std::time::Duration;
 use streamgate_lease::redis::Deadlines;
@@ -237,16 +236,13 @@ pub struct Ended<'a> {
     pub took: Duration,
     /// What client and gateway agreed on, where TLS ends here.
     pub tls: Option<Tls<'a>>,
-    /// As the client wrote it.
-    pub method: &'a Method,
-    /// As the client wrote it.
-    pub host: &'a str,
+    /// The request's head as the client wrote it. A sink that tells a field of it looks it up
+    /// itself: where nobody tells it, it costs nothing.
+    pub head: &'a Parts,
+    /// Whether the peer is believed, and with it the id that it gave the request.
+    pub is_peer_trusted: bool,
     /// Without a token and without the query.
     pub path: &'a str,
-    /// The id that a trusted peer gave the request.
-    pub client_request_id: Option<Cow<'a, str>>,
-    /// The trace that the request is part of (W3C Trace Context), if the field is well-formed.
-    pub traceparent: Option<&'a str>,
     /// 0 when nothing was sent.
     pub status: u16,
     /// Body bytes from the client.

@@ -15,7 +15,7 @@ use crate::metrics::RouteMetrics;
 use crate::observe::{Ended, Tls};
 use crate::upstream::Attempt;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session as Downstream;
 use pingora::{Error, ErrorType};
@@ -26,14 +26,6 @@ use streamgate_lease::Lease;
 
 /// What the log shows of a path that was not read, where paths hold tokens.
 const UNREAD: &str = "(unread)";
-
-/// A peer's name for the request; ours takes its place on the way upstream.
-const REQUEST_ID: &str = "x-request-id";
-
-const TRACEPARENT: &str = "traceparent";
-
-/// The version that we know, a trace, a span and flags, in hexadecimal.
-const TRACEPARENT_BYTES: usize = "00-".len() + 32 + "-".len() + 16 + "-00".len();
 
 /// How long a client that begins a playback and has closed its side may wait for its answer. Then
 /// it is taken for gone, and its slot is given back.
@@ -206,7 +198,6 @@ impl Ctx {
         listener: &'a Listener,
     ) -> Ended<'a> {
         let head = downstream.req_header();
-        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let sent = downstream.response_written();
         let path = match &self.exchange.target {
             Target::Rewritten(target) => target.split('?').next().unwrap_or(target),
@@ -222,67 +213,14 @@ impl Ctx {
             tls: DownstreamStream::of(downstream)
                 .and_then(DownstreamStream::handshake)
                 .map(|Handshake { version, sni, subject, .. }| Tls { version, sni, subject }),
-            method: &head.method,
-            host: head.uri.host().or(host).unwrap_or_default(),
+            head: head.as_ref(),
+            is_peer_trusted: self.is_peer_trusted,
             path,
-            client_request_id: head
-                .headers
-                .get(REQUEST_ID)
-                .filter(|_| self.is_peer_trusted)
-                .map(|id| String::from_utf8_lossy(id.as_bytes())),
-            traceparent: head.headers.get(TRACEPARENT).and_then(traceparent),
             status: sent.map_or(0, |sent| sent.status.as_u16()),
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
             upstream: self.attempt.as_ref().and_then(Attempt::endpoint),
             fault: self.fault,
-        }
-    }
-}
-
-/// The trace that a request is part of, as far as every version writes it (W3C Trace Context §3.2);
-/// `None` if it is not well-formed, and then it names no trace. Anybody may send it.
-fn traceparent(value: &HeaderValue) -> Option<&str> {
-    let text = value.to_str().ok()?;
-    let (known, beyond) = text.split_at_checked(TRACEPARENT_BYTES)?;
-    let parts: Vec<&str> = known.split('-').collect();
-    let is_hex = |part: &&str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let [version, trace, span, flags] = parts[..] else { return None };
-    let has_sizes = [version.len(), trace.len(), span.len(), flags.len()] == [2, 32, 16, 2];
-    let is_none = |id: &str| id.bytes().all(|byte| byte == b'0');
-    let may_go_on = beyond.is_empty() || version != "00" && beyond.starts_with('-');
-    let is_sound = has_sizes && parts.iter().all(is_hex) && version != "ff" && may_go_on;
-    (is_sound && !is_none(trace) && !is_none(span)).then_some(known)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trace_is_told_if_it_is_one() {
-        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let read = |text: &str| {
-            let value = HeaderValue::from_bytes(text.as_bytes()).expect("a value");
-            traceparent(&value).map(str::to_owned)
-        };
-        assert_eq!(read(trace).as_deref(), Some(trace));
-        let later = trace.replacen("00", "cc", 1);
-        assert_eq!(read(&format!("{later}-what-comes")), Some(later.clone()));
-        for wrong in [
-            String::new(),
-            trace.to_uppercase(),
-            format!("{trace}-more"),
-            format!("{later}more"),
-            trace.replacen("00", "ff", 1),
-            trace.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
-            trace.replace("00f067aa0ba902b7", &"0".repeat(16)),
-            trace.replace('-', "_"),
-            trace[1..].to_owned(),
-            format!("{}\u{e9}", &trace[..53]),
-            "x".repeat(60_000),
-        ] {
-            assert_eq!(read(&wrong), None, "{wrong}");
         }
     }
 }

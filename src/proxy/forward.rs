@@ -123,19 +123,25 @@ fn prepare(fields: &mut HeaderMap, exchange: &Exchange, claims: &ClaimHeaders) {
     if let Some(client) = exchange.client {
         fields.insert(FORWARDED_FOR, address(client));
     }
-    if let Some(host) = fields.get(header::HOST).map(as_read) {
-        fields.insert(header::HOST, host.clone());
+    if let Some(host) = fields.get(header::HOST) {
+        let (host, is_changed) = as_read(host);
+        if is_changed {
+            fields.insert(header::HOST, host.clone());
+        }
         fields.insert(FORWARDED_HOST, host);
     }
     fields.insert(FORWARDED_PROTO, scheme(&exchange.scheme));
     fields.insert(REQUEST_ID, exchange.id.field());
 }
 
-/// A host as the gateway reads it: the one that was matched is the one that is sent.
-fn as_read(host: &HeaderValue) -> HeaderValue {
+/// A host as the gateway reads it, and whether that differs from how it came: the one that was
+/// matched is the one that is sent.
+fn as_read(host: &HeaderValue) -> (HeaderValue, bool) {
     match host.to_str().map(without_dot) {
-        Ok(Cow::Owned(bare)) => HeaderValue::try_from(bare).expect("a part of a value is one"),
-        _ => host.clone(),
+        Ok(Cow::Owned(bare)) => {
+            (HeaderValue::try_from(bare).expect("a part of a value is one"), true)
+        }
+        _ => (host.clone(), false),
     }
 }
 
@@ -163,8 +169,7 @@ fn address(ip: IpAddr) -> HeaderValue {
     HeaderValue::try_from(text).expect("an address is visible ASCII")
 }
 
-/// The first bytes of all reserved names, one bit each. Most other names begin with another byte,
-/// so one look is enough for them.
+/// The first bytes of all reserved names, one bit each.
 const RESERVED_FIRST_BYTES: u128 = first_bytes(&RESERVED) | first_bytes(&RESERVED_PREFIXES);
 
 const fn first_bytes(names: &[&str]) -> u128 {
@@ -179,6 +184,12 @@ const fn first_bytes(names: &[&str]) -> u128 {
 /// Whether only the gateway may write a field called `name`. To some servers `_` is another way to
 /// write `-`.
 fn is_forged(name: &str, claims: &ClaimHeaders) -> bool {
+    // Most names begin with a byte that no such name begins with: one look is enough for them.
+    let first = name.bytes().next().map(|byte| if byte == b'_' { b'-' } else { byte });
+    match first.filter(u8::is_ascii) {
+        Some(first) if (RESERVED_FIRST_BYTES | claims.first_bytes()) >> first & 1 == 1 => {}
+        _ => return false,
+    }
     match name.contains('_') {
         true => is_forged(&name.replace('_', "-"), claims),
         false => is_reserved(name) || claims.contains(name),
@@ -186,10 +197,7 @@ fn is_forged(name: &str, claims: &ClaimHeaders) -> bool {
 }
 
 fn is_reserved(name: &str) -> bool {
-    let first = name.bytes().next().filter(u8::is_ascii);
-    first.is_some_and(|first| RESERVED_FIRST_BYTES >> first & 1 == 1)
-        && (RESERVED.contains(&name)
-            || RESERVED_PREFIXES.iter().any(|start| name.starts_with(start)))
+    RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|start| name.starts_with(start))
 }
 
 /// Takes the session's token out of what goes upstream: the cookies of these names, and every
