@@ -5,8 +5,12 @@
 //! whose room serves the running gateway, [`Drain`], which `server` obeys, and [`Route`], which
 //! names filters, an upstream and a policy.
 
+mod include;
+
+pub(crate) use include::{files_of, included};
+
 use crate::observe::access;
-use crate::problem::{Problem, Report};
+use crate::problem::{Problem, Report, Sources};
 use crate::units::{Address, Count, Secret, Size, Text, Time, TimeOrNone, Workers};
 use crate::yaml::{self, At, Entries, Environment, OneOrMany};
 use crate::{edge, filter, resolve, route, store, upstream};
@@ -16,6 +20,7 @@ use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A configuration as it was written: typed, every name with its place, nothing looked up yet.
@@ -47,6 +52,10 @@ impl Deref for Config {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Root {
+    /// Further files of the configuration, as if they stood here: a file, or a directory of which
+    /// every `.yaml` is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub include: Option<OneOrMany<Text>>,
     /// Where clients connect.
     pub listeners: At<Vec<At<edge::Config>>>,
     /// Where operators look: health, metrics, what is playing.
@@ -207,46 +216,64 @@ pub struct Loaded {
     pub config: Config,
     /// The file that it was read from.
     pub file: PathBuf,
-    source: String,
+    pub(crate) sources: Sources,
 }
 
 impl Loaded {
     /// Files named in the configuration are looked for beside it.
     pub fn base_dir(&self) -> &Path {
-        self.file.parent().unwrap_or(Path::new("."))
+        base_dir(&self.file)
     }
 
-    /// The beginning of the SHA-256 of the file's text. It is shown: it tells nothing of a secret
-    /// that comes from a variable, and of one in the file no more than that it has changed.
+    /// The beginning of the SHA-256 of the text of all files. It is shown: it tells nothing of a
+    /// secret that comes from a variable, and of one in a file no more than that it has changed.
     pub fn hash(&self) -> String {
-        let digest = Sha256::digest(self.source.as_bytes());
+        let mut hasher = Sha256::new();
+        self.sources.iter().for_each(|source| hasher.update(source.text.as_bytes()));
+        let digest = hasher.finalize();
         digest[..8].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 
     /// The problems of this file, ready to be printed.
     pub fn report(&self, problems: Vec<Problem>) -> Report {
-        Report::new(self.file.display().to_string(), self.source.as_str(), problems)
+        Report::of(self.sources.clone(), problems)
     }
+}
+
+/// Where the files are that a configuration at `file` names.
+fn base_dir(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new("."))
 }
 
 /// A configuration as far as it could be read, with what is wrong with it so far.
 #[derive(Debug)]
 pub struct Draft {
     path: PathBuf,
-    source: String,
+    sources: Sources,
     draft: yaml::Draft<Config>,
 }
 
 impl Draft {
+    /// Reads `text` and what it includes; `path` names it, and is where relative paths begin.
+    fn of(path: &Path, text: &str, environment: &Environment) -> Self {
+        let mut sources = Sources::new(path.display().to_string(), text);
+        let draft = yaml::draft_with(text, environment, |named| {
+            let included = include::read(base_dir(path), &named);
+            let texts = included.sources.iter().map(|source| Arc::clone(&source.text)).collect();
+            sources.include(included.sources);
+            (texts, included.problems)
+        });
+        Draft { path: path.to_owned(), sources, draft }
+    }
+
     /// The configuration, if nothing is wrong with it so far. If something is, `further` looks at
     /// what could be read, so that all is told at once.
     pub fn finish(self, further: impl FnOnce(&Loaded) -> Vec<Problem>) -> Result<Loaded, Report> {
-        let Draft { path, source, mut draft } = self;
-        let file = path.display().to_string();
+        let Draft { path, sources, mut draft } = self;
         let Some(config) = draft.value.take() else {
-            return Err(Report::new(file, source, draft.problems));
+            return Err(Report::of(sources, draft.problems));
         };
-        let loaded = Loaded { config, file: path, source };
+        let loaded = Loaded { config, file: path, sources };
         if draft.problems.is_empty() {
             return Ok(loaded);
         }
@@ -271,10 +298,7 @@ pub fn draft(path: &Path, environment: &Environment) -> Result<Draft, Report> {
         return Err(fail(problem.help(help)));
     }
     match String::from_utf8(bytes) {
-        Ok(source) => {
-            let draft = yaml::draft(&source, environment);
-            Ok(Draft { path: path.to_owned(), source, draft })
-        }
+        Ok(source) => Ok(Draft::of(path, &source, environment)),
         Err(error) => {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -291,8 +315,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
 
 /// Reads a configuration from `source`; `path` names it in messages.
 pub fn read(path: &Path, source: String, env: &Environment) -> Result<Loaded, Report> {
-    let draft = yaml::draft(&source, env);
-    Draft { path: path.to_owned(), source, draft }.finish(|_| Vec::new())
+    Draft::of(path, &source, env).finish(|_| Vec::new())
 }
 
 /// The JSON Schema of the file, for editors.

@@ -23,7 +23,7 @@ use crate::config::{self, Loaded};
 use crate::denial::{Code, Denial};
 use crate::exchange::Exchange;
 use crate::metrics::{Metrics, RouteMetrics};
-use crate::problem::Report;
+use crate::problem::{Report, Sources};
 use crate::request::{Request, Starts, Ticket};
 use crate::resolve::Resolver;
 use crate::route::{Table, Target};
@@ -63,6 +63,8 @@ pub struct Gateway {
     pub takes_path_tokens: bool,
     /// Where a request is counted that met no route.
     pub unmatched: Arc<RouteMetrics>,
+    /// Where its routes were written.
+    sources: Sources,
 }
 
 /// A route that runs.

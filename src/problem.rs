@@ -5,9 +5,11 @@
 mod look_alike;
 mod mask;
 mod snippet;
+mod sources;
 
 pub(crate) use look_alike::LookAlike;
 pub(crate) use mask::{is_secret, is_secret_place};
+pub(crate) use sources::{FILE_LINES_MAX, Source, Sources};
 
 use std::fmt;
 use std::sync::Arc;
@@ -107,11 +109,10 @@ const SHOWN_MAX: usize = 50;
 /// How many problems of a file are listed for programs; all are counted.
 const LISTED_MAX: usize = 1_000;
 
-/// All that is wrong with one file, in the order of its lines.
+/// All that is wrong with a file and with those that it includes, in the order of their lines.
 #[derive(Clone, Debug)]
 pub struct Report {
-    file: String,
-    source: Arc<str>,
+    sources: Sources,
     /// The problems, sorted by their places.
     pub problems: Vec<Problem>,
 }
@@ -119,9 +120,23 @@ pub struct Report {
 impl Report {
     /// Sorts `all` by their places in `source`, the text of `file`.
     pub fn new(file: impl Into<String>, source: impl Into<Arc<str>>, all: Vec<Problem>) -> Self {
-        let mut problems = all;
+        Report::of(Sources::new(file, source), all)
+    }
+
+    /// Sorts `all` by their places in `sources`.
+    pub(crate) fn of(sources: Sources, all: Vec<Problem>) -> Self {
+        let named = all.into_iter().map(|problem| sources.name_files(problem));
+        let mut problems: Vec<Problem> = named.collect();
         problems.sort_by_key(|problem| (problem.at, problem.level));
-        Report { file: file.into(), source: source.into(), problems }
+        Report { sources, problems }
+    }
+
+    /// In which file a problem is, and in which of its lines.
+    pub fn line(&self, problem: &Problem) -> (&str, Option<u32>) {
+        match problem.at.map(|place| self.sources.at(place)) {
+            Some((source, place)) => (&source.file, Some(place.line)),
+            None => (&self.sources.first().file, None),
+        }
     }
 
     /// Whether nothing in it keeps the configuration from running.
@@ -137,12 +152,15 @@ impl Report {
         writeln!(f, "{}: {}", problem.level.word(), problem.text)?;
         match problem.at {
             Some(place) => {
-                writeln!(f, "  --> {}:{}:{}", self.file, place.line, place.column)?;
+                let (source, within) = self.sources.at(place);
+                writeln!(f, "  --> {}:{}:{}", source.file, within.line, within.column)?;
                 let hidden = self.problems.iter().filter(|problem| problem.is_hidden);
-                let hidden: Vec<Place> = hidden.filter_map(|problem| problem.at).collect();
-                snippet::write(f, &self.source, place, &hidden)?;
+                let hidden = hidden.filter_map(|problem| problem.at);
+                let hidden = hidden.filter(|hidden| hidden.line == place.line);
+                let hidden: Vec<Place> = hidden.map(|hidden| self.sources.at(hidden).1).collect();
+                snippet::write(f, &source.text, within, &hidden)?;
             }
-            None => writeln!(f, "  --> {}", self.file)?,
+            None => writeln!(f, "  --> {}", self.sources.first().file)?,
         }
         match self.help(problem) {
             Some(help) => writeln!(f, "  = help: {help}\n"),
@@ -152,8 +170,9 @@ impl Report {
 
     /// What would be right, and what only looks right.
     fn help(&self, problem: &Problem) -> Option<String> {
-        let place = problem.at.filter(|_| !problem.is_hidden && !self.source.is_ascii());
-        let looks = place.and_then(|place| snippet::look_alike(&self.source, place));
+        let at = problem.at.filter(|_| !problem.is_hidden).map(|place| self.sources.at(place));
+        let at = at.filter(|(source, _)| !source.text.is_ascii());
+        let looks = at.and_then(|(source, place)| snippet::look_alike(&source.text, place));
         let is_new = |told: &String| problem.help.as_ref().is_none_or(|help| !help.contains(told));
         let looks = looks.map(|found| found.told()).filter(is_new);
         let both = [looks, problem.help.clone()].into_iter().flatten().collect::<Vec<_>>();
@@ -163,9 +182,11 @@ impl Report {
     /// The same for programs.
     pub fn as_json(&self) -> serde_json::Value {
         let rows = self.problems.iter().take(LISTED_MAX).map(|problem| {
+            let (file, line) = self.line(problem);
             serde_json::json!({
                 "level": problem.level.word(),
-                "line": problem.at.map(|at| at.line),
+                "file": file,
+                "line": line,
                 "column": problem.at.map(|at| at.column),
                 "length": problem.at.map(|at| at.length.max(1)),
                 "text": problem.text,
@@ -173,7 +194,7 @@ impl Report {
             })
         });
         serde_json::json!({
-            "file": self.file,
+            "file": self.sources.first().file,
             "is_good": self.is_runnable(),
             "errors": self.errors(),
             "warnings": self.problems.len() - self.errors(),

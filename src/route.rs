@@ -245,7 +245,9 @@ fn conflict(first: &Candidate, second: &Candidate) -> Option<Problem> {
         let text = format!(
             "route `{}` takes the same requests as route `{}` on line {}, and nothing decides \
              between them",
-            second.name, first.name, first.place.line
+            second.name,
+            first.name,
+            first.place.line_in_words()
         );
         Problem::at(second.place, text)
             .help("give one of them another path, host, or one more condition")

@@ -29,6 +29,7 @@
 //! that `At` has kept; of a draft, `Draft::counts` tells which of them are more than an echo.
 
 mod environment;
+
 mod joined;
 mod list;
 mod scalar_or;
@@ -39,8 +40,10 @@ mod tree;
 mod typed;
 mod parser_messages;
 mod cause;
+mod include;
 
 pub use environment::Environment;
+pub use include::included;
 pub use joined::{Keys, joined};
 pub use list::OneOrMany;
 pub use named::Named;
@@ -57,6 +60,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::sync::Arc;
 
 /// The largest configuration that is read, in bytes.
 pub const FILE_BYTES_MAX: usize = 1024 * 1024;
@@ -107,27 +111,42 @@ pub fn draft<T>(source: &str, env: &Environment) -> Draft<T>
 where
     T: DeserializeOwned + JsonSchema,
 {
+    draft_with(source, env, |_| (Vec::new(), Vec::new()))
+}
+
+/// The same, with the texts that `include` finds for what is named there, and with what is wrong
+/// with them.
+pub fn draft_with<T>(
+    source: &str,
+    env: &Environment,
+    include: impl FnOnce(Vec<At<String>>) -> (Vec<Arc<str>>, Vec<Problem>),
+) -> Draft<T>
+where
+    T: DeserializeOwned + JsonSchema,
+{
     let failed =
         |problems| Draft { value: None, problems, is_whole: false, stand_ins: HashSet::new() };
     if source.len() > FILE_BYTES_MAX {
         let text = format!("the file has more than {FILE_BYTES_MAX} bytes");
-        let help = "let routes that differ in their host alone share one, as a list, or give some \
-                    of the routes to another gateway";
+        let help = "give some of the routes to files of their own, which `include` names";
         return failed(vec![Problem::of_file(text).help(help)]);
     }
-    let mut problems = env.missing(source);
-    if let Some(problem) = cause::indent(source) {
-        // Which line belongs to which can't be known then.
-        problems.push(problem);
-        return failed(problems);
-    }
-    let checked = match tree::read(source) {
-        Ok(root) => schema_check::check(root, &schemars::schema_for!(T).to_value()),
-        Err(error) => {
-            problems.push(parser_messages::problem(&error, source));
-            return failed(problems);
+    let (mut root, mut problems) = include::part(source, 0, env);
+    if let Some(root) = &mut root {
+        let (texts, told) = include(env.during(|| include::named(root)));
+        problems.extend(told);
+        for (text, number) in texts.iter().zip(1..) {
+            let (other, told) = include::part(text, number, env);
+            problems.extend(told);
+            match other {
+                Some(other) => problems.extend(include::merge(root, other)),
+                // What stands there is not known, so whoever names it makes no second mistake.
+                None => return failed(problems),
+            }
         }
-    };
+    }
+    let Some(root) = root else { return failed(problems) };
+    let checked = schema_check::check(root, &schemars::schema_for!(T).to_value());
     problems.retain(|missing| !checked.problems.iter().any(|told| covers(told, missing)));
     let is_whole = checked.problems.is_empty();
     problems.extend(checked.problems);

@@ -22,12 +22,11 @@ pub(super) fn reload(
 }
 
 fn print_problems(answer: &Answer) {
-    let file = answer.body["file"].as_str().unwrap_or("the file");
     for problem in answer.body["problems"].as_array().into_iter().flatten() {
         let text = |key: &str| problem[key].as_str().unwrap_or_default().to_owned();
         say(&format!("{}: {}", text("level"), text("text")));
         if let Some(line) = problem["line"].as_u64() {
-            say(&format!("  --> {file}:{line}"));
+            say(&format!("  --> {}:{line}", text("file")));
         }
         if problem["help"].is_string() {
             say(&format!("  help: {}", text("help")));

@@ -74,6 +74,7 @@ pub(super) fn gateway(
         stream_cookies: stream_token_checks::stream_cookies(config),
         takes_path_tokens: config.sections.takes_path_tokens(),
         unmatched: Arc::new(metrics.route(UNMATCHED, None)),
+        sources: loaded.sources.clone(),
     };
     (gateway, problems)
 }

@@ -36,10 +36,10 @@ fn unfit<T>(name: &str, at: &At<T>) -> Option<Problem> {
 }
 
 fn twice(kind: &str, names: &[&At<Text>]) -> Vec<Problem> {
-    let mut known: HashMap<&str, u32> = HashMap::with_capacity(names.len());
+    let mut known: HashMap<&str, String> = HashMap::with_capacity(names.len());
     let repeated = names.iter().filter_map(|name| {
         let Some(line) = known.get(name.0.as_str()) else {
-            known.insert(&name.0, name.place.line);
+            known.insert(&name.0, name.place.line_in_words());
             return None;
         };
         let text = format!("{kind} `{}` has the name of the one on line {line}", name.value);

@@ -1,6 +1,7 @@
 //! Routes as people read them: for `streamgate routes` and the admin port alike.
 
 use super::{Gateway, Route};
+use crate::problem::Sources;
 use crate::route::Candidate;
 use serde_json::{Value, json};
 
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 #[derive(Debug)]
 pub struct RouteSummary {
     name: String,
+    file: String,
     line: u32,
     hosts: Vec<String>,
     path: String,
@@ -21,15 +23,18 @@ impl Gateway {
     pub fn route_summaries(&self) -> Vec<RouteSummary> {
         let mut all: Vec<_> = self.table.iter().collect();
         all.sort_by(|(a, _), (b, _)| a.cmp_precedence(b));
-        all.into_iter().map(|(candidate, route)| RouteSummary::new(candidate, route)).collect()
+        let all = all.into_iter();
+        all.map(|(candidate, route)| RouteSummary::new(&self.sources, candidate, route)).collect()
     }
 }
 
 impl RouteSummary {
-    fn new(candidate: &Candidate, route: &Route) -> Self {
+    fn new(sources: &Sources, candidate: &Candidate, route: &Route) -> Self {
+        let (source, place) = sources.at(candidate.place);
         RouteSummary {
             name: candidate.name.clone(),
-            line: candidate.place.line,
+            file: source.file.clone(),
+            line: place.line,
             hosts: candidate.hosts.iter().map(ToString::to_string).collect(),
             path: candidate.path.clone(),
             conditions: candidate.conditions.describe(),
@@ -42,6 +47,7 @@ impl RouteSummary {
     pub fn as_json(&self) -> Value {
         json!({
             "name": self.name,
+            "file": self.file,
             "line": self.line,
             "hosts": self.hosts,
             "path": self.path,

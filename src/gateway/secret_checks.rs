@@ -15,7 +15,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     for (purpose, secret) in all {
         let (first, earlier) = *known.entry(secret.reveal()).or_insert((purpose, secret));
         if first != purpose {
-            let line = earlier.place.line;
+            let line = earlier.place.line_in_words();
             let text = format!("this is {purpose}, and {first} on line {line} is the same secret");
             let help = "make one for each purpose: `openssl rand -hex 32`";
             problems.push(secret.problem(text).help(help).warning());

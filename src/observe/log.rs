@@ -37,8 +37,8 @@ const PROBLEMS_MAX: usize = 20;
 /// Lines for what can run and is probably not meant.
 pub fn config_warnings(warnings: &Report) {
     for problem in warnings.problems.iter().take(PROBLEMS_MAX) {
-        let (line, help) = (problem.at.map(|at| at.line), problem.help.as_deref());
-        warn!(line, help, "the configuration: {}", problem.text);
+        let ((file, line), help) = (warnings.line(problem), problem.help.as_deref());
+        warn!(file, line, help, "the configuration: {}", problem.text);
     }
 }
 
@@ -53,8 +53,8 @@ fn config_rejected(cause: &str, report: &Report) {
     let problems = report.problems.len();
     error!(cause, problems, "the configuration has mistakes, so nothing was changed");
     for problem in report.problems.iter().take(PROBLEMS_MAX) {
-        let (line, help) = (problem.at.map(|at| at.line), problem.help.as_deref());
-        error!(line, help, "the configuration: {}", problem.text);
+        let ((file, line), help) = (report.line(problem), problem.help.as_deref());
+        error!(file, line, help, "the configuration: {}", problem.text);
     }
 }
 

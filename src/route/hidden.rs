@@ -55,8 +55,9 @@ pub fn hidden(candidates: &[&Candidate]) -> Vec<Problem> {
 /// `route x (line 3)`, or several.
 fn names(routes: &[&Candidate]) -> String {
     let named = routes.iter().take(NAMES_MAX);
-    let named: Vec<String> =
-        named.map(|route| format!("{}` (line {})", route.name, route.place.line)).collect();
+    let named: Vec<String> = named
+        .map(|route| format!("{}` (line {})", route.name, route.place.line_in_words()))
+        .collect();
     let named = match named.as_slice() {
         [one] => format!("route `{one}"),
         many => {

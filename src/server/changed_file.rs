@@ -1,27 +1,44 @@
-//! Watching the file of the configuration. It is looked at once a second, which notices every way
-//! of changing it: an editor that writes it, another file renamed over it, a symbolic link that
-//! leads elsewhere (as Kubernetes changes a ConfigMap), and on every file system.
+//! Watching the files of the configuration. They are looked at once a second, which notices every
+//! way of changing them: an editor that writes one, another file renamed over it, a symbolic link
+//! that leads elsewhere (as Kubernetes changes a ConfigMap), one more in a directory that is
+//! included, and on every file system.
 
 use crate::admin::ReloadRequest;
+use crate::config::{files_of, included};
+use crate::yaml::Environment;
+use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
-/// How often it is looked whether the file is another one.
+/// How often it is looked whether the files are others.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a changed file differs in: device, inode, size, and when it was written.
 type Stamp = (u64, u64, u64, i64, i64);
 
-/// Wishes for a reload when the file has changed and is still the same at the next look: whoever
-/// writes it may not be done. A file that is missing is waited for.
+/// A configuration's file, and what it included when it was last another one.
+#[derive(Clone)]
+struct Watched {
+    file: PathBuf,
+    stamp: Option<Stamp>,
+    included: Vec<PathBuf>,
+}
+
+/// All files with their stamps.
+type Look = Vec<(PathBuf, Option<Stamp>)>;
+
+/// Wishes for a reload when a file has changed and all are still the same at the next look: whoever
+/// writes them may not be done. A configuration that is missing is waited for.
 pub(super) async fn follow(file: PathBuf, reloads: mpsc::Sender<ReloadRequest>) {
     let mut looks = tokio::time::interval(LOOK_EVERY);
-    let (mut known, mut changed) = (stamp(&file).await, None);
+    let mut watched = Watched { file, stamp: None, included: Vec::new() };
+    let (mut known, mut changed) = (look(&mut watched).await, None);
     loop {
         looks.tick().await;
-        let now = stamp(&file).await;
+        let now = look(&mut watched).await;
         if now.is_none() || now == known {
             changed = None;
         } else if now == changed {
@@ -34,7 +51,36 @@ pub(super) async fn follow(file: PathBuf, reloads: mpsc::Sender<ReloadRequest>) 
     }
 }
 
-async fn stamp(file: &PathBuf) -> Option<Stamp> {
-    let found = tokio::fs::metadata(file).await.ok()?;
+/// Looks at all files. A disk that hangs holds up nothing else.
+async fn look(watched: &mut Watched) -> Option<Look> {
+    let mut looking = watched.clone();
+    let looked = spawn_blocking(move || {
+        let look = looking.look();
+        (looking, look)
+    });
+    // An error means that the gateway is gone.
+    let (after, look) = looked.await.ok()?;
+    *watched = after;
+    look
+}
+
+impl Watched {
+    fn look(&mut self) -> Option<Look> {
+        let now = stamp(&self.file)?;
+        if self.stamp != Some(now) {
+            self.included = included(&self.file, &Environment::of_process());
+            self.stamp = Some(now);
+        }
+        let further = files_of(&self.included).into_iter();
+        let further = further.map(|file| {
+            let stamp = stamp(&file);
+            (file, stamp)
+        });
+        Some([(self.file.clone(), Some(now))].into_iter().chain(further).collect())
+    }
+}
+
+fn stamp(file: &Path) -> Option<Stamp> {
+    let found = fs::metadata(file).ok()?;
     Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }

@@ -78,18 +78,19 @@ impl Environment {
     }
 
     /// Every reference in `source`, comments apart, that has no value and no default, or is none.
-    /// A variable without a value is told once, where it is first named.
-    pub(super) fn missing(&self, source: &str) -> Vec<Problem> {
+    /// A variable without a value is told once, where it is first named. `before` is added to the
+    /// numbers of lines.
+    pub(super) fn missing(&self, source: &str, before: u32) -> Vec<Problem> {
         let mut missing = Missing::default();
         let lines: Vec<&str> = source.lines().collect();
         for (index, line) in lines.iter().enumerate().filter(|(_, line)| line.contains("${")) {
             let code = without_comment(line);
-            let mut columns = Columns::new(code);
+            let mut columns = Columns::new(code, before + index as u32 + 1);
             let open = || ("this `${` is not closed".to_owned(), HOW.to_owned());
             let references = references(code);
             let behind = references.last().map_or(0, |last| last.end);
             for reference in references {
-                let place = columns.place(index, reference.start, reference.end);
+                let place = columns.place(reference.start, reference.end);
                 if columns.leaves_its_quotes(&reference) {
                     missing.report(Place { length: 2, ..place }, open());
                 } else if let Some(said) = reference.misspelled() {
@@ -100,7 +101,7 @@ impl Environment {
                 }
             }
             if let Some(start) = unclosed(code, behind) {
-                missing.report(columns.place(index, start, start + 2), open());
+                missing.report(columns.place(start, start + 2), open());
             }
         }
         missing.told()
@@ -129,7 +130,7 @@ impl Environment {
 struct Missing<'a> {
     problems: Vec<Problem>,
     /// Variables without a value: their problem, and the further lines that name them.
-    unset: HashMap<&'a str, (usize, Vec<u32>)>,
+    unset: HashMap<&'a str, (usize, Vec<Place>)>,
 }
 
 /// How many further lines of a variable are told.
@@ -143,7 +144,7 @@ impl<'a> Missing<'a> {
     fn unset(&mut self, reference: &Reference<'a>, is_secret: bool, place: Place) {
         let name = reference.name;
         if let Some((_, lines)) = self.unset.get_mut(name) {
-            return lines.push(place.line);
+            return lines.push(place);
         }
         self.unset.insert(name, (self.problems.len(), Vec::new()));
         let why = match reference.otherwise {
@@ -161,9 +162,9 @@ impl<'a> Missing<'a> {
 
     fn told(mut self) -> Vec<Problem> {
         for (problem, mut lines) in self.unset.into_values() {
-            lines.dedup();
-            let told: Vec<String> =
-                lines.iter().take(LINES_TOLD_MAX).map(ToString::to_string).collect();
+            lines.dedup_by_key(|place| place.line);
+            let told = lines.iter().take(LINES_TOLD_MAX);
+            let told: Vec<String> = told.map(|place| place.line_in_words()).collect();
             let (s, more) = (if lines.len() == 1 { "" } else { "s" }, told.len() < lines.len());
             let more = if more { " …" } else { "" };
             if let Some(help) = self.problems[problem].help.as_mut().filter(|_| !told.is_empty()) {
@@ -177,6 +178,7 @@ impl<'a> Missing<'a> {
 /// Where bytes of a line are in characters, asked from left to right.
 struct Columns<'c> {
     code: &'c str,
+    line: u32,
     byte: usize,
     column: u32,
     /// How many quotes stand before `byte`, of each kind.
@@ -186,11 +188,11 @@ struct Columns<'c> {
 const QUOTES: [char; 2] = ['"', '\''];
 
 impl<'c> Columns<'c> {
-    fn new(code: &'c str) -> Self {
-        Columns { code, byte: 0, column: 1, quotes: [0; 2] }
+    fn new(code: &'c str, line: u32) -> Self {
+        Columns { code, line, byte: 0, column: 1, quotes: [0; 2] }
     }
 
-    fn place(&mut self, index: usize, start: usize, end: usize) -> Place {
+    fn place(&mut self, start: usize, end: usize) -> Place {
         let before = &self.code[self.byte..start];
         self.column += before.chars().count() as u32;
         for (count, quote) in self.quotes.iter_mut().zip(QUOTES) {
@@ -198,7 +200,7 @@ impl<'c> Columns<'c> {
         }
         self.byte = start;
         let length = self.code[start..end].chars().count() as u32;
-        Place { line: index as u32 + 1, column: self.column, length }
+        Place { line: self.line, column: self.column, length }
     }
 
     /// Whether a quote that was open before the reference, where `self` is, closes within it: then
@@ -363,7 +365,7 @@ mod tests {
     #[test]
     fn all_that_are_missing_are_reported_with_their_places() {
         let source = "a: ${B}\n# ${C}\nb: \"${D:?thirty bytes}\" # ${E}\nc: ${F:-x}\n";
-        let missing = Environment::default().missing(source);
+        let missing = Environment::default().missing(source, 0);
         let places: Vec<_> = missing.iter().map(|p| p.at.map(|at| (at.line, at.column))).collect();
         assert_eq!(places, [Some((1, 4)), Some((3, 5))]);
         assert!(missing[1].text.contains("thirty bytes"));
@@ -372,7 +374,7 @@ mod tests {
     #[test]
     fn a_variable_is_told_once_with_its_lines_and_a_secret_without_a_default() {
         let source = "a: ${B}\nb: ${B}\nc: [ ${B}, ${B} ]\ntoken: \"${T}\"\nurl: r://u:${P}@h\n";
-        let told = Environment::default().missing(source);
+        let told = Environment::default().missing(source, 0);
         let help: Vec<&str> = told.iter().filter_map(|told| told.help.as_deref()).collect();
         let first = "set `B`, or give a default: `${B:-…}`; it is named on lines 2, 3, too";
         assert_eq!(help, [first, "set `T`", "set `P`"]);
@@ -387,7 +389,7 @@ mod tests {
             ("${A?why}", "write `${A:?why}`"),
             ("${A%.*}", "write `${NAME}`"),
         ] {
-            let told = Environment::default().missing(written);
+            let told = Environment::default().missing(written, 0);
             let said = told[0].help.as_deref().unwrap_or_default();
             assert!(said.contains(help), "{written}: {said}");
         }

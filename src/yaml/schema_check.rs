@@ -136,10 +136,11 @@ impl Walk {
 
     /// Tells and takes out what stands there a second time.
     fn twice(&mut self, entries: &mut Vec<(At<String>, Node)>) {
-        let mut known: HashMap<String, u32> = HashMap::with_capacity(entries.len());
+        let mut known: HashMap<String, Place> = HashMap::with_capacity(entries.len());
         entries.retain(|(key, _)| match known.get(&key.value) {
-            None => known.insert(key.value.clone(), key.place.line).is_none(),
-            Some(line) => {
+            None => known.insert(key.value.clone(), key.place).is_none(),
+            Some(first) => {
+                let line = first.line_in_words();
                 let text = format!("`{}` stands here twice, first on line {line}", key.value);
                 self.report(key.place, text, "remove one of the two");
                 false

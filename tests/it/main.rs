@@ -22,6 +22,7 @@ mod edge;
 mod framing;
 mod health;
 mod identity;
+mod include;
 mod judge;
 mod limits;
 mod names;

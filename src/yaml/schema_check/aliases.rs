@@ -1,7 +1,7 @@
 //! Keys of other gateways, and what they are called here, or why there is no such thing.
 
 /// A word, the key that must be possible there, and the advice.
-const ALIASES: [(&str, &str, &str); 34] = [
+const ALIASES: [(&str, &str, &str); 36] = [
     ("backend", "upstream", "it is called `upstream` here"),
     ("backends", "upstreams", "they are called `upstreams` here"),
     ("clusters", "upstreams", "they are called `upstreams` here"),
@@ -36,6 +36,8 @@ const ALIASES: [(&str, &str, &str); 34] = [
     ("limits", "concurrency", "limits of streams are under `concurrency`"),
     ("server_name", "host", "it is called `host` here"),
     ("domain", "host", "it is called `host` here"),
+    ("import", "include", "it is called `include` here"),
+    ("imports", "include", "it is called `include` here"),
 ];
 
 /// A word that many try, a key beside which it is tried (or nothing), and a sentence. A word that
@@ -136,7 +138,8 @@ const ABSENT: [(&[&str], &str, &str); 26] = [
     (
         &["include", "includes", "import", "imports", "extends"],
         "",
-        "there is one file; what repeats can be kept under `x-…: &name` and named by `*name`",
+        "files are joined by `include` at the first one's root; what repeats within one can be \
+         kept under `x-…: &name` and named by `*name`",
     ),
     (
         &["defaults", "default", "templates", "common", "anchors"],
