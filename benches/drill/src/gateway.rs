@@ -92,7 +92,7 @@ impl Busy {
     ttl: 10m
   takeover:
     store: shared
-    pepper: "{PEPPER}"
+    pepper: "{PEPPER}-of-takeovers"
     limit: {{ default: 1 }}
     when_full: replace_oldest
 upstreams:
