@@ -4,6 +4,7 @@
 //! asked for here and known elsewhere.
 
 mod answer;
+mod belonging;
 mod context;
 mod fault;
 mod forward;
@@ -85,7 +86,8 @@ impl ProxyHttp for Proxy {
         self.observe.emit(&Event::RequestDecided { route, took });
         let halt = match judged {
             Ok(Verdict::Proxy { upstream, .. }) => {
-                ctx.attempt = upstream.attempt();
+                let head = downstream.req_header();
+                ctx.attempt = upstream.attempt(|key| belonging::of(key, &ctx.exchange, head));
                 if ctx.attempt.is_some() {
                     return Ok(false);
                 }

@@ -5,12 +5,14 @@ mod fingerprint;
 mod network;
 mod same_site;
 mod secret;
+mod share;
 mod spelling;
 
 pub use fingerprint::Fingerprint;
 pub use network::Network;
 pub use same_site::SameSite;
 pub use secret::{Secret, unfilled};
+pub use share::Share;
 
 use crate::yaml::{Scalar, scalars};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -293,7 +295,7 @@ impl fmt::Display for Workers {
     }
 }
 
-scalars!(Time, TimeOrNone, Address, Network, Secret, Text, FilePath, Size, Count, Workers);
+scalars!(Time, TimeOrNone, Address, Network, Secret, Text, FilePath, Size, Count, Share, Workers);
 
 /// Printing and the schema of scalars: what is expected, and a pattern by which an editor
 /// underlines what can't be right. A text with a variable fits every pattern.
@@ -337,6 +339,7 @@ described!(
     FilePath: "string" ".",
     Size: "integer string" "^[0-9]+(KiB|MiB|GiB)?$",
     Count: "integer string" "^[0-9]{1,7}$",
+    Share: "string" "^[0-9]{1,4}%$",
     Workers: "integer string" "^(auto|[0-9]{1,7})$",
 );
 
@@ -363,6 +366,7 @@ mod tests {
         reads::<FilePath>();
         reads::<Size>();
         reads::<Count>();
+        reads::<Share>();
         reads::<Workers>();
         reads::<crate::store::Url>();
     }
@@ -431,6 +435,16 @@ mod tests {
         check::<Size>("1500", Some("1500"));
         check::<Size>("1MB", None);
         check::<Size>("99999999999GiB", None);
+    }
+
+    #[test]
+    fn shares_are_in_per_cent() {
+        check::<Share>("20%", Some("20%"));
+        for wrong in ["0%", "20", "0.2", "+5%", "1001%", "%", "20 %"] {
+            check::<Share>(wrong, None);
+        }
+        assert_eq!(Share::advice("0.2").as_deref(), Some("write `20%`"));
+        assert_eq!(Share::percent(50).of(3), 1);
     }
 
     #[test]

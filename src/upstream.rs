@@ -10,14 +10,17 @@ mod pool;
 mod balance;
 mod endpoint;
 mod health;
+mod load;
 mod written;
 mod outcome;
 mod peer;
 mod tls;
 
 pub use attempt::Attempt;
+pub use balance::HashKey;
 pub use endpoint::Endpoint;
 pub use health::{Answer, Health};
+pub use load::Load;
 pub use names::{EndpointName, Resolved};
 pub use outcome::Outcome;
 pub use pool::Pool;
@@ -44,11 +47,13 @@ use written::Written;
 #[schemars(rename = "Upstream")]
 pub struct Config {
     /// Its servers: `name:4001`, `127.0.0.1:4001`, `[::1]:4001`, or a name without a port, whose
-    /// SRV records tell servers and ports. With a weight: `name:4001 weight=3`.
+    /// SRV records tell servers and ports. With a weight: `name:4001 weight=3`. Those with
+    /// `priority=2` are asked when none with a smaller number is well.
     #[schemars(extend("items" = {
         "type": "string",
         "description": "a text: `name:4001`, `127.0.0.1:4001`, a name without a port for its SRV \
-                        records, or with a weight `name:4001 weight=3`",
+                        records, or with a weight `name:4001 weight=3` and a priority \
+                        `name:4001 priority=2`",
         "pattern": ENDPOINT_PATTERN,
     }))]
     pub endpoints: At<Vec<At<Text>>>,
@@ -58,9 +63,9 @@ pub struct Config {
     /// It is spoken to by TLS. Left out: without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<At<tls::Config>>,
-    /// How the next server is chosen.
-    #[serde(default, skip_serializing_if = "balance::Config::is_default")]
-    pub balance: balance::Config,
+    /// How the next server is chosen. Left out: `least_in_flight`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balance: Option<At<balance::Config>>,
     /// How long the upstream may take.
     #[serde(default)]
     pub timeouts: Timeouts,
@@ -82,7 +87,7 @@ impl Config {
 /// By what an editor underlines an endpoint that can't be right: a URL, a port alone.
 const ENDPOINT_PATTERN: &str = concat!(
     r"^(?![0-9]+( |$))(\[[0-9a-fA-F:.]+(%[0-9]+)?\]|[A-Za-z0-9_.-]+)",
-    r"(:[0-9]{1,5})?( weight=[0-9]{1,7})?$|\$\{",
+    r"(:[0-9]{1,5})?( (weight|priority)=[0-9]{1,7}){0,2}$|\$\{",
 );
 
 /// The protocol towards an upstream.
@@ -160,6 +165,7 @@ impl Upstream {
         let identity = identity.map(|tls| Identity::compile(tls, config.protocol, base_dir));
         let identity = identity.transpose().map_err(|told| problems.extend(told)).ok().flatten();
         let written = written(name, config, &mut problems);
+        problems.extend(config.balance.as_ref().and_then(|balance| balance.problems()));
         let check = config.health.as_ref().map(health::Config::compile).transpose();
         let check = check.map_err(|problem| problems.push(problem)).ok().flatten();
         if !problems.is_empty() {
@@ -181,12 +187,14 @@ impl Upstream {
     }
 
     /// Begins to ask this upstream for an answer to one request; `None` if it has no room for it.
-    pub fn attempt(self: &Arc<Self>) -> Option<Attempt> {
+    /// Where requests are told apart by a key, `key` says what it is of this one.
+    pub fn attempt(self: &Arc<Self>, key: impl FnOnce(&HashKey) -> Option<u64>) -> Option<Attempt> {
         if let Some(max) = self.in_flight_max {
             let one_more = |now: u32| (now < max).then_some(now + 1);
             self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         }
-        Some(Attempt::new(Arc::clone(self), self.pool()))
+        let key = self.hash_key().and_then(key);
+        Some(Attempt::new(Arc::clone(self), self.pool(), key))
     }
 
     /// An attempt is over.
@@ -194,6 +202,11 @@ impl Upstream {
         if self.in_flight_max.is_some() {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// By what its requests belong together, where that plays a part.
+    pub fn hash_key(&self) -> Option<&HashKey> {
+        self.mould.key()
     }
 
     /// Its endpoints at this moment.

@@ -118,6 +118,8 @@ fn endpoint(endpoint: &Endpoint) -> Value {
         "address": endpoint.address,
         "written": &*endpoint.written,
         "weight": endpoint.weight,
+        "priority": endpoint.priority,
+        "in_flight": endpoint.load.in_flight(),
         "well": health.is_well(),
         "state": state,
         "checked": health.answer().map(|answer| answer.to_string()),

@@ -135,6 +135,7 @@ impl Routes<'_> {
             if let (Some(candidate), Some(chain), Some(starts), Some(end)) =
                 (candidate, chain, starts, end)
             {
+                problems.extend(route_checks::keyless(route, &end, &chain));
                 let upstream = route.upstream.as_ref().map(|name| name.0.as_str());
                 let metrics = Arc::new(self.metrics.route(&route.name.0, upstream));
                 let takes_tickets = chain.provides(Fact::Lease)

@@ -1,10 +1,13 @@
 //! Settings of a route that mean something only beside others: what concerns an upstream needs one,
 //! and what concerns the rest of a path needs a path with a rest.
 
+use super::End;
+use crate::chain::Chain;
 use crate::config::{Config, Route};
+use crate::filter::Fact;
 use crate::problem::Problem;
 use crate::route::{EncodedSlash, Template};
-use crate::upstream::Protocol;
+use crate::upstream::{HashKey, Protocol};
 
 /// All problems of the settings of `route`. That its end exists is checked where it is compiled.
 pub(super) fn problems(route: &Route, config: &Config) -> Vec<Problem> {
@@ -12,6 +15,21 @@ pub(super) fn problems(route: &Route, config: &Config) -> Vec<Problem> {
         .into_iter()
         .flatten()
         .collect()
+}
+
+/// A warning, if no request of the route has what its upstream tells requests apart by.
+pub(super) fn keyless(route: &Route, end: &End, chain: &Chain) -> Option<Problem> {
+    let End::Upstream(upstream) = end else { return None };
+    let (what, fact, filter) = match upstream.hash_key()? {
+        HashKey::Account => ("account", Fact::Session, "session"),
+        HashKey::Stream => ("stream", Fact::Lease, "concurrency"),
+        HashKey::Path | HashKey::Header(_) => return None,
+    };
+    let name = route.upstream.as_ref().filter(|_| !chain.provides(fact))?;
+    let text =
+        format!("upstream `{}` is balanced by {what}, which this route does not know", name.0);
+    let help = format!("add a filter `{filter}`; without it requests go to the least busy");
+    Some(name.problem(text).help(help).warning())
 }
 
 fn timeouts(route: &Route) -> Option<Problem> {

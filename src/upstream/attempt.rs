@@ -2,7 +2,7 @@
 //! each, and when it is over.
 //!
 //! The proxy reports what happens on its connections; here it is decided which endpoint is next and
-//! whether there is a next one. Whatever learns from outcomes (balancing today) hears of them here.
+//! whether there is a next one. Whatever learns from outcomes hears of them here.
 
 use super::{Outcome, Pool, Upstream};
 use pingora::upstreams::peer::HttpPeer;
@@ -21,6 +21,8 @@ pub struct Attempt {
     upstream: Arc<Upstream>,
     /// The endpoints as they were when the request began, so that an index stays what it means.
     pool: Arc<Pool>,
+    /// What the request has in common with those that belong to it.
+    key: Option<u64>,
     /// Endpoints asked, the current one last.
     tried: SmallVec<[usize; TRIES_MAX]>,
     /// When the current one was asked; `None` once its answer began.
@@ -30,18 +32,18 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(upstream: Arc<Upstream>, pool: Arc<Pool>) -> Self {
+    pub(super) fn new(upstream: Arc<Upstream>, pool: Arc<Pool>, key: Option<u64>) -> Self {
         let (tried, outcome) = (SmallVec::new(), Outcome::Abandoned);
-        Attempt { upstream, pool, tried, asked_at: None, outcome }
+        Attempt { upstream, pool, key, tried, asked_at: None, outcome }
     }
 
     /// The endpoint to ask next: one that was not tried for this request. When all were, the last
     /// one again: that happens only when a kept connection turned out to be gone. `None`: there are
     /// none, because no name of the upstream has had an address yet.
     pub fn next_peer(&mut self) -> Option<Box<HttpPeer>> {
-        let index = self.pool.pick(&self.tried).or(self.tried.last().copied())?;
+        let index = self.pool.pick(&self.tried, self.key).or(self.tried.last().copied())?;
         self.leave();
-        self.pool.balance.asked(index);
+        self.pool.endpoints[index].load.enter();
         self.tried.push(index);
         self.asked_at = Some(Instant::now());
         Some(self.pool.peer(index))
@@ -95,8 +97,8 @@ impl Attempt {
     /// Nothing more will come of the current endpoint.
     fn leave(&mut self) {
         if let Some(&index) = self.tried.last() {
-            let outcome = std::mem::replace(&mut self.outcome, Outcome::Abandoned);
-            self.pool.balance.over(index, outcome);
+            self.outcome = Outcome::Abandoned;
+            self.pool.endpoints[index].load.leave();
         }
     }
 }

@@ -1,60 +1,133 @@
-//! Balancing: which endpoint of an upstream gets the next request.
+//! Balancing: which endpoint of a group gets the next request.
 //!
 //! A new policy is one file in `balance/` that implements `Balance`, its `mod` line and one line in
-//! the roster below. The file names it as `balance: <name>`.
+//! the roster below. The file names it as `balance: <name>`, or as `balance: { <name>: … }` if it
+//! has settings. It looks at one group of endpoints and at nothing that takes a lock; which group
+//! it is, and what holds when none of its endpoints is well, `pool.rs` says.
 
+mod least_in_flight;
 mod round_robin;
+mod hash;
+mod shares;
 
-use super::{Endpoint, Outcome};
+pub use hash::HashKey;
+pub(super) use shares::shares;
+
+use super::Endpoint;
+use crate::problem::Problem;
+use crate::yaml::At;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
-/// How the next endpoint is chosen, for the endpoints of one upstream.
+/// How the next endpoint is chosen among those of one group.
 pub(super) trait Balance: Debug + Send + Sync {
-    /// The endpoint to ask next, none of those that were `tried` for the same request. `None` when
-    /// all were.
-    fn pick(&self, endpoints: &[Endpoint], tried: &[usize]) -> Option<usize>;
-
-    /// The endpoint `index` is asked.
-    fn asked(&self, _index: usize) {}
-
-    /// What was asked of the endpoint `index` is over; called once for each `asked`.
-    fn over(&self, _index: usize, _outcome: Outcome) {}
+    /// The endpoint to ask next, one of those that may be asked. `None` when there is none.
+    fn pick(&self, endpoints: &[Endpoint], ask: &mut Ask<'_>) -> Option<usize>;
 }
 
-/// Makes the YAML variants and their construction from one line each. The first is the default.
+/// What one request asks for.
+#[derive(Debug)]
+pub(super) struct Ask<'a> {
+    /// Endpoints of the whole pool that were tried for the same request.
+    pub(super) tried: &'a [usize],
+    /// The number of the group's first endpoint in the pool.
+    pub(super) first: usize,
+    /// By what requests belong together, where the policy hashes and the request has it.
+    pub(super) key: Option<u64>,
+    /// None of the pool is well, so all are taken to be.
+    pub(super) is_last_resort: bool,
+    pub(super) draw: Draw,
+}
+
+impl Ask<'_> {
+    /// Whether endpoint number `index` of the group may be asked.
+    fn may(&self, endpoints: &[Endpoint], index: usize) -> bool {
+        !self.tried.contains(&(self.first + index))
+            && (self.is_last_resort || endpoints[index].health.is_asked())
+    }
+}
+
+/// Chance that comes from a seed (splitmix64, Steele and others 2014): a few instructions, and no
+/// two threads share anything.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Draw(u64);
+
+impl Draw {
+    pub(super) fn new(seed: u64) -> Self {
+        Draw(seed)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.0)
+    }
+
+    /// A number below `bound`.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        // The high half is as even as the remainder, and needs no division.
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    }
+}
+
+/// Spreads the bits of a number over all of it.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Makes the YAML variants and their construction from one line each.
 macro_rules! policies {
-    ($(#[doc = $doc:literal] $module:ident => $variant:ident,)+) => {
+    ($($(#[$about:meta])+ $module:ident => $variant:ident $(($settings:ty))?,)+) => {
         /// How the next server is chosen.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+        #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
         #[schemars(rename = "Balance")]
-        pub enum Config { $(#[doc = $doc] $variant,)+ }
+        pub enum Config { $($(#[$about])+ $variant $(($settings))?,)+ }
 
         impl Config {
-            const ALL: &'static [Config] = &[$(Config::$variant),+];
-
-            pub(super) fn build(self, endpoints: &[Endpoint]) -> Box<dyn Balance> {
-                match self { $(Config::$variant => Box::new($module::build(endpoints)),)+ }
+            pub(super) fn build(&self, endpoints: &[Endpoint]) -> Box<dyn Balance> {
+                match self {
+                    $(Config::$variant { .. } => Box::new($module::build(self, endpoints)),)+
+                }
             }
         }
     };
 }
 
 policies! {
+    /// The one with fewer requests under way, of two that are drawn as often as their weights say.
+    #[default]
+    least_in_flight => LeastInFlight,
     /// Each in turn, as often as its weight says.
     round_robin => RoundRobin,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config::ALL[0]
-    }
+    /// Requests that belong together reach the same one.
+    hash => Hash(hash::Config),
 }
 
 impl Config {
-    pub(super) fn is_default(&self) -> bool {
-        *self == Config::default()
+    /// By what requests belong together; `None` where that plays no part.
+    pub fn key(&self) -> Option<&HashKey> {
+        match self {
+            Config::Hash(hash) => Some(&hash.by.value),
+            Config::LeastInFlight | Config::RoundRobin => None,
+        }
+    }
+
+    pub(super) fn problems(&self) -> Option<Problem> {
+        let Config::Hash(hash) = self else { return None };
+        hash.problem()
+    }
+
+    /// Where it is written by what requests belong together.
+    pub fn key_place(&self) -> Option<&At<HashKey>> {
+        match self {
+            Config::Hash(hash) => Some(&hash.by),
+            Config::LeastInFlight | Config::RoundRobin => None,
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

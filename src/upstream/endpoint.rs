@@ -1,6 +1,6 @@
 //! One server of an upstream, as a pool has it.
 
-use super::Health;
+use super::{Health, Load};
 use pingora::upstreams::peer::HttpPeer;
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,12 +12,16 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// Its share of the requests.
     pub weight: u32,
+    /// Endpoints with a larger number are asked when none with a smaller one is well.
+    pub priority: u32,
     /// What the file calls it.
     pub written: Arc<str>,
     /// Host and port as a client names them.
     pub host: Arc<str>,
     /// Kept from pool to pool, as long as the address stays.
     pub health: Arc<Health>,
+    /// What it has to do now; kept likewise.
+    pub load: Arc<Load>,
     /// Cloned for every request: building one anew would cost more.
     pub(super) peer: HttpPeer,
 }

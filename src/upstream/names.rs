@@ -1,6 +1,7 @@
 //! The names among an upstream's endpoints, each followed by a task of whoever runs the gateway.
 
 use super::Upstream;
+use super::written::Written;
 use crate::resolve::{Follower, Found, Lookup, Resolver, Target};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -107,9 +108,9 @@ impl Upstream {
 
 /// All servers that the entries lead to.
 pub(super) fn servers<'a>(
-    written: &'a [super::written::Written],
+    written: &'a [Written],
     resolved: &'a [Resolved],
-) -> impl Iterator<Item = (&'a Arc<str>, u32, &'a Found)> {
+) -> impl Iterator<Item = (&'a Written, &'a Found)> {
     let all = written.iter().zip(resolved);
-    all.flat_map(|(it, known)| known.found.iter().map(move |found| (&it.name, it.weight, found)))
+    all.flat_map(|(it, known)| known.found.iter().map(move |found| (it, found)))
 }

@@ -1,13 +1,16 @@
 //! The endpoints of an upstream at one moment. A change of addresses makes another pool; requests
 //! under way go on with the one that they began with.
 
-use super::balance::Balance;
+use super::balance::{Ask, Balance, Draw};
 use super::tls::Identity;
-use super::{Config, Endpoint, Health, peer};
+use super::written::Written;
+use super::{Config, Endpoint, peer};
 use crate::resolve::Found;
 use pingora::upstreams::peer::HttpPeer;
-use std::net::SocketAddr;
+use rand::RngExt;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 /// The sum of all weights of one pool; bounds the size of its schedule.
@@ -19,13 +22,22 @@ const ENDPOINTS_MAX: usize = 1_000;
 /// The endpoints of an upstream, and which of them is next.
 #[derive(Debug)]
 pub struct Pool {
-    /// Its addresses.
+    /// Its addresses, those of one priority beside each other, the best first.
     pub endpoints: Vec<Endpoint>,
     /// How many are left out because they are too many.
     pub surplus: usize,
-    pub(super) balance: Box<dyn Balance>,
+    groups: Vec<Group>,
+    /// From where the next request draws its chance.
+    draws: AtomicU64,
     /// Notified when an address may be no more what its name leads to.
     pub(super) doubt: Arc<Notify>,
+}
+
+/// Endpoints of one priority.
+#[derive(Debug)]
+struct Group {
+    range: Range<usize>,
+    balance: Box<dyn Balance>,
 }
 
 /// What all pools of one upstream are made with.
@@ -41,21 +53,27 @@ pub(super) struct Mould {
 
 impl Mould {
     pub(super) fn new(name: &str, config: &Config, identity: Option<Identity>) -> Self {
-        let (balance, protocol, timeouts) = (config.balance, config.protocol, config.timeouts);
+        let balance = config.balance.as_ref().map(|balance| balance.value.clone());
+        let balance = balance.unwrap_or_default();
+        let (protocol, timeouts) = (config.protocol, config.timeouts);
         let (name, doubt) = (name.into(), Arc::default());
         Mould { name, balance, protocol, timeouts, identity, doubt }
     }
 
-    /// The pool of these servers, each with what the file calls it and the weight that it says.
-    /// What stands there twice is one endpoint. Addresses that were in the pool `before` stay as
-    /// well or unwell as they were.
+    /// By what requests belong together, where that plays a part.
+    pub(super) fn key(&self) -> Option<&super::HashKey> {
+        self.balance.key()
+    }
+
+    /// The pool of these servers, each with what the file says of it. What stands there twice is
+    /// one endpoint. Addresses that were in the pool `before` stay as well or unwell as they were.
     pub(super) fn pool<'a>(
         &self,
-        servers: impl Iterator<Item = (&'a Arc<str>, u32, &'a Found)>,
+        servers: impl Iterator<Item = (&'a Written, &'a Found)>,
         before: Option<&Pool>,
     ) -> Pool {
         let (mut endpoints, mut surplus): (Vec<Endpoint>, usize) = (Vec::new(), 0);
-        for (written, weight, found) in servers {
+        for (written, found) in servers {
             if endpoints.iter().any(|known| known.address == found.address) {
                 continue;
             }
@@ -63,41 +81,63 @@ impl Mould {
                 surplus += 1;
                 continue;
             }
-            let kept = before.and_then(|pool| pool.health_of(found.address));
+            let is_it = |known: &&Endpoint| known.address == found.address;
+            let kept = before.and_then(|pool| pool.endpoints.iter().find(is_it));
             let identity = self.identity.as_ref();
             let (name, protocol, timeouts) = (&self.name, self.protocol, &self.timeouts);
             let peer = peer::template(name, found.address, protocol, timeouts, identity);
             endpoints.push(Endpoint {
                 address: found.address,
-                weight: weight.saturating_mul(found.weight),
-                written: Arc::clone(written),
+                weight: written.weight.saturating_mul(found.weight),
+                priority: written.priority,
+                written: Arc::clone(&written.name),
                 host: Arc::clone(&found.host),
-                health: kept.unwrap_or_default(),
+                health: kept.map(|kept| Arc::clone(&kept.health)).unwrap_or_default(),
+                load: kept.map(|kept| Arc::clone(&kept.load)).unwrap_or_default(),
                 peer,
             });
         }
         bound_weights(&mut endpoints);
-        let balance = self.balance.build(&endpoints);
-        Pool { endpoints, surplus, balance, doubt: Arc::clone(&self.doubt) }
+        endpoints.sort_by_key(|endpoint| endpoint.priority);
+        let mut groups: Vec<Group> = Vec::new();
+        let mut first = 0;
+        for group in endpoints.chunk_by(|one, other| one.priority == other.priority) {
+            let range = first..first + group.len();
+            first = range.end;
+            groups.push(Group { range, balance: self.balance.build(group) });
+        }
+        let draws = AtomicU64::new(rand::rng().random());
+        Pool { endpoints, surplus, groups, draws, doubt: Arc::clone(&self.doubt) }
     }
 }
 
 impl Pool {
-    /// The endpoint to ask next, none of those that were `tried`.
-    pub(super) fn pick(&self, tried: &[usize]) -> Option<usize> {
-        let picked = self.balance.pick(&self.endpoints, tried);
+    /// The endpoint to ask next, none of those that were `tried`: one of the best priority that has
+    /// any that is well. When none is well, all are taken to be: what says so may be what is
+    /// broken. `key` is what requests have in common that belong together.
+    pub(super) fn pick(&self, tried: &[usize], key: Option<u64>) -> Option<usize> {
+        let draw = Draw::new(self.draws.fetch_add(1, Ordering::Relaxed));
+        let mut ask = Ask { tried, first: 0, key, is_last_resort: false, draw };
+        let mut picked = self.pick_in_order(&mut ask);
+        if picked.is_none() {
+            ask.is_last_resort = true;
+            picked = self.pick_in_order(&mut ask);
+        }
         assert!(picked.is_none_or(|index| !tried.contains(&index)), "no endpoint is picked twice");
         picked
+    }
+
+    fn pick_in_order(&self, ask: &mut Ask<'_>) -> Option<usize> {
+        self.groups.iter().find_map(|group| {
+            ask.first = group.range.start;
+            let picked = group.balance.pick(&self.endpoints[group.range.clone()], ask)?;
+            Some(group.range.start + picked)
+        })
     }
 
     /// What Pingora connects to for endpoint number `index`.
     pub(super) fn peer(&self, index: usize) -> Box<HttpPeer> {
         Box::new(self.endpoints[index].peer.clone())
-    }
-
-    fn health_of(&self, address: SocketAddr) -> Option<Arc<Health>> {
-        let known = self.endpoints.iter().find(|endpoint| endpoint.address == address)?;
-        Some(Arc::clone(&known.health))
     }
 }
 

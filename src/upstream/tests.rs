@@ -2,7 +2,7 @@ use super::*;
 use crate::yaml::{Entries, Environment, parse};
 use std::net::{Ipv4Addr, SocketAddr};
 
-fn compile(yaml: &str) -> Result<Upstream, Vec<Problem>> {
+pub(in crate::upstream) fn compile(yaml: &str) -> Result<Upstream, Vec<Problem>> {
     let file = format!("u: {yaml}\n");
     let all: Entries<Config> = parse(&file, &Environment::default())?;
     let (name, config) = all.iter().next().expect("one upstream");
@@ -10,23 +10,25 @@ fn compile(yaml: &str) -> Result<Upstream, Vec<Problem>> {
 }
 
 fn picks(upstream: &Upstream, n: usize) -> Vec<usize> {
-    (0..n).map(|_| upstream.pool().pick(&[]).expect("an endpoint")).collect()
+    (0..n).map(|_| upstream.pool().pick(&[], None).expect("an endpoint")).collect()
 }
 
 #[test]
 fn weights_are_spread_smoothly() {
-    let upstream = compile("{ endpoints: ['127.0.0.1:1 weight=3', '127.0.0.1:2'] }");
+    let upstream =
+        compile("{ endpoints: ['127.0.0.1:1 weight=3', '127.0.0.1:2'], balance: round_robin }");
     assert_eq!(picks(&upstream.expect("good"), 8), [0, 0, 1, 0, 0, 0, 1, 0]);
 }
 
 #[test]
 fn what_was_tried_or_is_unwell_is_passed_over() {
-    let all = compile("{ endpoints: ['127.0.0.1:1', '127.0.0.1:2', '127.0.0.1:3'] }");
+    let three = "endpoints: ['127.0.0.1:1', '127.0.0.1:2', '127.0.0.1:3']";
+    let all = compile(&format!("{{ {three}, balance: round_robin }}"));
     let all = all.expect("good");
     all.pool().endpoints[0].health.mark(false);
     assert!(!picks(&all, 6).contains(&0));
-    assert_eq!(all.pool().pick(&[0, 1]), Some(2));
-    assert_eq!(all.pool().pick(&[0, 1, 2]), None);
+    assert_eq!(all.pool().pick(&[0, 1], None), Some(2));
+    assert_eq!(all.pool().pick(&[0, 1, 2], None), None);
     all.pool().endpoints[1].health.mark(false);
     all.pool().endpoints[2].health.mark(false);
     let mut taken = picks(&all, 3);
@@ -36,7 +38,8 @@ fn what_was_tried_or_is_unwell_is_passed_over() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_took_no_connection_is_passed_over_for_a_while() {
-    let both = compile("{ endpoints: ['127.0.0.1:1', '127.0.0.1:2'] }").expect("good");
+    let both = "endpoints: ['127.0.0.1:1', '127.0.0.1:2'], balance: round_robin";
+    let both = compile(&format!("{{ {both} }}")).expect("good");
     both.pool().endpoints[0].health.avoid();
     assert_eq!(picks(&both, 4), [1, 1, 1, 1]);
     tokio::time::advance(std::time::Duration::from_secs(5)).await;
@@ -44,7 +47,7 @@ async fn one_that_took_no_connection_is_passed_over_for_a_while() {
     both.pool().endpoints[0].health.avoid();
     both.pool().endpoints[1].health.avoid();
     assert_eq!(picks(&both, 4), [0, 1, 0, 1], "when all are, none is");
-    assert_eq!(both.pool().pick(&[0]), Some(1), "a second try");
+    assert_eq!(both.pool().pick(&[0], None), Some(1), "a second try");
     assert_eq!(picks(&both, 2), [0, 1], "which takes nobody's turn");
 }
 
@@ -67,14 +70,38 @@ fn hosts_are_named_without_a_zone() {
     assert_eq!(pool.endpoints[0].address.to_string(), "[fe80::1%2]:80");
 }
 
+/// `priority=1` is what those have that say nothing.
+#[test]
+fn endpoints_of_a_lower_priority_wait_until_no_other_is_well() {
+    let all = "'127.0.0.1:1 priority=2 weight=5', '127.0.0.1:2', '127.0.0.1:3 weight=2 priority=1'";
+    let all = compile(&format!("{{ endpoints: [{all}] }}")).expect("good");
+    let pool = all.pool();
+    let port = |index: usize| pool.endpoints[index].address.port();
+    let asked = |tried: &[usize]| {
+        let picks = (0..200).filter_map(|_| pool.pick(tried, None).map(port));
+        let mut ports: Vec<u16> = picks.collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    };
+    assert_eq!(asked(&[]), [2, 3]);
+    assert_eq!(asked(&[0, 1]), [1], "a second try goes on to them");
+    pool.endpoints[0].health.mark(false);
+    assert_eq!(asked(&[]), [3]);
+    pool.endpoints[1].health.mark(false);
+    assert_eq!(asked(&[]), [1]);
+    pool.endpoints[2].health.mark(false);
+    assert_eq!(asked(&[]), [2, 3], "when none is well, the best priority counts");
+}
+
 /// As many addresses as nobody means, all from names.
 #[test]
 fn endpoints_beyond_their_bound_are_counted() {
     let named = compile("{ endpoints: ['a:1'] }").expect("good");
     let found = |n: u32| Found::at(SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + n), 80)));
     let found: Vec<Found> = (0..1_003).map(found).collect();
-    let name: Arc<str> = "a:1".into();
-    let pool = named.mould.pool(found.iter().map(|found| (&name, 1, found)), None);
+    let written = &named.written[0];
+    let pool = named.mould.pool(found.iter().map(|found| (written, found)), None);
     assert_eq!((pool.endpoints.len(), pool.surplus), (1_000, 3));
 }
 
@@ -87,6 +114,11 @@ fn misfits_say_what_would_be_right() {
         ("{ endpoints: ['a:1', 'A:1'] }", "twice"),
         ("{ endpoints: ['a:1'], health: { path: healthz } }", "`healthz` is not the path"),
         ("{ endpoints: ['127.0.0.1:1 weight=0'] }", "no valid weight"),
+        ("{ endpoints: ['127.0.0.1:1 weight=2 weight=3'] }", "no valid weight"),
+        ("{ endpoints: ['127.0.0.1:1 priority=-1'] }", "no valid priority"),
+        ("{ endpoints: ['127.0.0.1:1 backup'] }", "is not an endpoint"),
+        ("{ endpoints: ['a:1'], balance: { hash: { by: { header: 'a b' } } } }", "no name of a"),
+        ("{ endpoints: ['a:1'], balance: { hash: { by: path, bound: 90% } } }", "the mean"),
         ("{ endpoints: ['127.0.0.1:1', '127.0.0.1:1'] }", "twice"),
         ("{ endpoints: ['127.0.0.1:1 weight=2000'] }", "add up to 2000"),
     ] {

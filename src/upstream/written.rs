@@ -1,4 +1,4 @@
-//! An endpoint as the file has it: `name:8080`, with a weight or without.
+//! An endpoint as the file has it: `name:8080`, with a weight and a priority or without.
 
 use crate::problem::Problem;
 use crate::resolve::Target;
@@ -11,32 +11,42 @@ use std::sync::Arc;
 pub(super) struct Written {
     pub(super) target: Target,
     pub(super) weight: u32,
+    pub(super) priority: u32,
     /// The target as text.
     pub(super) name: Arc<str>,
 }
 
 impl Written {
     pub(super) fn parse(written: &At<Text>) -> Result<Self, Problem> {
-        let (target, weight) = match written.0.split_once(" weight=") {
-            Some((target, weight)) => (target, Count::read(weight)),
-            None => (written.0.as_str(), Ok(Count(1))),
-        };
-        let weight = weight.map_err(|_| {
-            let help = format!("write a whole number from 1 on: `{target} weight=3`");
-            written.problem(format!("`{}` has no valid weight", written.0)).help(help)
-        })?;
+        let (target, words) = options(&written.0);
+        let [weight, priority] = [("weight", 3), ("priority", 2)].map(|(name, example)| {
+            let named = words.iter().filter(|(word, _)| *word == name);
+            let values: Vec<&str> = named.map(|(_, value)| *value).collect();
+            let value = match values[..] {
+                [] => Ok(Count(1)),
+                [value] => Count::read(value),
+                _ => Err(String::new()),
+            };
+            value.map_err(|_| {
+                let help = format!("write a whole number from 1 on: `{target} {name}={example}`");
+                written.problem(format!("`{}` has no valid {name}", written.0)).help(help)
+            })
+        });
+        let (weight, priority) = (weight?, priority?);
         if let Some((scheme, rest)) = target.split_once("://") {
             return Err(url(written, scheme, rest));
         }
         let parsed = Target::parse(target).map_err(|why| {
             let help = match target {
-                words if words.contains(' ') => "a weight is written `… weight=3`".to_owned(),
+                words if words.contains(' ') => {
+                    "a weight is written `… weight=3`, a priority `… priority=2`".to_owned()
+                }
                 _ => why,
             };
             written.problem(format!("`{target}` is not an endpoint")).help(help)
         })?;
         let name = parsed.to_string().into();
-        Ok(Written { target: parsed, weight: weight.0, name })
+        Ok(Written { target: parsed, weight: weight.0, priority: priority.0, name })
     }
 }
 
@@ -53,6 +63,19 @@ impl Written {
         let help = format!("write `{name}:8080` if it is a host, else `_http._tcp.{name}`");
         Some(written.problem(text).help(help).warning())
     }
+}
+
+/// The target, and what is said of it behind: `weight=3`. Words that nobody knows stay with the
+/// target, which then is none.
+fn options(written: &str) -> (&str, Vec<(&str, &str)>) {
+    let (mut target, mut words) = (written, Vec::new());
+    while let Some((before, word)) = target.rsplit_once(' ')
+        && let Some((name @ ("weight" | "priority"), value)) = word.split_once('=')
+    {
+        words.push((name, value));
+        target = before;
+    }
+    (target, words)
 }
 
 /// Somebody wrote a URL: an endpoint is a server, and its protocol is the upstream's.

@@ -10,6 +10,7 @@ mod raw_client;
 
 mod access;
 mod admin;
+mod balance;
 mod casting;
 mod check;
 mod cli;

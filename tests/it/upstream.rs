@@ -154,7 +154,7 @@ async fn a_kept_connection_that_is_gone_costs_no_request_that_may_be_repeated() 
 #[tokio::test]
 async fn requests_are_spread_by_weight() {
     let (a, b) = (replica("a").await, replica("b").await);
-    let gateway = proxying_to(&format!("endpoints: ['{a} weight=3', '{b}']"));
+    let gateway = proxying_to(&format!("endpoints: ['{a} weight=3', '{b}'], balance: round_robin"));
     let mut asked = Vec::new();
     for _ in 0..8 {
         asked.push(answers(&gateway, Method::GET).await);

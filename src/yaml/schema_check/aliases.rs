@@ -1,7 +1,7 @@
 //! Keys of other gateways, and what they are called here, or why there is no such thing.
 
 /// A word, the key that must be possible there, and the advice.
-const ALIASES: [(&str, &str, &str); 36] = [
+const ALIASES: &[(&str, &str, &str)] = &[
     ("backend", "upstream", "it is called `upstream` here"),
     ("backends", "upstreams", "they are called `upstreams` here"),
     ("clusters", "upstreams", "they are called `upstreams` here"),
@@ -38,11 +38,28 @@ const ALIASES: [(&str, &str, &str); 36] = [
     ("domain", "host", "it is called `host` here"),
     ("import", "include", "it is called `include` here"),
     ("imports", "include", "it is called `include` here"),
+    ("lb_policy", "balance", BALANCE),
+    ("lb", "balance", BALANCE),
+    ("load_balancer", "balance", BALANCE),
+    ("load_balancing", "balance", BALANCE),
+    ("loadbalancer", "balance", BALANCE),
+    ("strategy", "balance", BALANCE),
+    ("algorithm", "balance", BALANCE),
+    ("connect_timeout", "timeouts", "it is written `timeouts: { connect: 2s }`"),
+    ("proxy_connect_timeout", "timeouts", "it is written `timeouts: { connect: 2s }`"),
+    ("idle_timeout", "timeouts", "it is written `timeouts: { idle: 60s }`"),
+    ("keepalive_timeout", "timeouts", "it is written `timeouts: { idle: 60s }`"),
+    ("max_connections", "in_flight", "requests under way are bounded: `in_flight: 1024`"),
+    ("max_requests", "in_flight", "requests under way are bounded: `in_flight: 1024`"),
+    ("health_check", "health", "it is called `health` here: `health: { path: /healthz }`"),
 ];
+
+const BALANCE: &str =
+    "it is called `balance` here: `least_in_flight`, `round_robin` or `{ hash: { by: account } }`";
 
 /// A word that many try, a key beside which it is tried (or nothing), and a sentence. A word that
 /// is known where it stands is not looked for here.
-const ABSENT: [(&[&str], &str, &str); 26] = [
+const ABSENT: &[(&[&str], &str, &str)] = &[
     (
         &["ssl", "https", "certificate", "certificates", "cert", "acme", "ssl_certificate"],
         "address",
@@ -106,20 +123,6 @@ const ABSENT: [(&[&str], &str, &str); 26] = [
         "header fields pass as they are; `claims_to_headers` of a session adds those of its token",
     ),
     (&["cors"], "", "CORS is answered by the upstream, or in front of the gateway"),
-    (
-        &[
-            "balance",
-            "lb",
-            "lb_policy",
-            "load_balancer",
-            "load_balancing",
-            "loadbalancer",
-            "strategy",
-            "algorithm",
-        ],
-        "endpoints",
-        "endpoints are taken in turn, as often as their weight says: `127.0.0.1:4001 weight=3`",
-    ),
     (
         &["require", "required", "requires", "roles", "role", "scopes", "claims", "allow_missing"],
         "",

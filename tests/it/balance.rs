@@ -1,0 +1,110 @@
+//! Which endpoint gets a request: the less busy one, always the same for what belongs together, and
+//! those of a lower priority when the others are away.
+
+use crate::harness::{Gateway, Login, STANDARD, environment};
+use crate::origin::{UnusedPort, proxying_to, replica};
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which replica answers.
+async fn replica_of(request: RequestBuilder) -> String {
+    let echo: Value = request.send().await.unwrap().json().await.unwrap();
+    echo["replica"].as_str().unwrap().to_owned()
+}
+
+async fn endpoints(names: &[&str]) -> String {
+    let mut all = Vec::new();
+    for name in names {
+        all.push(format!("'{}'", replica(name).await));
+    }
+    format!("endpoints: [{}]", all.join(", "))
+}
+
+#[tokio::test]
+async fn whoever_is_busy_gets_less() {
+    let gateway = proxying_to(&endpoints(&["a", "b"]).await);
+    // Ten answers that wait for their first byte.
+    let slow = || gateway.get("/faults/slow?first_byte_ms=3000").send();
+    let waiting: Vec<_> = (0..10).map(|_| tokio::spawn(slow())).collect();
+    let in_flight = || async {
+        let shown: Value = gateway.admin("/api/upstreams").await.json().await.unwrap();
+        let of = |i: usize| shown[0]["endpoints"][i]["in_flight"].as_u64().unwrap();
+        [of(0), of(1)]
+    };
+    crate::harness::until("all are under way", || async {
+        in_flight().await.iter().sum::<u64>() == 10
+    })
+    .await;
+    let each = in_flight().await;
+    assert!(each[0].abs_diff(each[1]) <= 4, "{each:?}");
+    for one in waiting {
+        assert_eq!(one.await.unwrap().unwrap().status(), 200);
+    }
+    crate::harness::until("none is", || async { in_flight().await == [0, 0] }).await;
+}
+
+#[tokio::test]
+async fn requests_with_the_same_field_or_path_reach_the_same_endpoint() {
+    let three = endpoints(&["a", "b", "c"]).await;
+    for (by, is_field) in [("{ header: x-room }", true), ("path", false)] {
+        let gateway = proxying_to(&format!("{three}, balance: {{ hash: {{ by: {by} }} }}"));
+        let ask = |n: usize, query: usize| {
+            let path = if is_field { query } else { n };
+            let request = gateway.get(&format!("/faults/echo/{path}?q={query}"));
+            replica_of(request.header("x-room", n.to_string()))
+        };
+        let mut met = BTreeSet::new();
+        for n in 0..20 {
+            let first = ask(n, 0).await;
+            for query in 1..4 {
+                assert_eq!(ask(n, query).await, first, "{by}");
+            }
+            met.insert(first);
+        }
+        assert_eq!(met.len(), 3, "{by}: {met:?}");
+    }
+}
+
+/// What an account does comes to one endpoint from all gateways, in whatever order they have them.
+#[tokio::test]
+async fn an_account_reaches_the_same_endpoint_through_every_gateway() {
+    let (a, b, c) = (replica("a").await, replica("b").await, replica("c").await);
+    let gateway = async |all: [std::net::SocketAddr; 3]| {
+        let all = all.map(|address| format!("'{address}'")).join(", ");
+        let upstream = format!("endpoints: [{all}], balance: {{ hash: {{ by: account }} }}");
+        let yaml = STANDARD.replace("endpoints: [\"${STREAM_ADDR}\"]", &upstream);
+        Gateway::start(&yaml, &environment(None).await)
+    };
+    let (one, other) = (gateway([a, b, c]).await, gateway([c, a, b]).await);
+    let mut met: BTreeMap<String, String> = BTreeMap::new();
+    for n in 0..20 {
+        let login = Login::of(&format!("account{n}"), &format!("s{n}"));
+        for gateway in [&one, &other, &one] {
+            let request = gateway.get("/faults/echo/held/x").header("cookie", login.cookie());
+            let replica = replica_of(request).await;
+            assert_eq!(*met.entry(login.account.clone()).or_insert(replica.clone()), replica);
+        }
+    }
+    let replicas: BTreeSet<&String> = met.values().collect();
+    assert_eq!(replicas.len(), 3, "{met:?}");
+}
+
+#[tokio::test]
+async fn a_lower_priority_is_asked_when_the_others_are_away() {
+    let (nobody, second) = (UnusedPort::reserve(), replica("second").await);
+    let all = format!("endpoints: ['{second} priority=2', '{}']", nobody.address);
+    let gateway = proxying_to(&all);
+    for _ in 0..5 {
+        assert_eq!(replica_of(gateway.get("/faults/echo")).await, "second");
+    }
+    let first = replica("first").await;
+    let gateway = proxying_to(&format!("endpoints: ['{second} priority=2', '{first}']"));
+    for _ in 0..20 {
+        assert_eq!(replica_of(gateway.get("/faults/echo")).await, "first");
+    }
+    let shown: Value = gateway.admin("/api/upstreams").await.json().await.unwrap();
+    let shown = shown[0]["endpoints"].as_array().unwrap();
+    let priorities: Vec<&Value> = shown.iter().map(|endpoint| &endpoint["priority"]).collect();
+    assert_eq!(priorities, [&json!(1), &json!(2)], "the best first");
+}
