@@ -39,6 +39,8 @@ pub struct Process {
     child: Child,
     /// What it listens on.
     pub address: SocketAddr,
+    /// What it listens on for TLS.
+    pub secure: Option<SocketAddr>,
 }
 
 impl Process {
@@ -100,7 +102,7 @@ impl Bench {
         command.args(class).arg(program).args(arguments);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        let mut process = Process { child: command.spawn()?, address };
+        let mut process = Process { child: command.spawn()?, address, secure: None };
         process.wait_until_ready(program)?;
         Ok(process)
     }

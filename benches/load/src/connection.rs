@@ -1,12 +1,15 @@
 //! One client connection of the generator: a request goes out, its answer is counted in.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustls::ClientConfig;
 
 use crate::http1::Head;
+use crate::secure::{Stream, is_early};
 
 /// What a connection has to say after it was given time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +23,7 @@ pub enum Progress {
 /// A connection, and the request on it.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// Index of the request being asked; `None` while idle.
     asking: Option<usize>,
     sent: usize,
@@ -33,11 +36,17 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection that is being made.
-    pub fn open(target: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(target)?;
-        stream.set_nodelay(true)?;
-        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+    /// A connection that is being made; by TLS if there is a client's configuration.
+    pub fn open(
+        target: SocketAddr,
+        client: Option<&Arc<ClientConfig>>,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        let mut socket = TcpStream::connect(target)?;
+        socket.set_nodelay(true)?;
+        registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+        let stream = Stream::new(socket, client)?;
         let head = Vec::new();
         Ok(Self {
             stream,
@@ -62,6 +71,7 @@ impl Connection {
 
     /// Does what can be done without waiting.
     pub fn progress(&mut self, requests: &[Vec<u8>], buffer: &mut [u8]) -> io::Result<Progress> {
+        self.stream.advance()?;
         let Some(index) = self.asking else {
             return self.still_open(buffer);
         };
@@ -81,10 +91,16 @@ impl Connection {
                 let (status, reusable) = (self.status, !self.closes);
                 return Ok(Progress::Answered { status, reusable });
             }
-            if count < buffer.len() {
+            if count < buffer.len() && !self.stream.is_secure() {
                 return Ok(Progress::Waiting);
             }
         }
+    }
+
+    /// Whether its handshake was a resumed one.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.stream.is_resumed()
     }
 
     /// Whether an answer is awaited.
@@ -138,9 +154,4 @@ impl Connection {
         self.body_left = Some(left);
         Ok(left == 0)
     }
-}
-
-/// Nothing is wrong, it is only too early: no bytes yet, or the connection is still being made.
-fn is_early(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected)
 }

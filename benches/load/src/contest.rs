@@ -2,7 +2,10 @@
 //! slices of the same round are compared. What the machine does to one, it does to the next.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::ClientConfig;
 
 use crate::bench::Process;
 use crate::generator::Plan;
@@ -29,6 +32,8 @@ pub struct Contender<'a> {
     pub name: String,
     /// The running program.
     pub process: &'a Process,
+    /// By TLS, as this client.
+    pub client: Option<Arc<ClientConfig>>,
     /// What it is asked, in turn.
     pub requests: Vec<Vec<u8>>,
 }
@@ -113,7 +118,11 @@ pub fn run(
 
 fn plan<'a>(load: &Load, contender: &'a Contender<'_>, effort: Effort, seed: u64) -> Plan<'a> {
     Plan {
-        target: contender.process.address,
+        target: match contender.process.secure {
+            Some(secure) if contender.client.is_some() => secure,
+            _ => contender.process.address,
+        },
+        client: contender.client.as_ref(),
         requests: &contender.requests,
         connections: load.connections,
         reconnect: load.reconnect,

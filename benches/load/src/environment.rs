@@ -7,6 +7,8 @@ use std::process::Command;
 
 use crate::bench::{Bench, Place, Process, free_address};
 use crate::gateway::{self, Wiring};
+use crate::peers::Peer;
+use crate::secure::Certificate;
 use crate::store::Store;
 
 /// The environment of a run. Its processes end with it.
@@ -15,6 +17,8 @@ pub struct Environment {
     bench: Bench,
     programs: PathBuf,
     folder: PathBuf,
+    /// What every contender shows who speaks TLS.
+    pub certificate: Certificate,
     /// The origin of all contenders.
     pub origin: Process,
     /// The Redis of the gateways.
@@ -55,7 +59,8 @@ impl Environment {
         let program = programs.join("origin");
         let origin = bench.start(&program, &[address.to_string()], &[], Place::Rest, address)?;
         let store = Store::start(bench)?;
-        Ok(Self { bench, programs, folder, origin, store })
+        let certificate = Certificate::make(&folder)?;
+        Ok(Self { bench, programs, folder, certificate, origin, store })
     }
 
     /// Starts a bare proxy: `program` is which build of it.
@@ -79,8 +84,19 @@ impl Environment {
 
     fn gateway_of(&self, program: &Path, workers: usize, is_older: bool) -> io::Result<Process> {
         let store: SocketAddr = self.store.process.address;
-        let wiring = Wiring { origin: self.origin.address, store, workers, is_older };
+        let certificate = Some(&self.certificate).filter(|_| !is_older);
+        let wiring = Wiring { origin: self.origin.address, store, workers, certificate };
         gateway::start(self.bench, program, &self.folder, &wiring, place(workers))
+    }
+
+    /// Starts another proxy, if it is installed.
+    pub fn peer(&self, peer: Peer) -> io::Result<Option<Process>> {
+        let Some(program) = peer.program() else {
+            eprintln!("{} is not installed, so it is not measured", peer.name());
+            return Ok(None);
+        };
+        let origin = self.origin.address;
+        peer.start(self.bench, &program, &self.folder, origin, &self.certificate).map(Some)
     }
 
     /// The process ids of origin, store and `contenders`.

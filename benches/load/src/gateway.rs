@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::bench::{Bench, Place, Process, free_address};
+use crate::secure::Certificate;
 use crate::token::{AUDIENCE, ISSUER, SECRET};
 
 /// Sessions of one account that may play at once.
@@ -34,10 +35,22 @@ sessions:
     )
 }
 
-fn configuration(listen: SocketAddr, admin: SocketAddr, wiring: &Wiring) -> String {
-    let Wiring { origin, store, workers, is_older } = wiring;
-    let (policy, route) = if *is_older { ("", "") } else { (TOKEN_POLICY, TOKEN_ROUTE) };
-    let basics = basics(listen, admin, *workers, &format!("redis://{store}/"));
+fn configuration(addresses: &Addresses, wiring: &Wiring<'_>) -> String {
+    let Wiring { origin, store, workers, certificate } = wiring;
+    let Addresses { plain, secure, admin } = addresses;
+    let (policy, route) = match certificate {
+        Some(_) => (TOKEN_POLICY, TOKEN_ROUTE),
+        None => ("", ""),
+    };
+    let mut basics = basics(*plain, *admin, *workers, &format!("redis://{store}/"));
+    if let Some(Certificate { certificate, key, .. }) = certificate {
+        let (cert, key) = (certificate.display(), key.display());
+        let listener = format!(
+            "listeners:\n  - {{ name: secure, address: \"{secure}\", \
+             tls: {{ certificates: [ {{ cert: {cert}, key: {key} }} ] }} }}\n"
+        );
+        basics = basics.replacen("listeners:\n", &listener, 1);
+    }
     format!(
         r#"{basics}concurrency:
   standard:
@@ -76,17 +89,24 @@ const TOKEN_ROUTE: &str = r#"  - name: token
     upstream: origin
 "#;
 
+struct Addresses {
+    plain: SocketAddr,
+    secure: SocketAddr,
+    admin: SocketAddr,
+}
+
 /// What the gateway stands between.
 #[derive(Clone, Copy, Debug)]
-pub struct Wiring {
+pub struct Wiring<'a> {
     /// Where every route leads.
     pub origin: SocketAddr,
     /// The Redis of its leases.
     pub store: SocketAddr,
     /// Its worker threads.
     pub workers: usize,
-    /// It was built before there were stream tokens.
-    pub is_older: bool,
+    /// What it shows at its second listener, by TLS. A gateway that was built some time ago has
+    /// none, and no stream tokens either.
+    pub certificate: Option<&'a Certificate>,
 }
 
 /// Writes a configuration into `folder`, and starts `program` with it.
@@ -94,12 +114,15 @@ pub fn start(
     bench: Bench,
     program: &Path,
     folder: &Path,
-    wiring: &Wiring,
+    wiring: &Wiring<'_>,
     place: Place,
 ) -> io::Result<Process> {
-    let (listen, admin) = (free_address()?, free_address()?);
-    let file = folder.join(format!("gateway-{}.yaml", listen.port()));
-    fs::write(&file, configuration(listen, admin, wiring))?;
+    let (plain, secure, admin) = (free_address()?, free_address()?, free_address()?);
+    let file = folder.join(format!("gateway-{}.yaml", plain.port()));
+    fs::write(&file, configuration(&Addresses { plain, secure, admin }, wiring))?;
     let words = ["run".to_owned(), "--config".to_owned(), file.display().to_string()];
-    bench.start(program, &words, &[("RUST_LOG", "error".to_owned())], place, listen)
+    let quiet = [("RUST_LOG", "error".to_owned())];
+    let mut process = bench.start(program, &words, &quiet, place, plain)?;
+    process.secure = wiring.certificate.map(|_| secure);
+    Ok(process)
 }

@@ -4,10 +4,12 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use rustls::ClientConfig;
 
 use crate::arrivals::Arrivals;
 use crate::clock::nanos;
@@ -25,6 +27,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub struct Plan<'a> {
     /// The contender.
     pub target: SocketAddr,
+    /// By TLS, as this client.
+    pub client: Option<&'a Arc<ClientConfig>>,
     /// Asked in turn, again and again.
     pub requests: &'a [Vec<u8>],
     /// Connections kept busy, or at hand.
@@ -46,6 +50,8 @@ pub struct Plan<'a> {
 pub struct Outcome {
     /// Answered with 2xx.
     pub done: u64,
+    /// Of these, on a connection whose handshake was a resumed one.
+    pub resumed: u64,
     /// Answered otherwise.
     pub refused: u64,
     /// Not answered, or not in HTTP.
@@ -90,7 +96,8 @@ fn ns(span: Duration) -> u64 {
 impl<'a, F: FnMut(Mark)> Run<'a, F> {
     fn new(plan: Plan<'a>, mark: F) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let open = |index| Connection::open(plan.target, poll.registry(), Token(index));
+        let open =
+            |index| Connection::open(plan.target, plan.client, poll.registry(), Token(index));
         let connections = (0..plan.connections).map(open).collect::<io::Result<Vec<_>>>()?;
         let start = nanos();
         let arrivals = plan.rate.map(|rate| Arrivals::new(rate, plan.seed, start)).transpose()?;
@@ -199,7 +206,8 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
         match connection.progress(self.plan.requests, &mut self.buffer) {
             Ok(Progress::Waiting) => {}
             Ok(Progress::Answered { status, reusable }) => {
-                self.count(status, due);
+                let is_resumed = connection.is_resumed();
+                self.count(status, due, is_resumed);
                 if self.plan.reconnect || !reusable {
                     self.replace(index)?
                 } else {
@@ -217,7 +225,8 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
     }
 
     fn open(&self, index: usize) -> io::Result<Connection> {
-        Connection::open(self.plan.target, self.poll.registry(), Token(index))
+        let Plan { target, client, .. } = self.plan;
+        Connection::open(target, client, self.poll.registry(), Token(index))
     }
 
     fn replace(&mut self, index: usize) -> io::Result<()> {
@@ -233,13 +242,14 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
         (self.begin..self.end).contains(&moment)
     }
 
-    fn count(&mut self, status: u16, due: u64) {
+    fn count(&mut self, status: u16, due: u64, is_resumed: bool) {
         let now = nanos();
         if !self.counts(now, due) {
             return;
         }
         if (200..300).contains(&status) {
             self.outcome.done += 1;
+            self.outcome.resumed += u64::from(is_resumed);
             self.outcome.latencies_ns.push(now.saturating_sub(due));
         } else {
             self.outcome.refused += 1;

@@ -1,6 +1,7 @@
 //! What was measured, as Markdown tables on standard output.
 
 use crate::contest::{Load, Score};
+use crate::generator::Outcome;
 use crate::idle::Idle;
 use crate::slice::{median, quantile};
 
@@ -30,7 +31,21 @@ pub fn costs(load: &Load, scores: &[Score]) {
             score.unanswered(),
         );
     }
+    let resumed = scores.iter().filter_map(resumed).collect::<Vec<_>>();
+    if !resumed.is_empty() {
+        println!("\nResumed handshakes: {}.", resumed.join(", "));
+    }
     noise(scores);
+}
+
+/// Who resumed how many of his handshakes; `None` if none.
+fn resumed(score: &Score) -> Option<String> {
+    let of = |count: fn(&Outcome) -> u64| -> u64 {
+        score.slices.iter().map(|slice| count(&slice.outcome)).sum()
+    };
+    let (resumed, done) = (of(|outcome| outcome.resumed), of(|outcome| outcome.done));
+    let percent = resumed as f64 / done.max(1) as f64 * 100.0;
+    (0 < resumed).then(|| format!("{} {percent:.0} %", score.name))
 }
 
 /// Latency at a fixed rate, beside the first contender's.

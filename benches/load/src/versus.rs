@@ -7,6 +7,8 @@ use crate::bench::Process;
 use crate::client::Client;
 use crate::contest::{self, Contender, Effort, Load};
 use crate::environment::Environment;
+use crate::peers::Peer;
+use crate::secure::Handshake;
 use crate::token::{cookie, good};
 use crate::{check, http1, idle, report};
 
@@ -27,10 +29,29 @@ struct Scenario {
     rate: Option<f64>,
     reconnect: bool,
     workers: usize,
+    /// The client's handshake where all but the floor are asked by TLS.
+    tls: Option<Handshake>,
 }
 
 const fn scenario(name: &'static str, title: &'static str, path: &'static str) -> Scenario {
-    Scenario { name, title, path, accounts: 0, rate: None, reconnect: false, workers: 1 }
+    Scenario { name, title, path, accounts: 0, rate: None, reconnect: false, workers: 1, tls: None }
+}
+
+impl Scenario {
+    /// Whether other proxies can do the same.
+    fn has_peers(&self) -> bool {
+        self.accounts == 0 && self.rate.is_none() && self.workers == 1
+    }
+
+    /// Whether the contender of this name takes part. A gateway of before had neither tokens nor
+    /// TLS.
+    fn is_for(&self, name: &str) -> bool {
+        match name {
+            "before" => self.path != TOKEN && self.tls.is_none(),
+            "floor" | "streamgate" => true,
+            _ => self.has_peers(),
+        }
+    }
 }
 
 /// What is put beside the floor.
@@ -42,6 +63,7 @@ pub struct Programs {
     pub before: Option<PathBuf>,
 }
 
+const SMALL: &str = "/plain/64b";
 const SESSION: &str = "/session/64b";
 const LEASE: &str = "/lease/64b";
 /// Behind a token in the path, which each account is given first.
@@ -49,7 +71,7 @@ const TOKEN: &str = "/token/64b";
 const FIRST_OF_TOKEN: &str = "/token/first.m3u8";
 
 const SCENARIOS: &[Scenario] = &[
-    scenario("small", "plain route, 64 B", "/plain/64b"),
+    scenario("small", "plain route, 64 B", SMALL),
     scenario("segment", "plain route, 64 KiB", "/plain/64k"),
     scenario("large", "plain route, 1 MiB", "/plain/1m"),
     Scenario {
@@ -71,21 +93,33 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         reconnect: true,
-        ..scenario("reconnect", "plain route, a new connection per request, 64 B", "/plain/64b")
+        ..scenario("reconnect", "plain route, a new connection per request, 64 B", SMALL)
+    },
+    Scenario { tls: Some(Handshake::Full), ..scenario("tls", "TLS 1.3 kept alive, 64 B", SMALL) },
+    Scenario {
+        tls: Some(Handshake::Full),
+        ..scenario("tls-segment", "TLS 1.3 kept alive, 64 KiB", "/plain/64k")
+    },
+    Scenario {
+        tls: Some(Handshake::Full),
+        reconnect: true,
+        ..scenario("tls-full", "TLS 1.3, a full handshake per request, 64 B", SMALL)
+    },
+    Scenario {
+        tls: Some(Handshake::Resumed),
+        reconnect: true,
+        ..scenario("tls-resumed", "TLS 1.3, a resumed handshake per request, 64 B", SMALL)
     },
     Scenario {
         rate: Some(4000.0),
-        ..scenario("small-latency", "plain route, 64 B, 4,000/s", "/plain/64b")
+        ..scenario("small-latency", "plain route, 64 B, 4,000/s", SMALL)
     },
     Scenario {
         rate: Some(3000.0),
         accounts: 1000,
         ..scenario("lease-latency", "session and live lease, 64 B, 3,000/s", LEASE)
     },
-    Scenario {
-        workers: 2,
-        ..scenario("small-two", "plain route, 64 B, two workers", "/plain/64b")
-    },
+    Scenario { workers: 2, ..scenario("small-two", "plain route, 64 B, two workers", SMALL) },
     Scenario {
         workers: 2,
         accounts: ACCOUNTS,
@@ -118,6 +152,11 @@ pub fn run(
         if let Some(before) = &programs.before {
             running.push(("before", environment.older_gateway(before, workers)?));
         }
+        if workers == 1 && scenarios.iter().any(|scenario| scenario.has_peers()) {
+            for peer in Peer::ALL {
+                running.extend(environment.peer(peer)?.map(|process| (peer.name(), process)));
+            }
+        }
         check::bodies(running[0].1.address)?.verdict("the floor")?;
         for scenario in scenarios {
             play(environment, scenario, &running, effort)?;
@@ -133,13 +172,14 @@ fn play(
     effort: Effort,
 ) -> io::Result<()> {
     eprintln!("{}", scenario.name);
-    // There were no tokens before.
-    let knows = |name: &str| name != "before" || scenario.path != TOKEN;
-    let running: Vec<_> = running.iter().filter(|(name, _)| knows(name)).collect();
     let mut contenders = Vec::new();
-    for (name, process) in &running {
+    for (name, process) in running.iter().filter(|(name, _)| scenario.is_for(name)) {
         let requests = requests(scenario, process, *name == "floor")?;
-        contenders.push(Contender { name: (*name).to_owned(), process, requests });
+        // Each has a client of its own: a ticket of one is worth nothing to the next.
+        let handshake = scenario.tls.filter(|_| *name != "floor");
+        let client = handshake.map(|handshake| environment.certificate.client(handshake));
+        let client = client.transpose()?;
+        contenders.push(Contender { name: (*name).to_owned(), process, client, requests });
     }
     if scenario.accounts > 0 {
         contenders.iter().skip(1).try_for_each(meet)?;
@@ -205,7 +245,7 @@ fn meet(contender: &Contender<'_>) -> io::Result<()> {
 fn waiting(environment: &Environment, gateway: &Path) -> io::Result<()> {
     let floor = environment.floor("floor", &[], 1)?;
     let gateway = environment.gateway(gateway, 1)?;
-    let weigh = |name, process| Ok((name, idle::weigh(process, WAITING, "/plain/64b")?));
+    let weigh = |name, process| Ok((name, idle::weigh(process, WAITING, SMALL)?));
     let weighed: Vec<_> = [weigh("floor", &floor), weigh("streamgate", &gateway)]
         .into_iter()
         .collect::<io::Result<_>>()?;
