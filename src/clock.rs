@@ -16,6 +16,11 @@ pub fn unix_ms() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Whether a time in seconds since 1970 is over, as certificates tell their ends.
+pub fn is_past(unix_seconds: i64) -> bool {
+    unix_seconds <= i64::try_from(self::unix_seconds()).unwrap_or(i64::MAX)
+}
+
 /// A Unix time in milliseconds as RFC 3339, for people and logs.
 pub fn rfc3339(unix_ms: u64) -> String {
     let ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);

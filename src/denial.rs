@@ -93,6 +93,8 @@ denials! {
         "The request's body did not arrive in time.";
     HeaderTooLarge = 431 "header_too_large" "The request's head is too large"
         "The request line or the header fields exceed their limits.";
+    Misdirected = 421 "misdirected" "Connect again for this host"
+        "The host asks other things of its clients than the name that the connection was made to.";
     UpstreamUnreachable = 502 "upstream_unreachable" "The service is not reachable"
         "No endpoint of the upstream accepted a connection.";
     UpstreamInvalid = 502 "upstream_invalid" "The service gave no valid answer"

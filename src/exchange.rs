@@ -2,6 +2,10 @@
 //!
 //! Filters read it and never write it; what they find out is a `Finding` that the chain enters.
 
+mod client_identity;
+
+pub use client_identity::ClientIdentity;
+
 use crate::concurrency::{Admission, IdentitySource, Outcome};
 use crate::denial::{Code, Denial};
 use crate::route::RouteIndex;
@@ -150,6 +154,8 @@ pub struct Exchange {
     pub id: RequestId,
     /// The client's address.
     pub client: Option<IpAddr>,
+    /// Who the client is by the certificate that it has shown, where TLS ends here.
+    pub client_identity: Option<Arc<ClientIdentity>>,
     /// The scheme of the URL that the client asked for.
     pub scheme: Scheme,
     /// When the request began.
@@ -183,6 +189,7 @@ impl Exchange {
         Exchange {
             id: RequestId::random(),
             client,
+            client_identity: None,
             scheme: Scheme::HTTP,
             began: Instant::now(),
             target: Target::Unread,

@@ -80,8 +80,9 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> Result<bool> {
         let ctx = &mut **ctx;
-        let judged = verdict::of(downstream, ctx.is_admitted, &ctx.gateway, &mut ctx.exchange);
-        let judged = judged.await;
+        let (listener, has_room) = (&self.listener, ctx.is_admitted);
+        let judged =
+            verdict::of(downstream, listener, has_room, &ctx.gateway, &mut ctx.exchange).await;
         let (route, took) = (ctx.route_metrics(), ctx.exchange.began.elapsed());
         self.observe.emit(&Event::RequestDecided { route, took });
         let halt = match judged {

@@ -29,6 +29,7 @@
 
 use super::deadline::Deadline;
 use super::downstream::DownstreamStream;
+use super::handshake::LAST_CALL;
 use super::head_state::{self, HeadState};
 use super::listener::Listener;
 use super::peer::Peer;
@@ -69,10 +70,16 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
         });
         // A connection that was opened for nothing is closed sooner than one that was of use.
         let mut deadline = Deadline::new(Instant::now() + self.listener.head_timeout);
+        let mut is_closing = false;
         loop {
+            let is_fresh = settings.is_none();
             let has_begun = poll_fn(|task| match stream.poll_begun(task) {
                 Poll::Ready(begun) => Poll::Ready(begun.is_ok()),
-                _ if is_over.as_mut().poll(task).is_ready() => Poll::Ready(false),
+                _ if !is_closing && is_over.as_mut().poll(task).is_ready() => {
+                    is_closing = true;
+                    deadline.set(Instant::now() + LAST_CALL);
+                    if is_fresh { deadline.poll(task).map(|()| false) } else { Poll::Ready(false) }
+                }
                 _ => deadline.poll(task).map(|()| false),
             });
             if !has_begun.await {

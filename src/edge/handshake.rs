@@ -2,17 +2,19 @@
 
 use super::arrival::{REFUSAL_TIMEOUT, Refusal};
 use super::downstream::DownstreamStream;
-use super::tls::{self, Tls};
+use super::tls::Tls;
 use super::transport::Transport;
 use crate::denial::{Code, Denial};
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
-use rustls::ServerConnection;
+use rustls::server::Acceptor;
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_rustls::LazyConfigAcceptor;
 
 /// What the first record of a client of TLS begins with (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
@@ -40,8 +42,7 @@ pub(super) async fn secure(
     let mut stopping = shutdown.clone();
     let until = Instant::now() + tls.handshake_timeout();
     let secured = tokio::select! {
-        // An error means that the gateway is gone, which is as final.
-        _ = stopping.wait_for(|is_over| *is_over) => return Err(None),
+        () = last_call(&mut stopping) => return Err(None),
         secured = timeout_at(until, shake_hands(stream, tls)) => secured,
     };
     let broken = match secured {
@@ -66,6 +67,17 @@ pub(super) async fn secure(
             Err(Some(Failure { refusal: Refusal::Handshake, why: Some(why) }))
         }
     }
+}
+
+/// How long a client that has just connected has to say what it wants, once its listener is closed:
+/// a change of the configuration must not cost it its first request.
+pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// Ends when nobody who has just connected is waited for any more.
+async fn last_call(stopping: &mut ShutdownWatch) {
+    // An error means that the gateway is gone, which is as final.
+    let _ = stopping.wait_for(|is_over| *is_over).await;
+    sleep(LAST_CALL).await;
 }
 
 /// A connection without TLS, to be ended.
@@ -94,26 +106,30 @@ async fn shake_hands(
     if first != Some(HANDSHAKE_RECORD) {
         return Err(Broken::Other(socket));
     }
-    let acceptor = TlsAcceptor::from(tls.server());
-    let accept = acceptor.accept_with(socket, |session| feed(session, &ahead)).into_fallible();
-    match accept.await {
+    let mut hello = pin!(LazyConfigAcceptor::new(ahead_of(&ahead), socket));
+    let start = match hello.as_mut().await {
+        Ok(start) => start,
+        Err(why) => {
+            let socket = hello.take_io().expect("what was not accepted is given back");
+            return Err(Broken::Failed(why, socket));
+        }
+    };
+    let (terms, server) = tls.begin(start.client_hello().server_name());
+    match start.into_stream(server).into_fallible().await {
         Ok(secured) => {
-            let shown = secured.get_ref().1.peer_certificates().and_then(<[_]>::first);
-            let subject = shown.and_then(tls::subject);
-            Ok(Box::new(DownstreamStream::over(Transport::secured(secured, subject))))
+            let credentials = tls.credentials(terms, secured.get_ref().1);
+            Ok(Box::new(DownstreamStream::over(Transport::secured(secured, credentials))))
         }
         Err((why, socket)) => Err(Broken::Failed(why, socket)),
     }
 }
 
-/// Gives a session the bytes that were read before it was there. What is wrong with them is told
-/// when the handshake goes on.
-fn feed(session: &mut ServerConnection, mut ahead: &[u8]) {
-    while !ahead.is_empty() && matches!(session.read_tls(&mut ahead), Ok(read) if 0 < read) {
-        if session.process_new_packets().is_err() {
-            return;
-        }
-    }
+/// What reads the first words of a client, of which some bytes were read before. What is wrong with
+/// them is told when more come.
+fn ahead_of(mut ahead: &[u8]) -> Acceptor {
+    let mut acceptor = Acceptor::default();
+    while !ahead.is_empty() && matches!(acceptor.read_tls(&mut ahead), Ok(1..)) {}
+    acceptor
 }
 
 /// Ends a connection gently: who still sends would lose the last words of the gateway otherwise.

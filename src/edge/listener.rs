@@ -3,6 +3,7 @@
 
 use super::connections::Connections;
 use super::tls::Tls;
+use super::transport::Handshake;
 use super::trust::TrustedPeers;
 use super::underscores::Underscores;
 use crate::denial::Code;
@@ -47,6 +48,18 @@ impl Listener {
     /// Whether a peer at this address is believed.
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.contains(address)
+    }
+
+    /// Whether some of its clients are asked for a certificate.
+    pub fn asks_clients(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.asks_clients)
+    }
+
+    /// Whether a connection with this handshake may carry a request for `host`: what a client has
+    /// to show must be the same for it and for the name that the connection was made to.
+    pub fn admits(&self, handshake: &Handshake<'_>, host: &str) -> bool {
+        let Handshake { credentials, sni, .. } = handshake;
+        self.tls.as_ref().is_none_or(|tls| tls.admits(credentials, *sni, host))
     }
 
     /// Refuses a body of which so many bytes came in this time, if that is too slow.

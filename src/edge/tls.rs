@@ -1,20 +1,30 @@
-//! TLS of one listener: what is shown to clients, and how it is replaced while it runs.
+//! TLS of one listener: what is shown to clients, what they have to show, and how both are replaced
+//! while it runs.
 //!
-//! A handshake takes what is live at its beginning. When a file has changed, all of it is read and
-//! checked again, and takes the place of what was live, or changes nothing. Tickets by which
-//! clients come back outlive such a change, as all workers share one key for them, unless other
-//! authorities sign the certificates of clients from then on: who was let in by the old ones must
-//! be asked again.
+//! A handshake takes what is live at its beginning, under the terms of the name that the client
+//! asks for (`tls/terms.rs`). When a file has changed, all of it is read and checked again, and
+//! takes the place of what was live, or changes nothing. Tickets by which clients come back outlive
+//! such a change, unless the terms are others from then on: who was let in under the old ones must
+//! be asked again (`tls/tickets.rs`).
 //!
-//! A resumed session is bound to its name: rustls takes no ticket for another SNI. Data before the
-//! end of a handshake (0-RTT) is not taken, as whoever records it can send it again.
+//! A connection is for the names that have its terms. A request for another name is misdirected
+//! ([`Tls::admits`]): it would come around what clients of that name have to show.
+//!
+//! Data before the end of a handshake (0-RTT) is not taken, as whoever records it can send it
+//! again.
 
+mod checks;
 mod certificate;
 mod certificates;
+mod client_identity;
+mod terms;
+mod tickets;
+mod ocsp;
 mod config;
 mod file;
 
-pub use config::{CertificateConfig, ClientCertificate, Config, Version};
+pub use config::{CertificateConfig, ClientCertificate, Config, TicketsConfig, Version};
+pub use terms::Credentials;
 
 use crate::problem::{Level, Problem};
 use crate::yaml::At;
@@ -24,45 +34,44 @@ use certificates::Certificates;
 use file::{Files, State};
 use parking_lot::Mutex;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::CertificateDer;
-use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ServerConfig, ServerConnection};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
+use terms::{Terms, Written};
+use tickets::{OneHandshake, Tickets};
 
 /// How long before the end of a certificate the log warns of it.
 pub const EXPIRY_WARNED_BEFORE: Duration = certificate::EXPIRY_WARNED_BEFORE;
-
-/// The longest subject of a client's certificate that is told, in bytes; the rest is cut.
-const SUBJECT_BYTES_MAX: usize = 256;
 
 /// TLS of one listener.
 #[derive(Debug)]
 pub struct Tls {
     config: Config,
     base_dir: PathBuf,
+    /// Some clients are asked for a certificate.
+    pub(super) asks_clients: bool,
     live: ArcSwap<Live>,
     /// The files as they were when they were looked at last, good or not.
     seen: Mutex<State>,
 }
 
-/// What a handshake is made of.
+/// What handshakes are made of.
 #[derive(Debug)]
 struct Live {
-    server: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
-    clients: Clients,
+    /// One for each of the terms that some name has.
+    sides: Vec<Side>,
 }
 
-/// Who may come back with a ticket: those who came in under the same conditions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Clients {
-    mode: ClientCertificate,
-    authorities: Option<State>,
+/// What handshakes under the same terms are made of.
+#[derive(Debug)]
+struct Side {
+    terms: Arc<Terms>,
+    tickets: Arc<Tickets>,
+    server: Arc<ServerConfig>,
 }
 
 /// What replaced what, by name with its end in seconds since 1970.
@@ -83,13 +92,14 @@ impl Tls {
         base_dir: &Path,
     ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let files = Files::open(config, base_dir);
-        let mut problems = settings(config);
+        let mut problems = checks::problems(config);
         match live(config, &files, None) {
             Ok((live, warnings)) if problems.iter().all(is_warning) => {
                 problems.extend(warnings);
                 let tls = Tls {
                     config: config.value.clone(),
                     base_dir: base_dir.to_owned(),
+                    asks_clients: checks::asks_clients(config),
                     live: ArcSwap::from_pointee(live),
                     seen: Mutex::new(files.state()),
                 };
@@ -100,9 +110,39 @@ impl Tls {
         }
     }
 
-    /// What a handshake that begins now is made of.
-    pub fn server(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.live.load().server)
+    /// What a handshake is made of that begins now with a client that asks for this name, and the
+    /// terms that it is made under.
+    pub(super) fn begin(&self, name: Option<&str>) -> (Arc<Terms>, Arc<ServerConfig>) {
+        let live = self.live.load();
+        let side = &live.sides[live.certificates.terms(name)];
+        let server = match side.terms.mode {
+            ClientCertificate::Off => Arc::clone(&side.server),
+            ClientCertificate::Optional | ClientCertificate::Required => {
+                let mut server = (*side.server).clone();
+                server.ticketer = Arc::new(OneHandshake::new(&side.tickets));
+                Arc::new(server)
+            }
+        };
+        (Arc::clone(&side.terms), server)
+    }
+
+    /// What a client has shown in a handshake that was made under these terms.
+    pub(super) fn credentials(&self, terms: Arc<Terms>, session: &ServerConnection) -> Credentials {
+        let certificates = session.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
+        let identity = certificates.first().and_then(|shown| {
+            client_identity::read(shown, self.config.client_headers).map(Arc::new)
+        });
+        Credentials { terms, certificates, identity }
+    }
+
+    /// Whether the connection of a client that has shown these, and asked for this name (SNI), may
+    /// carry a request for `host`: what a client has to show must be the same for both. Where files
+    /// have changed since then, the client must be one that would be let in now, too.
+    pub(super) fn admits(&self, shown: &Credentials, sni: Option<&str>, host: &str) -> bool {
+        let live = self.live.load();
+        let of = |name| &live.sides[live.certificates.terms(name)].terms;
+        let now = of(Some(host));
+        now.are_as(&shown.terms) || now.are_as(of(sni)) && now.admit(&shown.certificates)
     }
 
     /// How long a handshake may take.
@@ -118,13 +158,21 @@ impl Tls {
     /// For people: a line for the settings, and one for each certificate.
     pub fn describe(&self) -> Vec<String> {
         let live = self.live.load();
-        let clients = match self.config.client.value {
-            ClientCertificate::Off => "",
-            ClientCertificate::Optional => ", client certificates optional",
-            ClientCertificate::Required => ", client certificates required",
+        let of_listener = self.config.client.value;
+        let asked = |mode: ClientCertificate| match mode {
+            ClientCertificate::Off => String::new(),
+            mode => format!(", client certificates {}", mode.name()),
         };
-        let versions = format!("TLS from {} on{clients}", self.config.min);
-        let each = live.certificates.all.iter().map(Certificate::describe);
+        let versions = format!("TLS from {} on{}", self.config.min, asked(of_listener));
+        let each = live.certificates.all.iter().map(|certificate| {
+            let mode = live.sides[certificate.terms].terms.mode;
+            let asked = match mode {
+                mode if mode == of_listener => String::new(),
+                ClientCertificate::Off => ", no client certificates".to_owned(),
+                mode => asked(mode),
+            };
+            format!("{}{asked}", certificate.describe())
+        });
         std::iter::once(versions).chain(each).collect()
     }
 
@@ -150,40 +198,8 @@ impl Tls {
     }
 }
 
-/// The subject of a client's certificate, for the log.
-pub fn subject(certificate: &CertificateDer<'_>) -> Option<Box<str>> {
-    let (_, read) = X509Certificate::from_der(certificate).ok()?;
-    let mut subject = read.subject().to_string();
-    subject.truncate(subject.floor_char_boundary(SUBJECT_BYTES_MAX));
-    Some(subject.into())
-}
-
 fn is_warning(problem: &Problem) -> bool {
     problem.level == Level::Warning
-}
-
-/// What can't be meant, whatever the files hold.
-fn settings(config: &At<Config>) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    if config.certificates.is_empty() {
-        let problem = config.certificates.problem("there is no certificate to show to clients");
-        let help = "write at least one: `[ { cert: tv.pem, key: tv.key } ]`";
-        problems.push(problem.help(help).of_absence());
-    }
-    let mode = &config.client;
-    match (mode.value, &config.client_ca) {
-        (ClientCertificate::Off, Some(ca)) => {
-            let text = "nobody is asked for a certificate, so `client_ca` has no effect";
-            let help = "write `client: required` or `client: optional`, or leave it out";
-            problems.push(ca.problem(text).help(help));
-        }
-        (ClientCertificate::Optional | ClientCertificate::Required, None) => {
-            let text = "nobody is named who signs the certificates of clients";
-            problems.push(mode.problem(text).help("write `client_ca: clients.pem`").of_absence());
-        }
-        _ => {}
-    }
-    problems
 }
 
 /// Makes what is live from what was read. What it shares with `before`, it keeps.
@@ -193,49 +209,75 @@ fn live(
     before: Option<&Live>,
 ) -> Result<(Live, Vec<Problem>), Vec<Problem>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let certificates = certificates(config, files, &provider);
-    let roots = config.client_ca.as_ref().zip(files.client_ca.as_ref());
-    let roots = roots.map(|(written, file)| {
-        let chain = certificate::chain(written, file)?;
-        let mut roots = RootCertStore::empty();
-        for authority in chain {
-            roots.add(authority).map_err(|error| {
-                let text = format!("a certificate in `{}` can't be used: {error}", written.value);
-                written.problem(text).help("name the certificates of authorities alone")
-            })?;
-        }
-        Ok(Arc::new(roots))
-    });
-    let (certificates, warnings, roots) = match (certificates, roots.transpose()) {
-        (Ok((certificates, warnings)), Ok(roots)) => (certificates, warnings, roots),
-        (certificates, roots) => {
+    let terms = terms(config, files, &provider);
+    let of_entry = terms.as_ref().map_or(vec![0; config.certificates.len()], |it| it.1.clone());
+    let certificates = certificates(config, files, &of_entry, &provider);
+    let ((all, mut warnings), (certificates, told)) = match (terms, certificates) {
+        (Ok((all, _, warnings)), Ok(certificates)) => ((all, warnings), certificates),
+        (terms, certificates) => {
             let wrong = certificates.err().unwrap_or_default();
-            return Err(wrong.into_iter().chain(roots.err()).collect());
+            return Err(wrong.into_iter().chain(terms.err().unwrap_or_default()).collect());
         }
     };
-    let authorities = files.client_ca.as_ref().map(file::File::state);
-    let clients = Clients { mode: config.client.value, authorities };
-    let kept = before.filter(|before| before.clients == clients);
-    let tickets = kept.map(|before| Arc::clone(&before.server.ticketer));
+    warnings.extend(told);
     let certificates = Arc::new(certificates);
-    let server = server(config, &certificates, roots, tickets, provider);
-    let server = server.map_err(|error| {
-        let text = format!("TLS can't be used here: {error}");
-        vec![config.certificates.problem(text).help("see that each file is what its key says")]
-    })?;
-    Ok((Live { server: Arc::new(server), certificates, clients }, warnings))
+    let side = |terms: Terms| {
+        let kept =
+            before.and_then(|before| before.sides.iter().find(|side| side.terms.are_as(&terms)));
+        let (terms, tickets) = match kept {
+            Some(side) => (Arc::clone(&side.terms), Arc::clone(&side.tickets)),
+            None => {
+                let tickets = Tickets::new(config.tickets.as_ref(), terms.print);
+                (Arc::new(terms), Arc::new(tickets))
+            }
+        };
+        let server = server(config, &certificates, &terms, &tickets, &provider).map_err(|why| {
+            let text = format!("TLS can't be used here: {why}");
+            vec![config.certificates.problem(text).help("see that each file is what its key says")]
+        })?;
+        Ok(Side { terms, tickets, server: Arc::new(server) })
+    };
+    let sides = all.into_iter().map(side).collect::<Result<_, Vec<Problem>>>()?;
+    Ok((Live { certificates, sides }, warnings))
+}
+
+/// All terms, the place among them of those of each entry of `certificates`, and warnings.
+#[expect(clippy::type_complexity, reason = "it is taken apart where it is returned to")]
+fn terms(
+    config: &Config,
+    files: &Files,
+    provider: &Arc<CryptoProvider>,
+) -> Result<(Vec<Terms>, Vec<usize>, Vec<Problem>), Vec<Problem>> {
+    let (mut all, mut of_entry) = (Vec::<Terms>::new(), Vec::new());
+    let (mut warnings, mut wrong) = (Vec::new(), Vec::new());
+    for entry in config.certificates.iter() {
+        match Written::of(config, entry).read(files, provider) {
+            Ok((terms, told)) => {
+                let known = all.iter().position(|known| known.are_as(&terms));
+                of_entry.push(known.unwrap_or(all.len()));
+                if known.is_none() {
+                    all.push(terms);
+                    warnings.extend(told);
+                }
+            }
+            Err(problem) if wrong.contains(&problem) => {}
+            Err(problem) => wrong.push(problem),
+        }
+    }
+    if wrong.is_empty() { Ok((all, of_entry, warnings)) } else { Err(wrong) }
 }
 
 fn certificates(
     config: &Config,
     files: &Files,
+    terms: &[usize],
     provider: &CryptoProvider,
 ) -> Result<(Certificates, Vec<Problem>), Vec<Problem>> {
     let (mut all, mut warnings, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
-    for (written, pair) in config.certificates.iter().zip(&files.pairs) {
-        match Certificate::read(written, pair, provider) {
+    for (written, terms) in config.certificates.iter().zip(terms) {
+        match Certificate::read(written, files, *terms, provider) {
             Ok(certificate) => {
-                warnings.extend(certificate.warnings(written, &pair.1));
+                warnings.extend(certificate.warnings(written, files));
                 all.push(certificate);
             }
             Err(problems) => wrong.extend(problems),
@@ -245,6 +287,15 @@ fn certificates(
         return Err(wrong);
     }
     let certificates = Certificates::new(all);
+    if let Some((first, other)) = certificates.ambiguous() {
+        let [first, other] = [first, other].map(|index| &config.certificates[index].cert);
+        let text = format!(
+            "`{}` and `{}` are for one name, and ask different things of its clients",
+            first.value, other.value
+        );
+        let help = "write the same `client`, `client_ca` and `client_crl` for both";
+        return Err(vec![other.problem(text).help(help)]);
+    }
     warnings.extend(certificates.idle().into_iter().map(|index| {
         let written = &config.certificates[index];
         let text = format!("no client is ever shown `{}`", written.cert.value);
@@ -257,34 +308,22 @@ fn certificates(
 fn server(
     config: &Config,
     certificates: &Arc<Certificates>,
-    roots: Option<Arc<RootCertStore>>,
-    tickets: Option<Arc<dyn ProducesTickets>>,
-    provider: Arc<CryptoProvider>,
+    terms: &Terms,
+    tickets: &Arc<Tickets>,
+    provider: &Arc<CryptoProvider>,
 ) -> Result<ServerConfig, String> {
     let versions: &[_] = match config.min {
         Version::V12 => &[&TLS13, &TLS12],
         Version::V13 => &[&TLS13],
     };
-    let said = |error: rustls::Error| error.to_string();
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
-    let builder = builder.with_protocol_versions(versions).map_err(said)?;
-    let builder = match roots {
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider));
+    let builder = builder.with_protocol_versions(versions).map_err(|error| error.to_string())?;
+    let builder = match &terms.verifier {
         None => builder.with_no_client_auth(),
-        Some(roots) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
-            let verifier = match config.client.value {
-                ClientCertificate::Required => verifier,
-                _ => verifier.allow_unauthenticated(),
-            };
-            let verifier = verifier.build().map_err(|error| error.to_string())?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
     };
     let mut server = builder.with_cert_resolver(certificates.clone());
-    server.ticketer = match tickets {
-        Some(tickets) => tickets,
-        None => aws_lc_rs::Ticketer::new().map_err(said)?,
-    };
+    server.ticketer = tickets.clone();
     // A ticket holds all that is to be remembered, so workers and gateways need no memory of it.
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.alpn_protocols = vec![b"http/1.1".to_vec()];

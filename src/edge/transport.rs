@@ -1,10 +1,12 @@
 //! What carries the bytes of a client's connection: its socket, or TLS on it. The bytes of a plain
 //! connection take the way that they would take without this file, but for one comparison.
 
+use super::tls::Credentials;
 use pingora::protocols::{Shutdown, Stream};
 use rustls::{HandshakeKind, ProtocolVersion};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -26,26 +28,25 @@ pub(super) enum Transport {
 #[derive(Debug)]
 pub(super) struct Secured {
     stream: TlsStream<Stream>,
-    /// Whose certificate the client has shown, if it was asked for one.
-    subject: Option<Box<str>>,
+    credentials: Arc<Credentials>,
 }
 
 /// What client and gateway have agreed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Handshake<'a> {
     /// `1.2` or `1.3`.
     pub version: &'static str,
     /// The name that the client asked for (SNI), in lower case.
     pub sni: Option<&'a str>,
-    /// The subject of the client's certificate, which was verified.
-    pub subject: Option<&'a str>,
+    /// What the client had to show, and what it has shown.
+    pub credentials: &'a Arc<Credentials>,
     /// The client has come back with a ticket.
     pub is_resumed: bool,
 }
 
 impl Transport {
-    pub(super) fn secured(stream: TlsStream<Stream>, subject: Option<Box<str>>) -> Self {
-        Transport::Tls(Box::new(Secured { stream, subject }))
+    pub(super) fn secured(stream: TlsStream<Stream>, credentials: Credentials) -> Self {
+        Transport::Tls(Box::new(Secured { stream, credentials: Arc::new(credentials) }))
     }
 
     /// The socket below.
@@ -74,7 +75,7 @@ impl Transport {
                 _ => "1.2",
             },
             sni: session.server_name(),
-            subject: secured.subject.as_deref(),
+            credentials: &secured.credentials,
             is_resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
         })
     }

@@ -9,7 +9,10 @@ use std::collections::HashMap;
 /// A warning for each secret that was written before for another purpose.
 pub(super) fn problems(config: &Config) -> Vec<Problem> {
     let admin = config.admin.token.as_ref().map(|token| ("the admin token", token));
-    let all = config.sections.secrets().into_iter().chain(admin);
+    let tickets = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let tickets = tickets.flat_map(|tls| tls.ticket_secrets());
+    let tickets = tickets.map(|secret| ("a secret of tickets", secret));
+    let all = config.sections.secrets().into_iter().chain(admin).chain(tickets);
     let mut known: HashMap<&str, (&str, &At<Secret>)> = HashMap::new();
     let mut problems = Vec::new();
     for (purpose, secret) in all {

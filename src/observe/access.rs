@@ -54,6 +54,10 @@ struct Line<'a> {
     sni: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_names: Option<&'a [Box<str>]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_fingerprint: Option<&'a str>,
     method: &'a str,
     host: &'a str,
     path: &'a str,
@@ -110,6 +114,7 @@ impl AccessLog {
 
 fn line<'a>(ended: &'a Ended<'a>) -> Line<'a> {
     let exchange = ended.exchange;
+    let identity = ended.tls.and_then(|tls| tls.client);
     Line {
         ts: clock::rfc3339(clock::unix_ms()),
         id: exchange.id.as_str(),
@@ -120,7 +125,9 @@ fn line<'a>(ended: &'a Ended<'a>) -> Line<'a> {
         traceparent: told::trace(ended.head),
         tls: ended.tls.map(|tls| tls.version),
         sni: ended.tls.and_then(|tls| tls.sni),
-        client_subject: ended.tls.and_then(|tls| tls.subject),
+        client_subject: identity.map(|client| &*client.subject),
+        client_names: identity.map(|client| &*client.names).filter(|names| !names.is_empty()),
+        client_fingerprint: identity.map(|client| &*client.fingerprint),
         method: cut(ended.head.method.as_str(), METHOD_BYTES_MAX),
         host: cut(told::host(ended.head), HOST_BYTES_MAX),
         path: cut(ended.path, PATH_BYTES_MAX),

@@ -5,7 +5,7 @@
 //! reporting one copies and allocates nothing.
 
 use crate::denial::Code;
-use crate::exchange::Exchange;
+use crate::exchange::{ClientIdentity, Exchange};
 use crate::metrics::RouteMetrics;
 use crate::problem::Report;
 use crate::resolve::Lookup;
@@ -219,8 +219,8 @@ pub struct Tls<'a> {
     pub version: &'static str,
     /// The name that the client asked for (SNI).
     pub sni: Option<&'a str>,
-    /// The subject of the client's certificate, which was verified.
-    pub subject: Option<&'a str>,
+    /// Who the client is by its certificate, which was verified.
+    pub client: Option<&'a ClientIdentity>,
 }
 
 /// An exchange that is over.

@@ -210,9 +210,13 @@ impl Ctx {
             route: self.route_metrics(),
             exchange: &self.exchange,
             took: self.exchange.began.elapsed(),
-            tls: DownstreamStream::of(downstream)
-                .and_then(DownstreamStream::handshake)
-                .map(|Handshake { version, sni, subject, .. }| Tls { version, sni, subject }),
+            tls: DownstreamStream::of(downstream).and_then(DownstreamStream::handshake).map(
+                |Handshake { version, sni, credentials, .. }| Tls {
+                    version,
+                    sni,
+                    client: credentials.identity.as_deref(),
+                },
+            ),
             head: head.as_ref(),
             is_peer_trusted: self.is_peer_trusted,
             path,

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 
 /// Fields that only a gateway may set; whatever a client wrote there is removed. Those that some
 /// proxies or frameworks take for the client's address are among them: upstreams get one address.
-const RESERVED: [&str; 21] = [
+const RESERVED: [&str; 23] = [
     "forwarded",
     "forwarded-for",
     "x-real-ip",
@@ -29,6 +29,9 @@ const RESERVED: [&str; 21] = [
     "x-azure-clientip",
     "true-client-ip",
     "client-ip",
+    // The certificate of a client and those behind it (RFC 9440).
+    "client-cert",
+    "client-cert-chain",
     "cf-connecting-ip",
     "cf-connecting-ipv6",
     "fastly-client-ip",
@@ -132,6 +135,9 @@ fn prepare(fields: &mut HeaderMap, exchange: &Exchange, claims: &ClaimHeaders) {
     }
     fields.insert(FORWARDED_PROTO, scheme(&exchange.scheme));
     fields.insert(REQUEST_ID, exchange.id.field());
+    for (name, value) in exchange.client_identity.iter().flat_map(|client| &client.headers) {
+        fields.insert(name, value.clone());
+    }
 }
 
 /// A host as the gateway reads it, and whether that differs from how it came: the one that was

@@ -1,18 +1,20 @@
 //! What is to be done with a request whose head has come: `judge` says it, of a head that can be
 //! trusted to be the one that others would read.
 
-use crate::denial::Denial;
-use crate::edge::DownstreamStream;
+use crate::denial::{Code, Denial};
+use crate::edge::{DownstreamStream, Handshake, Listener};
 use crate::exchange::{Cause, Exchange, InFlightLimit};
 use crate::filter::Halt;
 use crate::gateway::Gateway;
 use crate::judge::{Verdict, judge};
-use crate::request::head;
+use crate::request::{Request, head};
+use http::request::Parts;
 use pingora::proxy::Session as Downstream;
 
 /// The verdict on a request for which there may be room.
 pub(super) async fn of<'c>(
     downstream: &Downstream,
+    listener: &Listener,
     has_room: bool,
     gateway: &'c Gateway,
     exchange: &mut Exchange,
@@ -24,7 +26,27 @@ pub(super) async fn of<'c>(
     let parts = written.as_ref();
     DownstreamStream::of(downstream).map_or(Ok(()), DownstreamStream::check_query)?;
     head::check_raw(parts, written.raw_path(), || downstream.to_h1_raw())?;
+    if listener.asks_clients() {
+        let stream = DownstreamStream::of(downstream);
+        let handshake = stream.and_then(DownstreamStream::handshake);
+        enter_client(handshake, listener, parts, exchange)?;
+    }
     judge(gateway, parts, exchange, None).await
+}
+
+/// Enters who the client is by its certificate, on a connection that may carry its request.
+fn enter_client(
+    handshake: Option<Handshake<'_>>,
+    listener: &Listener,
+    parts: &Parts,
+    exchange: &mut Exchange,
+) -> Result<(), Denial> {
+    head::check(parts)?;
+    let host = Request::read(parts)?.host;
+    let handshake = handshake.filter(|handshake| listener.admits(handshake, &host));
+    let handshake = handshake.ok_or(Code::Misdirected)?;
+    exchange.client_identity.clone_from(&handshake.credentials.identity);
+    Ok(())
 }
 
 /// The verdict where there is no room for a request.

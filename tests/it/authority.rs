@@ -37,7 +37,7 @@ impl Authority {
     pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         Authority(CertifiedIssuer::self_signed(params, key).unwrap())
@@ -83,6 +83,62 @@ impl Authority {
         self.sign(&params, &rcgen::PKCS_ECDSA_P256_SHA256)
     }
 
+    /// The list of those certificates of its own that it has revoked, as PEM.
+    pub(crate) fn revoke(&self, revoked: &[&Issued]) -> String {
+        let now =
+            date_time_ymd(1970, 1, 1) + Duration::from_secs(streamgate::clock::unix_seconds());
+        let revoked = revoked.iter().map(|issued| rcgen::RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from(issued.serial()),
+            revocation_time: now,
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: now,
+            next_update: now + Duration::from_secs(3_600),
+            crl_number: rcgen::SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.0).unwrap().pem().unwrap()
+    }
+
+    /// What it says of a certificate (OCSP), in DER: `V` that it is good, `R` that it is revoked,
+    /// nothing that it does not know it; good for a day, or long over.
+    pub(crate) fn say(
+        &self,
+        directory: &Directory,
+        of: &Issued,
+        state: &str,
+        is_over: bool,
+    ) -> Vec<u8> {
+        put(directory, "said-ca.pem", &self.pem());
+        put(directory, "said-ca.key", &self.0.key().serialize_pem());
+        put(directory, "said.pem", &of.cert);
+        let serial: String = of.serial().iter().map(|byte| format!("{byte:02X}")).collect();
+        let revoked = if state == "R" { "200101000000Z" } else { "" };
+        let line = format!("{state}\t401231235959Z\t{revoked}\t{serial}\tunknown\t/CN=tv\n");
+        let index = if state.is_empty() { String::new() } else { line };
+        put(directory, "said.txt", &index);
+        let mut command = std::process::Command::new("openssl");
+        command.args(["ocsp", "-index", "said.txt", "-CA", "said-ca.pem", "-rsigner"]);
+        command.args(["said-ca.pem", "-rkey", "said-ca.key", "-issuer", "said-ca.pem"]);
+        command.args(["-cert", "said.pem", "-respout", "said.ocsp", "-noverify"]);
+        command.args(["-ndays", "1"]);
+        let output = command.current_dir(directory.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut said = std::fs::read(directory.file("said.ocsp")).unwrap();
+        // No time of an answer can be asked for, so its years are written over.
+        const GENERALIZED_TIME: &[u8] = b"\x18\x0f2";
+        for at in (0..said.len()).filter(|_| is_over) {
+            if said[at..].starts_with(GENERALIZED_TIME) {
+                said[at + 2..at + 6].copy_from_slice(b"2020");
+            }
+        }
+        said
+    }
+
     fn sign(&self, params: &CertificateParams, kind: &'static SignatureAlgorithm) -> Issued {
         let key = KeyPair::generate_for(kind).unwrap();
         let cert = params.signed_by(&key, &self.0).unwrap();
@@ -113,6 +169,12 @@ impl Issued {
 
     pub(crate) fn key_der(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
+    }
+
+    pub(crate) fn serial(&self) -> Vec<u8> {
+        let der = self.der();
+        let (_, read) = x509_parser::parse_x509_certificate(&der).unwrap();
+        read.raw_serial().to_vec()
     }
 
     /// Writes both into `directory`, and returns how a listener names them.

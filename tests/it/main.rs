@@ -41,6 +41,8 @@ mod sliding;
 mod store;
 mod streaming;
 mod tls;
+mod tls_clients;
+mod tls_tickets;
 mod trusted;
 mod ttl;
 mod upstream;

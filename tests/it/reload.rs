@@ -17,13 +17,13 @@ use tokio::time::timeout;
 const TOKEN: &str = "an admin token of thirty-two bytes or more";
 
 /// A gateway and the text that it is configured by.
-struct Reloadable {
-    gateway: Gateway,
-    text: Arc<Mutex<String>>,
+pub(crate) struct Reloadable {
+    pub(crate) gateway: Gateway,
+    pub(crate) text: Arc<Mutex<String>>,
 }
 
 impl Reloadable {
-    fn start(yaml: &str, environment: &Environment) -> Self {
+    pub(crate) fn start(yaml: &str, environment: &Environment) -> Self {
         let yaml = yaml.replace(
             "admin: { address: \"127.0.0.1:0\" }",
             &format!("admin: {{ address: \"127.0.0.1:0\", token: \"{TOKEN}\" }}"),
@@ -34,7 +34,7 @@ impl Reloadable {
     }
 
     /// Replaces text in the configuration and has it read again.
-    async fn replace(&self, from: &str, to: &str) -> (u16, Value) {
+    pub(crate) async fn replace(&self, from: &str, to: &str) -> (u16, Value) {
         {
             let mut text = self.text.lock().unwrap();
             assert!(text.contains(from), "{from}");

@@ -120,7 +120,15 @@ fn s_client(address: SocketAddr, arguments: &[&str]) -> String {
 
 /// Trusts everybody, and checks signatures by these schemes only.
 #[derive(Debug)]
-struct Anybody(Vec<SignatureScheme>);
+pub(crate) struct Anybody(Vec<SignatureScheme>);
+
+impl Anybody {
+    /// By all schemes.
+    pub(crate) fn of_all() -> Self {
+        let all = aws_lc_rs::default_provider().signature_verification_algorithms;
+        Anybody(all.supported_schemes())
+    }
+}
 
 impl ServerCertVerifier for Anybody {
     fn verify_server_cert(
@@ -627,6 +635,55 @@ async fn curl_and_openssl_agree() {
     assert!(output.contains("Compression: NONE") || !output.contains("Compression"), "{output}");
 }
 
+/// What an authority says of a certificate is shown along with it, as long as it is of use.
+#[tokio::test]
+async fn what_an_authority_says_is_shown_until_it_fits_no_more() {
+    let (authority, directory) = (Authority::new("Test Root"), Directory::new());
+    let (own, other) = (authority.issue(&["tv.example"]), authority.issue(&["tv.example"]));
+    let good = authority.say(&directory, &own, "V", false);
+    for (bytes, is_shown, says) in [
+        (good.clone(), true, ""),
+        (authority.say(&directory, &other, "V", false), false, "it speaks of another certificate"),
+        (
+            authority.say(&directory, &own, "R", false),
+            false,
+            "it says that the certificate was revoked",
+        ),
+        (authority.say(&directory, &own, "V", true), false, "it has run out"),
+        (authority.say(&directory, &own, "", false), false, "does not know the certificate"),
+    ] {
+        let files = own.write(&directory, "tv");
+        std::fs::write(directory.file("tv.ocsp"), &bytes).unwrap();
+        let ocsp = directory.file("tv.ocsp").display().to_string();
+        let files = files.replace(" }", &format!(", ocsp: {ocsp} }}"));
+        let yaml = proxying_yaml(&tls(&[files], ""), "endpoints: [\"127.0.0.1:9\"]");
+        std::fs::write(directory.file("gateway.yaml"), &yaml).unwrap();
+        let mut check = Command::new(env!("CARGO_BIN_EXE_streamgate"));
+        check.args(["check", "--config"]).arg(directory.file("gateway.yaml")).env_clear();
+        let output = check.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && said.contains(says), "{says}: {said}");
+        assert_eq!(said.contains(", with OCSP)"), is_shown, "{said}");
+        let gateway = Gateway::start(&yaml, &Environment::default());
+        assert_eq!(is_stapled(gateway.edge).await, is_shown, "{says}");
+        // It is read again like a certificate, and what is no answer changes nothing.
+        std::fs::write(directory.file("tv.ocsp"), "nothing").unwrap();
+        let refused = "streamgate_tls_reloads_total{listener=\"edge\",result=\"refused\"}";
+        gateway.counts(refused, 1.0).await;
+        assert_eq!(is_stapled(gateway.edge).await, is_shown, "{says}");
+        std::fs::write(directory.file("tv.ocsp"), &good).unwrap();
+        until("the good one is shown", || is_stapled(gateway.edge)).await;
+    }
+}
+
+/// Whether `openssl` is told what the authority says.
+async fn is_stapled(edge: SocketAddr) -> bool {
+    let said = tokio::task::spawn_blocking(move || s_client(edge, &["-status"])).await.unwrap();
+    let is_shown = said.contains("OCSP Response Status: successful");
+    assert!(is_shown || said.contains("OCSP response: no response sent"), "{said}");
+    is_shown
+}
+
 /// What is wrong in the files is told where they are named, and what they hold is told without what
 /// is secret of it.
 #[test]
@@ -735,6 +792,56 @@ fn a_check_tells_what_the_files_hold() {
             "certificates: [ { cert: tv.pem, key: tv.key } ], client: optional, client_ca: no.pem",
             false,
             "`no.pem` can't be read",
+        ),
+        (
+            "certificates: [ { cert: tv.pem, key: tv.key, client: optional } ]",
+            false,
+            "nobody is named who signs",
+        ),
+        (
+            "certificates: [ { cert: tv.pem, key: tv.key, client_ca: tv.pem } ]",
+            false,
+            "`client_ca` has no effect",
+        ),
+        (
+            "certificates: [ { cert: tv.pem, key: tv.key } ], client_headers: true",
+            false,
+            "`client_headers` has no effect",
+        ),
+        (
+            "certificates: [ { cert: tv.pem, key: tv.key } ], client: optional, \
+             client_ca: tv.pem, client_crl: tv.pem",
+            false,
+            "there is no list of revoked certificates in `tv.pem`",
+        ),
+        (
+            "certificates: [ { cert: tv.pem, key: tv.key }, { cert: pkcs1.pem, key: pkcs1.key, \
+             client: required } ], client_ca: tv.pem",
+            false,
+            "`tv.pem` and `pkcs1.pem` are for one name, and ask different things",
+        ),
+        (
+            "certificates: [ { cert: tv.pem, key: tv.key }, { cert: nameless.pem, \
+             key: nameless.key, client: required } ], client_ca: tv.pem",
+            true,
+            "from nameless.pem, client certificates required",
+        ),
+        (
+            "certificates: [ { cert: tv.pem, key: tv.key } ], tickets: { current: short }",
+            false,
+            "a secret of 5 bytes can be guessed",
+        ),
+        (
+            "certificates: [ { cert: tv.pem, key: tv.key } ], tickets: \
+             { current: 0123456789abcdef0123456789abcdef, \
+             previous: 0123456789abcdef0123456789abcdef }",
+            false,
+            "`previous` is the same secret as `current`",
+        ),
+        (
+            "certificates: [ { cert: tv.pem, key: tv.key, ocsp: tv.pem } ]",
+            false,
+            "`tv.pem` is no answer of OCSP",
         ),
     ] {
         let yaml = proxying_yaml(&format!(", tls: {{ {tls} }}"), "endpoints: [\"127.0.0.1:9\"]");

@@ -1,7 +1,8 @@
 //! One certificate with its key, from two files: what is in it, and what is wrong with it.
 
 use super::config::CertificateConfig;
-use super::file::File;
+use super::file::{File, Files};
+use super::ocsp::{Staple, Unfit};
 use crate::clock;
 use crate::problem::Problem;
 use crate::units::FilePath;
@@ -22,7 +23,13 @@ pub(super) const EXPIRY_WARNED_BEFORE: Duration = Duration::from_secs(14 * 24 * 
 
 /// A certificate that can be shown, and its key.
 pub(super) struct Certificate {
-    pub(super) key: Arc<CertifiedKey>,
+    key: Arc<CertifiedKey>,
+    /// The same with what its authority says of it.
+    stapled: Option<(Arc<CertifiedKey>, Staple)>,
+    /// Why the file that it says it in is not shown.
+    unstapled: Option<&'static str>,
+    /// The place of its terms among those of the listener.
+    pub(super) terms: usize,
     /// Names of hosts, in lower case; `*.` at the beginning stands for one label.
     pub(super) names: Vec<Box<str>>,
     /// What it is called where one name is enough.
@@ -45,32 +52,46 @@ struct Facts {
     kind: String,
     not_before: i64,
     not_after: i64,
+    staple: Option<Result<Staple, &'static str>>,
 }
 
 impl Certificate {
     /// Reads a certificate and its key; tells what is wrong with either.
     pub(super) fn read(
         config: &CertificateConfig,
-        (cert, key): &(File, File),
+        files: &Files,
+        terms: usize,
         provider: &CryptoProvider,
     ) -> Result<Self, Vec<Problem>> {
-        let chain = chain(&config.cert, cert);
-        let signer = signer(&config.key, key, provider);
+        let chain = chain(&config.cert, files.of(&config.cert));
+        let signer = signer(&config.key, files.of(&config.key), provider);
         let (chain, signer) = match (chain, signer) {
             (Ok(chain), Ok(signer)) => (chain, signer),
             (chain, signer) => {
                 return Err(chain.err().into_iter().chain(signer.err()).collect());
             }
         };
-        let facts = facts(&config.cert, &chain[0]).map_err(|problem| vec![problem])?;
+        let ocsp = config.ocsp.as_ref().map(|path| (path, files.of(path)));
+        let facts = facts(&config.cert, &chain[0], ocsp).map_err(|problem| vec![problem])?;
         let key = CertifiedKey::new(chain, signer);
         if let Err(error) = key.keys_match() {
             return Err(vec![mismatch(config, &key, &error)]);
         }
         let file = config.cert.to_string();
         let name = facts.names.first().cloned().unwrap_or_else(|| file.as_str().into());
+        let (stapled, unstapled) = match facts.staple {
+            Some(Ok(staple)) => {
+                let ocsp = Some(staple.der.clone());
+                (Some((Arc::new(CertifiedKey { ocsp, ..key.clone() }), staple)), None)
+            }
+            Some(Err(why)) => (None, Some(why)),
+            None => (None, None),
+        };
         Ok(Certificate {
             key: Arc::new(key),
+            stapled,
+            unstapled,
+            terms,
             name,
             file,
             names: facts.names,
@@ -82,7 +103,7 @@ impl Certificate {
     }
 
     /// What can run and is seldom meant.
-    pub(super) fn warnings(&self, config: &CertificateConfig, key: &File) -> Vec<Problem> {
+    pub(super) fn warnings(&self, config: &CertificateConfig, files: &Files) -> Vec<Problem> {
         let now = i64::try_from(clock::unix_seconds()).unwrap_or(i64::MAX);
         let before = i64::try_from(EXPIRY_WARNED_BEFORE.as_secs()).unwrap_or(i64::MAX);
         let cert = |text: String, help: &str| config.cert.problem(text).help(help).warning();
@@ -104,12 +125,23 @@ impl Certificate {
             let text = format!("the certificate in `{}` names no host", self.file);
             all.push(cert(text, "clients look at its subjectAltName alone; have one made with it"));
         }
-        if key.is_for_everybody {
+        if let Some((path, why)) = config.ocsp.as_ref().zip(self.unstapled) {
+            let text = format!("`{}` is not shown with `{}`: {why}", path.value, self.file);
+            let help = "fetch it again, for this certificate: `openssl ocsp … -respout`";
+            all.push(path.problem(text).help(help).warning());
+        }
+        if files.of(&config.key).is_for_everybody {
             let text = format!("everybody on this machine may read `{}`", config.key.value);
             let help = format!("take that away: `chmod o= {}`", config.key.value);
             all.push(config.key.problem(text).help(help).warning());
         }
         all
+    }
+
+    /// What a client is shown now.
+    pub(super) fn shown(&self) -> &Arc<CertifiedKey> {
+        let stapled = self.stapled.as_ref().filter(|(_, staple)| staple.is_fresh());
+        stapled.map_or(&self.key, |(key, _)| key)
     }
 
     /// Whether a client that signs by `scheme` can check it.
@@ -127,7 +159,8 @@ impl Certificate {
             SignatureAlgorithm::ED25519 => "Ed25519",
             _ => "another kind of key",
         };
-        format!("{names} ({kind}, until {}) from {}", date(self.not_after), self.file)
+        let stapled = if self.stapled.is_some() { ", with OCSP" } else { "" };
+        format!("{names} ({kind}, until {}{stapled}) from {}", date(self.not_after), self.file)
     }
 }
 
@@ -137,19 +170,12 @@ pub(super) fn date(unix_seconds: i64) -> String {
     clock::rfc3339(ms).chars().take("2026-01-01".len()).collect()
 }
 
-fn bytes<'a>(config: &At<FilePath>, file: &'a File) -> Result<&'a [u8], Problem> {
-    file.read.as_deref().map_err(|why| {
-        let text = format!("`{}` can't be read: {why}", config.value);
-        config.problem(text).help("paths are relative to the configuration file")
-    })
-}
-
 /// The certificates of a file, the first of which is the gateway's own.
 pub(super) fn chain(
     config: &At<FilePath>,
     file: &File,
 ) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let read = CertificateDer::pem_slice_iter(bytes(config, file)?).collect::<Result<Vec<_>, _>>();
+    let read = CertificateDer::pem_slice_iter(file.bytes(config)?).collect::<Result<Vec<_>, _>>();
     let chain = read.map_err(|error| {
         let text = format!("`{}` is no good PEM: {error}", config.value);
         config.problem(text).help("copy it again, whole")
@@ -168,7 +194,7 @@ fn signer(
     file: &File,
     provider: &CryptoProvider,
 ) -> Result<Arc<dyn SigningKey>, Problem> {
-    let bytes = bytes(config, file)?;
+    let bytes = file.bytes(config)?;
     let path = &config.value;
     let Ok(key) = PrivateKeyDer::from_pem_slice(bytes) else {
         const ENCRYPTED: [&str; 2] = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
@@ -192,7 +218,11 @@ fn signer(
     })
 }
 
-fn facts(config: &At<FilePath>, der: &CertificateDer<'_>) -> Result<Facts, Problem> {
+fn facts(
+    config: &At<FilePath>,
+    der: &CertificateDer<'_>,
+    ocsp: Option<(&At<FilePath>, &File)>,
+) -> Result<Facts, Problem> {
     let unread = || {
         let text = format!("the first certificate in `{}` can't be read", config.value);
         config.problem(text).help("have it made again, as X.509 version 3")
@@ -207,13 +237,31 @@ fn facts(config: &At<FilePath>, der: &CertificateDer<'_>) -> Result<Facts, Probl
     let algorithm = &certificate.public_key().algorithm;
     let curve = algorithm.parameters.as_ref().and_then(|curve| curve.as_oid().ok());
     let curve = curve.map(|curve| curve.to_id_string()).unwrap_or_default();
+    let staple = ocsp.map(|(path, file)| staple(path, file, &certificate)).transpose()?;
     Ok(Facts {
+        staple,
         names: hosts.collect(),
         names_nobody: names.is_empty(),
         kind: format!("{} {curve}", algorithm.algorithm.to_id_string()),
         not_before: certificate.validity().not_before.timestamp(),
         not_after: certificate.validity().not_after.timestamp(),
     })
+}
+
+/// What is shown along with a certificate; `Ok(Err)`: why it is not.
+fn staple(
+    path: &At<FilePath>,
+    file: &File,
+    of: &X509Certificate<'_>,
+) -> Result<Result<Staple, &'static str>, Problem> {
+    match Staple::read(file.bytes(path)?, of) {
+        Ok(staple) => Ok(Ok(staple)),
+        Err(Unfit::Doubtful(why)) => Ok(Err(why)),
+        Err(Unfit::Unread) => {
+            let text = format!("`{}` is no answer of OCSP", path.value);
+            Err(path.problem(text).help("write a file in DER: `openssl ocsp … -respout tv.ocsp`"))
+        }
+    }
 }
 
 /// Why a key and a certificate do not go together.

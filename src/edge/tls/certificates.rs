@@ -58,6 +58,23 @@ impl Certificates {
         }
     }
 
+    /// The place of the terms of a host of this name.
+    pub(super) fn terms(&self, name: Option<&str>) -> usize {
+        let first = self.of(name).into_iter().flatten().next();
+        self.all[*first.expect("there is one for everybody")].terms
+    }
+
+    /// Two certificates for one name under different terms: it could not be told which hold.
+    pub(super) fn ambiguous(&self) -> Option<(usize, usize)> {
+        let lists = self.exact.values().chain(self.wildcard.values()).chain([&self.default]);
+        let pairs = lists.filter_map(|list| {
+            let first = *list.first()?;
+            let differs = |at: &&usize| self.all[**at].terms != self.all[first].terms;
+            Some((first, *list.iter().find(differs)?))
+        });
+        pairs.min()
+    }
+
     /// The numbers of certificates that no client is ever shown, as earlier ones are for the same
     /// names with the same kind of key.
     pub(super) fn idle(&self) -> Vec<usize> {
@@ -96,6 +113,6 @@ impl ResolvesServerCert for Certificates {
                 candidates.find(|certificate| certificate.fits(*scheme))
             })
         })?;
-        Some(Arc::clone(&chosen.key))
+        Some(Arc::clone(chosen.shown()))
     }
 }

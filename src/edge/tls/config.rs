@@ -1,6 +1,6 @@
 //! `tls` of a listener in `gateway.yaml`.
 
-use crate::units::{FilePath, Time};
+use crate::units::{FilePath, Secret, Time};
 use crate::yaml::{At, Scalar, scalars};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
@@ -18,15 +18,52 @@ pub struct Config {
     /// The oldest version that is spoken.
     #[serde(default)]
     pub min: Version,
-    /// Whether clients show a certificate.
+    /// Whether clients show a certificate. An entry of `certificates` may say otherwise of its
+    /// names.
     #[serde(default)]
     pub client: At<ClientCertificate>,
     /// Who signs the certificates of clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<At<FilePath>>,
+    /// Which of them are revoked: a list (CRL) of each authority in a client's chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_crl: Option<At<FilePath>>,
+    /// Tells upstreams, in header fields, whose certificate the client has shown.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub client_headers: bool,
+    /// What seals the tickets of clients that come back, for gateways that are to know each
+    /// other's. Left out: each process knows its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tickets: Option<TicketsConfig>,
     /// How long a handshake may take.
     #[serde(default = "handshake_timeout")]
     pub handshake_timeout: Time,
+}
+
+/// What is off unless the file says otherwise is not printed.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl Config {
+    /// What the keys of its tickets are derived from, where the file says it.
+    pub(crate) fn ticket_secrets(&self) -> impl Iterator<Item = &At<Secret>> {
+        let both = self.tickets.iter().map(|tickets| (&tickets.current, &tickets.previous));
+        both.flat_map(|(current, previous)| std::iter::once(current).chain(previous))
+    }
+}
+
+/// From which secret the keys of tickets are derived, anew each day.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Tickets")]
+pub struct TicketsConfig {
+    /// At least 32 bytes, the same at all gateways of a fleet.
+    pub current: At<Secret>,
+    /// The one before, or the next one: tickets sealed with it are still taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<At<Secret>>,
 }
 
 /// A certificate and its key.
@@ -38,6 +75,19 @@ pub struct CertificateConfig {
     pub cert: At<FilePath>,
     /// Its key: PKCS#8, SEC1 or PKCS#1, not encrypted.
     pub key: At<FilePath>,
+    /// What its authority says of it (OCSP), in DER: it is shown along with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<At<FilePath>>,
+    /// Whether clients show a certificate that ask for one of its names. Left out: as the listener
+    /// has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<At<ClientCertificate>>,
+    /// Who signs the certificates of these clients. Left out: as the listener has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<At<FilePath>>,
+    /// Which of them are revoked. Left out: as the listener has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_crl: Option<At<FilePath>>,
 }
 
 /// Whether clients show a certificate of their own.
@@ -51,6 +101,17 @@ pub enum ClientCertificate {
     Optional,
     /// Without one that `client_ca` signed there is no connection.
     Required,
+}
+
+impl ClientCertificate {
+    /// As the file writes it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            ClientCertificate::Off => "off",
+            ClientCertificate::Optional => "optional",
+            ClientCertificate::Required => "required",
+        }
+    }
 }
 
 /// A version of TLS.

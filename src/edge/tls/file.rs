@@ -1,26 +1,26 @@
 //! The files that `tls` of a listener names, as they are at one moment.
 
-use super::config::Config;
+use super::config::{CertificateConfig, Config};
 use crate::fetch;
+use crate::problem::Problem;
+use crate::units::FilePath;
+use crate::yaml::At;
 use aws_lc_rs::digest::{Context, SHA256};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// The largest file that is read, in bytes: a bundle of authorities fits.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// One file: its bytes, or why there are none.
 pub(super) struct File {
-    pub(super) read: Result<Vec<u8>, String>,
+    read: Result<Vec<u8>, String>,
     /// Everybody on this machine may read it.
     pub(super) is_for_everybody: bool,
 }
 
-/// All files of one listener.
-pub(super) struct Files {
-    /// Certificate and key, in the order of the configuration.
-    pub(super) pairs: Vec<(File, File)>,
-    pub(super) client_ca: Option<File>,
-}
+/// All files of one listener, each read once, by the path that is written.
+pub(super) struct Files(BTreeMap<PathBuf, File>);
 
 /// Tells one state of the files from another.
 pub(super) type State = Vec<u8>;
@@ -30,6 +30,14 @@ impl File {
         let path = base_dir.join(path);
         let read = fetch::file(&path, FILE_BYTES_MAX).map_err(|error| error.to_string());
         File { read, is_for_everybody: fetch::is_for_everybody(&path) }
+    }
+
+    /// What is in it, or why that can't be told.
+    pub(super) fn bytes(&self, written: &At<FilePath>) -> Result<&[u8], Problem> {
+        self.read.as_deref().map_err(|why| {
+            let text = format!("`{}` can't be read: {why}", written.value);
+            written.problem(text).help("paths are relative to the configuration file")
+        })
     }
 
     fn enter(&self, hash: &mut Context) {
@@ -53,17 +61,30 @@ impl File {
 impl Files {
     /// Reads them all.
     pub(super) fn open(config: &Config, base_dir: &Path) -> Self {
-        let open = |path: &Path| File::open(base_dir, path);
-        let pairs = config.certificates.iter();
-        let pairs = pairs.map(|pair| (open(&pair.cert.0), open(&pair.key.0))).collect();
-        let client_ca = config.client_ca.as_ref().map(|path| open(&path.0));
-        Files { pairs, client_ca }
+        let of_entry = |entry: &CertificateConfig| {
+            let optional = [&entry.ocsp, &entry.client_ca, &entry.client_crl];
+            let optional = optional.map(|path| path.as_ref().map(|path| path.0.clone()));
+            let own = [entry.cert.0.clone(), entry.key.0.clone()];
+            own.into_iter().chain(optional.into_iter().flatten())
+        };
+        let of_listener = [&config.client_ca, &config.client_crl];
+        let of_listener = of_listener.into_iter().flatten().map(|path| path.0.clone());
+        let all = config.certificates.iter().flat_map(|entry| of_entry(entry)).chain(of_listener);
+        let mut files = BTreeMap::new();
+        for path in all {
+            files.entry(path).or_insert_with_key(|path| File::open(base_dir, path));
+        }
+        Files(files)
+    }
+
+    /// The file at a path of the configuration.
+    pub(super) fn of(&self, path: &At<FilePath>) -> &File {
+        self.0.get(&path.0).expect("all paths of the configuration were opened")
     }
 
     pub(super) fn state(&self) -> State {
         let mut hash = Context::new(&SHA256);
-        let pairs = self.pairs.iter().flat_map(|(cert, key)| [cert, key]);
-        for file in pairs.chain(&self.client_ca) {
+        for file in self.0.values() {
             file.enter(&mut hash);
         }
         hash.finish().as_ref().to_vec()
