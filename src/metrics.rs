@@ -6,6 +6,7 @@
 mod route;
 mod collected;
 mod config;
+mod upstream;
 mod family;
 
 pub use family::{Family, as_json, as_markdown};
@@ -16,6 +17,7 @@ use config::ConfigMetrics;
 use family::{Families, Labelled};
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use std::sync::Arc;
+use upstream::UpstreamMetrics;
 
 /// All metrics of one gateway.
 #[derive(Clone, Debug)]
@@ -87,11 +89,7 @@ pub struct All {
     pub(crate) store_errors: IntCounterVec,
     pub(crate) store_up: IntGaugeVec,
 
-    pub(crate) upstream_requests: IntCounterVec,
-    pub(crate) upstream_request_duration: HistogramVec,
-    pub(crate) upstream_endpoints: IntGaugeVec,
-    pub(crate) upstream_retries: IntCounterVec,
-    pub(crate) name_lookups: IntCounterVec,
+    pub(crate) upstream: UpstreamMetrics,
 
     pub(crate) access_log_dropped: IntCounter,
     pub(crate) log_dropped: IntCounter,
@@ -339,33 +337,7 @@ impl Metrics {
                 &["policy"],
             ),
             store_up: f.gauges("store_up", "1 while the store answers.", &["store"]),
-            upstream_requests: f.counters(
-                "upstream_requests_total",
-                "Answers of upstreams by status; code `error`: none came.",
-                &["upstream", "code"],
-            ),
-            upstream_request_duration: f.histograms(
-                "upstream_request_duration_seconds",
-                "From the choice of an endpoint to the head of its answer.",
-                &["upstream"],
-                &DURATION_SECONDS,
-            ),
-            upstream_endpoints: f.gauges(
-                "upstream_endpoints",
-                "Endpoints by state: well; unwell, by the checks; avoided, because it took no \
-                 connection a moment ago; unresolved, a name that has no address yet.",
-                &["upstream", "state"],
-            ),
-            upstream_retries: f.counters(
-                "upstream_retries_total",
-                "Connections tried again at another endpoint.",
-                &["upstream"],
-            ),
-            name_lookups: f.counters(
-                "name_lookups_total",
-                "Look-ups of a host name by result: answered, not_found, failed, timeout.",
-                &["name", "result"],
-            ),
+            upstream: UpstreamMetrics::new(&mut f),
             access_log_dropped: f.counter(
                 "access_log_dropped_total",
                 "Lines that were lost: the log could not be written, or its reader was too slow.",

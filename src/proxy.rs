@@ -3,6 +3,7 @@
 //! It decides nothing. What is refused and why, which upstream, which header fields: all that is
 //! asked for here and known elsewhere.
 
+mod again;
 mod answer;
 mod belonging;
 mod context;
@@ -112,11 +113,12 @@ impl ProxyHttp for Proxy {
         downstream: &mut Downstream,
         ctx: &mut Box<Ctx>,
     ) -> Result<Box<HttpPeer>> {
-        let Some(mut peer) = ctx.attempt.as_mut().and_then(Attempt::next_peer) else {
+        let Some(mut peer) = ctx.next_peer().await else {
             return Error::e_explain(fault::UNRESOLVED, "no endpoint has an address yet");
         };
         let Some(route) = ctx.gateway.route_of(&ctx.exchange) else { return Ok(peer) };
-        ctx.patience = timeouts::prepare(downstream, route, &mut peer);
+        let left = ctx.attempt.as_ref().and_then(Attempt::time_left);
+        ctx.patience = timeouts::prepare(downstream, route, left, &mut peer);
         Ok(peer)
     }
 
@@ -133,6 +135,18 @@ impl ProxyHttp for Proxy {
             self.observe.emit(&Event::UpstreamRetried { upstream: attempt.upstream() });
             error.set_retry(true);
         }
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        downstream: &mut Downstream,
+        mut error: Box<Error>,
+        ctx: &mut Box<Ctx>,
+        is_kept: bool,
+    ) -> Box<Error> {
+        again::decide(downstream, &mut error, ctx, (is_kept, &self.observe));
         error
     }
 

@@ -10,7 +10,10 @@ mod pool;
 mod balance;
 mod endpoint;
 mod health;
+mod ejections;
+mod eject;
 mod load;
+mod retry;
 mod written;
 mod outcome;
 mod peer;
@@ -18,8 +21,10 @@ mod tls;
 
 pub use attempt::Attempt;
 pub use balance::HashKey;
+pub use eject::{EjectReason, Record};
+pub use ejections::Ejection;
 pub use endpoint::Endpoint;
-pub use health::{Answer, Health};
+pub use health::{Answer, AwayReason, Health};
 pub use load::Load;
 pub use names::{EndpointName, Resolved};
 pub use outcome::Outcome;
@@ -38,7 +43,9 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use tls::Identity;
+use tokio::sync::mpsc;
 use written::Written;
 
 /// One upstream as the file has it.
@@ -72,6 +79,15 @@ pub struct Config {
     /// How many requests may be under way to it. Left out: as many as the gateway may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<Count>,
+    /// When a server is not asked for a while because of what came of requests.
+    #[serde(default)]
+    pub eject: eject::Config,
+    /// When a request that failed is sent to another server.
+    #[serde(default)]
+    pub retries: retry::Config,
+    /// How long a server that is new or back gets less than its share. Left out: no time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<Time>,
     /// Ask its servers whether they are well; left out: they are taken to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<health::Config>,
@@ -114,6 +130,10 @@ pub struct Timeouts {
     pub write: Time,
     /// How long an unused connection is kept for the next request.
     pub idle: Time,
+    /// From the first server that is asked until the head of an answer is whole, all tries
+    /// together. Left out: as long as each of them may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<Time>,
 }
 
 impl Default for Timeouts {
@@ -123,6 +143,7 @@ impl Default for Timeouts {
             read: Time::secs(30),
             write: Time::secs(30),
             idle: Time::secs(60),
+            total: None,
         }
     }
 }
@@ -142,6 +163,8 @@ pub struct Upstream {
     in_flight: AtomicU32,
     in_flight_max: Option<u32>,
     check: Option<health::Check>,
+    budget: retry::Budget,
+    total: Option<Duration>,
 }
 
 impl Config {
@@ -183,7 +206,18 @@ impl Upstream {
         let (name, pool) = (name.as_str().into(), ArcSwap::from_pointee(pool));
         let (in_flight, in_flight_max) = (AtomicU32::new(0), config.in_flight.map(|max| max.0));
         let resolved = Mutex::new(resolved);
-        Ok(Upstream { name, written, resolved, mould, pool, in_flight, in_flight_max, check })
+        Ok(Upstream {
+            name,
+            written,
+            resolved,
+            mould,
+            pool,
+            in_flight,
+            in_flight_max,
+            check,
+            budget: retry::Budget::new(config.retries),
+            total: config.timeouts.total.map(|total| total.0),
+        })
     }
 
     /// Begins to ask this upstream for an answer to one request; `None` if it has no room for it.
@@ -194,6 +228,7 @@ impl Upstream {
             self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         }
         let key = self.hash_key().and_then(key);
+        self.budget.earn();
         Some(Attempt::new(Arc::clone(self), self.pool(), key))
     }
 
@@ -202,6 +237,16 @@ impl Upstream {
         if self.in_flight_max.is_some() {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Ejections of its endpoints, for one who tells them.
+    pub fn take_ejections(&self) -> Option<mpsc::Receiver<Ejection>> {
+        self.mould.ejections.take()
+    }
+
+    /// Requests that were not sent to another endpoint because the budget was spent.
+    pub fn retries_refused(&self) -> u64 {
+        self.budget.refused()
     }
 
     /// By what its requests belong together, where that plays a part.

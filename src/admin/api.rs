@@ -4,7 +4,7 @@ use super::Admin;
 use super::guard::{Detail, answer};
 use crate::denial::Reply;
 use crate::edge::TrustedPeers;
-use crate::upstream::{Endpoint, Health, Resolved, Upstream};
+use crate::upstream::{AwayReason, Endpoint, Health, Resolved, Upstream};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
@@ -109,10 +109,12 @@ pub(super) async fn upstreams(State(admin): State<Arc<Admin>>) -> Response {
 
 fn endpoint(endpoint: &Endpoint) -> Value {
     let health = &endpoint.health;
-    let state = match (health.is_well(), health.is_avoided()) {
-        (false, _) => "unwell",
-        (true, true) => "avoided",
-        (true, false) => "well",
+    let away = health.away();
+    // What checks say comes first: it holds longer.
+    let checked = health.answer().map(|answer| answer.to_string());
+    let why = match health.is_well() {
+        false => checked.clone(),
+        true => away.map(|(why, _)| why.sentence().to_owned()),
     };
     json!({
         "address": endpoint.address,
@@ -121,9 +123,26 @@ fn endpoint(endpoint: &Endpoint) -> Value {
         "priority": endpoint.priority,
         "in_flight": endpoint.load.in_flight(),
         "well": health.is_well(),
-        "state": state,
-        "checked": health.answer().map(|answer| answer.to_string()),
+        "state": state(health),
+        "why": why,
+        "back_in_seconds": away.map(|(_, left)| left.as_secs_f64()),
+        "failures_in_row": endpoint.record.failures_in_row(),
+        "requests": endpoint.record.over(),
+        "checked": checked,
     })
+}
+
+/// The states of an endpoint that has an address.
+const STATES: [&str; 5] = ["well", "warming", "unwell", "ejected", "avoided"];
+
+fn state(health: &Health) -> &'static str {
+    match (health.is_well(), health.away(), health.is_warming()) {
+        (false, ..) => "unwell",
+        (true, Some((AwayReason::Ejected(_), _)), _) => "ejected",
+        (true, Some((AwayReason::Refused, _)), _) => "avoided",
+        (true, None, true) => "warming",
+        (true, None, false) => "well",
+    }
 }
 
 fn name((written, resolved): &(Arc<str>, Resolved)) -> Value {
@@ -204,17 +223,14 @@ impl Admin {
         self.observe.refresh();
         for upstream in &gateway.upstreams {
             let pool = upstream.pool();
-            let count = |is: fn(&Health) -> bool| {
-                pool.endpoints.iter().filter(|endpoint| is(&endpoint.health)).count()
+            let of = |name: &str| {
+                pool.endpoints.iter().filter(|endpoint| state(&endpoint.health) == name).count()
             };
-            for (state, count) in [
-                ("well", count(Health::is_asked)),
-                ("unwell", count(|health| !health.is_well())),
-                ("avoided", count(|health| health.is_well() && health.is_avoided())),
-                ("unresolved", unresolved(upstream).count()),
-            ] {
+            let states = STATES.map(|name| (name, of(name))).into_iter();
+            metrics.show_retries_refused(&upstream.name, upstream.retries_refused());
+            for (state, count) in states.chain([("unresolved", unresolved(upstream).count())]) {
                 let labels: [&str; 2] = [&upstream.name, state];
-                metrics.upstream_endpoints.with_label_values(&labels).set(count as i64);
+                metrics.upstream.endpoints.with_label_values(&labels).set(count as i64);
             }
         }
         for activity in &gateway.activities {

@@ -48,6 +48,11 @@ impl All {
         }
     }
 
+    /// Shows how many requests of an upstream had no retry for want of a budget.
+    pub fn show_retries_refused(&self, upstream: &str, total: u64) {
+        catch_up(&self.upstream.retries_refused.with_label_values(&[upstream]), total);
+    }
+
     /// Shows how often a limit's claim could not be used.
     pub fn show_unusable_claims(&self, policy: &str, total: u64) {
         catch_up(&self.limit_claims_unusable.with_label_values(&[policy]), total);

@@ -68,8 +68,8 @@ impl RouteMetrics {
             rungs: rungs.iter().map(rung).collect(),
             upstream: upstream.map(|upstream| UpstreamSeries {
                 name: upstream.to_owned(),
-                duration: all.upstream_request_duration.with_label_values(&[upstream]),
-                answers: all.upstream_requests.clone(),
+                duration: all.upstream.request_duration.with_label_values(&[upstream]),
+                answers: all.upstream.requests.clone(),
                 met: RwLock::default(),
             }),
             requests: all.requests.clone(),

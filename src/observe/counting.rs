@@ -12,10 +12,14 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
         Event::RequestDecided { route, took } => route.overhead.observe(took.as_secs_f64()),
         Event::UpstreamAnswered { route, status, took } => route.count_answer(*status, *took),
         Event::UpstreamRetried { upstream } => {
-            metrics.upstream_retries.with_label_values(&[upstream]).inc();
+            metrics.upstream.retries.with_label_values(&[upstream]).inc();
+        }
+        Event::EndpointEjected { upstream, ejection } => {
+            let labels: [&str; 2] = [upstream, ejection.why.name()];
+            metrics.upstream.ejections.with_label_values(&labels).inc();
         }
         Event::UpstreamFailed { upstream, .. } => {
-            metrics.upstream_requests.with_label_values(&[upstream, "error"]).inc();
+            metrics.upstream.requests.with_label_values(&[upstream, "error"]).inc();
         }
         Event::ConnectionOpened { listener } => {
             metrics.connections.with_label_values(&[listener]).inc();
@@ -34,16 +38,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
             metrics.tls_handshakes.with_label_values(&[*listener, *version, kind]).inc();
         }
         Event::CertificatesShown { listener, before, now } => {
-            for (name, _) in before.iter().copied().flatten() {
-                // An error means that it was not shown, which is as good.
-                let _ = metrics.tls_certificate_not_after.remove_label_values(&[*listener, name]);
-            }
-            if before.is_some() {
-                metrics.tls_reloads.with_label_values(&[*listener, "done"]).inc();
-            }
-            for (name, end) in *now {
-                metrics.tls_certificate_not_after.with_label_values(&[*listener, name]).set(*end);
-            }
+            certificates(metrics, listener, *before, now);
         }
         Event::CertificatesKept { listener, .. } => {
             metrics.tls_reloads.with_label_values(&[*listener, "refused"]).inc();
@@ -63,7 +58,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
         }
         Event::NameLookedUp { name, lookup, .. } => {
             let result = lookup.error.as_ref().map_or("answered", |error| error.as_str());
-            metrics.name_lookups.with_label_values(&[*name, result]).inc();
+            metrics.upstream.name_lookups.with_label_values(&[*name, result]).inc();
         }
         Event::SessionsRevoked { store, whose, is_done } => {
             let result = if *is_done { "done" } else { "failed" };
@@ -74,6 +69,21 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
         | Event::LimitClaimUnusable { .. }
         | Event::EndpointChanged { .. }
         | Event::KeySetRefreshed { .. } => {}
+    }
+}
+
+type Shown<'a> = &'a [(String, i64)];
+
+fn certificates(metrics: &Metrics, listener: &str, before: Option<Shown<'_>>, now: Shown<'_>) {
+    for (name, _) in before.iter().copied().flatten() {
+        // An error means that it was not shown, which is as good.
+        let _ = metrics.tls_certificate_not_after.remove_label_values(&[listener, name]);
+    }
+    if before.is_some() {
+        metrics.tls_reloads.with_label_values(&[listener, "done"]).inc();
+    }
+    for (name, end) in now {
+        metrics.tls_certificate_not_after.with_label_values(&[listener, name]).set(*end);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::problem::Report;
 use crate::resolve::Lookup;
 use crate::session::KeySet;
 use crate::session::key_set::Refresh;
-use crate::upstream::Change;
+use crate::upstream::{Change, Ejection};
 use http::request::Parts;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -147,6 +147,13 @@ pub enum Event<'a> {
         upstream: &'a str,
         /// Which endpoint, and the new verdict.
         change: &'a Change,
+    },
+    /// Requests to an endpoint failed or took too long, so it is not asked for a while.
+    EndpointEjected {
+        /// The upstream's name.
+        upstream: &'a str,
+        /// Which endpoint, why and for how long.
+        ejection: &'a Ejection,
     },
     /// A name was looked up.
     NameLookedUp {

@@ -10,6 +10,7 @@ use crate::problem::Report;
 use crate::resolve::{Found, Lookup};
 use crate::session::key_set::Refresh;
 use crate::session::{KeySet, Skipped};
+use crate::upstream::Ejection;
 use std::fmt::Arguments;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
@@ -132,6 +133,7 @@ pub(super) fn write(event: &Event<'_>) {
                 false => warn!(upstream, %endpoint, %answer, "an endpoint is unwell"),
             }
         }
+        Event::EndpointEjected { upstream, ejection } => ejected(upstream, ejection),
         Event::NameLookedUp { whose, name, lookup } => looked_up(whose, name, lookup),
         Event::StoreChanged { store, failure } => store_changed(store, *failure),
         Event::ConfigApplied { cause, generation, hash, restart_needed, warnings } => {
@@ -151,6 +153,12 @@ pub(super) fn write(event: &Event<'_>) {
         }
         Event::KeySetRefreshed { key_set, refresh } => key_set_refreshed(key_set, refresh),
     }
+}
+
+fn ejected(upstream: &str, ejection: &Ejection) {
+    let (endpoint, why) = (ejection.endpoint, ejection.why.sentence());
+    let seconds = ejection.time.as_secs_f64();
+    warn!(upstream, %endpoint, why, seconds, "an endpoint is not asked for a while");
 }
 
 fn certificates_shown(listener: &str, now: &[(String, i64)]) {

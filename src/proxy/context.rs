@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session as Downstream;
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -90,6 +91,13 @@ impl Ctx {
         self.is_peer_trusted = client.is_peer_trusted;
         (self.exchange.client, self.exchange.scheme) = (client.address, client.scheme);
         client.host
+    }
+
+    /// The endpoint to ask next, after a pause if one has failed.
+    pub(super) async fn next_peer(&mut self) -> Option<Box<HttpPeer>> {
+        let attempt = self.attempt.as_mut()?;
+        attempt.back_off().await;
+        attempt.next_peer()
     }
 
     pub(super) fn route(&self) -> Option<&Arc<Route>> {

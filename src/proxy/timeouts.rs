@@ -38,11 +38,20 @@ pub(super) fn at_end(downstream: &mut Downstream, meaning: ClientEnd) {
     }
 }
 
+/// No connection and no answer is waited for less.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+
+/// The clock of a connection ends the whole exchange, so it rings so much later than the timeout
+/// after which another endpoint may be asked. It is for heads that come byte by byte.
+const CLOCK_LATER: Duration = Duration::from_millis(100);
+
 /// How long an upstream may keep a client waiting.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Patience {
-    /// Until the head of the answer is whole, and for each pause behind it.
+    /// For each pause of the answer, and of the request.
     read: Duration,
+    /// Until the head of the answer is whole.
+    until_head: Duration,
     /// Pingora was told to wait for longer: the pauses, too, are the clock's matter.
     is_left_to_clock: bool,
 }
@@ -50,33 +59,47 @@ pub(super) struct Patience {
 /// Sets what `peer` may take for one request. Pingora has one timeout for an answer and for the
 /// tunnel that it may open; and over HTTP/2 it counts from the beginning of a request, whose body
 /// may take longer to come. There the clock of the client's connection takes its place.
-pub(super) fn prepare(downstream: &Downstream, route: &Route, peer: &mut HttpPeer) -> Patience {
+/// `left` is what remains for all tries together, where the upstream has such a bound.
+pub(super) fn prepare(
+    downstream: &Downstream,
+    route: &Route,
+    left: Option<Duration>,
+    peer: &mut HttpPeer,
+) -> Patience {
     tunnel::prepare(downstream, route, peer);
     let options = &mut peer.options;
     let read = route.read_timeout.or(options.read_timeout);
     let read = read.expect("the template of a peer sets every timeout");
+    let until_head = left.map_or(read, |left| left.clamp(TIMEOUT_MIN, read));
+    if let Some(left) = left {
+        let connect = options.total_connection_timeout.unwrap_or(left);
+        let connect = Some(left.clamp(TIMEOUT_MIN, connect));
+        (options.connection_timeout, options.total_connection_timeout) = (connect, connect);
+    }
     let is_tunnel = tunnel::is_asked(downstream, route);
     let is_h2 = options.alpn == ALPN::H2;
     let is_left_to_clock = (is_tunnel || is_h2) && clock(downstream).is_some();
     options.read_timeout = match is_left_to_clock {
         true if is_tunnel => Some(tunnel::IDLE),
         true => None,
-        false => Some(read),
+        // Pingora's own comes first: after that, another endpoint may be asked.
+        false => Some(until_head),
     };
-    Patience { read, is_left_to_clock }
+    let until_head = if is_left_to_clock { until_head } else { until_head + CLOCK_LATER };
+    Patience { read, until_head, is_left_to_clock }
 }
 
 /// The request begins to be sent, and the head of its answer is waited for.
 pub(super) fn await_head(downstream: &Downstream, patience: Patience) {
     if let Some(clock) = clock(downstream) {
-        clock.wait_for_head(patience.read);
+        clock.wait_for_head(patience.until_head);
     }
 }
 
 /// A part of the request is sent: the head of the answer has this time again.
 pub(super) fn request_goes_on(downstream: &Downstream, patience: Patience) {
     if let Some(clock) = clock(downstream) {
-        clock.request_goes_on(patience.read);
+        clock.request_goes_on(patience.until_head);
     }
 }
 
@@ -96,6 +119,11 @@ pub(super) fn has_run_out(downstream: &Downstream) -> bool {
     let has_run_out = clock.has_run_out();
     clock.stop();
     has_run_out
+}
+
+/// Whether the clock has ended the exchange.
+pub(super) fn ran_out(downstream: &Downstream) -> bool {
+    clock(downstream).is_some_and(AnswerClock::has_run_out)
 }
 
 /// The exchange is over.

@@ -7,7 +7,7 @@ use super::names::{self, Name};
 use super::runtime::Runtimes;
 use super::task::{
     StoreReport, check_health, follow_endings, follow_health, follow_revocations, refresh,
-    report_claims, report_streams, until, until_true,
+    report_claims, report_ejections, report_streams, until, until_true,
 };
 use crate::activity::WriteBehind;
 use crate::admin::Admin;
@@ -157,6 +157,10 @@ impl BackgroundTasks {
                 }
             }
             Owner::Upstream(upstream) => {
+                if let Some(ejections) = upstream.take_ejections() {
+                    let name = Arc::clone(&upstream.name);
+                    started.spawn(report_ejections(ejections, name, observe.clone()));
+                }
                 for probe in Probe::all(std::slice::from_ref(upstream)) {
                     started.spawn(check_health(probe, observe.clone()));
                 }

@@ -8,14 +8,14 @@ use crate::observe::{Event, Observe};
 use crate::session::KeySet;
 use crate::session::key_set::Refresh;
 use crate::store::{Endings, Store};
-use crate::upstream::Probe;
+use crate::upstream::{Ejection, Probe};
 use axum::Router;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 use streamgate_lease::redis::{Health, Monitor};
 use streamgate_lease::{Events, StoreError};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Serves the admin port, until the listeners close: the next process needs it, too.
 pub(super) async fn serve_admin(
@@ -112,6 +112,16 @@ pub(super) async fn report_claims(policy: Arc<Policy>, observe: Observe) {
 pub(super) async fn report_streams(mut events: Events, policy: Arc<str>, observe: Observe) {
     while let Some(event) = events.recv().await {
         observe.emit(&Event::Stream { policy: &policy, event: &event });
+    }
+}
+
+pub(super) async fn report_ejections(
+    mut ejections: mpsc::Receiver<Ejection>,
+    upstream: Arc<str>,
+    observe: Observe,
+) {
+    while let Some(ejection) = ejections.recv().await {
+        observe.emit(&Event::EndpointEjected { upstream: &upstream, ejection: &ejection });
     }
 }
 

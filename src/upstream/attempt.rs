@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many endpoints are asked for one request.
-const TRIES_MAX: usize = 2;
+/// As many endpoints as are usually asked for one request.
+const TRIES: usize = 2;
 
 /// The endpoints that are asked for one request. When it is dropped, it is over.
 #[derive(Debug)]
@@ -24,9 +24,13 @@ pub struct Attempt {
     /// What the request has in common with those that belong to it.
     key: Option<u64>,
     /// Endpoints asked, the current one last.
-    tried: SmallVec<[usize; TRIES_MAX]>,
+    tried: SmallVec<[usize; TRIES]>,
+    /// When the first one was asked.
+    began: Option<Instant>,
     /// When the current one was asked; `None` once its answer began.
     asked_at: Option<Instant>,
+    /// How long its answer took to begin.
+    took: Option<Duration>,
     /// What came of the current one so far.
     outcome: Outcome,
 }
@@ -34,7 +38,8 @@ pub struct Attempt {
 impl Attempt {
     pub(super) fn new(upstream: Arc<Upstream>, pool: Arc<Pool>, key: Option<u64>) -> Self {
         let (tried, outcome) = (SmallVec::new(), Outcome::Abandoned);
-        Attempt { upstream, pool, key, tried, asked_at: None, outcome }
+        let (began, asked_at, took) = (None, None, None);
+        Attempt { upstream, pool, key, tried, began, asked_at, took, outcome }
     }
 
     /// The endpoint to ask next: one that was not tried for this request. When all were, the last
@@ -45,8 +50,39 @@ impl Attempt {
         self.leave();
         self.pool.endpoints[index].load.enter();
         self.tried.push(index);
-        self.asked_at = Some(Instant::now());
+        let now = Instant::now();
+        self.asked_at = Some(now);
+        self.began.get_or_insert(now);
         Some(self.pool.peer(index))
+    }
+
+    /// Waits before another endpoint is asked because the current one has failed.
+    pub async fn back_off(&self) {
+        if matches!(self.outcome, Outcome::Refused | Outcome::Failed(_)) {
+            tokio::time::sleep(self.upstream.budget.pause(self.tried.len())).await;
+        }
+    }
+
+    /// How much is left of the time that the upstream has for all tries; `None`: no end is set.
+    pub fn time_left(&self) -> Option<Duration> {
+        let total = self.upstream.total?;
+        Some(total.saturating_sub(self.began.map_or(Duration::ZERO, |began| began.elapsed())))
+    }
+
+    /// The current endpoint gave no answer, and the request may be repeated. Returns whether
+    /// another endpoint may be asked.
+    pub fn gave_nothing(&mut self, why: &'static str) -> bool {
+        if let Outcome::Answered(_) = self.outcome {
+            return false;
+        }
+        self.outcome = Outcome::Failed(why);
+        self.has_another()
+    }
+
+    fn has_another(&self) -> bool {
+        self.tried.len() < self.pool.endpoints.len()
+            && self.time_left() != Some(Duration::ZERO)
+            && self.upstream.budget.take(self.tried.len())
     }
 
     /// The current endpoint took no connection. Returns whether another one may be asked.
@@ -55,7 +91,7 @@ impl Attempt {
         // Whoever looks names up may find that the server has moved.
         self.pool.doubt.notify_waiters();
         self.outcome = Outcome::Refused;
-        self.tried.len() < TRIES_MAX.min(self.pool.endpoints.len())
+        self.has_another()
     }
 
     /// The current endpoint sent the head of an answer. Returns how long that took, once per
@@ -66,7 +102,8 @@ impl Attempt {
         }
         assert!(!self.tried.is_empty(), "only an endpoint that was asked answers");
         self.outcome = Outcome::Answered(status);
-        Some(self.asked_at.take()?.elapsed())
+        self.took = Some(self.asked_at.take()?.elapsed());
+        self.took
     }
 
     /// The current endpoint gave no valid answer, or broke off. Returns which one it is, if one was
@@ -97,8 +134,8 @@ impl Attempt {
     /// Nothing more will come of the current endpoint.
     fn leave(&mut self) {
         if let Some(&index) = self.tried.last() {
-            self.outcome = Outcome::Abandoned;
-            self.pool.endpoints[index].load.leave();
+            let outcome = std::mem::replace(&mut self.outcome, Outcome::Abandoned);
+            self.pool.over(index, outcome, self.took.take());
         }
     }
 }

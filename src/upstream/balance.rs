@@ -35,16 +35,33 @@ pub(super) struct Ask<'a> {
     pub(super) first: usize,
     /// By what requests belong together, where the policy hashes and the request has it.
     pub(super) key: Option<u64>,
-    /// None of the pool is well, so all are taken to be.
-    pub(super) is_last_resort: bool,
+    pub(super) wanted: Wanted,
     pub(super) draw: Draw,
+}
+
+/// Which endpoints are looked for, the first of these that is found in the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Those that are well; of those that warm up, a part of the requests.
+    Warm,
+    /// Those that are well.
+    Well,
+    /// None of the pool is well, so all are taken to be.
+    Any,
 }
 
 impl Ask<'_> {
     /// Whether endpoint number `index` of the group may be asked.
-    fn may(&self, endpoints: &[Endpoint], index: usize) -> bool {
-        !self.tried.contains(&(self.first + index))
-            && (self.is_last_resort || endpoints[index].health.is_asked())
+    fn may(&mut self, endpoints: &[Endpoint], index: usize) -> bool {
+        if self.tried.contains(&(self.first + index)) {
+            return false;
+        }
+        let health = &endpoints[index].health;
+        match self.wanted {
+            Wanted::Warm => health.is_asked() && health.takes(|| self.draw.next()),
+            Wanted::Well => health.is_asked(),
+            Wanted::Any => true,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One server of an upstream, as a pool has it.
 
-use super::{Health, Load};
+use super::{Health, Load, Record};
 use pingora::upstreams::peer::HttpPeer;
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,6 +22,8 @@ pub struct Endpoint {
     pub health: Arc<Health>,
     /// What it has to do now; kept likewise.
     pub load: Arc<Load>,
+    /// What came of requests; kept likewise.
+    pub record: Arc<Record>,
     /// Cloned for every request: building one anew would cost more.
     pub(super) peer: HttpPeer,
 }

@@ -1,6 +1,7 @@
-//! Whether an endpoint is well: the verdict of the checks that `probe.rs` makes; and whether it is
-//! passed over for a while because it took no connection.
+//! Whether an endpoint is well: the verdict of the checks that `probe.rs` makes; whether it is
+//! passed over for a while because of what came of requests; and how much it gets when it is back.
 
+use super::EjectReason;
 use crate::problem::Problem;
 use crate::units::{Count, Text, Time};
 use crate::yaml::At;
@@ -9,7 +10,7 @@ use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -127,7 +128,13 @@ pub struct Health {
     is_well: AtomicBool,
     began: Instant,
     /// Until when it is passed over, in ms since it began; 0: it is not.
-    avoided_until_ms: AtomicU64,
+    away_until_ms: AtomicU64,
+    /// Why: 0, it took no connection; else the place of an `EjectReason`, from 1 on.
+    away_why: AtomicU8,
+    /// Since when it warms up, in ms since it began; 0: it does not.
+    warm_from_ms: AtomicU64,
+    /// How long that takes; 0: no time.
+    warm_for_ms: AtomicU64,
     /// What the last check gave, and how many in a row contradict the verdict.
     checked: Mutex<(Option<Answer>, u32)>,
 }
@@ -135,10 +142,40 @@ pub struct Health {
 /// How long an endpoint that took no connection is passed over, while there are others.
 const AVOIDED_FOR: Duration = Duration::from_secs(5);
 
+/// Why an endpoint is passed over, beside what checks say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwayReason {
+    /// It took no connection a moment ago.
+    Refused,
+    /// It was ejected.
+    Ejected(EjectReason),
+}
+
+impl AwayReason {
+    /// As people read it.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            AwayReason::Refused => "it took no connection a moment ago",
+            AwayReason::Ejected(why) => why.sentence(),
+        }
+    }
+}
+
+/// The least that an endpoint gets that begins to warm up: one part in so many of its share.
+const COLD_PART: u64 = 10;
+
 impl Default for Health {
     fn default() -> Self {
-        let (is_well, avoided_until_ms) = (AtomicBool::new(true), AtomicU64::new(0));
-        Health { is_well, began: Instant::now(), avoided_until_ms, checked: Mutex::default() }
+        let none = || AtomicU64::new(0);
+        Health {
+            is_well: AtomicBool::new(true),
+            began: Instant::now(),
+            away_until_ms: none(),
+            away_why: AtomicU8::new(0),
+            warm_from_ms: none(),
+            warm_for_ms: none(),
+            checked: Mutex::default(),
+        }
     }
 }
 
@@ -168,25 +205,103 @@ impl Health {
     }
 
     pub(super) fn mark(&self, is_well: bool) {
-        self.avoided_until_ms.store(0, Ordering::Relaxed);
-        self.is_well.store(is_well, Ordering::Relaxed);
+        self.away_until_ms.store(0, Ordering::Relaxed);
+        if !self.is_well.swap(is_well, Ordering::Relaxed) && is_well {
+            self.warm_up();
+        }
     }
 
     /// It took no connection: for a while others are asked.
     pub fn avoid(&self) {
-        let until = self.now_ms() + AVOIDED_FOR.as_millis() as u64;
-        self.avoided_until_ms.store(until, Ordering::Relaxed);
+        if self.away().is_none() {
+            self.be_away(0, AVOIDED_FOR);
+        }
+    }
+
+    /// It is ejected for so long.
+    pub(super) fn eject(&self, why: EjectReason, time: Duration) {
+        let place = EjectReason::ALL.iter().position(|known| *known == why).unwrap_or_default();
+        self.be_away(place as u8 + 1, time);
+    }
+
+    fn be_away(&self, why: u8, time: Duration) {
+        self.away_why.store(why, Ordering::Relaxed);
+        let until = self.now_ms() + time.as_millis() as u64;
+        self.away_until_ms.store(until.max(1), Ordering::Relaxed);
     }
 
     /// Whether it is asked when it is its turn.
     pub fn is_asked(&self) -> bool {
-        self.is_well() && !self.is_avoided()
+        self.is_well() && !self.is_away()
     }
 
-    /// Whether it is passed over because it took no connection a moment ago.
-    pub fn is_avoided(&self) -> bool {
-        let until = self.avoided_until_ms.load(Ordering::Relaxed);
-        until != 0 && self.now_ms() < until
+    /// Whether it is passed over because of what came of requests.
+    fn is_away(&self) -> bool {
+        let until = self.away_until_ms.load(Ordering::Relaxed);
+        if until == 0 {
+            return false;
+        }
+        if self.now_ms() < until {
+            return true;
+        }
+        let (relaxed, word) = (Ordering::Relaxed, &self.away_until_ms);
+        if word.compare_exchange(until, 0, relaxed, relaxed).is_ok() {
+            // Whoever sees first that the time is over.
+            self.warm_up();
+        }
+        false
+    }
+
+    /// Why it is passed over because of what came of requests, and for how long; `None`: it is not.
+    pub fn away(&self) -> Option<(AwayReason, Duration)> {
+        let until = self.away_until_ms.load(Ordering::Relaxed);
+        let left = until.checked_sub(self.now_ms()).filter(|left| *left != 0)?;
+        let place = usize::from(self.away_why.load(Ordering::Relaxed)).checked_sub(1);
+        let why = place.and_then(|place| EjectReason::ALL.get(place));
+        let why = why.map_or(AwayReason::Refused, |why| AwayReason::Ejected(*why));
+        Some((why, Duration::from_millis(left)))
+    }
+
+    /// Whether it was ejected and is not back.
+    pub fn is_ejected(&self) -> bool {
+        matches!(self.away(), Some((AwayReason::Ejected(_), _)))
+    }
+
+    /// How long it warms up from now on, each time that it is back.
+    pub(super) fn warms_up_for(&self, time: Duration) {
+        self.warm_for_ms.store(time.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// It is new or back, and gets its share little by little.
+    pub(super) fn warm_up(&self) {
+        if self.warm_for_ms.load(Ordering::Relaxed) != 0 {
+            self.warm_from_ms.store(self.now_ms().max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it gets less than its share because it is new or back.
+    pub fn is_warming(&self) -> bool {
+        self.warmth().is_some()
+    }
+
+    /// How far it is, and how far it has to go, in ms; `None`: it is there.
+    fn warmth(&self) -> Option<(u64, u64)> {
+        let from = self.warm_from_ms.load(Ordering::Relaxed);
+        if from == 0 {
+            return None;
+        }
+        let (age, whole) = (self.now_ms() - from, self.warm_for_ms.load(Ordering::Relaxed));
+        if whole <= age {
+            self.warm_from_ms.store(0, Ordering::Relaxed);
+            return None;
+        }
+        Some((age, whole))
+    }
+
+    /// Whether it takes a request whose turn it is, by `chance`: one that warms up takes some.
+    pub(super) fn takes(&self, chance: impl FnOnce() -> u64) -> bool {
+        let Some((age, whole)) = self.warmth() else { return true };
+        chance() % whole < age.max(whole / COLD_PART)
     }
 
     fn now_ms(&self) -> u64 {

@@ -80,6 +80,7 @@ impl Upstream {
         }
         let pool = self.mould.pool(servers(&self.written, &resolved), Some(&before.pool()));
         self.pool.store(Arc::new(pool));
+        self.budget.take_over(&before.budget);
     }
 
     /// Each name among the endpoints, and what is known of it.

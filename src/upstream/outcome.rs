@@ -12,3 +12,15 @@ pub enum Outcome {
     /// Nothing came of it: the client went away, or a kept connection was gone.
     Abandoned,
 }
+
+impl Outcome {
+    /// Whether it speaks against the endpoint. A status does if it says that the server can't
+    /// answer (502, 503, 504); others may be about the request.
+    pub fn is_failure(self) -> bool {
+        match self {
+            Outcome::Refused | Outcome::Failed(_) => true,
+            Outcome::Answered(status) => (502..=504).contains(&status),
+            Outcome::Abandoned => false,
+        }
+    }
+}

@@ -1,16 +1,18 @@
 //! The endpoints of an upstream at one moment. A change of addresses makes another pool; requests
 //! under way go on with the one that they began with.
 
-use super::balance::{Ask, Balance, Draw};
+use super::balance::{Ask, Balance, Draw, Wanted};
+use super::ejections::{Ejection, Ejections};
 use super::tls::Identity;
 use super::written::Written;
-use super::{Config, Endpoint, peer};
+use super::{Config, EjectReason, Endpoint, Outcome, eject, peer};
 use crate::resolve::Found;
 use pingora::upstreams::peer::HttpPeer;
 use rand::RngExt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// The sum of all weights of one pool; bounds the size of its schedule.
@@ -27,6 +29,8 @@ pub struct Pool {
     /// How many are left out because they are too many.
     pub surplus: usize,
     groups: Vec<Group>,
+    eject: eject::Config,
+    ejections: Arc<Ejections>,
     /// From where the next request draws its chance.
     draws: AtomicU64,
     /// Notified when an address may be no more what its name leads to.
@@ -48,6 +52,9 @@ pub(super) struct Mould {
     protocol: super::Protocol,
     timeouts: super::Timeouts,
     identity: Option<Identity>,
+    eject: eject::Config,
+    slow_start: Duration,
+    pub(super) ejections: Arc<Ejections>,
     pub(super) doubt: Arc<Notify>,
 }
 
@@ -56,8 +63,17 @@ impl Mould {
         let balance = config.balance.as_ref().map(|balance| balance.value.clone());
         let balance = balance.unwrap_or_default();
         let (protocol, timeouts) = (config.protocol, config.timeouts);
-        let (name, doubt) = (name.into(), Arc::default());
-        Mould { name, balance, protocol, timeouts, identity, doubt }
+        Mould {
+            name: name.into(),
+            balance,
+            protocol,
+            timeouts,
+            identity,
+            eject: config.eject,
+            slow_start: config.slow_start.map(|time| time.0).unwrap_or_default(),
+            ejections: Arc::default(),
+            doubt: Arc::default(),
+        }
     }
 
     /// By what requests belong together, where that plays a part.
@@ -94,8 +110,15 @@ impl Mould {
                 host: Arc::clone(&found.host),
                 health: kept.map(|kept| Arc::clone(&kept.health)).unwrap_or_default(),
                 load: kept.map(|kept| Arc::clone(&kept.load)).unwrap_or_default(),
+                record: kept.map(|kept| Arc::clone(&kept.record)).unwrap_or_default(),
                 peer,
             });
+            let health = &endpoints[endpoints.len() - 1].health;
+            health.warms_up_for(self.slow_start);
+            // At the start all are new, and share what comes.
+            if kept.is_none() && before.is_some_and(|pool| !pool.endpoints.is_empty()) {
+                health.warm_up();
+            }
         }
         bound_weights(&mut endpoints);
         endpoints.sort_by_key(|endpoint| endpoint.priority);
@@ -107,7 +130,9 @@ impl Mould {
             groups.push(Group { range, balance: self.balance.build(group) });
         }
         let draws = AtomicU64::new(rand::rng().random());
-        Pool { endpoints, surplus, groups, draws, doubt: Arc::clone(&self.doubt) }
+        let (eject, ejections) = (self.eject, Arc::clone(&self.ejections));
+        let doubt = Arc::clone(&self.doubt);
+        Pool { endpoints, surplus, groups, eject, ejections, draws, doubt }
     }
 }
 
@@ -117,11 +142,13 @@ impl Pool {
     /// broken. `key` is what requests have in common that belong together.
     pub(super) fn pick(&self, tried: &[usize], key: Option<u64>) -> Option<usize> {
         let draw = Draw::new(self.draws.fetch_add(1, Ordering::Relaxed));
-        let mut ask = Ask { tried, first: 0, key, is_last_resort: false, draw };
+        let mut ask = Ask { tried, first: 0, key, wanted: Wanted::Warm, draw };
         let mut picked = self.pick_in_order(&mut ask);
-        if picked.is_none() {
-            ask.is_last_resort = true;
-            picked = self.pick_in_order(&mut ask);
+        for wanted in [Wanted::Well, Wanted::Any] {
+            if picked.is_none() {
+                ask.wanted = wanted;
+                picked = self.pick_in_order(&mut ask);
+            }
         }
         assert!(picked.is_none_or(|index| !tried.contains(&index)), "no endpoint is picked twice");
         picked
@@ -133,6 +160,42 @@ impl Pool {
             let picked = group.balance.pick(&self.endpoints[group.range.clone()], ask)?;
             Some(group.range.start + picked)
         })
+    }
+
+    /// A request to endpoint number `index` is over; its answer took so long to begin.
+    pub(super) fn over(&self, index: usize, outcome: Outcome, took: Option<Duration>) {
+        let endpoint = &self.endpoints[index];
+        endpoint.load.leave();
+        let Some(why) = endpoint.record.enter(outcome, took, &self.eject) else { return };
+        if self.ejections.enter(|| self.ejection(index, why)) {
+            // The server may have moved.
+            self.doubt.notify_waiters();
+        }
+    }
+
+    /// Ejects endpoint number `index`, if there is reason and room.
+    fn ejection(&self, index: usize, why: EjectReason) -> Option<Ejection> {
+        let endpoint = &self.endpoints[index];
+        let others = || self.endpoints.iter().enumerate().filter(|(i, _)| *i != index);
+        let is_out =
+            |endpoint: &Endpoint| !endpoint.health.is_well() || endpoint.health.is_ejected();
+        // Requests that were under way when it was ejected tell nothing new.
+        let is_known = endpoint.health.is_ejected();
+        let out = others().filter(|(_, other)| is_out(other)).count();
+        if is_known || eject::out_max(self.endpoints.len(), &self.eject) <= out {
+            return None;
+        }
+        if why == EjectReason::Slow {
+            let well = others().filter(|(_, other)| other.health.is_asked());
+            let mut took: Vec<Duration> =
+                well.filter_map(|(_, other)| other.record.took()).collect();
+            if !eject::is_late(endpoint.record.took(), &mut took, &self.eject) {
+                return None;
+            }
+        }
+        let time = endpoint.record.eject(&self.eject);
+        endpoint.health.eject(why, time);
+        Some(Ejection { endpoint: endpoint.address, why, time })
     }
 
     /// What Pingora connects to for endpoint number `index`.

@@ -70,6 +70,99 @@ fn hosts_are_named_without_a_zone() {
     assert_eq!(pool.endpoints[0].address.to_string(), "[fe80::1%2]:80");
 }
 
+/// Asks until the endpoint with this port was asked so often, each time with this end.
+fn ask_until(upstream: &Arc<Upstream>, port: u16, times: usize, end: impl Fn(&mut Attempt)) {
+    let mut asked = 0;
+    while asked < times {
+        let mut attempt = upstream.attempt(|_| None).expect("room");
+        attempt.next_peer().expect("a peer");
+        match attempt.endpoint().expect("asked").1.port() {
+            met if met == port => {
+                end(&mut attempt);
+                asked += 1;
+            }
+            _ => assert!(attempt.answered(200).is_some()),
+        }
+    }
+}
+
+/// How many of so many requests the endpoint with this port gets.
+fn share_of(upstream: &Arc<Upstream>, port: u16, requests: usize) -> usize {
+    let mut got = 0;
+    for _ in 0..requests {
+        let mut attempt = upstream.attempt(|_| None).expect("room");
+        attempt.next_peer().expect("a peer");
+        got += usize::from(attempt.endpoint().expect("asked").1.port() == port);
+        assert!(attempt.answered(200).is_some());
+    }
+    got
+}
+
+const THREE: &str = "endpoints: ['127.0.0.1:1', '127.0.0.1:2', '127.0.0.1:3']";
+
+#[tokio::test(start_paused = true)]
+async fn an_ejected_endpoint_comes_back_little_by_little() {
+    let fields = format!("{{ {THREE}, slow_start: 20s }}");
+    let three = Arc::new(compile(&fields).expect("good"));
+    assert!(share_of(&three, 1, 300) > 50, "at the start all are alike");
+    let mut heard = three.take_ejections().expect("nobody listens yet");
+    let fail = |attempt: &mut Attempt| {
+        assert!(attempt.gave_nothing("no valid answer"));
+    };
+    ask_until(&three, 1, 5, fail);
+    assert_eq!(share_of(&three, 1, 300), 0);
+    let told = heard.try_recv().expect("it was told");
+    assert_eq!((told.endpoint.port(), told.why), (1, EjectReason::Failures));
+    tokio::time::advance(told.time).await;
+    let cold = share_of(&three, 1, 3_000);
+    assert!((30..300).contains(&cold), "a tenth of a third: {cold}");
+    tokio::time::advance(std::time::Duration::from_secs(10)).await;
+    let half = share_of(&three, 1, 3_000);
+    assert!((450..750).contains(&half), "half of its weight beside two: {half}");
+    tokio::time::advance(std::time::Duration::from_secs(10)).await;
+    let whole = share_of(&three, 1, 3_000);
+    assert!((850..1_150).contains(&whole), "{whole}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_whose_answers_are_late_is_ejected() {
+    for (slower, expected) in [("", 0), ("slower: 4", 1)] {
+        let fields = format!("{{ {THREE}, eject: {{ {slower} }} }}");
+        let three = Arc::new(compile(&fields).expect("good"));
+        let mut heard = three.take_ejections().expect("nobody listens yet");
+        // The others answer in 20 ms.
+        for round in 0..200 {
+            let mut attempt = three.attempt(|_| None).expect("room");
+            attempt.next_peer().expect("a peer");
+            let is_slow = attempt.endpoint().expect("asked").1.port() == 2;
+            let ms = if is_slow && 60 < round { 520 } else { 20 };
+            tokio::time::advance(std::time::Duration::from_millis(ms)).await;
+            attempt.answered(200);
+        }
+        let told: Vec<Ejection> = std::iter::from_fn(|| heard.try_recv().ok()).collect();
+        assert_eq!(told.len(), expected, "{slower} {told:?}");
+        let is_it = |it: &Ejection| it.endpoint.port() == 2 && it.why == EjectReason::Slow;
+        assert!(told.iter().all(is_it), "{told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_configuration_knows_who_is_ejected_and_what_is_under_way() {
+    let before = Arc::new(compile(&format!("{{ {THREE} }}")).expect("good"));
+    ask_until(&before, 3, 5, |attempt| assert!(attempt.gave_nothing("no valid answer")));
+    let mut under_way = before.attempt(|_| None).expect("room");
+    under_way.next_peer().expect("a peer");
+    let after = compile(&format!("{{ {THREE}, retries: {{ tries: 3 }} }}")).expect("good");
+    after.take_over(&before);
+    let pool = after.pool();
+    let ejected: Vec<bool> = pool.endpoints.iter().map(|it| it.health.is_ejected()).collect();
+    assert_eq!(ejected, [false, false, true]);
+    let in_flight = || pool.endpoints.iter().map(|it| it.load.in_flight()).sum::<u32>();
+    assert_eq!(in_flight(), 1);
+    drop(under_way);
+    assert_eq!(in_flight(), 0);
+}
+
 /// `priority=1` is what those have that say nothing.
 #[test]
 fn endpoints_of_a_lower_priority_wait_until_no_other_is_well() {

@@ -21,6 +21,7 @@ mod docs;
 mod drain;
 mod edge;
 mod framing;
+mod heal;
 mod health;
 mod identity;
 mod include;

@@ -42,8 +42,9 @@ async fn replicas(addresses: &[IpAddr]) -> u16 {
     panic!("no port is free at all of {addresses:?}");
 }
 
+/// A gateway that asks all endpoints in turn.
 fn gateway(dns: &Dns, fields: &str) -> Gateway {
-    let yaml = proxying_yaml("", fields) + &dns.yaml();
+    let yaml = proxying_yaml("", &format!("{fields}, balance: round_robin")) + &dns.yaml();
     Gateway::start(&yaml, &Environment::default())
 }
 

@@ -35,6 +35,22 @@ impl Origin {
     }
 }
 
+/// An endpoint whose every answer is this one.
+pub(crate) async fn answering(bytes: &'static str) -> SocketAddr {
+    let origin = Origin::listen().await;
+    let address = origin.address;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = origin.listener.accept().await {
+            let mut raw = RawClient::of(stream);
+            tokio::spawn(async move {
+                raw.request().await;
+                raw.say(bytes).await;
+            });
+        }
+    });
+    address
+}
+
 /// An address that nobody listens on, and that nobody else can take while this lives.
 pub(crate) struct UnusedPort {
     pub(crate) address: SocketAddr,

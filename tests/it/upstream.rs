@@ -113,8 +113,8 @@ async fn what_was_sent_once_is_not_sent_again() {
     let (first, second) = (Origin::listen().await, Origin::listen().await);
     let endpoints = format!("endpoints: ['{}', '{}']", first.address, second.address);
     let gateway = proxying_to(&endpoints);
-    for method in [Method::POST, Method::GET] {
-        let request = outcome(gateway.request(method.clone(), "/a"));
+    for (method, body) in [(Method::POST, ""), (Method::PATCH, "a body"), (Method::PUT, "a body")] {
+        let request = outcome(gateway.request(method.clone(), "/a").body(body));
         // Whoever is asked hears the request and hangs up.
         let hung_up = async {
             tokio::select! {

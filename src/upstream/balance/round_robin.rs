@@ -1,6 +1,6 @@
 //! Smooth weighted round robin: each endpoint in turn.
 
-use super::{Ask, Balance, Config, Endpoint, shares};
+use super::{Ask, Balance, Config, Endpoint, Wanted, shares};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Debug)]
@@ -18,10 +18,10 @@ impl Balance for RoundRobin {
     /// The next endpoint in turn that may be asked.
     fn pick(&self, endpoints: &[Endpoint], ask: &mut Ask<'_>) -> Option<usize> {
         // A second try takes nobody's turn, or every other turn would meet the same dead endpoint;
-        // and the last resort is the same turn once more.
-        let start = match (ask.tried.is_empty(), ask.is_last_resort) {
-            (true, false) => self.next.fetch_add(1, Ordering::Relaxed),
-            (true, true) => self.next.load(Ordering::Relaxed).wrapping_sub(1),
+        // and a second look for one that may be asked is the same turn once more.
+        let start = match (ask.tried.is_empty(), ask.wanted) {
+            (true, Wanted::Warm) => self.next.fetch_add(1, Ordering::Relaxed),
+            (true, _) => self.next.load(Ordering::Relaxed).wrapping_sub(1),
             (false, _) => self.next.load(Ordering::Relaxed),
         };
         let turn =

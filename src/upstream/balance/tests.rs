@@ -25,7 +25,7 @@ fn shares_of(pool: &Pool, balance: &str, keys: impl Iterator<Item = Option<u64>>
 
 fn pick(balance: &dyn Balance, pool: &Pool, seed: u64, key: Option<u64>) -> usize {
     let draw = Draw::new(seed);
-    let mut ask = Ask { tried: &[], first: 0, key, is_last_resort: false, draw };
+    let mut ask = Ask { tried: &[], first: 0, key, wanted: Wanted::Warm, draw };
     balance.pick(&pool.endpoints, &mut ask).expect("all are well")
 }
 
@@ -144,7 +144,7 @@ fn one_that_is_unwell_or_was_tried_is_not_drawn() {
             let draw = Draw::new(seed);
             // The group begins at the fifth of its pool, so its first is the one that was tried.
             let key = Some(seed);
-            let mut ask = Ask { tried: &[5], first: 5, key, is_last_resort: false, draw };
+            let mut ask = Ask { tried: &[5], first: 5, key, wanted: Wanted::Warm, draw };
             assert_eq!(built.pick(&pool.endpoints, &mut ask), Some(2), "{balance}");
             (ask.tried, ask.draw) = (&[5, 7], Draw::new(seed));
             assert_eq!(built.pick(&pool.endpoints, &mut ask), None, "{balance}");

@@ -38,6 +38,12 @@ const ALIASES: &[(&str, &str, &str)] = &[
     ("domain", "host", "it is called `host` here"),
     ("import", "include", "it is called `include` here"),
     ("imports", "include", "it is called `include` here"),
+    ("retry", "retries", RETRIES),
+    ("attempts", "retries", RETRIES),
+    ("num_retries", "retries", RETRIES),
+    ("outlier_detection", "eject", EJECT),
+    ("max_fails", "eject", EJECT),
+    ("passive", "eject", EJECT),
     ("lb_policy", "balance", BALANCE),
     ("lb", "balance", BALANCE),
     ("load_balancer", "balance", BALANCE),
@@ -53,6 +59,10 @@ const ALIASES: &[(&str, &str, &str)] = &[
     ("max_requests", "in_flight", "requests under way are bounded: `in_flight: 1024`"),
     ("health_check", "health", "it is called `health` here: `health: { path: /healthz }`"),
 ];
+
+const RETRIES: &str = "it is called `retries` here: `retries: { tries: 2, budget: 20% }`";
+
+const EJECT: &str = "it is called `eject` here: `eject: { failures: 5, for: 10s }`";
 
 const BALANCE: &str =
     "it is called `balance` here: `least_in_flight`, `round_robin` or `{ hash: { by: account } }`";
@@ -151,9 +161,10 @@ const ABSENT: &[(&[&str], &str, &str)] = &[
     ),
     (&["gzip", "compress", "compression", "brotli"], "", "answers pass as the upstream sent them"),
     (
-        &["retry", "retries", "attempts", "retry_on", "num_retries"],
+        &["retry_on", "retries", "retry", "attempts", "num_retries", "proxy_next_upstream"],
         "",
-        "a request that reached no endpoint is sent to another one; nothing else is repeated",
+        "what may be sent again is said of the upstream, `retries: { tries: 2 }`; it is what is \
+         safe: no answer has begun, and the method may be repeated",
     ),
     (&["websocket", "websockets", "upgrade"], "", "a route grants WebSockets: `websocket: true`"),
     (
