@@ -5,6 +5,7 @@
 
 pub mod head;
 pub mod cookie;
+pub mod authorization;
 mod path;
 mod origin;
 mod second_reading;

@@ -144,7 +144,7 @@ impl Filter for SessionFilter {
         let shown = Credentials::read(request, &self.sessions.config.cookie.0)?;
         let session = match shown.prove(&self.sessions.verifier).await {
             Ok(session) => session,
-            Err(halt) => return Err(self.refused(halt, &shown, request, known)),
+            Err(halt) => return Err(self.refused(halt, &shown, request, known).await),
         };
         let Some(activity) = &self.sessions.active_in else { return Ok(Finding::Session(session)) };
         match activity.is_active(&session).await {
@@ -234,7 +234,7 @@ impl SessionFilter {
     /// The refusal of a request that proves no session. A cookie of ours that proves nothing any
     /// more is forgotten, or the next login might write another one beside it: only the one that is
     /// the host's alone, and not because another site has the browser ask.
-    fn refused(
+    async fn refused(
         &self,
         halt: Halt,
         shown: &Credentials<'_>,
@@ -244,7 +244,7 @@ impl SessionFilter {
         let verifier = &self.sessions.verifier;
         match halt {
             Halt::Deny(denial, Cause::Token(why))
-                if request.is_our_own(&[]) && shown.is_worth_forgetting(verifier, why) =>
+                if request.is_our_own(&[]) && shown.is_worth_forgetting(verifier, why).await =>
             {
                 let field = forgotten(&self.sessions.config.cookie.0, &known.scheme);
                 Halt::Deny(denial.with_header(header::SET_COOKIE, field), Cause::Token(why))

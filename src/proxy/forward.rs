@@ -4,7 +4,7 @@
 
 use crate::exchange::{Exchange, Target};
 use crate::gateway::{Gateway, Route};
-use crate::request::{PATH_TOKEN_PREFIX, cookie, without_dot};
+use crate::request::{PATH_TOKEN_PREFIX, authorization, cookie, without_dot};
 use crate::session::ClaimHeaders;
 use http::request::Parts;
 use http::uri::Scheme;
@@ -209,9 +209,7 @@ fn is_reserved(name: &str) -> bool {
 /// Takes the session's token out of what goes upstream: the cookies of these names, and every
 /// bearer token if one was verified. Credentials of another kind stay.
 fn strip_token(fields: &mut HeaderMap, cookies: &[String], is_verified: bool) {
-    if is_verified && fields.get_all(header::AUTHORIZATION).into_iter().any(has_bearer) {
-        let all = fields.get_all(header::AUTHORIZATION).into_iter();
-        let others: Vec<HeaderValue> = all.filter(|value| !has_bearer(value)).cloned().collect();
+    if is_verified && let Some(others) = authorization::without_bearer(fields) {
         fields.remove(header::AUTHORIZATION);
         for other in others {
             fields.append(header::AUTHORIZATION, other);
@@ -222,19 +220,6 @@ fn strip_token(fields: &mut HeaderMap, cookies: &[String], is_verified: bool) {
     if let Some(kept) = HeaderValue::from_maybe_shared(kept).ok().filter(|kept| !kept.is_empty()) {
         fields.insert(header::COOKIE, kept);
     }
-}
-
-/// Whether a bearer token stands anywhere in an `Authorization` field: some clients and servers
-/// join two fields by a comma.
-fn has_bearer(value: &HeaderValue) -> bool {
-    const SCHEME: &[u8] = b"bearer";
-    let bytes = value.as_bytes();
-    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
-    bytes.windows(SCHEME.len()).enumerate().any(|(at, word)| {
-        word.eq_ignore_ascii_case(SCHEME)
-            && (at == 0 || bytes[at - 1] == b',' || is_space(&bytes[at - 1]))
-            && bytes.get(at + SCHEME.len()).is_none_or(is_space)
-    })
 }
 
 /// Removes the `Referer` if it may contain a stream token.
@@ -310,26 +295,6 @@ mod tests {
         let mut left: Vec<&str> = written.keys().map(HeaderName::as_str).collect();
         left.sort();
         assert_eq!(left, ["x-forwarded-proto", "x-planet", "x-request-id", "x_kept"]);
-    }
-
-    #[test]
-    fn every_field_of_authorization_is_searched() {
-        for (written, kept) in [
-            (&["Bearer t"][..], &[][..]),
-            (&["Basic dTpw", "bearer t"], &["Basic dTpw"]),
-            (&["BEARER  t", "Basic dTpw", "Bearer"], &["Basic dTpw"]),
-            (&["Basic dTpw, Bearer t"], &[]),
-            (
-                &["Basic bearert", "Digest a=\"x-bearer \""],
-                &["Basic bearert", "Digest a=\"x-bearer \""],
-            ),
-        ] {
-            let written: Vec<_> = written.iter().map(|value| ("authorization", *value)).collect();
-            let mut fields = fields(&written);
-            strip_token(&mut fields, &[], true);
-            let left: Vec<_> = fields.get_all("authorization").into_iter().collect();
-            assert_eq!(left, kept, "{written:?}");
-        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! White space is treated in two ways, on purpose. A value is *taken* only if the name is written
 //! exactly, directly before the `=`. A cookie is *withheld* from an upstream also when white space
-//! stands around its name, because some servers ignore that white space and would read the token.
+//! stands around its name, or a comma before it, because some servers ignore that white space, or
+//! take the comma for the end of a cookie (RFC 2965), and would read the token.
 //! In an answer, white space around the name is ignored as browsers do (RFC 6265 §5.2).
 
 use bytes::Bytes;
@@ -28,10 +29,14 @@ fn unquoted(value: &[u8]) -> &[u8] {
 
 /// The cookies of a request without those called `names`; `None` when there is nothing to take out.
 pub fn without(fields: &HeaderMap, names: &[String]) -> Option<Bytes> {
-    let is_named = |pair: &[u8]| {
-        let name = name_of(pair);
+    let is_withheld = |part: &[u8]| {
+        let name = name_of(part);
         names.iter().any(|withheld| withheld.as_bytes() == name)
     };
+    let is_behind_comma = |pair: &[u8]| {
+        memchr::memchr(b',', pair).is_some() && pair.split(|&byte| byte == b',').any(is_withheld)
+    };
+    let is_named = |pair: &[u8]| is_withheld(pair) || is_behind_comma(pair);
     // A player seldom has another cookie than its session's.
     let mut all = fields.get_all(header::COOKIE).into_iter();
     if let (Some(only), None) = (all.next(), all.next())
@@ -114,7 +119,10 @@ mod tests {
         assert_eq!(left(&[b"sid=x"]).as_deref(), Some(&b""[..]));
         assert_eq!(left(&[b" sid =x;c=3"]).as_deref(), Some(&b"c=3"[..]));
         assert_eq!(left(&[b"a=1", b"sid=\xff; b=2"]).as_deref(), Some(&b"a=1; b=2"[..]));
+        assert_eq!(left(&[b"a=1, sid=x"]).as_deref(), Some(&b""[..]));
+        assert_eq!(left(&[b"a=1,sid=x; b=2, c=3"]).as_deref(), Some(&b"b=2, c=3"[..]));
         assert_eq!(left(&[b"sids=1; a=sid"]), None);
+        assert_eq!(left(&[b"a=1, sids=x"]), None);
     }
 
     #[test]

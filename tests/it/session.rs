@@ -204,6 +204,9 @@ async fn the_token_is_found_and_taken_out_in_every_authorization() {
         vec!["Basic dTpw", &bearer],
         vec![&bearer, "Basic dTpw"],
         vec!["Basic dTpw", &small, &bearer],
+        vec![&format!("Basic dTpw, {bearer}")],
+        vec![&format!("{small},Basic dTpw")],
+        vec![&format!("Bearer\t{token}, , Basic dTpw")],
     ] {
         let mut request = gateway.get("/faults/echo/held/x");
         for field in &fields {
@@ -212,10 +215,19 @@ async fn the_token_is_found_and_taken_out_in_every_authorization() {
         let got = upstream_got(request, "authorization").await;
         assert_eq!(got, Some(json!(["Basic dTpw"])), "{fields:?}");
     }
-    let joined = format!("Basic dTpw, Bearer {token}");
-    let request = gateway.get("/faults/echo/held/x").header(AUTHORIZATION, joined);
-    let request = request.header(COOKIE, format!("session={token}"));
+    // Where we find no token, another reader could: the cookie proves the session.
+    let hidden = format!("Digest a=\"x, Bearer {token}\"");
+    let request = gateway.get("/faults/echo/held/x").header(AUTHORIZATION, hidden);
+    let request = request.header(COOKIE, format!("a=1; session={token}"));
     assert_eq!(upstream_got(request, "authorization").await, Some(Value::Null));
+    let behind = format!("a=1, session={token}; b=2");
+    let request = gateway.get("/faults/echo/held/x").header(AUTHORIZATION, &bearer);
+    let got = upstream_got(request.header(COOKIE, behind), "cookie").await;
+    assert_eq!(got, Some(json!(["b=2"])));
+    for two in [format!("{bearer}, Bearer {token}x"), format!("Bearer x, {bearer}")] {
+        let refused = outcome(gateway.get(PATH).header(AUTHORIZATION, two)).await;
+        assert_eq!(refused, (401, "session_invalid".to_owned()), "who adds one does not choose");
+    }
 }
 
 /// Which session the cookies and, if there is one, the bearer token prove; else the refusal's code.
@@ -368,8 +380,23 @@ async fn a_cookie_of_ours_that_proves_nothing_is_forgotten_for_our_own_page_alon
         let fields: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
         assert_eq!(fields, expected.into_iter().collect::<Vec<_>>(), "{field:?} {cookies}");
     }
-    let bearer = gateway.get(PATH).bearer_auth(&expired).send().await.unwrap();
-    assert!(!bearer.headers().contains_key("set-cookie"));
+    let good = Login::of("ann", "now").token();
+    for (bearer, cookie, expected) in [
+        (&expired, None, None),
+        (&expired, Some(&expired), Some(cleared)),
+        (&"x".to_owned(), Some(&expired), Some(cleared)),
+        (&expired, Some(&good), None),
+        (&expired, Some(&early), None),
+    ] {
+        let mut request = gateway.get(PATH).bearer_auth(bearer);
+        if let Some(token) = cookie {
+            request = request.header(COOKIE, format!("session={token}"));
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 401);
+        let set = response.headers().get("set-cookie").map(|field| field.to_str().unwrap());
+        assert_eq!(set, expected, "{bearer} beside {cookie:?}");
+    }
 }
 
 #[tokio::test]

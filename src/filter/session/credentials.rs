@@ -8,10 +8,11 @@
 
 use super::refusal;
 use crate::denial::Code;
+use crate::exchange::Cause;
 use crate::filter::Halt;
 use crate::request::Request;
+use crate::request::authorization::bearer_tokens;
 use crate::session::{Session, TokenError, Verifier};
-use http::{HeaderValue, header};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -112,14 +113,20 @@ impl<'r> Credentials<'r> {
         }
     }
 
-    /// Whether a cookie that proves nothing should be forgotten: the bearer token is not meant, and
-    /// the cookie is one that the auth service of this gateway wrote.
-    pub(super) fn is_worth_forgetting(&self, verifier: &Verifier, why: TokenError) -> bool {
+    /// Whether the cookies, whose request was refused for `why`, should be forgotten: they prove
+    /// nothing, whatever stands beside them, and one is what the auth service of this gateway
+    /// writes.
+    pub(super) async fn is_worth_forgetting(&self, verifier: &Verifier, why: TokenError) -> bool {
+        let why = match self.bearer {
+            None => why,
+            Some(_) => match self.by_cookie(verifier).await {
+                Err(Halt::Deny(_, Cause::Token(why))) => why,
+                _ => return false,
+            },
+        };
         // These may be good in a moment.
         let may_become_good = matches!(why, TokenError::KeysUnavailable | TokenError::NotYet);
-        self.bearer.is_none()
-            && !may_become_good
-            && self.cookies.iter().any(|token| verifier.is_of_issuer(token))
+        !may_become_good && self.cookies.iter().any(|token| verifier.is_of_issuer(token))
     }
 }
 
@@ -157,23 +164,11 @@ fn is_ambiguous(halt: &Halt) -> bool {
 /// The bearer token of a request. Two different ones are refused, whichever is good.
 fn bearer<'r>(request: &Request<'r>) -> Result<Option<&'r str>, Halt> {
     let mut found: Option<&'r str> = None;
-    let fields = request.headers.get_all(header::AUTHORIZATION).into_iter();
-    for token in fields.filter_map(text).filter_map(bearer_token).filter(|t| !t.is_empty()) {
+    for token in bearer_tokens(request.headers) {
         if found.is_some_and(|other| other != token) {
             return Err(refusal(TokenError::Malformed("two different tokens")));
         }
         found = Some(token);
     }
     Ok(found)
-}
-
-/// A field as text. Other than `HeaderValue::to_str` it looks at many bytes at once; a token with
-/// characters that no token has is refused as such.
-fn text(field: &HeaderValue) -> Option<&str> {
-    str::from_utf8(field.as_bytes()).ok()
-}
-
-fn bearer_token(field: &str) -> Option<&str> {
-    let (scheme, token) = field.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
