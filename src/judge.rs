@@ -57,6 +57,7 @@ pub async fn judge<'g>(
     let mut request = Request::read(head)?;
     if gateway.takes_path_tokens {
         request.split_path_token();
+        request.check_other_tickets()?;
     }
     let found = gateway.table.find(&request);
     let may_pass = found.as_ref().is_ok_and(|found| found.route.passes_encoded_slash);

@@ -121,6 +121,18 @@ impl<'a> Request<'a> {
         self.path = if path.is_empty() { Cow::Borrowed("/") } else { path };
     }
 
+    /// Refuses a ticket that stands anywhere else in the path, where nobody takes it off: it would
+    /// be logged and passed on.
+    pub fn check_other_tickets(&self) -> Result<(), Denial> {
+        match self.path.split('/').any(|segment| segment.starts_with(TICKET_MARK)) {
+            true => {
+                let why = "a ticket stands before the whole path, and once";
+                Err(Denial::from(Code::RequestMalformed).because(why))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// The text of a ticket in the place of the stream token, good or not.
     pub fn ticket_text(&self) -> Option<&str> {
         let text = self.path_token.as_ref()?.text();

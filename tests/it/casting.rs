@@ -323,8 +323,21 @@ async fn no_log_and_no_upstream_sees_it() {
     for path in ["/faults/echo/other", "/nowhere", "/%zz"] {
         gateway.get(&format!("{prefix}{path}")).send().await.unwrap();
     }
-    let lines = logged.lines(5).await;
+    // Where it is not taken off the path it would be passed on and logged.
+    let encoded = text.replace('~', "%7E");
+    for path in [
+        format!("{prefix}{prefix}/faults/echo/held/x"),
+        format!("/faults/echo{prefix}/held/x"),
+        format!("/faults/echo/{text}"),
+        format!("/faults/echo/{encoded}?q=1"),
+        format!("{prefix}/faults/echo/held/{text}"),
+    ] {
+        let refused = outcome(gateway.get(&path)).await;
+        assert_eq!(refused, told(400, "request_malformed"), "{path}");
+    }
+    let lines = logged.lines(10).await;
     let played = lines.iter().find(|line| line["path"] == "/faults/echo/held/x").unwrap();
     assert_eq!(played["rung"], "ticket");
     assert!(!logged.text().contains("tk1~") && !logged.text().contains(text), "{lines:?}");
+    assert!(!logged.text().contains(&text[4..]), "not in another spelling either: {lines:?}");
 }
