@@ -207,10 +207,11 @@ impl Policy {
         (ttl <= lease.ttl()).then_some(Admission::Held(lease, Outcome::Renewed))
     }
 
-    /// The first answer to a playback is an error: gives the slot back, unless another request of
-    /// the stream was let pass since. If the store does not answer, a `ttl` does it.
+    /// The first answer to a playback is an error, or the redirect to it reached nobody: gives the
+    /// slot back, unless another request of the stream was let pass since. If the store does not
+    /// answer, a `ttl` does it.
     pub async fn give_back(&self, lease: &Lease) {
-        if lease.is_first() {
+        if lease.is_first() || lease.is_reserved() {
             let _ = self.leases.give_back(lease).await;
         }
     }

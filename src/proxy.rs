@@ -103,8 +103,7 @@ impl ProxyHttp for Proxy {
             }
             Err(halt) => halt,
         };
-        let reply = ctx.halted(halt).await;
-        ctx.count_sent(respond::send(downstream, reply).await?);
+        respond::with(downstream, ctx, halt).await?;
         Ok(true)
     }
 
@@ -251,10 +250,8 @@ impl ProxyHttp for Proxy {
         }
         let mut status = 0;
         if let Some(halt) = ctx.instead.take() {
-            let reply = ctx.halted(halt).await;
-            status = reply.status.as_u16();
             downstream.set_keepalive(None);
-            ctx.count_sent(respond::send(downstream, reply).await.unwrap_or_default());
+            status = respond::with(downstream, ctx, halt).await.unwrap_or_default();
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }

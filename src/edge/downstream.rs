@@ -16,6 +16,7 @@ use super::answer_clock::AnswerClock;
 use super::client_end::{ClientEnd, ClientEndWatch};
 use super::deadline::Deadline;
 use super::head_state::HeadState;
+use super::receipt::Receipt;
 use super::request_line::RequestLine;
 use super::transport::{Handshake, Transport};
 use crate::denial::{Code, Denial};
@@ -88,6 +89,11 @@ impl DownstreamStream {
     pub(super) fn address(&self) -> Option<SocketAddr> {
         let digest = self.inner.socket().get_socket_digest()?;
         digest.peer_addr().and_then(|address| address.as_inet().copied())
+    }
+
+    /// What the client's system said to what was sent.
+    pub fn receipt(&self) -> Receipt {
+        Receipt::told(self.inner.socket().get_socket_digest().as_deref())
     }
 
     /// The bytes of the connection as they come, before there is HTTP.

@@ -135,6 +135,18 @@ impl Ctx {
         reply
     }
 
+    /// Whether a slot is reserved by this exchange, whose answer tells the client of it.
+    pub(super) fn holds_reservation(&self) -> bool {
+        self.exchange.lease().is_some_and(Lease::is_reserved)
+    }
+
+    /// The answer has reached nobody: filters take back what it told of.
+    pub(super) async fn went_unheard(&self) {
+        if let Some(route) = self.route() {
+            route.chain.failed(&self.exchange).await;
+        }
+    }
+
     /// What broke is noted; the upstream and its endpoint, if it is theirs.
     pub(super) fn failed(&mut self, fault: &Fault) -> Option<(&str, Option<SocketAddr>)> {
         self.fault = Some(fault.message);

@@ -1,6 +1,8 @@
 //! Reading a small body and sending an answer of our own, without losing the client's connection.
 
+use super::context::Ctx;
 use crate::denial::{Code, Denial, Reply};
+use crate::edge::{DownstreamStream, Receipt};
 use crate::filter::Halt;
 use crate::request::head;
 use crate::streams::Call;
@@ -10,6 +12,7 @@ use pingora::prelude::timeout;
 use pingora::proxy::Session as Downstream;
 use pingora::{ErrorType, Result};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A body larger than this is not read to its end only to keep the connection.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024;
@@ -17,14 +20,53 @@ const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 /// How long the rest of such a body is waited for.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an answer may need to a client that has closed its side, and the receipt back; how
+/// often it is looked for.
+const RECEIPT_WITHIN: Duration = Duration::from_millis(500);
+const RECEIPT_EVERY: Duration = Duration::from_millis(10);
+
 /// How long we listen on after the last answer of a connection. Closing at once would reset it, and
 /// a client that still sends would lose the answer (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Sends what `halt` says in the place of an upstream's answer, and returns its status. A slot that
+/// was reserved for a client which did not live to hear of it is given back.
+pub(super) async fn with(downstream: &mut Downstream, ctx: &mut Ctx, halt: Halt) -> Result<u16> {
+    let reply = ctx.halted(halt).await;
+    let status = reply.status.as_u16();
+    let is_last_word = !downstream.as_downstream_mut().is_body_done();
+    let sent = send(downstream, reply).await;
+    if ctx.holds_reservation() {
+        let is_heard = sent.is_ok() && (is_last_word || is_heard(downstream).await);
+        if !is_heard {
+            ctx.went_unheard().await;
+        }
+    }
+    ctx.count_sent(sent?);
+    Ok(status)
+}
+
+/// Whether the client that was just answered is there, as far as its system tells. Only where it
+/// has closed its side is it waited for.
+async fn is_heard(downstream: &mut Downstream) -> bool {
+    if DownstreamStream::of(downstream).is_none() {
+        return true;
+    }
+    if downstream.as_downstream_mut().finish_body().await.is_err() {
+        return false;
+    }
+    let ask = || DownstreamStream::of(downstream).map_or(Receipt::Taken, DownstreamStream::receipt);
+    let began = Instant::now();
+    while ask() == Receipt::Awaited && began.elapsed() < RECEIPT_WITHIN {
+        tokio::time::sleep(RECEIPT_EVERY).await;
+    }
+    ask() != Receipt::Refused
+}
+
 /// Sends `reply`. The connection lives on, unless a body would have to be read that is large, that
 /// the client still holds back (`Expect: 100-continue`), or whose end is doubtful.
 /// Returns how many bytes of a body were sent.
-pub(super) async fn send(downstream: &mut Downstream, reply: Reply) -> Result<usize> {
+async fn send(downstream: &mut Downstream, reply: Reply) -> Result<usize> {
     let is_unread = !downstream.as_downstream_mut().is_body_done();
     match is_unread && downstream.get_keepalive().is_some() {
         true if is_worth_draining(downstream) => {

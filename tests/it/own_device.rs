@@ -317,6 +317,71 @@ async fn a_client_that_goes_before_the_answer_holds_nothing() {
     until("its slot is given back", || async { active(&gateway, &tv).await == 0 }).await;
 }
 
+/// A gateway whose streams have tokens, and that waits long for its Redis.
+async fn with_tokens(redis: &Redis) -> Gateway {
+    let (yaml, environment) = described(Some(redis), &format!("identity: {TOKENS}"), None).await;
+    let gateway = Gateway::start(&yaml.replace("5s }", "5s, start: 5s }"), &environment);
+    // The scripts are known, so a start is one command.
+    assert_eq!(status(ask(&gateway, &Login::of("bob", "pad"), MASTER)).await, 307);
+    gateway
+}
+
+const FAILED: &str = "streamgate_stream_starts_failed_total{policy=\"standard\"}";
+
+#[tokio::test]
+async fn a_client_that_is_gone_before_its_redirect_holds_nothing() {
+    let redis = Redis::start().await;
+    let gateway = with_tokens(&redis).await;
+    let pad = login("pad", 1);
+    for (n, how) in ["close", "reset", "last request"].into_iter().enumerate() {
+        let tv = login(&format!("tv {n}"), 1);
+        let last = if how == "last request" { "Connection: close\r\n" } else { "" };
+        let get = format!("GET {MASTER} HTTP/1.1\r\nHost: x\r\nCookie: {}\r\n", tv.cookie());
+        redis.signal("STOP");
+        let mut client = RawClient::open(gateway.edge).await;
+        client.say(format!("{get}{last}\r\n")).await;
+        gateway.counts("streamgate_requests_in_flight", 1.0).await;
+        match how {
+            "reset" => client.reset(),
+            _ => drop(client),
+        }
+        redis.signal("CONT");
+        gateway.counts(FAILED, n as f64 + 1.0).await;
+        assert_eq!(active(&gateway, &pad).await, 0, "{how}");
+        begin(&gateway, &pad, MASTER).await;
+        let list: Value = send(ask(&gateway, &pad, "/streams")).await.json().await.unwrap();
+        let code = list["streams"][0]["code"].as_str().unwrap();
+        let end = format!("/streams/{code}/terminate");
+        let ended = gateway.request(reqwest::Method::POST, &end).header(COOKIE, pad.cookie());
+        assert_eq!(status(ended).await, 204, "{how}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_its_redirect_keeps_its_slot() {
+    let redis = Redis::start().await;
+    let gateway = with_tokens(&redis).await;
+    for how in ["keeps its side open", "closes its side", "asks on"] {
+        let tv = Login::of(how, "tv").with("max_streams", 1);
+        let get = |path: &str| {
+            format!("GET {path} HTTP/1.1\r\nHost: x\r\nCookie: {}\r\n\r\n", tv.cookie())
+        };
+        let mut client = RawClient::open(gateway.edge).await;
+        client.say(get(MASTER)).await;
+        let to = match how {
+            "closes its side" => String::from_utf8(client.rest_after_close().await).unwrap(),
+            _ => client.answer().await.head,
+        };
+        let to = to.lines().find_map(|line| line.strip_prefix("location: ")).unwrap();
+        if how == "asks on" {
+            assert_eq!(client.ask(get(to)).await.status, 200, "{how}");
+        }
+        assert_eq!(active(&gateway, &tv).await, 1, "{how}");
+        assert_eq!(status(ask(&gateway, &tv, to)).await, 200, "{how}");
+    }
+    assert_eq!(gateway.metric(FAILED).await, 0.0);
+}
+
 #[tokio::test]
 async fn nobody_plays_beside_a_provoked_error() {
     for redis in [None, Some(Redis::start().await)] {

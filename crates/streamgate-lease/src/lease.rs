@@ -100,8 +100,8 @@ pub struct Lease {
     pub(crate) holder: Holder,
     pub(crate) is_new: bool,
     pub(crate) provisional: bool,
-    /// The slot's version, if nothing of its stream was let pass before: its expiry, by the store.
-    pub(crate) first: Option<u64>,
+    /// The start that this is, if nothing of its stream was let pass before.
+    pub(crate) start: Option<Attempt>,
     pub(crate) born_at: Option<u64>,
     pub(crate) limit: u32,
     pub(crate) active: u32,
@@ -264,7 +264,14 @@ impl Lease {
     /// start has failed. See [`Leases::give_back`](crate::Leases::give_back).
     #[must_use]
     pub fn is_first(&self) -> bool {
-        self.first.is_some()
+        matches!(self.start, Some(Attempt::Versioned(_)))
+    }
+
+    /// It has a slot, and nothing of its stream was let pass yet: whoever asked for it may never
+    /// have heard of it. See [`Leases::give_back`](crate::Leases::give_back).
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        matches!(self.start, Some(Attempt::Unanswered(_)))
     }
 
     /// When its id was made, in unix milliseconds of the store's clock: the start that it is a

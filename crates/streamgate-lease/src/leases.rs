@@ -5,9 +5,7 @@
 
 use crate::event::{End, Events, Refusal};
 use crate::holder::Holder;
-use crate::lease::{
-    Attempt, Claim, Class, DegradedPolicy, Ending, Grant, Lease, LeaseId, Live, State,
-};
+use crate::lease::{Claim, Class, DegradedPolicy, Ending, Grant, Lease, LeaseId, Live, State};
 use crate::node::{Bounds, Node};
 use crate::recorder::Via;
 use crate::renewer::Renewer;
@@ -149,21 +147,22 @@ impl Leases {
         self.0.noted(self.0.store.release(holder, id, &self.0.timing).await)
     }
 
-    /// The first answer to a playback is an error: gives its slot back, unless another request of
-    /// its stream was let pass since, by any node. Says whether it did. Only the lease that
-    /// [`is_first`](Lease::is_first) can.
+    /// The first answer to a playback is an error, or the answer to a reservation reached nobody:
+    /// gives its slot back, unless another request of its stream was let pass since, by any node.
+    /// Says whether it did. Only the lease that [`is_first`](Lease::is_first) or
+    /// [`is_reserved`](Lease::is_reserved) can.
     ///
     /// # Errors
     /// [`StoreError`]; others may have the slot after a ttl.
     pub async fn give_back(&self, lease: &Lease) -> Result<bool, StoreError> {
         let node = &self.0;
-        let Some(version) = lease.first.map(Attempt::Versioned) else { return Ok(false) };
+        let Some(start) = lease.start else { return Ok(false) };
         if !node.table.give_back(lease) {
             return Ok(false);
         }
         let (holder, id) = (&lease.holder, &lease.id);
         let is_free =
-            lease.provisional || node.noted(node.store.give_back(holder, id, version).await)?;
+            lease.provisional || node.noted(node.store.give_back(holder, id, start).await)?;
         if is_free {
             count(&node.recorder().counters.given_back);
         }

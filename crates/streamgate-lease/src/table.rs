@@ -19,7 +19,7 @@ mod model;
 use crate::clock::Clock;
 use crate::event::{Change, End, Start};
 use crate::holder::Holder;
-use crate::lease::{Claim, Class, Ending, Lease, LeaseId, State};
+use crate::lease::{Attempt, Claim, Class, Ending, Lease, LeaseId, State};
 use crate::recorder::{Recorder, Via};
 use crate::stats::count;
 use crate::store::Admitted;
@@ -213,7 +213,7 @@ impl Table {
             entry.paused_since = known.paused_since.filter(|_| !claim.explicit_start);
         }
         let lease = Lease {
-            first: admitted.first,
+            start: Attempt::of(claim.by, admitted.is_new, admitted.first),
             born_at: admitted.born_at,
             ..entry.lease(&claim.holder, now, admitted.is_new)
         };
@@ -328,7 +328,7 @@ impl Table {
         let entry = entry.reference();
         let removed = shard.remove(&lease.holder, &lease.id);
         self.record_end(&lease.holder, &lease.id, removed, End::Failed, Via::Request);
-        entry.gate.is_first_only()
+        entry.gate.is_first_only() || entry.gate.is_reserved()
     }
 
     /// Removes it; the store is asked at its next request.

@@ -60,11 +60,22 @@ pub enum Attempt {
     /// The slot has this version: its expiry when its first request was let pass, in unix
     /// milliseconds of the store's clock.
     Versioned(u64),
-    /// The claim that was made so had no answer, so nothing of its stream was let pass.
+    /// The claim that was made so had no answer, or one that reached nobody, so nothing of its
+    /// stream was let pass.
     Unanswered(ClaimSource),
 }
 
 impl Attempt {
+    /// The start that a claim made so has begun, if nothing was let pass before; `version` is that
+    /// of its first request.
+    pub(crate) fn of(by: ClaimSource, is_new: bool, version: Option<u64>) -> Option<Self> {
+        match by {
+            ClaimSource::Request => version.map(Self::Versioned),
+            ClaimSource::Reservation => is_new.then_some(Self::Unanswered(by)),
+            ClaimSource::Node => None,
+        }
+    }
+
     /// How many requests the store has counted of a stream that is nothing but this start.
     #[must_use]
     pub fn passes(&self) -> u32 {

@@ -14,8 +14,8 @@ use crate::clock::millis;
 use crate::event::{Change, End, Start};
 use crate::holder::Holder;
 use crate::lease::{
-    Claim, ClaimSource, Class, DegradedPolicy, DisplacePolicy, Ending, Full, Grant, Lease, LeaseId,
-    Live, Replace,
+    Attempt, Claim, ClaimSource, Class, DegradedPolicy, DisplacePolicy, Ending, Full, Grant, Lease,
+    LeaseId, Live, Replace,
 };
 use crate::recorder::Via;
 use crate::stats::count;
@@ -135,8 +135,8 @@ impl Table {
     ) -> Lease {
         let mut entry = Entry::provisional(claim, self.clock.unix_ms(), now, &self.timing);
         entry.active = u32::try_from(active).unwrap_or(u32::MAX);
-        let first = (claim.by == ClaimSource::Request).then_some(0);
-        let lease = Lease { first, ..entry.lease(&claim.holder, now, true) };
+        let start = Attempt::of(claim.by, true, Some(0));
+        let lease = Lease { start, ..entry.lease(&claim.holder, now, true) };
         // It is known, but the store confirmed it too long ago: it starts again.
         let known = shard.find(&claim.holder, &claim.id);
         let expired = known.and_then(|known| known.playing_since());
@@ -184,7 +184,10 @@ impl Shard {
         let entry = self
             .find(&claim.holder, &claim.id)
             .expect("a claim never makes room for itself by removing itself");
-        Lease { first: is_first.then_some(0), ..entry.lease(&claim.holder, now, false) }
+        Lease {
+            start: is_first.then_some(Attempt::Versioned(0)),
+            ..entry.lease(&claim.holder, now, false)
+        }
     }
 
     fn seats_beside(&self, claim: &Claim, displaces: bool, now: u64, timing: &Timing) -> Vec<Seat> {

@@ -364,7 +364,7 @@ impl Entry {
             holder: *holder,
             is_new,
             provisional: self.is_provisional(),
-            first: None,
+            start: None,
             born_at: None,
             limit: self.limit,
             active: self.active,

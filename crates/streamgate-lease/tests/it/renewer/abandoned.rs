@@ -59,6 +59,28 @@ async fn a_store_that_is_away_is_asked_when_it_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reservation_that_nobody_heard_of_is_given_back() {
+    let node = Node::at(&FaultyStore::new());
+    for is_down in [false, true] {
+        node.store.set_down(is_down);
+        let grant = match is_down {
+            false => node.leases.hold(&reserved()).await.unwrap(),
+            true => node.leases.hold_locally(&reserved()).unwrap(),
+        };
+        let Grant::Held(lease) = grant else { panic!("there is room") };
+        assert!(lease.is_reserved() && !lease.is_first());
+        assert_eq!(node.stats().table_entries, 1);
+        assert!(node.leases.give_back(&lease).await.unwrap());
+        assert_eq!((node.live().await, node.stats().table_entries), (0, 0));
+    }
+    node.store.set_down(false);
+    let Ok(Grant::Held(lease)) = node.leases.hold(&reserved()).await else { panic!("room") };
+    assert!(matches!(node.request(&claim("tv", 1)).await, Grant::Held(_)), "its client came");
+    assert!(!node.leases.give_back(&lease).await.unwrap());
+    assert_eq!(node.live().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_came_meanwhile_keeps_the_slot() {
     let node = Node::at(&FaultyStore::new());
     is_done_late(&node, &reserved()).await;
