@@ -10,7 +10,7 @@ pub mod writer;
 
 pub use access::AccessLog;
 pub use event::{Ended, Event, Tls};
-pub use log::{config_warnings, library_failed, own_lines};
+pub use log::{config_problems, library_failed, own_lines};
 
 use crate::metrics::Metrics;
 

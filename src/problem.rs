@@ -144,8 +144,25 @@ impl Report {
         self.errors() == 0
     }
 
-    fn errors(&self) -> usize {
+    /// How many problems keep the configuration from running.
+    pub fn errors(&self) -> usize {
         self.problems.iter().filter(|problem| problem.level == Level::Error).count()
+    }
+
+    /// At most `max` of the problems, in the order of their lines. No warning takes the place of an
+    /// error.
+    pub fn foremost(&self, max: usize) -> impl Iterator<Item = &Problem> {
+        let mut errors = self.errors().min(max);
+        let mut warnings = max - errors;
+        self.problems.iter().filter(move |problem| {
+            let left = match problem.level {
+                Level::Error => &mut errors,
+                Level::Warning => &mut warnings,
+            };
+            let is_shown = 0 < *left;
+            *left -= usize::from(is_shown);
+            is_shown
+        })
     }
 
     fn write_problem(&self, f: &mut fmt::Formatter<'_>, problem: &Problem) -> fmt::Result {
@@ -181,7 +198,7 @@ impl Report {
 
     /// The same for programs.
     pub fn as_json(&self) -> serde_json::Value {
-        let rows = self.problems.iter().take(LISTED_MAX).map(|problem| {
+        let rows = self.foremost(LISTED_MAX).map(|problem| {
             let (file, line) = self.line(problem);
             serde_json::json!({
                 "level": problem.level.word(),
@@ -205,7 +222,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in self.problems.iter().take(SHOWN_MAX) {
+        for problem in self.foremost(SHOWN_MAX) {
             self.write_problem(f, problem)?;
         }
         if SHOWN_MAX < self.problems.len() {
@@ -291,6 +308,21 @@ mod tests {
         assert!(lines[3].chars().count() < 120, "{text}");
         let column = lines[4].find('^').expect("a caret");
         assert_eq!(lines[3].chars().nth(column), Some('x'), "{text}");
+    }
+
+    #[test]
+    fn no_warning_takes_the_place_of_an_error() {
+        let at = |line| Place { line, column: 1, length: 1 };
+        let warnings = (1..=60).map(|line| Problem::at(at(line), "maybe").warning());
+        let errors = [55, 70].map(|line| Problem::at(at(line), format!("no {line}")));
+        let report = Report::new("g.yaml", "\n".repeat(70), warnings.chain(errors).collect());
+        let text = report.to_string();
+        assert_eq!(text.matches("warning: maybe").count(), 48);
+        assert!(text.contains("error: no 55\n") && text.contains("error: no 70\n"), "{text}");
+        assert!(text.ends_with("… and 12 more\n\n2 errors, 60 warnings"), "{text}");
+        let lines: Vec<u32> = report.foremost(3).map(|it| it.at.expect("a place").line).collect();
+        assert_eq!(lines, [1, 55, 70]);
+        assert_eq!(report.foremost(1).count(), 1);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::edge::InFlight;
 use crate::fetch;
 use crate::gateway::{Gateway, Shared};
 use crate::metrics::Metrics;
-use crate::observe::{Observe, config_warnings};
+use crate::observe::{Observe, config_problems};
 use crate::problem::Report;
 use arc_swap::ArcSwap;
 use background::BackgroundTasks;
@@ -101,7 +101,7 @@ pub fn start(loaded: Loaded, source: Option<Source>) -> Result<Running, StartErr
     let (metrics, shared) = (Metrics::new(), Arc::new(Shared::default()));
     let compiled = Gateway::compile(&loaded, &shared, &metrics);
     let (gateway, warnings) = compiled.map_err(StartError::Config)?;
-    config_warnings(&warnings);
+    config_problems(&warnings);
     let config = &loaded.config;
     let (access, log) = log::open(&config.access_log.to, loaded.base_dir())?;
     let observe = Observe::new(metrics.clone(), access);

@@ -6,7 +6,7 @@
 use super::event::Event;
 use super::repeat::Repeats;
 use super::writer::Lines;
-use crate::problem::Report;
+use crate::problem::{self, Report};
 use crate::resolve::{Found, Lookup};
 use crate::session::key_set::Refresh;
 use crate::session::{KeySet, Skipped};
@@ -35,11 +35,18 @@ pub fn own_lines() -> &'static Lines {
 /// How many mistakes of one file have a line each.
 const PROBLEMS_MAX: usize = 20;
 
-/// Lines for what can run and is probably not meant.
-pub fn config_warnings(warnings: &Report) {
-    for problem in warnings.problems.iter().take(PROBLEMS_MAX) {
-        let ((file, line), help) = (warnings.line(problem), problem.help.as_deref());
-        warn!(file, line, help, "the configuration: {}", problem.text);
+/// Lines for what can run and is probably not meant, and for what can't run.
+pub fn config_problems(report: &Report) {
+    for problem in report.foremost(PROBLEMS_MAX) {
+        let ((file, line), help) = (report.line(problem), problem.help.as_deref());
+        match problem.level {
+            problem::Level::Error => {
+                error!(file, line, help, "the configuration: {}", problem.text)
+            }
+            problem::Level::Warning => {
+                warn!(file, line, help, "the configuration: {}", problem.text)
+            }
+        }
     }
 }
 
@@ -51,12 +58,9 @@ fn restart(needed: &[&str]) {
 }
 
 fn config_rejected(cause: &str, report: &Report) {
-    let problems = report.problems.len();
-    error!(cause, problems, "the configuration has mistakes, so nothing was changed");
-    for problem in report.problems.iter().take(PROBLEMS_MAX) {
-        let ((file, line), help) = (report.line(problem), problem.help.as_deref());
-        error!(file, line, help, "the configuration: {}", problem.text);
-    }
+    let errors = report.errors();
+    error!(cause, errors, "the configuration has mistakes, so nothing was changed");
+    config_problems(report);
 }
 
 /// Tells of an error that a library speaks of, such as a connection that can't be accepted.
@@ -138,7 +142,7 @@ pub(super) fn write(event: &Event<'_>) {
         Event::StoreChanged { store, failure } => store_changed(store, *failure),
         Event::ConfigApplied { cause, generation, hash, restart_needed, warnings } => {
             info!(cause, generation, hash, "another configuration answers new requests");
-            config_warnings(warnings);
+            config_problems(warnings);
             restart(restart_needed);
         }
         Event::ConfigRejected { cause, report } => config_rejected(cause, report),

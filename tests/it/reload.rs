@@ -290,6 +290,16 @@ async fn a_changed_file_is_noticed_and_a_hangup_reads_it_again() {
         std::fs::rename(&link, &file).unwrap();
         gateway.says("another configuration answers new requests").await;
     }
+    let idle = "sessions: { v: { keys: [ { hs256: \"a secret of thirty-two bytes or more\" } ], \
+                active_in: m } }\nstores: { m: { url: \"memory:\" } }\n";
+    let twin = "- { name: four, match: { path: \"/x\" }, filters: [ { session: v } ], \
+                redirect: { to: \"/y\" } }\n";
+    let mistaken = of_process("four") + twin + idle;
+    std::fs::write(gateway.directory.file("four"), mistaken).unwrap();
+    let line = gateway.says("route `four` has the name").await;
+    assert!(line.contains("ERROR"), "{line}");
+    let line = gateway.says("a memory store has no writer").await;
+    assert!(line.contains("WARN"), "what can run is no error: {line}");
     std::fs::write(gateway.directory.file("four"), "listeners: [").unwrap();
     let line = gateway.says("so nothing was changed").await;
     assert!(line.contains("the file has changed"), "{line}");
