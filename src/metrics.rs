@@ -7,6 +7,7 @@ mod route;
 mod collected;
 mod config;
 mod upstream;
+mod starts;
 mod family;
 
 pub use family::{Family, as_json, as_markdown};
@@ -16,6 +17,7 @@ use crate::concurrency::{IdentitySource, Outcome};
 use config::ConfigMetrics;
 use family::{Families, Labelled};
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use starts::StartMetrics;
 use std::sync::Arc;
 use upstream::UpstreamMetrics;
 
@@ -82,7 +84,7 @@ pub struct All {
     pub(crate) stream_renewals_skipped: IntCounterVec,
     pub(crate) stream_lease_end: IntCounterVec,
     pub(crate) stream_superseded: IntCounterVec,
-    pub(crate) stream_starts_failed: IntCounterVec,
+    pub(crate) starts: StartMetrics,
     pub(crate) stream_roster_evicted: IntCounterVec,
     pub(crate) stream_events_dropped: IntCounterVec,
     pub(crate) stream_beat_duration: prometheus::GaugeVec,
@@ -311,11 +313,7 @@ impl Metrics {
                  session had begun.",
                 &["policy"],
             ),
-            stream_starts_failed: f.counters(
-                "stream_starts_failed_total",
-                "Starts whose first answer was an error, and whose slots were given back.",
-                &["policy"],
-            ),
+            starts: StartMetrics::new(&mut f),
             stream_roster_evicted: f.counters(
                 "stream_roster_evicted_total",
                 "Streams forgotten for want of room; the store is asked again.",

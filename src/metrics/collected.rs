@@ -28,7 +28,8 @@ impl All {
         catch_up(&started, stats.admitted_locally);
         catch_up(&self.lease_starts_refused.with_label_values(label), stats.starts_refused);
         catch_up(&self.stream_superseded.with_label_values(label), stats.superseded);
-        catch_up(&self.stream_starts_failed.with_label_values(label), stats.given_back);
+        catch_up(&self.starts.failed.with_label_values(label), stats.given_back);
+        catch_up(&self.starts.left.with_label_values(label), stats.starts_left);
         catch_up(&self.stream_renewals.with_label_values(label), stats.renewals);
         let skipped = self.stream_renewals_skipped.with_label_values(label);
         catch_up(&skipped, stats.renewals_skipped);
