@@ -106,8 +106,9 @@ impl Filter for ConcurrencyFilter {
     async fn decide(&self, request: &Request<'_>, known: &Exchange) -> Decision {
         let session = known.session().expect("the chain was compiled behind `session`");
         self.check_ticket(request)?;
-        let wish = self.wish(request)?;
-        let may_start = if wish.is_some() { MayStart::Explicitly } else { MayStart::AtPlaylist };
+        let takeover = self.takeover(request)?;
+        let may_start =
+            if takeover.is_some() { MayStart::Explicitly } else { MayStart::AtPlaylist };
         let (id, is_new_playback) = match self.identify(request, session, may_start) {
             Ok(Identity::Known(id)) => (id, false),
             Ok(Identity::NewPlayback) => (StreamId::new_playback(), true),
@@ -116,7 +117,7 @@ impl Filter for ConcurrencyFilter {
             }
         };
         let starts = request.is_start();
-        let admitted = self.admit(request, session, id, is_new_playback, starts, wish).await;
+        let admitted = self.admit(request, session, id, is_new_playback, starts, takeover).await;
         match admitted {
             Ok(Finding::Stream(mut playing)) => {
                 playing.awaits_answer = !is_new_playback && self.awaits_answer(request, id);
@@ -149,15 +150,17 @@ impl Filter for ConcurrencyFilter {
             // The slot of the weaker source, if this request took it, is not needed.
             None => self.failed(known).await,
         }
-        // A wish that was carried out with the weaker source is not carried out twice.
-        let wish = if known.lease().is_some() { None } else { self.wish(request)? };
+        // A takeover that was done with the weaker source is not done twice.
+        let takeover = if known.lease().is_some() { None } else { self.takeover(request)? };
         match self.policy.gives_tokens() {
             true => {
                 let id = StreamId::new_playback();
-                self.admit(request, session, id, true, true, wish).await
+                self.admit(request, session, id, true, true, takeover).await
             }
             false => match self.identify(request, session, MayStart::Never)? {
-                Identity::Known(id) => self.admit(request, session, id, false, true, wish).await,
+                Identity::Known(id) => {
+                    self.admit(request, session, id, false, true, takeover).await
+                }
                 Identity::NewPlayback => Ok(Finding::Nothing),
             },
         }
@@ -210,11 +213,11 @@ impl Filter for ConcurrencyFilter {
 }
 
 /// Whom to replace, if the viewer says so.
-type ReloadRequest = Option<Replace>;
+type Takeover = Option<Replace>;
 
 impl ConcurrencyFilter {
-    /// A ticket is good below its own path, for streams of the policy that gave it, and brings no
-    /// wish to take over.
+    /// A ticket is good below its own path, for streams of the policy that gave it, and takes over
+    /// from nobody.
     fn check_ticket(&self, request: &Request<'_>) -> Result<(), Denial> {
         let Some(ticket) = request.ticket else { return Ok(()) };
         if ticket.policy != self.policy.name || !ticket.covers(&request.path) {
@@ -228,12 +231,12 @@ impl ConcurrencyFilter {
         }
     }
 
-    /// The viewer's wish to take over. Another site may not wish for it.
-    fn wish(&self, request: &Request<'_>) -> Result<ReloadRequest, Halt> {
+    /// The takeover that the viewer asks for. Another site may ask for none.
+    fn takeover(&self, request: &Request<'_>) -> Result<Takeover, Halt> {
         let written = request.query_value(REPLACE_PARAM).filter(|_| !self.is_shadow);
-        let Some(wish) = written else { return Ok(None) };
+        let Some(written) = written else { return Ok(None) };
         self.policy.check_origin(request)?;
-        Ok(Some(replace(wish)?))
+        Ok(Some(replace(written)?))
     }
 
     /// Has the stream admitted. A new playback whose token travels in the path is redirected to it.
@@ -244,7 +247,7 @@ impl ConcurrencyFilter {
         id: StreamId,
         is_new_playback: bool,
         starts: bool,
-        wish: ReloadRequest,
+        takeover: Takeover,
     ) -> Decision {
         let mut stream = Stream::of_player(id, &self.classes);
         stream.ttl = self.route_ttl;
@@ -258,8 +261,8 @@ impl ConcurrencyFilter {
             stream.ticket = Some(Ticket { use_by, ends_at });
             stream.about = About::new(ticket.device.as_deref(), ticket.title.as_deref());
         }
-        stream.explicit_start = wish.is_some();
-        stream.replace = wish.unwrap_or_default();
+        stream.explicit_start = takeover.is_some();
+        stream.replace = takeover.unwrap_or_default();
         let admission = self.policy.admit(session, stream).await.map_err(|no| {
             Halt::Deny(no.denial, Cause::Stream(no.outcome, self.account(session), id.source))
         })?;
@@ -347,9 +350,9 @@ fn is_superseded(denial: &Denial) -> bool {
     denial.code() == Code::StreamTerminated && denial.says("why", Ending::Superseded.as_str())
 }
 
-/// Reads the wish to take over on a media request.
-fn replace(wish: &str) -> Result<Replace, Denial> {
-    match wish {
+/// Reads whom a media request takes over from.
+fn replace(written: &str) -> Result<Replace, Denial> {
+    match written {
         "oldest" => Ok(Replace::Oldest),
         // What is no code at all names no stream either.
         code => code.parse::<LeaseId>().map(|id| Replace::These(vec![id])).map_err(|_| {

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_redirect_keeps_path_and_query_but_for_the_wish() {
+    fn the_redirect_keeps_path_and_query_but_for_the_takeover() {
         for (asked, expected) in [
             ("/live/a.m3u8", "/s/T/live/a.m3u8"),
             ("/live/x/../a%2Em3u8?q=1", "/s/T/live/a.m3u8?q=1"),
