@@ -23,7 +23,7 @@ pub use identity::{
     Carry, Identity, IdentitySource, MayStart, REPLACE_PARAM, SourceConfig, StreamId,
     StreamTokenError, StreamTokenKey, Subject, TOKEN_CHARS,
 };
-pub use ticket::Config as TicketsConfig;
+pub use ticket::{Config as TicketsConfig, TicketKey};
 
 use crate::denial::Code;
 use crate::problem::{Problem, listed as listed_names};
@@ -43,7 +43,6 @@ use streamgate_lease::{
     Grant, Lease, LeaseId, Leases, Live, Replace, StartsExhausted, State, StoreError, Tag, Ticket,
     Timing,
 };
-use ticket::Tickets;
 
 /// A policy that routes share by naming it.
 ///
@@ -63,7 +62,7 @@ pub struct Policy {
     same_session: SameSession,
     when_store_fails: WhenStoreFails,
     /// What seals casting tickets, where there are any.
-    tickets: Option<Tickets>,
+    tickets: Option<TicketKey>,
     /// Further origins of ours, from which browsers may change what plays.
     origins: Box<[String]>,
     /// Limits that tokens state in a form that can't be used.
@@ -151,7 +150,7 @@ impl Policy {
             shadow: ShadowLeases::new(checked.timing, checked.bounds),
             hasher: AccountHasher::new(checked.pepper),
             identity: checked.identity,
-            tickets: config.tickets.as_ref().map(|tickets| Tickets::new(&name, tickets)),
+            tickets: config.tickets.as_ref().map(|tickets| TicketKey::new(&name, tickets)),
             name,
             limit: checked.limit,
             classes: checked.classes,

@@ -74,17 +74,18 @@ impl Config {
     }
 }
 
-/// What seals the tickets of one policy and opens them.
-pub(super) struct Tickets {
+/// What seals the tickets of one policy and opens them. It does not print.
+pub struct TicketKey {
     policy: Arc<str>,
     current: LessSafeKey,
     also: Option<LessSafeKey>,
     use_within: Duration,
 }
 
-impl Tickets {
-    pub(super) fn new(policy: &Arc<str>, config: &Config) -> Self {
-        Tickets {
+impl TicketKey {
+    /// The key of the policy of this name.
+    pub fn new(policy: &Arc<str>, config: &Config) -> Self {
+        TicketKey {
             policy: Arc::clone(policy),
             current: key(config.secret.reveal()),
             also: config.also.as_ref().map(|secret| key(secret.reveal())),
@@ -97,7 +98,7 @@ impl Tickets {
     }
 
     /// The text of the ticket; `None` if its session's token is too long for an address.
-    pub(super) fn seal(&self, ticket: &Ticket) -> Option<String> {
+    pub fn seal(&self, ticket: &Ticket) -> Option<String> {
         if TOKEN_BYTES_MAX < ticket.token.len() {
             return None;
         }
@@ -111,7 +112,7 @@ impl Tickets {
     }
 
     /// The ticket of this text, if it was sealed for this policy and nothing in it was changed.
-    pub(super) fn open(&self, text: &str) -> Option<Ticket> {
+    pub fn open(&self, text: &str) -> Option<Ticket> {
         let text = text.strip_prefix(TICKET_MARK)?;
         if TICKET_CHARS_MAX < text.len() {
             return None;
@@ -130,9 +131,9 @@ impl Tickets {
     }
 }
 
-impl std::fmt::Debug for Tickets {
+impl std::fmt::Debug for TicketKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tickets(***)")
+        f.write_str("TicketKey(***)")
     }
 }
 
@@ -158,10 +159,10 @@ mod tests {
         At::unwritten(Secret::read(text).expect("a secret"))
     }
 
-    fn tickets(policy: &str, one: &str, also: Option<&str>) -> Tickets {
+    fn tickets(policy: &str, one: &str, also: Option<&str>) -> TicketKey {
         let also = also.map(secret);
         let config = Config { secret: secret(one), also, use_within: use_within() };
-        Tickets::new(&policy.into(), &config)
+        TicketKey::new(&policy.into(), &config)
     }
 
     fn ticket() -> Ticket {
@@ -220,6 +221,6 @@ mod tests {
 
     #[test]
     fn it_does_not_print() {
-        assert_eq!(format!("{:?}", tickets("p", ONE, None)), "Tickets(***)");
+        assert_eq!(format!("{:?}", tickets("p", ONE, None)), "TicketKey(***)");
     }
 }
