@@ -13,14 +13,14 @@ mod history;
 use crate::before::Before;
 use crate::spec::Spec;
 use crate::world::{World, id};
-use history::{Act, Step, Victims, Wish, histories};
+use history::{Act, Step, Victims, Wish, Within, histories};
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Duration;
 use streamgate_lease::{
     About, Admitted, Answer, Attempt, Claim, ClaimSource, ClassLimit, Classes, DisplacePolicy,
-    Holder, LeaseId, Live, Pepper, Replace, Slot, State, Tag, Timing,
+    Holder, LeaseId, Live, Pepper, Replace, Slot, State, Tag, Ticket, Timing,
 };
 use tokio::time::Instant;
 
@@ -46,6 +46,10 @@ const FINE_SILENCES: &[u64] = &[0, 0, 1, 20_000, 59_999, 60_000];
 const COARSE: &[u64] = &[2000, 2000, 2000, 102_000, 202_000, 402_000, 602_000, 702_000];
 /// Half a second off, so that no two signs of life are of the same moment by the specification.
 const COARSE_SILENCES: &[u64] = &[0, 0, 100_500, 400_500];
+const FINE_TICKETS: &[Within] =
+    &[(60_000, 120_000), (-1, 60_000), (0, 30_000), (1, 1), (1, 0), (60_000, 60_000)];
+/// Ten seconds off all that may have passed, as claims are on their way for a while.
+const COARSE_TICKETS: &[Within] = &[(90_000, 391_000), (90_000, 91_000), (-10_000, 391_000)];
 
 #[test]
 fn memory_does_what_the_specification_says() {
@@ -56,7 +60,7 @@ fn memory_does_what_the_specification_says() {
             Trial::new(&World::memory(), timing, [30, 120]).await.run(steps).await
         })
     };
-    check(MEMORY_CASES, histories(FINE, FINE_SILENCES), try_one);
+    check(MEMORY_CASES, histories(FINE, FINE_SILENCES, FINE_TICKETS), try_one);
 }
 
 #[test]
@@ -85,7 +89,7 @@ fn check_on_redis(is_mixed: bool) {
         world.set(Some(here));
         result
     };
-    check(CASES, histories(COARSE, COARSE_SILENCES), try_one);
+    check(CASES, histories(COARSE, COARSE_SILENCES, COARSE_TICKETS), try_one);
 }
 
 fn timing(ttl: u64, tombstone: u64, idle_after: u64, grandfather: u64) -> Timing {
@@ -198,7 +202,10 @@ impl<'a> Trial<'a> {
             Act::Acquire(wish) => {
                 let claim = Claim { ttl: self.ttls[wish.ttl], ..wish.claim(*holder) };
                 let claim = self.known_to_both(claim);
-                let expected = self.spec.acquire(&claim, timing, now);
+                let [here, there] = self.tickets(wish, &claim);
+                let expected =
+                    self.spec.acquire(&Claim { ticket: here, ..claim.clone() }, timing, now);
+                let claim = Claim { ticket: there, ..claim };
                 let answer = store.acquire(&claim, timing).await.unwrap();
                 if let (Answer::Held(one), Answer::Held(two)) = (&expected, &answer)
                     && let (Some(first), Some(version)) = (one.first, two.first)
@@ -294,6 +301,21 @@ impl<'a> Trial<'a> {
             Act::GiveBack(_) => Some(Ok(())),
             Act::Renew(..) | Act::Pause(_) | Act::Play(_) => None,
         }
+    }
+
+    /// The ticket that a claim is made by, in the time of the specification and in the store's.
+    /// None before that is known, and where a gateway of before would have to know it.
+    fn tickets(&self, wish: &Wish, claim: &Claim) -> [Option<Ticket>; 2] {
+        let is_by_ticket = claim.by != ClaimSource::Node && !self.is_mixed;
+        let (Some((within, life)), Some(origin), true) =
+            (wish.ticket, self.origin.get(), is_by_ticket)
+        else {
+            return [None; 2];
+        };
+        let there = origin + self.now - self.world.passed();
+        [self.now, there].map(|now| {
+            Some(Ticket { use_by: now.saturating_add_signed(within), ends_at: now + life })
+        })
     }
 
     /// The claim, without what a gateway of before knows nothing of and the specification does not

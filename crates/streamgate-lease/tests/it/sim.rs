@@ -6,7 +6,7 @@
 //! before the answer to the question that caused it, late, twice or never. Gateways crash and start
 //! anew, and change their pepper step by step. Limits change. Every verb that reaches the store is
 //! checked against what was live before and after it, by a checker for each line of the protocol,
-//! I1 to I16 and L1 to L4 (`invariant`, `checked_store`, `viewer`, `post`, `liveness`); a red run
+//! I1 to I17 and L1 to L4 (`invariant`, `checked_store`, `viewer`, `post`, `liveness`); a red run
 //! says which.
 //!
 //! `just sim 1234` replays one seed; `just soak 10000` runs that many, optimised.

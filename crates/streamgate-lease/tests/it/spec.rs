@@ -28,6 +28,8 @@ pub(crate) struct Spec {
     starts: BTreeMap<Tag, Vec<u64>>,
     /// By login and path.
     tries: BTreeMap<(Tag, Tag), Try>,
+    /// Streams that began by a ticket, and until when that is known.
+    tickets: BTreeMap<LeaseId, u64>,
 }
 
 /// What ties an id to its login; it outlives the slot.
@@ -94,6 +96,9 @@ impl Spec {
         }
         self.clear_the_expired(now);
         let mine = self.seated(&claim.id).cloned();
+        if mine.is_none() && self.comes_too_late(claim, now) {
+            return Answer::Ended(Ending::Unused, Duration::ZERO);
+        }
         if let Some(mine) = &mine
             && mine.over_until.is_some_and(|until| until <= now)
             && let Some(want) = self.has_no_place_for(mine, claim)
@@ -131,6 +136,9 @@ impl Spec {
         let was_passed = mine.is_some() && self.is_passed(&id);
         self.admit(claim, mine.is_none(), now + ttl, now, over);
         self.tie(claim, mine.is_none(), was_passed, ttl, now);
+        if let Some(ticket) = claim.ticket.filter(|_| mine.is_none()) {
+            self.tickets.insert(id, ticket.ends_at);
+        }
         let tie = self.ties.get_mut(&id).unwrap();
         tie.anew_at = is_anew.then_some(now).or(tie.anew_at);
         let mut born_at = None;
@@ -149,6 +157,13 @@ impl Spec {
         let is_open = !self.ids.contains_key(&found.id);
         let is_young = now < found.until;
         (is_open && is_young && claim.by != ClaimSource::Node).then(|| found.clone())
+    }
+
+    /// A player begins by a ticket that was not used in time.
+    fn comes_too_late(&self, claim: &Claim, now: u64) -> bool {
+        let was_used = self.tickets.get(&claim.id).is_some_and(|until| now < *until);
+        let ticket = claim.ticket.filter(|_| claim.by != ClaimSource::Node);
+        ticket.is_some_and(|ticket| !was_used && ticket.use_by <= now)
     }
 
     fn may_begin_anew(&self, id: &LeaseId, now: u64) -> bool {

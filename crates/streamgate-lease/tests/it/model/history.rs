@@ -53,7 +53,12 @@ pub(super) struct Wish {
     pub(super) by: ClaimSource,
     pub(super) displaces: DisplacePolicy,
     pub(super) starts: bool,
+    /// It plays by a ticket.
+    pub(super) ticket: Option<Within>,
 }
+
+/// In milliseconds from the claim on: until when a ticket had to be used, and when it ends.
+pub(super) type Within = (i64, u64);
 
 #[derive(Debug, Clone)]
 pub(super) enum Victims {
@@ -62,23 +67,22 @@ pub(super) enum Victims {
     These(Vec<usize>),
 }
 
-/// Histories in which time passes by one of these, and renewals are late by one of those.
+/// Histories in which time passes by one of these, renewals are late by one of those, and tickets
+/// are like one of the last.
 pub(super) fn histories(
     times: &'static [u64],
     silences: &'static [u64],
+    tickets: &'static [Within],
 ) -> impl Strategy<Value = Vec<Step>> {
-    let step = (select(times), 0..2_usize, act(silences)).prop_map(|(after, gateway, act)| Step {
-        after,
-        gateway,
-        act,
-    });
+    let step = (select(times), 0..2_usize, act(silences, tickets))
+        .prop_map(|(after, gateway, act)| Step { after, gateway, act });
     vec(step, 1..40)
 }
 
-fn act(silences: &'static [u64]) -> impl Strategy<Value = Act> {
+fn act(silences: &'static [u64], tickets: &'static [Within]) -> impl Strategy<Value = Act> {
     let device = || 0..DEVICES.len();
     prop_oneof![
-        8 => wish().prop_map(Act::Acquire),
+        8 => wish(tickets).prop_map(Act::Acquire),
         3 => (device(), select(silences)).prop_map(|(device, silent)| Act::Renew(device, silent)),
         1 => device().prop_map(Act::Release),
         1 => device().prop_map(Act::Terminate),
@@ -88,7 +92,7 @@ fn act(silences: &'static [u64]) -> impl Strategy<Value = Act> {
     ]
 }
 
-fn wish() -> impl Strategy<Value = Wish> {
+fn wish(tickets: &'static [Within]) -> impl Strategy<Value = Wish> {
     let victims = prop_oneof![
         6 => Just(Victims::Nobody),
         2 => Just(Victims::Oldest),
@@ -118,8 +122,10 @@ fn wish() -> impl Strategy<Value = Wish> {
     );
     let login = (weighted(0.9, Just(())), weighted(0.3, 0..2_usize), by, displaces, any::<bool>());
     let room = (limit, 0..4_usize);
+    let by_ticket = weighted(0.3, select(tickets));
+    let room = (room, by_ticket);
     (0..DEVICES.len(), room, classes, victims, flags, login).prop_map(
-        |(device, (limit, ttl), classes, victims, flags, login)| {
+        |(device, ((limit, ttl), ticket), classes, victims, flags, login)| {
             let (login, path, by, displaces, starts) = login;
             let (reusable, explicit_start, adopt, has_label) = flags;
             let has_login = login.is_some();
@@ -138,6 +144,7 @@ fn wish() -> impl Strategy<Value = Wish> {
                 by,
                 displaces,
                 starts,
+                ticket,
             }
         },
     )

@@ -68,6 +68,8 @@ pub(super) struct Seen {
     pub(super) passes: HashMap<Key, u32>,
     /// The version of each that was let pass once, by one request, and not renewed since.
     versions: HashMap<Key, u64>,
+    /// Which began by a ticket; false where a fault may have undone that.
+    by_ticket: BTreeMap<Key, bool>,
 }
 
 impl CheckedStore {
@@ -164,6 +166,8 @@ impl CheckedStore {
         let answer = self.store().acquire(claim, &self.timing).await.unwrap();
         let is = self.shot().await;
         must::of_an_answer(claim, key, &answer, &was, &is);
+        let used = self.seen.lock().unwrap().used(&key);
+        must::i17_a_ticket_is_used_in_time_or_never(claim, key, &answer, &was, used);
         let turn = {
             let mut seen = self.seen.lock().unwrap();
             match &answer {
@@ -174,6 +178,9 @@ impl CheckedStore {
                     must::i14_ones_own_device_goes_first(claim, key, admitted, &is, &passed_over);
                     seen.admission(key, admitted);
                     seen.marks(claim, key, admitted, &is);
+                    if admitted.is_new && claim.ticket.is_some() {
+                        seen.by_ticket.insert(key, true);
+                    }
                 }
                 Answer::Full(full) => {
                     let passed_over = seen.passed_over(&was);
@@ -294,6 +301,15 @@ impl CheckedStore {
 }
 
 impl Seen {
+    /// Whether it began by a ticket; none where that is not known.
+    fn used(&self, key: &Key) -> Option<bool> {
+        match self.by_ticket.get(key) {
+            None => Some(false),
+            Some(true) => Some(true),
+            Some(false) => None,
+        }
+    }
+
     fn next_turn(&mut self) -> Turn {
         self.turn += 1;
         self.turn
@@ -379,6 +395,7 @@ impl Seen {
     fn forget(&mut self, after: Option<Instant>) {
         self.ended.retain(|_, at| after.is_some_and(|after| *at < after));
         self.replicas.clear();
+        self.by_ticket.values_mut().for_each(|is_sure| *is_sure = false);
         self.over.clear();
         self.versions.clear();
         self.epoch = None;

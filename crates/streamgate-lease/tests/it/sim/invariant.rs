@@ -5,11 +5,12 @@
 //! I16 in `post`, which knows what each gateway was told; the liveness lines L1 to L4 stand in
 //! `liveness`, and L1 and L3 in `checked_store`, too.
 
-use super::policy::{CLASS_LIMIT_MAX, CLASSES, Key, LIMIT_MAX, login};
+use super::policy::{CLASS_LIMIT_MAX, CLASSES, Key, LIMIT_MAX, TOO_LATE, login};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use streamgate_lease::{
-    Admitted, Answer, Claim, ClaimSource, Class, DisplacePolicy, Full, LeaseId, Live, Replace,
+    Admitted, Answer, Claim, ClaimSource, Class, DisplacePolicy, Ending, Full, LeaseId, Live,
+    Replace,
 };
 
 pub(super) type Shot = BTreeMap<Key, Live>;
@@ -252,6 +253,28 @@ pub(super) fn i15_a_failed_start_holds_nothing(key: Key, given: bool, is_sure: b
 /// What was given back was let pass to nobody else.
 pub(super) fn i15_nobody_plays_beside_a_failed_start(key: Key, passes: u32) {
     assert!(passes <= 1, "I15: {key:?} was given back beside {passes} requests");
+}
+
+/// By a ticket that was not used in time nobody begins, unless that stream began in time before;
+/// and nobody else is told so. `used` is `None` where a fault may have undone what is known.
+pub(super) fn i17_a_ticket_is_used_in_time_or_never(
+    claim: &Claim,
+    key: Key,
+    answer: &Answer,
+    was: &Shot,
+    used: Option<bool>,
+) {
+    let is_late = claim.ticket == Some(TOO_LATE) && claim.by != ClaimSource::Node;
+    let begins = is_late && !was.contains_key(&key);
+    match answer {
+        Answer::Held(said) => {
+            assert!(!begins || used != Some(false), "I17: {claim:?} {said:?}");
+        }
+        Answer::Ended(Ending::Unused, _) => {
+            assert!(begins && used != Some(true), "I17: {claim:?} was told that it is late");
+        }
+        Answer::Full(_) | Answer::Ended(..) => {}
+    }
 }
 
 /// All that an answer to a claim has to keep.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 use streamgate_lease::{
     About, Claim, ClaimSource, Class, ClassLimit, Classes, DisplacePolicy, Holder, LeaseId, Pepper,
-    Replace, Tag, Timing,
+    Replace, Tag, Ticket, Timing,
 };
 
 pub(super) const ACCOUNTS: [&str; 3] = ["alice", "bob", "carol"];
@@ -25,6 +25,12 @@ pub(super) const CLASS_LIMIT_MAX: u32 = 2;
 /// The shortest and the longest ttl that a route gives its streams; most have the policy's.
 pub(super) const TTL_MIN: Duration = Duration::from_secs(20);
 pub(super) const TTL_MAX: Duration = Duration::from_secs(90);
+
+/// Tickets that are good for as long as a run lasts, and that nobody has used in time, whatever the
+/// store's clock shows.
+const FOR_EVER: u64 = 1 << 53;
+const IN_TIME: Ticket = Ticket { use_by: FOR_EVER, ends_at: FOR_EVER };
+pub(super) const TOO_LATE: Ticket = Ticket { use_by: 0, ends_at: FOR_EVER };
 
 /// Hashed once; it would be most of the work.
 static HOLDERS: LazyLock<[[Holder; 3]; PEPPER_STEPS]> = LazyLock::new(|| {
@@ -98,6 +104,11 @@ impl Policy {
                 _ => DisplacePolicy::Older,
             },
             starts: rng.random_range(0..2) == 0,
+            ticket: match rng.random_range(0..8) {
+                0 => Some(IN_TIME),
+                1 => Some(TOO_LATE),
+                _ => None,
+            },
             ..Claim::new(HOLDERS[step][account], IDS[device], self.limits[account])
         }
     }

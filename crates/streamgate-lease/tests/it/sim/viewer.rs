@@ -59,6 +59,8 @@ async fn request(checked: &CheckedStore, gateway: &Gateway, claim: &Claim) {
         Err(_) => {
             if let Ok(Grant::Held(lease)) = gateway.leases.hold_locally(claim) {
                 gateway.books.lock().unwrap().decided_alone(key);
+                let begins = lease.is_new() && claim.ticket.is_some();
+                assert!(!begins, "I17: no gateway alone knows that a ticket is good: {claim:?}");
                 if lease.is_new() {
                     i13_a_node_alone_starts_no_more_than_it_may(gateway, claim, &lease);
                 } else if !lease.is_provisional() {
