@@ -96,6 +96,8 @@ pub struct Stream<'a> {
     pub starts: bool,
     /// Another site asks: no other stream ends for this one, whatever the policy says.
     pub is_cross_site: bool,
+    /// Its id was made for this start, so nobody knows it before the answer.
+    pub is_unknown: bool,
     /// The path that a new playback is started at, where the gateway makes its id.
     pub path: Option<&'a str>,
     /// What lets it play, if that is a ticket.
@@ -119,6 +121,7 @@ impl<'a> Stream<'a> {
             explicit_start: false,
             starts: false,
             is_cross_site: false,
+            is_unknown: false,
             path: None,
             ticket: None,
             is_redirected: false,
@@ -234,6 +237,7 @@ impl Policy {
             return Ok(admission);
         }
         let is_takeover = !matches!(stream.replace, Replace::Nobody);
+        let is_unknown = stream.is_unknown;
         let displaces = stream.displaces(self.same_session);
         let replace = match (stream.replace, self.when_full) {
             _ if stream.is_shadow => Replace::Nobody,
@@ -270,7 +274,7 @@ impl Policy {
             Err(_) => Err(late()),
         };
         // No retry knows the id of a start whose token never went out.
-        if claim.path.is_some() && decided.is_err() {
+        if is_unknown && decided.is_err() {
             self.leases.abandon(&claim);
         }
         decided

@@ -167,6 +167,7 @@ impl Call {
             replace: asked.replace()?,
             explicit_start: true,
             starts: true,
+            is_unknown: id.source == IdentitySource::StreamToken && self.own != Some(id),
             ..Stream::of_player(id, &[])
         };
         match self.admit(stream).await? {

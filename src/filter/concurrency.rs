@@ -254,6 +254,7 @@ impl ConcurrencyFilter {
         stream.is_shadow = self.is_shadow;
         stream.starts = starts;
         stream.is_cross_site = request.is_cross_site();
+        stream.is_unknown = is_new_playback;
         stream.path = is_new_playback.then_some(&*request.path);
         stream.is_redirected = is_new_playback && self.policy.redirects();
         if let Some(ticket) = request.ticket {

@@ -5,7 +5,7 @@ use crate::harness::{Gateway, Login, Redis, STANDARD, environment, outcome, unti
 use crate::origin::{Origin, UnusedPort};
 use crate::raw_client::RawClient;
 use reqwest::header::{COOKIE, LOCATION};
-use reqwest::{RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 use streamgate::yaml::Environment;
 
@@ -352,7 +352,7 @@ async fn a_client_that_is_gone_before_its_redirect_holds_nothing() {
         let list: Value = send(ask(&gateway, &pad, "/streams")).await.json().await.unwrap();
         let code = list["streams"][0]["code"].as_str().unwrap();
         let end = format!("/streams/{code}/terminate");
-        let ended = gateway.request(reqwest::Method::POST, &end).header(COOKIE, pad.cookie());
+        let ended = gateway.request(Method::POST, &end).header(COOKIE, pad.cookie());
         assert_eq!(status(ended).await, 204, "{how}");
     }
 }
@@ -446,14 +446,22 @@ async fn a_start_whose_answer_never_came_leaves_no_ghost() {
     let ann = login("pad", 1);
     // A store that answers, and knows the scripts.
     until("the first start", || async { status(ask(&gateway, &ann, MASTER)).await == 307 }).await;
-    let other = Login::of("bob", "tv").with("max_streams", 1);
-    redis.signal("STOP");
-    let gave_up = outcome(ask(&gateway, &other, MASTER)).await;
-    redis.signal("CONT");
-    assert_eq!(gave_up, (503, "enforcement_unavailable".to_owned()));
-    let failed = "streamgate_stream_starts_failed_total{policy=\"standard\"}";
-    until("its slot is given back", || async { gateway.metric(failed).await == 1.0 }).await;
-    let next = Login::of("bob", "pad").with("max_streams", 1);
-    until("another device plays", || async { status(ask(&gateway, &next, MASTER)).await == 307 })
+    for (n, (account, method, path)) in
+        [("bob", Method::GET, MASTER), ("eve", Method::PUT, "/streams/current")]
+            .into_iter()
+            .enumerate()
+    {
+        let other = Login::of(account, "tv").with("max_streams", 1);
+        redis.signal("STOP");
+        let asked = gateway.request(method, path).header(COOKIE, other.cookie()).body("{}");
+        let gave_up = outcome(asked).await;
+        redis.signal("CONT");
+        assert_eq!(gave_up, (503, "enforcement_unavailable".to_owned()), "{path}");
+        gateway.counts(FAILED, n as f64 + 1.0).await;
+        let next = Login::of(account, "pad").with("max_streams", 1);
+        until("another device plays", || async {
+            status(ask(&gateway, &next, MASTER)).await == 307
+        })
         .await;
+    }
 }
