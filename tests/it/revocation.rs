@@ -201,12 +201,16 @@ async fn a_long_answer_is_cut_when_its_session_ends() {
     let mut answer = request.send().await.unwrap();
     assert_eq!(answer.status(), 200);
     assert!(answer.chunk().await.unwrap().is_some());
-    let began = Instant::now();
     let (status, reply) = gateways[0].post_admin(REVOKE, TOKEN, &json!({ "account": "ann" })).await;
     assert_eq!(status, 200, "{reply}");
-    while let Ok(Some(_)) = answer.chunk().await {}
-    println!("a long answer was cut {:?} after the wish", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    // Counted in what its upstream sends, a thousand bytes in 100 ms: a machine that is busy holds
+    // that up, too.
+    let mut bytes = 0;
+    while let Ok(Some(chunk)) = answer.chunk().await {
+        bytes += chunk.len();
+    }
+    println!("a long answer was cut after {bytes} more bytes");
+    assert!(bytes < 150_000, "within 15 s: {bytes}");
 }
 
 #[tokio::test]
