@@ -54,10 +54,23 @@ pub fn unfilled(text: &str) -> Option<&'static str> {
         );
     }
     let is_between = |open, close| text.find(open).is_some_and(|at| text[at..].contains(close));
-    if is_between("{{", "}}") || is_between("<%", "%>") {
+    let is_hash_braced = text.starts_with("#{") && text.ends_with('}');
+    if is_between("{{", "}}") || is_between("<%", "%>") || is_hash_braced {
         return Some(
             "this secret is a template that nobody has filled in: `{{ … }}` is text here; have \
              the tool that knows templates write the file, or name a variable: `${NAME}`",
+        );
+    }
+    if is_reference(text) {
+        return Some(
+            "this secret is a reference to where it is kept, which nothing here follows: have the \
+             tool that does fill a variable, and name that: `${NAME}`",
+        );
+    }
+    if is_monotonous(text) {
+        return Some(
+            "this secret is one or two characters again and again; make one: \
+             `openssl rand -hex 32`",
         );
     }
     if is_placeholder(text) {
@@ -90,8 +103,43 @@ fn is_variable(text: &str) -> bool {
     }
 }
 
+/// How texts begin that tools replace by the secret that is kept there, in small letters.
+const REFERENCES: [&str; 14] = [
+    "vault:",
+    "ref+",
+    "op://",
+    "sm://",
+    "arn:aws:",
+    "projects/",
+    "@microsoft.keyvault(",
+    "secretref:",
+    "valuefrom:",
+    "enc[",
+    "env:",
+    "file:",
+    "/run/secrets/",
+    "/var/run/secrets/",
+];
+
+fn is_reference(text: &str) -> bool {
+    let begins = |start: &&str| {
+        text.get(..start.len()).is_some_and(|begun| begun.eq_ignore_ascii_case(start))
+    };
+    REFERENCES.iter().any(begins)
+}
+
+/// `xxxxxxxx`, `00000000`, `********`.
+fn is_monotonous(text: &str) -> bool {
+    const CHARS_MIN: usize = 8;
+    let mut chars: Vec<char> = text.chars().collect();
+    let is_long = CHARS_MIN <= chars.len();
+    chars.sort_unstable();
+    chars.dedup();
+    is_long && chars.len() <= 2
+}
+
 /// What people write where a secret shall come, by the words in it without signs and case.
-const PLACEHOLDERS: [&str; 9] = [
+const PLACEHOLDERS: [&str; 13] = [
     "changeme",
     "changethis",
     "replaceme",
@@ -101,6 +149,10 @@ const PLACEHOLDERS: [&str; 9] = [
     "yourkeyhere",
     "insertsecret",
     "todosecret",
+    "todoput",
+    "insertyour",
+    "redacted",
+    "examplesecret",
 ];
 
 fn is_placeholder(text: &str) -> bool {
@@ -140,6 +192,21 @@ mod tests {
             ("<put the session's secret in here ok>", "placeholder"),
             ("__SESSION_SECRET_OF_THE_DEPLOYMENT__", "placeholder"),
             (" your-secret-of-at-least-32-bytes-here", "placeholder"),
+            ("insert-your-own-secret-here-0123456789", "placeholder"),
+            ("[REDACTED]-[REDACTED]-[REDACTED]-[REDA]", "placeholder"),
+            ("TODO: put the secret of the session here", "placeholder"),
+            ("#{secret_from_the_deployment_variables}", "template"),
+            ("ENC[AES256_GCM,data:abcdefgh,iv:x,tag:y]", "reference"),
+            ("vault:secret/data/streamgate#signing_key", "reference"),
+            ("ref+awsssm://streamgate/session-secret/1", "reference"),
+            ("@Microsoft.KeyVault(SecretUri=https://x)", "reference"),
+            ("op://vault/streamgate/session/secret/key", "reference"),
+            ("arn:aws:secretsmanager:eu-west-1:1:secret", "reference"),
+            ("/run/secrets/session-secret-of-streamgate", "reference"),
+            ("env:SESSION_SECRET_OF_THE_DEPLOYMENT_123", "reference"),
+            ("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "again"),
+            ("0000000000000000000000000000000000000000", "again"),
+            ("abababababababababababababababababababab", "again"),
         ] {
             let told = Secret::read(text).expect_err(text);
             assert!(told.contains(why), "{text}: {told}");
@@ -151,6 +218,8 @@ mod tests {
             "$2b$12$KIXQJ8rT1vqz7dY0oZrJ6eN9f3mZp",
             "$k;93)dm%Kd{jf}8$LQ<zz>__pp%%dkRTz",
             "a{b}c$NAME%d",
+            "environment:of-the-vault-of-thirty-two",
+            "aab",
             "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODk=",
             "x",
             "",
