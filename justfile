@@ -56,6 +56,16 @@ soak SEEDS="10000":
     SIM_SEEDS={{ SEEDS }} cargo test --locked --package streamgate-lease --test it \
         --config profile.dev.package.streamgate-lease.opt-level=3 -- sim --nocapture
 
+# Change routes, listeners, upstreams and policies a thousand times under load; memory may not grow.
+soak-reload RELOADS="1000":
+    SOAK_RELOADS={{ RELOADS }} cargo test --locked --package streamgate --release --test it -- \
+        churn::everything_changes --nocapture
+
+# Replace the program twenty times under load; one in five can't start.
+soak-upgrade UPGRADES="20":
+    SOAK_UPGRADES={{ UPGRADES }} cargo test --locked --package streamgate --release --test it -- \
+        upgrade::no_request_fails --nocapture
+
 # Hold both stores to the specification with that many random histories each.
 model CASES="10000":
     MODEL_CASES={{ CASES }} cargo test --locked --package streamgate-lease --test it -- model

@@ -7,8 +7,10 @@ mod api;
 mod guard;
 mod reload;
 mod revoke;
+mod upgrade;
 
 pub use reload::{Outcome, RELOADS_WAITING_MAX, ReloadRequest, Status};
+pub use upgrade::{UpgradeOutcome, UpgradeRequest};
 
 use crate::config::Config;
 use crate::edge::{InFlight, TrustedPeers};
@@ -45,6 +47,7 @@ pub struct Admin {
     /// Why the last change of the configuration was not taken; `None` once one was.
     last_rejected: Mutex<Option<Value>>,
     reloads: mpsc::Sender<ReloadRequest>,
+    upgrades: mpsc::Sender<UpgradeRequest>,
     is_loopback: bool,
     /// Whether `/readyz` says that traffic may come.
     pub is_ready: Flag,
@@ -160,13 +163,13 @@ impl StoreStatus {
 
 impl Admin {
     /// For the gateway in `live`, with the configuration that it was compiled from. Who wants
-    /// another one sends it to `reloads`.
+    /// another one, or another process, says so by what is sent last.
     pub fn new(
         (config, status): (&Config, Status),
         live: Arc<ArcSwap<Gateway>>,
         observe: Observe,
         in_flight: InFlight,
-        reloads: mpsc::Sender<ReloadRequest>,
+        (reloads, upgrades): (mpsc::Sender<ReloadRequest>, mpsc::Sender<UpgradeRequest>),
     ) -> Self {
         Admin {
             live,
@@ -177,6 +180,7 @@ impl Admin {
             shown: ArcSwap::from_pointee(Shown::of(config, status)),
             last_rejected: Mutex::default(),
             reloads,
+            upgrades,
             is_loopback: config.admin.address.0.ip().is_loopback(),
             is_ready: Flag::default(),
             stores: StoreStatus::default(),
@@ -217,6 +221,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/api/streams", get(api::streams))
         .route("/api/sessions/revoke", post(revoke::revoke))
         .route("/api/reload", post(reload::reload))
+        .route("/api/upgrade", post(upgrade::upgrade))
         .fallback(api::unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(&admin), guard::check))

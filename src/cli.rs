@@ -9,6 +9,7 @@ mod log;
 mod reload;
 mod revoke;
 mod token;
+mod upgrade;
 
 use crate::config::{self, Loaded};
 use crate::denial;
@@ -17,11 +18,12 @@ use crate::gateway::{self, Gateway, Shared};
 use crate::metrics::{self, Metrics};
 use crate::observe::access;
 use crate::problem::Report;
-use crate::server::{self, Signals, Source, StartError};
+use crate::server::{
+    self, Inherited, ProcessContext, Program, Running, Signals, Source, StartError,
+};
 use crate::yaml::Environment;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -78,6 +80,9 @@ enum Verb {
     Revoke(revoke::Options),
     /// Have the running gateway read its configuration again; says what is wrong with it.
     Reload(ask_admin::AdminOptions),
+    /// Have another process take the place of the running gateway, without a connection lost: the
+    /// program that stands where it was started from.
+    Upgrade(ask_admin::AdminOptions),
     /// Ask the running gateway whether it is alive; for containers.
     Healthcheck,
     /// Print the version; the same as `--version`.
@@ -141,6 +146,17 @@ enum Failure {
     Other(String),
     /// The gateway stopped and cut requests off; the log has said so.
     Cut,
+}
+
+impl Failure {
+    /// What is printed.
+    fn words(&self) -> String {
+        match self {
+            Failure::Config(report) => report.to_string(),
+            Failure::Usage(why) | Failure::Other(why) => why.clone(),
+            Failure::Told | Failure::Cut => String::new(),
+        }
+    }
 }
 
 impl From<Report> for Failure {
@@ -209,6 +225,10 @@ fn do_verb(cli: &Cli) -> Result<(), Failure> {
             let load = || load(cli).map_err(Failure::Config);
             print(&pretty(&reload::reload(options, load)?))
         }
+        Some(Verb::Upgrade(options)) => {
+            let load = || load(cli).map_err(Failure::Config);
+            print(&pretty(&upgrade::upgrade(options, load)?))
+        }
         Some(Verb::Healthcheck) => healthcheck(cli),
     }
 }
@@ -271,15 +291,34 @@ fn run(cli: &Cli, timeout: Option<Duration>) -> Result<(), Failure> {
     // Before anything runs: a signal that comes early must not end the process by itself either.
     let signals = Signals::open();
     let signals = signals.map_err(|error| Failure::Other(format!("no signals: {error}")))?;
-    let source = Source { file: cli.config.clone(), load: load_again(cli.config.clone()) };
-    let running = server::start(load(cli)?, Some(source)).map_err(|error| match error {
-        StartError::Config(report) => Failure::Config(report),
-        other => Failure::Other(other.to_string()),
+    let version = std::env::var(server::CHANNEL_VARIABLE).ok();
+    let inherited = Inherited::of_process(version.as_deref());
+    let mut inherited = inherited.map_err(|error| {
+        Failure::Other(format!("the sockets that this process was given: {error}"))
+    })?;
+    let running = match start(cli, &mut inherited) {
+        Ok(running) => running,
+        Err(failure) => {
+            inherited.tell_failed(&failure.words());
+            return Err(failure);
+        }
+    };
+    inherited.tell_ready().map_err(|error| {
+        Failure::Other(format!("the gateway whose place this one was to take has gone: {error}"))
     })?;
     match running.run(signals, timeout).cut {
         0 => Ok(()),
         _ => Err(Failure::Cut),
     }
+}
+
+fn start(cli: &Cli, inherited: &mut Inherited) -> Result<Running, Failure> {
+    let source = Source { file: cli.config.clone(), load: load_again(cli.config.clone()) };
+    let process = ProcessContext { program: Program::new(std::env::args_os()), inherited };
+    server::start_process(load(cli)?, source, process).map_err(|error| match error {
+        StartError::Config(report) => Failure::Config(report),
+        other => Failure::Other(other.to_string()),
+    })
 }
 
 fn check(cli: &Cli, format: Words) -> Result<(), Failure> {
@@ -339,7 +378,7 @@ fn mint(cli: &Cli, options: &token::Options) -> Result<(), Failure> {
 fn healthcheck(cli: &Cli) -> Result<(), Failure> {
     let loaded = load(cli)?;
     let admin = &loaded.config.admin;
-    let (address, token) = (reachable(admin.address.0), admin.token.as_ref());
+    let (address, token) = (ask_admin::reachable(admin.address.0), admin.token.as_ref());
     let failed = |why: String| Failure::Other(format!("{address} is not well: {why}"));
     let link = Link::of_own(address, "/healthz").map_err(|why| failed(why.to_owned()))?;
     let fetcher = Fetcher::open(&link).map_err(|error| failed(error.to_string()))?;
@@ -349,14 +388,4 @@ fn healthcheck(cli: &Cli) -> Result<(), Failure> {
     let asked = fetcher.ask(token.map(|token| token.reveal()), HEALTH_BYTES_MAX);
     runtime.block_on(asked).map_err(|error| failed(error.to_string()))?;
     Ok(())
-}
-
-/// An address to connect to: one that means all of this machine's means this machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }

@@ -67,6 +67,9 @@ pub struct Root {
     /// Worker threads.
     #[serde(default)]
     pub workers: Workers,
+    /// How many connections of clients may be open, over all listeners.
+    #[serde(default = "connections")]
+    pub connections: Count,
     /// How many requests may be under way, over all listeners.
     #[serde(default = "in_flight")]
     pub in_flight: Count,
@@ -84,6 +87,10 @@ pub struct Root {
     pub upstreams: Entries<upstream::Config>,
     /// Which request goes where.
     pub routes: At<Vec<At<Route>>>,
+}
+
+fn connections() -> Count {
+    Count(100_000)
 }
 
 fn in_flight() -> Count {

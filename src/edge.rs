@@ -21,6 +21,7 @@ pub mod tls;
 mod trust;
 mod connections;
 mod in_flight;
+mod open_connections;
 mod downstream;
 mod transport;
 mod client_end;
@@ -37,9 +38,11 @@ pub use client::Client;
 pub use client_end::ClientEnd;
 pub use config::Config;
 pub use downstream::DownstreamStream;
+pub use h1::LAST_REQUEST_WITHIN;
 pub use head_state::{Opened, head_was_read};
 pub use in_flight::{Guard, InFlight};
 pub use listener::Listener;
+pub use open_connections::OpenConnections;
 pub use peer::Peer;
 pub use proxy_header::{Beginning, ProxyHeader};
 pub use receipt::Receipt;
@@ -59,12 +62,14 @@ use std::sync::Arc;
 /// One listener's connections, and the proxy that answers their requests.
 pub struct Edge<P> {
     http1: Http1<P>,
+    /// Those of all listeners.
+    open: OpenConnections,
 }
 
 impl<P> Edge<P> {
     /// The edge of `listener`; it starts nothing.
-    pub fn new(proxy: P, listener: Arc<Listener>, observe: Observe) -> Self {
-        Edge { http1: Http1 { proxy: Arc::new(proxy), listener, observe } }
+    pub fn new(proxy: P, listener: Arc<Listener>, observe: Observe, open: OpenConnections) -> Self {
+        Edge { http1: Http1 { proxy: Arc::new(proxy), listener, observe }, open }
     }
 
     /// Closes a connection that gets no request answered.
@@ -124,6 +129,11 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
     ) -> Option<Stream> {
         let listener = &*self.http1.listener;
         let mut stream = Box::new(DownstreamStream::new(stream));
+        let Some(_open_in_all) = self.open.enter() else {
+            self.refuse(Refusal::ProcessFull);
+            arrival::turn_away(&mut stream, listener).await;
+            return None;
+        };
         let Some(_place) = listener.connections.enter() else {
             self.refuse(Refusal::Full);
             arrival::turn_away(&mut stream, listener).await;

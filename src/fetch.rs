@@ -172,15 +172,15 @@ impl Fetcher {
     }
 
     /// Sends `document` with a bearer token: the status and the answer, of at most `bytes_max`
-    /// bytes. It is sent to this origin and no other.
+    /// bytes, which may take `within`. It is sent to this origin and no other.
     pub async fn post(
         &self,
         document: &serde_json::Value,
         token: &str,
-        bytes_max: usize,
+        (bytes_max, within): (usize, Duration),
     ) -> Result<(u16, Bytes), FetchError> {
         let request = self.client.post(self.link.0.clone()).bearer_auth(token);
-        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let request = request.header(header::CONTENT_TYPE, "application/json").timeout(within);
         let sent = request.body(document.to_string()).send().await;
         let mut response = sent.map_err(|error| cause(&error))?;
         Ok((response.status().as_u16(), body(&mut response, bytes_max).await?))

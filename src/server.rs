@@ -7,6 +7,7 @@ mod drain;
 mod signal;
 mod log;
 mod bind;
+mod inherited;
 mod certificate;
 mod listener;
 mod listeners;
@@ -17,11 +18,13 @@ mod reload;
 mod runtime;
 mod task;
 mod changed_file;
+mod service_manager;
+mod upgrade;
 mod worker;
 
-use crate::admin::{self, Admin, RELOADS_WAITING_MAX, ReloadRequest, Status};
+use crate::admin::{self, Admin, RELOADS_WAITING_MAX, ReloadRequest, Status, UpgradeRequest};
 use crate::config::{Config, Loaded};
-use crate::edge::InFlight;
+use crate::edge::{InFlight, OpenConnections};
 use crate::fetch;
 use crate::gateway::{Gateway, Shared};
 use crate::metrics::Metrics;
@@ -32,8 +35,10 @@ use background::BackgroundTasks;
 pub use bind::BindError;
 pub use drain::Stopped;
 use generations::Generations;
+use inherited::Socket;
+pub use inherited::{CHANNEL_VARIABLE, Inherited};
 use listener::ListenerFactory;
-use listeners::Listeners;
+use listeners::{Listeners, Plan};
 pub use log::LogThread;
 use parking_lot::Mutex;
 use pingora::prelude::fast_timeout::set_fast_timeout_to_tokio_threshold;
@@ -50,12 +55,17 @@ use task::{until, until_true};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::info;
+pub use upgrade::Program;
+use upgrade::Upgrader;
 use worker::Workers;
 
 /// Waits longer than this use tokio's timers in place of Pingora's own: all of ours do. Pingora's
 /// timers read the clock even when there is nothing to wait for, and stay until they are due.
 /// Tokio's cost nothing then, and go away when the wait is over (`benches/README.md`).
 const PINGORA_TIMERS_MAX: Duration = Duration::ZERO;
+
+/// What the admin port is called among listeners.
+const ADMIN: &str = "admin";
 
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +93,9 @@ pub struct Running {
     pub metrics: Metrics,
     reloader: Arc<Reloader>,
     reloads: mpsc::Sender<ReloadRequest>,
+    upgrades: mpsc::Sender<UpgradeRequest>,
+    /// Turns true: another process has taken the place of this one.
+    is_replaced: watch::Receiver<bool>,
     /// Set to true: the admin port closes.
     stop: watch::Sender<bool>,
     /// Set to true: what belongs to no configuration ends.
@@ -93,60 +106,84 @@ pub struct Running {
     log: LogThread,
 }
 
+/// Where a process comes from: what another one would have to be started with, and what this one
+/// was given.
+pub struct ProcessContext<'a> {
+    /// How it was started.
+    pub program: Program,
+    /// The sockets that it was given.
+    pub inherited: &'a mut Inherited,
+}
+
+/// Starts the gateway that `loaded` describes, as the business of this process: it can be replaced
+/// by another one. Returns once it answers.
+pub fn start_process(
+    loaded: Loaded,
+    source: Source,
+    origin: ProcessContext<'_>,
+) -> Result<Running, StartError> {
+    start_with(loaded, Some(source), Some(origin))
+}
+
 /// Starts the gateway that `loaded` describes. Returns once it answers. With a `source` the
 /// configuration can be read again.
 pub fn start(loaded: Loaded, source: Option<Source>) -> Result<Running, StartError> {
+    start_with(loaded, source, None)
+}
+
+fn start_with(
+    loaded: Loaded,
+    source: Option<Source>,
+    origin: Option<ProcessContext<'_>>,
+) -> Result<Running, StartError> {
     fetch::install_crypto_provider();
     set_fast_timeout_to_tokio_threshold(Some(PINGORA_TIMERS_MAX));
+    let mut nothing = Inherited::default();
+    let (program, inherited) = match origin {
+        Some(ProcessContext { program, inherited }) => (Some(program), inherited),
+        None => (None, &mut nothing),
+    };
     let (metrics, shared) = (Metrics::new(), Arc::new(Shared::default()));
-    let compiled = Gateway::compile(&loaded, &shared, &metrics);
-    let (gateway, warnings) = compiled.map_err(StartError::Config)?;
-    config_problems(&warnings);
+    let gateway = compile(&loaded, &shared, &metrics)?;
     let config = &loaded.config;
     let (access, log) = log::open(&config.access_log.to, loaded.base_dir())?;
-    let observe = Observe::new(metrics.clone(), access);
-    let (gateway, in_flight) = (Arc::new(gateway), InFlight::new(config.in_flight.0));
-    let live = Arc::new(ArcSwap::new(Arc::clone(&gateway)));
-    let mut listeners = Listeners::new(ListenerFactory {
-        live: live.clone(),
-        observe: observe.clone(),
-        in_flight: in_flight.clone(),
-    });
-    let plan = listeners.plan(&loaded)?;
-    let admin_socket = bind_admin(config)?;
+    let factory = ListenerFactory {
+        live: Arc::new(ArcSwap::new(Arc::clone(&gateway))),
+        observe: Observe::new(metrics.clone(), access),
+        in_flight: InFlight::new(config.in_flight.0),
+        open: OpenConnections::new(config.connections),
+    };
+    let (listeners, plan, admin_socket) = bind_all(&loaded, factory.clone(), inherited)?;
     let admin = address(&admin_socket)?;
     let threads = |error| StartError::Io("the workers".to_owned(), error);
     let runtimes = BackgroundRuntimes::start().map_err(threads)?;
     let workers = Workers::start(config.workers.number()).map_err(threads)?;
-    let (reloads, asked) = mpsc::channel(RELOADS_WAITING_MAX);
-    let (status, to_reload) = (Status::first(loaded.hash()), reloads.clone());
-    let admin_state =
-        Admin::new((config, status), live.clone(), observe.clone(), in_flight.clone(), to_reload);
-    let (admin_state, generations) = (Arc::new(admin_state), Generations::default());
-    let background = BackgroundTasks::new(
-        runtimes.handles(),
-        observe.clone(),
-        Arc::clone(&admin_state),
-        generations.clone(),
-    );
-    let reloader = Reloader {
-        source,
-        shared: Arc::clone(&shared),
-        live,
-        observe,
-        in_flight,
-        admin: admin_state,
-        runtimes: runtimes.handles(),
-        generations,
-        state: Mutex::new(State::new(config, listeners, background)),
-    };
+    let pulse = workers.pulse();
+    let ((reloads, to_reload), (upgrades, to_upgrade)) =
+        (mpsc::channel(RELOADS_WAITING_MAX), mpsc::channel(1));
+    let wishes = (reloads.clone(), upgrades.clone());
+    let socket = Socket::of_admin(config.admin.address.0, &admin_socket).map_err(threads)?;
+    let parts = ((listeners, socket), factory, &runtimes);
+    let reloader = reloader((&loaded, source), Arc::clone(&shared), parts, wishes);
     let addresses = reloader.open(&gateway, plan, workers).map_err(threads)?;
     drop(gateway);
     let reloader = Arc::new(reloader);
     let ((stop, stopped), (end, ended)) = (watch::channel(false), watch::channel(false));
-    let tasks =
-        tasks_of_process(&reloader, ended, (admin_socket, stopped), (reloads.clone(), asked));
+    let (upgrader, is_replaced) = Upgrader::new(program, &reloader);
+    let router = admin::router(Arc::clone(&reloader.admin));
+    let mut tasks: Vec<Task> = vec![
+        Box::pin(task::serve_admin(admin_socket, router, stopped)),
+        Box::pin(upgrader.run(to_upgrade)),
+        Box::pin(service_manager::feed_watchdog(pulse)),
+    ];
+    tasks.extend(tasks_of_reloader(&reloader, (reloads.clone(), to_reload)));
+    // Each ends when the process does, the admin port when its own `stopped` turns true.
+    let spawn = |task| reloader.runtimes.spawn(until(until_true(ended.clone()), task));
+    let tasks = tasks.into_iter().map(spawn).collect();
     reloader.admin.is_ready.set(true);
+    if !inherited.is_awaited() {
+        service_manager::is_ready();
+    }
     info!(%admin, workers = config.workers.number(), "ready");
     Ok(Running {
         listeners: addresses,
@@ -155,6 +192,8 @@ pub fn start(loaded: Loaded, source: Option<Source>) -> Result<Running, StartErr
         metrics,
         reloader,
         reloads,
+        upgrades,
+        is_replaced,
         stop,
         end,
         tasks,
@@ -163,34 +202,88 @@ pub fn start(loaded: Loaded, source: Option<Source>) -> Result<Running, StartErr
     })
 }
 
+/// What takes other configurations, with nothing open yet.
+fn reloader(
+    (loaded, source): (&Loaded, Option<Source>),
+    shared: Arc<Shared>,
+    (sockets, factory, runtimes): ((Listeners, Socket), ListenerFactory, &BackgroundRuntimes),
+    wishes: (mpsc::Sender<ReloadRequest>, mpsc::Sender<UpgradeRequest>),
+) -> Reloader {
+    let (config, status) = (&loaded.config, Status::first(loaded.hash()));
+    let ListenerFactory { live, observe, in_flight, open } = factory;
+    let admin =
+        Admin::new((config, status), live.clone(), observe.clone(), in_flight.clone(), wishes);
+    let (admin, generations) = (Arc::new(admin), Generations::default());
+    let background = BackgroundTasks::new(
+        runtimes.handles(),
+        observe.clone(),
+        Arc::clone(&admin),
+        generations.clone(),
+    );
+    Reloader {
+        source,
+        shared,
+        live,
+        observe,
+        in_flight,
+        open,
+        admin,
+        runtimes: runtimes.handles(),
+        generations,
+        state: Mutex::new(State::new(config, sockets, background)),
+    }
+}
+
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Starts what belongs to no configuration. It ends when `ended` turns true, the admin port when
-/// its own `stopped` does.
-fn tasks_of_process(
+/// What has configurations taken in place of the one that runs, and tells what is repeated.
+fn tasks_of_reloader(
     reloader: &Arc<Reloader>,
-    ended: watch::Receiver<bool>,
-    (socket, stopped): (TcpListener, watch::Receiver<bool>),
     (reloads, asked): (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
-) -> Vec<JoinHandle<()>> {
-    let router = admin::router(Arc::clone(&reloader.admin));
+) -> Vec<Task> {
     let file = reloader.source.as_ref().map(|source| source.file.clone());
     let changed_file: Option<Task> =
         file.map(|file| Box::pin(changed_file::follow(file, reloads)) as Task);
-    let tasks: [Task; 3] = [
-        Box::pin(task::serve_admin(socket, router, stopped)),
+    let tasks: [Task; 2] = [
         Box::pin(task::tell_repeated(reloader.observe.clone())),
         Box::pin(Arc::clone(reloader).run(asked)),
     ];
-    let spawn = |task: Task| reloader.runtimes.spawn(until(until_true(ended.clone()), task));
-    tasks.into_iter().chain(changed_file).map(spawn).collect()
+    tasks.into_iter().chain(changed_file).collect()
+}
+
+/// Compiles the first configuration and tells what may not be meant.
+fn compile(
+    loaded: &Loaded,
+    shared: &Shared,
+    metrics: &Metrics,
+) -> Result<Arc<Gateway>, StartError> {
+    let compiled = Gateway::compile(loaded, shared, metrics);
+    let (gateway, warnings) = compiled.map_err(StartError::Config)?;
+    config_problems(&warnings);
+    Ok(Arc::new(gateway))
+}
+
+/// Binds all listeners and the admin port, of which nothing is open yet.
+fn bind_all(
+    loaded: &Loaded,
+    factory: ListenerFactory,
+    inherited: &mut Inherited,
+) -> Result<(Listeners, Plan, TcpListener), StartError> {
+    let mut listeners = Listeners::new(factory);
+    let plan = listeners.plan(loaded, inherited)?;
+    let admin = bind_admin(&loaded.config, inherited)?;
+    inherited.close_others();
+    Ok((listeners, plan, admin))
 }
 
 /// Binds the admin port.
-fn bind_admin(config: &Config) -> Result<TcpListener, BindError> {
+fn bind_admin(config: &Config, inherited: &mut Inherited) -> Result<TcpListener, BindError> {
     let admin = config.admin.address.0;
+    if let Some(socket) = inherited.take(ADMIN, admin) {
+        return Ok(socket);
+    }
     let all: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address.0).collect();
-    bind::bind("admin", admin, &all)
+    bind::bind(ADMIN, admin, &all)
 }
 
 fn address(socket: &TcpListener) -> Result<SocketAddr, StartError> {

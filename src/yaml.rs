@@ -29,7 +29,6 @@
 //! that `At` has kept; of a draft, `Draft::counts` tells which of them are more than an echo.
 
 mod environment;
-
 mod joined;
 mod list;
 mod scalar_or;

@@ -1,12 +1,14 @@
 //! Asking the admin port of a running gateway to do something.
 
-use super::{Failure, reachable};
+use super::Failure;
 use crate::config::Loaded;
 use crate::fetch::{Fetcher, Link};
 use clap::Args;
 use serde_json::Value;
 use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the token is looked for when no file is named.
 const TOKEN_VARIABLE: &str = "STREAMGATE_ADMIN_TOKEN";
@@ -16,6 +18,9 @@ const TOKEN_BYTES_MAX: u64 = 4 * 1024;
 
 /// The longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long an answer is waited for: a new process has a minute to get ready.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(75);
 
 /// Which gateway is asked, and what opens its admin port.
 #[derive(Args, Debug)]
@@ -78,7 +83,7 @@ pub(super) fn post(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(error.to_string()))?;
     let body = body()?;
-    let asked = fetcher.post(&body, &token, ANSWER_BYTES_MAX);
+    let asked = fetcher.post(&body, &token, (ANSWER_BYTES_MAX, ANSWERED_WITHIN));
     let (status, answer) = runtime.block_on(asked).map_err(|error| {
         failed(format!("{error}; whether anything was done is not known: ask again"))
     })?;
@@ -98,4 +103,14 @@ fn read_token(file: Option<&Path>) -> Result<Option<String>, Failure> {
         "" => Err(Failure::Other(format!("{}: there is no token in it", path.display()))),
         token => Ok(Some(token.to_owned())),
     }
+}
+
+/// An address to connect to: one that means all of this machine's means this machine.
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }

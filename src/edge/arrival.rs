@@ -17,6 +17,8 @@ pub(super) const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Why a connection is closed before a request was read on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// The gateway has as many connections as it may, over all listeners.
+    ProcessFull,
     /// The listener has as many connections as it may.
     Full,
     /// The client has as many connections as it may.
@@ -41,6 +43,7 @@ impl Refusal {
     /// As metrics name it.
     pub const fn name(self) -> &'static str {
         match self {
+            Refusal::ProcessFull => "process_full",
             Refusal::Full => "full",
             Refusal::ClientFull => "client_full",
             Refusal::ProxyHeaderMissing => "proxy_header_missing",

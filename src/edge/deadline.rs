@@ -27,6 +27,11 @@ impl Deadline {
         }
     }
 
+    /// Moves the deadline to `at`, unless it is earlier.
+    pub(super) fn bring_forward(&mut self, at: Instant) {
+        self.set(self.at.min(at));
+    }
+
     /// Ready once the deadline has passed.
     pub(super) fn poll(&mut self, task: &mut Context<'_>) -> Poll<()> {
         loop {

@@ -41,10 +41,15 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// How many requests one connection may carry; closing now and then gives its memory back.
 const REQUESTS_MAX: u32 = 1_000;
+
+/// How long a connection stays open for one last request when its listener closes. Whoever sends it
+/// at that moment would find the connection closed, and would not know what became of it.
+pub const LAST_REQUEST_WITHIN: Duration = LAST_CALL;
 
 /// The HTTP/1 side of one listener.
 pub(super) struct Http1<P> {
@@ -68,19 +73,19 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
             // An error means that the gateway is gone, which is as final.
             let _ = stopping.wait_for(|is_over| *is_over).await;
         });
+        let mut is_last = false;
         // A connection that was opened for nothing is closed sooner than one that was of use.
         let mut deadline = Deadline::new(Instant::now() + self.listener.head_timeout);
-        let mut is_closing = false;
         loop {
-            let is_fresh = settings.is_none();
             let has_begun = poll_fn(|task| match stream.poll_begun(task) {
                 Poll::Ready(begun) => Poll::Ready(begun.is_ok()),
-                _ if !is_closing && is_over.as_mut().poll(task).is_ready() => {
-                    is_closing = true;
-                    deadline.set(Instant::now() + LAST_CALL);
-                    if is_fresh { deadline.poll(task).map(|()| false) } else { Poll::Ready(false) }
+                _ => {
+                    if !is_last && is_over.as_mut().poll(task).is_ready() {
+                        is_last = true;
+                        deadline.bring_forward(Instant::now() + LAST_REQUEST_WITHIN);
+                    }
+                    deadline.poll(task).map(|()| false)
                 }
-                _ => deadline.poll(task).map(|()| false),
             });
             if !has_begun.await {
                 poll_fn(|task| stream.poll_goodbye(task)).await;

@@ -4,7 +4,7 @@
 use super::tunnel;
 use crate::edge::{AnswerClock, ClientEnd, DownstreamStream, Listener};
 use crate::gateway::Route;
-use http::header;
+use http::{Version, header};
 use pingora::protocols::ALPN;
 use pingora::proxy::Session as Downstream;
 use pingora::upstreams::peer::HttpPeer;
@@ -22,6 +22,11 @@ pub(super) fn begin(downstream: &mut Downstream, listener: &Listener) {
     downstream.set_read_timeout(Some(listener.body_timeout));
     downstream.set_write_timeout(Some(listener.write_timeout));
     if downstream.req_header().headers.contains_key(header::EXPECT) {
+        if downstream.req_header().version < Version::HTTP_11 {
+            // It is not meant for HTTP/1.0, which knows no interim answers (RFC 9110 §10.1.1).
+            downstream.req_header_mut().remove_header(&header::EXPECT);
+            return;
+        }
         // Pingora takes an interim answer for one that came before the body, and would close.
         let downstream = downstream.as_downstream_mut();
         downstream.set_close_on_response_before_downstream_finish(false);

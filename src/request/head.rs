@@ -178,6 +178,7 @@ fn is_host(host: &[u8]) -> bool {
         && host.len() <= HOST_BYTES_MAX
         && port.len() <= 5
         && port.iter().all(u8::is_ascii_digit)
+        && number(port) <= u64::from(u16::MAX)
 }
 
 /// Whether no label of a name is empty, but for the one behind a dot at its end.
@@ -273,6 +274,8 @@ mod tests {
             ("u@a", "request_malformed"),
             ("a:x", "request_malformed"),
             ("a:123456", "request_malformed"),
+            ("a:65535", "ok"),
+            ("a:65536", "request_malformed"),
             ("[", "request_malformed"),
         ] {
             assert_eq!(code(|b| b.header("host", host)), expected, "{host}");

@@ -2,9 +2,12 @@
 //! from those whom it still answers.
 
 use super::Running;
+use super::service_manager;
 use super::signal::{Signal, Signals};
-use crate::admin::ReloadRequest;
+use crate::admin::{ReloadRequest, UpgradeRequest};
+use crate::edge::LAST_REQUEST_WITHIN;
 use futures_util::future::{join_all, pending};
+use std::pin::pin;
 use std::time::Duration;
 use tracing::{info, warn};
 
@@ -24,20 +27,41 @@ impl Running {
     pub fn run(self, mut signals: Signals, timeout: Option<Duration>) -> Stopped {
         self.wait(&mut signals);
         let drain = self.reloader.drain();
-        self.end(Some(signals), drain.delay.0, timeout.unwrap_or(drain.timeout.0))
+        let delay = match *self.is_replaced.borrow() {
+            // Nobody has to look elsewhere: the other process is at the same addresses.
+            true => Duration::ZERO,
+            false => {
+                service_manager::is_stopping();
+                drain.delay.0
+            }
+        };
+        self.end(Some(signals), delay, timeout.unwrap_or(drain.timeout.0))
     }
 
-    /// Waits until a signal asks it to end; does meanwhile what other signals ask for.
+    /// Waits until a signal asks it to end, or another process has taken its place; does meanwhile
+    /// what other signals ask for.
     pub fn wait(&self, signals: &mut Signals) {
-        let signal = self.runtimes.wait(async {
+        let why = self.runtimes.wait(async {
+            let mut is_replaced = self.is_replaced.clone();
+            let replaced = async {
+                // Without anybody who could replace it, it is never replaced.
+                if is_replaced.wait_for(|is_replaced| *is_replaced).await.is_err() {
+                    pending().await
+                }
+            };
+            let mut replaced = pin!(replaced);
             loop {
-                match signals.next().await {
+                let signal = tokio::select! {
+                    signal = signals.next() => signal,
+                    () = &mut replaced => return "another process is in its place",
+                };
+                match signal {
                     Signal::Stop(signal) => return signal,
                     other => self.heed(other),
                 }
             }
         });
-        info!(signal, "asked to stop");
+        info!(signal = why, "asked to stop");
     }
 
     /// Stops in order and at once: requests under way end or are cut after `timeout`.
@@ -47,6 +71,8 @@ impl Running {
 
     fn end(self, mut signals: Option<Signals>, delay: Duration, timeout: Duration) -> Stopped {
         self.reloader.admin.is_ready.set(false);
+        // Who stops it from within waits for requests under way alone.
+        let is_asked = signals.is_some();
         let (under_way, delay_ms) = (self.reloader.in_flight.now(), delay.as_millis() as u64);
         info!(under_way, delay_ms, timeout_ms = timeout.as_millis() as u64, "stopping");
         self.runtimes.wait(async {
@@ -69,7 +95,7 @@ impl Running {
                 }
             };
             tokio::select! {
-                () = self.reloader.in_flight.none() => {}
+                () = self.last_answered(is_asked) => {}
                 () = tokio::time::sleep(timeout) => {}
                 _ = still => {}
             }
@@ -90,6 +116,17 @@ impl Running {
             _ => warn!(cut, "stopped: requests were cut, as `drain.timeout` was over"),
         }
         Stopped { cut }
+    }
+
+    /// Waits until nobody is answered any more, and until those have closed their connections, or
+    /// have had the time for one last request, who did not know that the gateway stops.
+    async fn last_answered(&self, waits_for_connections: bool) {
+        if waits_for_connections {
+            // Those that are answered for longer are waited for below.
+            let closed = self.reloader.open.none();
+            let _ = tokio::time::timeout(2 * LAST_REQUEST_WITHIN, closed).await;
+        }
+        self.reloader.in_flight.none().await;
     }
 
     /// Waits for another wish to stop; does meanwhile what other signals ask for.
@@ -114,6 +151,13 @@ impl Running {
             Signal::Reopen(signal) => {
                 info!(signal, "the access log is to be opened again");
                 self.log.reopen();
+            }
+            Signal::Upgrade(signal) => {
+                // One is under way, or there is nobody who could.
+                let request = UpgradeRequest { cause: signal, answer: None };
+                if self.upgrades.try_send(request).is_err() {
+                    warn!(signal, "an upgrade is under way already, or can't be");
+                }
             }
             Signal::Refuse(signal) => {
                 warn!(signal, "it has no meaning here: SIGTERM stops, SIGHUP reloads");

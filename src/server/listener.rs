@@ -5,7 +5,7 @@
 //! TLS included, is the edge's business.
 
 use super::worker::Job;
-use crate::edge::{Edge, InFlight, Listener};
+use crate::edge::{Edge, InFlight, Listener, OpenConnections};
 use crate::gateway::Gateway;
 use crate::observe::Observe;
 use crate::proxy::Proxy;
@@ -30,10 +30,12 @@ const UPSTREAM_POOL_PER_WORKER: usize = 1_024;
 const CONNECTION_READ_BYTES: usize = 1_024;
 
 /// Makes the accept loops of listeners.
+#[derive(Clone)]
 pub(super) struct ListenerFactory {
     pub(super) live: Arc<ArcSwap<Gateway>>,
     pub(super) observe: Observe,
     pub(super) in_flight: InFlight,
+    pub(super) open: OpenConnections,
 }
 
 impl ListenerFactory {
@@ -65,7 +67,7 @@ impl ListenerFactory {
             in_flight: self.in_flight.clone(),
         };
         let proxy = http_proxy(&conf, proxy);
-        let app = Edge::new(proxy, listener.clone(), self.observe.clone());
+        let app = Edge::new(proxy, listener.clone(), self.observe.clone(), self.open.clone());
         let mut service = Service::new(listener.name.to_string(), app);
         // Pingora's 64 KiB would be held by every silent client; requests are read into a buffer of
         // their own anyway. This much lets the first byte and the rest of a head come in one call.

@@ -3,6 +3,7 @@
 
 use super::StartError;
 use super::bind;
+use super::inherited::{Inherited, Socket};
 use super::listener::ListenerFactory;
 use super::names::{self, Name};
 use super::worker::Workers;
@@ -93,8 +94,13 @@ impl Listeners {
         Listeners { factory, open: Vec::new(), next_number: 0 }
     }
 
-    /// Binds what `config` names and is not bound yet. It opens and closes nothing.
-    pub(super) fn plan(&mut self, loaded: &Loaded) -> Result<Plan, StartError> {
+    /// Binds what `config` names and is not bound yet, unless it is among `inherited`. It opens and
+    /// closes nothing.
+    pub(super) fn plan(
+        &mut self,
+        loaded: &Loaded,
+        inherited: &mut Inherited,
+    ) -> Result<Plan, StartError> {
         let config = &loaded.config;
         let all = config.listeners.iter().map(|listener| listener.address.0);
         let all: Vec<SocketAddr> = all.chain([config.admin.address.0]).collect();
@@ -115,9 +121,11 @@ impl Listeners {
                 open.listener.address == listener.address
                     && (listener.address.port() != 0 || open.listener.name == listener.name)
             };
-            let socket = match self.open.iter().find(is_its) {
-                Some(open) => bind::again(&listener.name, listener.address, &open.socket)?,
-                None => bind::bind(&listener.name, listener.address, &all)?,
+            let inherited = inherited.take(&listener.name, listener.address);
+            let socket = match (self.open.iter().find(is_its), inherited) {
+                (Some(open), _) => bind::again(&listener.name, listener.address, &open.socket)?,
+                (None, Some(socket)) => socket,
+                (None, None) => bind::bind(&listener.name, listener.address, &all)?,
             };
             let (stop, _) = watch::channel(false);
             Ok(Step::Open(Open { listener, print, socket, stop }))
@@ -165,6 +173,15 @@ impl Listeners {
     pub(super) fn addresses(&self) -> io::Result<Vec<(String, SocketAddr)>> {
         let address = |open: &Open| Ok((open.listener.name.to_string(), open.socket.local_addr()?));
         self.open.iter().map(address).collect()
+    }
+
+    /// Another handle of each socket, to be given away.
+    pub(super) fn sockets(&self) -> io::Result<Vec<Socket>> {
+        let socket = |open: &Open| {
+            let (name, address) = (open.listener.name.to_string(), open.listener.address);
+            Ok(Socket { name, address, socket: open.socket.try_clone()? })
+        };
+        self.open.iter().map(socket).collect()
     }
 
     /// The name of each.

@@ -14,14 +14,16 @@
 use super::StartError;
 use super::background::BackgroundTasks;
 use super::generations::Generations;
+use super::inherited::{Inherited, Socket};
 use super::listeners::{Listeners, Plan};
 use super::names;
 use super::runtime::Runtimes;
+use super::service_manager;
 use super::worker::Workers;
 use crate::admin::{Admin, Outcome, ReloadRequest, Status};
 use crate::clock;
 use crate::config::{Config, Drain, Loaded};
-use crate::edge::InFlight;
+use crate::edge::{InFlight, OpenConnections};
 use crate::gateway::{Gateway, Shared, UNMATCHED};
 use crate::metrics::Metrics;
 use crate::observe::{Event, Observe};
@@ -63,6 +65,7 @@ pub(super) struct Reloader {
     pub(super) generations: Generations,
     pub(super) observe: Observe,
     pub(super) in_flight: InFlight,
+    pub(super) open: OpenConnections,
     pub(super) admin: Arc<Admin>,
     pub(super) runtimes: Runtimes,
     pub(super) state: Mutex<State>,
@@ -75,15 +78,22 @@ pub(super) struct State {
     /// `None` before the start and once the gateway stops: nothing can be opened then.
     workers: Option<Workers>,
     drain: Drain,
+    /// The admin port's socket, to be given away.
+    admin: Option<Socket>,
     fixed: Fixed,
     /// The listeners are closed, because the gateway stops.
     is_closed: bool,
 }
 
 impl State {
-    pub(super) fn new(config: &Config, listeners: Listeners, tasks: BackgroundTasks) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        (listeners, admin): (Listeners, Socket),
+        tasks: BackgroundTasks,
+    ) -> Self {
         let (drain, fixed) = (config.drain, Fixed::of(config));
-        State { listeners, tasks, workers: None, drain, fixed, is_closed: false }
+        let admin = Some(admin);
+        State { listeners, tasks, workers: None, drain, admin, fixed, is_closed: false }
     }
 }
 
@@ -162,7 +172,9 @@ impl Reloader {
     /// Reads the file again and takes what stands there. Call it where waiting is allowed.
     pub(super) fn reload(&self, cause: &'static str) -> Outcome {
         let Some(source) = &self.source else { return Outcome::Impossible };
+        service_manager::is_reloading();
         let taken = (source.load)().and_then(|loaded| self.take(&loaded, cause));
+        service_manager::is_ready();
         match taken {
             Ok(status) => Outcome::Applied(status),
             Err(report) => {
@@ -183,10 +195,13 @@ impl Reloader {
         // Apart from what runs: what is not taken leaves no trace in it.
         let (_, warnings) = Gateway::compile(loaded, &Shared::default(), &Metrics::new())?;
         let config = &loaded.config;
-        let plan = state.listeners.plan(loaded).map_err(|error| match error {
-            StartError::Config(report) => report,
-            other => loaded.report(vec![Problem::of_file(other.to_string())]),
-        })?;
+        let plan =
+            state.listeners.plan(loaded, &mut Inherited::default()).map_err(
+                |error| match error {
+                    StartError::Config(report) => report,
+                    other => loaded.report(vec![Problem::of_file(other.to_string())]),
+                },
+            )?;
         let (gateway, _) = Gateway::compile(loaded, &self.shared, &self.observe.metrics)?;
         let gateway = Arc::new(gateway);
         self.start_tasks(&mut state.tasks, &gateway, &plan);
@@ -206,6 +221,7 @@ impl Reloader {
         state.listeners.settle(opened);
         self.admin.show_trusted(state.listeners.trusted());
         self.in_flight.set_max(config.in_flight.0);
+        self.open.set_max(config.connections);
         state.drain = config.drain;
         let status = Status {
             generation: self.admin.status().generation + 1,
@@ -254,7 +270,18 @@ impl Reloader {
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         state.is_closed = true;
+        state.admin = None;
         state.listeners.close();
+    }
+
+    /// All listening sockets, to be given away; `None` once the gateway stops.
+    pub(super) fn sockets(&self) -> Option<io::Result<Vec<Socket>>> {
+        let state = self.state.lock();
+        let all = || {
+            let admin = state.admin.as_ref().map(Socket::again).transpose()?;
+            Ok(state.listeners.sockets()?.into_iter().chain(admin).collect())
+        };
+        (!state.is_closed).then(all)
     }
 
     /// Ends the workers: what they still answer is cut.

@@ -37,6 +37,8 @@ pub(super) enum Signal {
     Reopen(&'static str),
     /// Open the logs again, and read the configuration again.
     Reload(&'static str),
+    /// Have another process take the place of this one.
+    Upgrade(&'static str),
     /// It has no meaning here.
     Refuse(&'static str),
     /// A write was refused; who wrote gets an error, too.
@@ -60,7 +62,7 @@ fn table() -> Vec<(SignalKind, Signal)> {
         (raw(libc::SIGXCPU), Signal::Stop("SIGXCPU")),
         (SignalKind::hangup(), Signal::Reload("SIGHUP")),
         (SignalKind::user_defined1(), Signal::Reopen("SIGUSR1")),
-        (SignalKind::user_defined2(), Signal::Refuse("SIGUSR2")),
+        (SignalKind::user_defined2(), Signal::Upgrade("SIGUSR2")),
         (SignalKind::alarm(), Signal::Refuse("SIGALRM")),
         (SignalKind::io(), Signal::Refuse("SIGIO")),
         (raw(libc::SIGVTALRM), Signal::Refuse("SIGVTALRM")),

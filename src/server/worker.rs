@@ -6,6 +6,7 @@
 //! is not used: it accepts on one thread and hands every connection to another, and its threads
 //! leave stale handles behind when they end, so a process could not start a second one.
 
+use futures_util::future::join_all;
 use std::io;
 use std::thread::JoinHandle;
 use tokio::runtime::Handle;
@@ -50,6 +51,11 @@ impl Workers {
         Ok(())
     }
 
+    /// By which it is found out whether each of them gets round to its work.
+    pub(super) fn pulse(&self) -> Pulse {
+        Pulse(self.threads.iter().map(|(_, runtime)| runtime.clone()).collect())
+    }
+
     /// Cuts the requests that are still under way and waits for the threads.
     pub(super) fn end(self) {
         // The receivers are gone only if the threads are.
@@ -58,5 +64,16 @@ impl Workers {
             // A panic was already reported by its thread.
             let _ = thread.join();
         }
+    }
+}
+
+/// Whether workers get round to their work.
+#[derive(Clone, Debug)]
+pub(super) struct Pulse(Vec<Handle>);
+
+impl Pulse {
+    /// Waits until each worker has done something, or is gone.
+    pub(super) async fn all(&self) {
+        join_all(self.0.iter().map(|worker| worker.spawn(async {}))).await;
     }
 }

@@ -52,12 +52,19 @@ pub(crate) struct Process {
     pub(crate) directory: Directory,
 }
 
-/// The command that runs it, behind the words of another one that starts it.
-fn command(directory: &Directory, yaml: &str, prefix: &[&str]) -> Command {
+/// The program that is tested.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_streamgate");
+
+/// The command that runs `program`, behind the words of another one that starts it.
+pub(crate) fn command(
+    directory: &Directory,
+    yaml: &str,
+    prefix: &[&str],
+    program: &Path,
+) -> Command {
     let file = directory.file("gateway.yaml");
     std::fs::write(&file, yaml).unwrap();
-    let program = env!("CARGO_BIN_EXE_streamgate");
-    let mut words = prefix.iter().copied().chain([program]);
+    let mut words = prefix.iter().map(Path::new).chain([program]);
     let mut command = Command::new(words.next().expect("one at least"));
     command.args(words).arg("--config").arg(file).arg("run");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -74,7 +81,13 @@ impl Process {
     /// The same, started by another command.
     pub(crate) async fn start_behind(prefix: &[&str], yaml: &str) -> Self {
         let directory = Directory::new();
-        let mut child = command(&directory, yaml, prefix).stdout(Stdio::piped()).spawn().unwrap();
+        let command = command(&directory, yaml, prefix, Path::new(PROGRAM));
+        Self::started_by(directory, command).await
+    }
+
+    /// The process that this command starts, once it says that it is ready.
+    pub(crate) async fn started_by(directory: Directory, mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());
         let (mut edge, mut unread) = (None, VecDeque::new());
         loop {
@@ -128,6 +141,11 @@ impl Process {
         (status.code(), said)
     }
 
+    /// Waits until the process itself ends, also when another one writes on where it wrote.
+    pub(crate) async fn exit_code(&mut self) -> Option<i32> {
+        timeout(DEADLINE, self.child.wait()).await.expect("it ends").unwrap().code()
+    }
+
     /// Closes the reader's end of its standard output.
     pub(crate) fn close_stdout(&mut self) {
         self.child.stdout = None;
@@ -158,7 +176,8 @@ impl Process {
 /// Runs it where it can't run: its exit code, and what it said.
 pub(crate) async fn failed(yaml: &str) -> (Option<i32>, String) {
     let directory = Directory::new();
-    let output = timeout(DEADLINE, command(&directory, yaml, &[]).output()).await;
+    let output =
+        timeout(DEADLINE, command(&directory, yaml, &[], Path::new(PROGRAM)).output()).await;
     let output = output.expect("it ends").unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::edge::connections::Connections;
-use crate::edge::{Edge, InFlight, TrustedPeers, Underscores, head_was_read};
+use crate::edge::{Edge, InFlight, OpenConnections, TrustedPeers, Underscores, head_was_read};
 use crate::metrics::Metrics;
 use crate::observe::AccessLog;
 use crate::units::Count;
@@ -79,7 +79,7 @@ impl Fixture {
         let held = Held(Arc::clone(&answer), in_flight.clone());
         let proxy = http_proxy(&Arc::new(ServerConf::default()), held);
         let observe = Observe::new(metrics.clone(), AccessLog::default());
-        let edge = Arc::new(Edge::new(proxy, listener, observe));
+        let edge = Arc::new(Edge::new(proxy, listener, observe, OpenConnections::new(Count(10))));
         let (running, shutdown) = watch::channel(false);
         Fixture { edge, answer, metrics, in_flight, _running: running, shutdown }
     }
