@@ -250,6 +250,14 @@ impl Reply {
         Reply { status, headers: vec![no_store], body: Bytes::new() }
     }
 
+    /// The same with a body of plain text.
+    pub fn text(mut self, text: String) -> Self {
+        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        self.headers.push((header::CONTENT_TYPE, kind));
+        self.body = Bytes::from(text);
+        self
+    }
+
     /// The same with a JSON body.
     pub fn json(mut self, kind: &'static str, value: &impl Serialize) -> Self {
         let body = serde_json::to_vec(value).expect("our own values are always JSON");

@@ -3,9 +3,11 @@
 //! For key sets, certificates and the admin port of another process. Not for traffic of viewers,
 //! which is proxied, and not for anything large.
 
+mod caller;
 mod file;
 
-pub use file::{file, is_for_everybody};
+pub use caller::Caller;
+pub use file::{file, is_for_everybody, put_secret};
 
 use bytes::{Bytes, BytesMut};
 use http::header;

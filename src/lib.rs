@@ -33,6 +33,7 @@ pub mod concurrency;
 pub mod upstream;
 pub mod activity;
 pub mod store;
+pub mod acme;
 pub mod session;
 pub mod route;
 pub mod request;

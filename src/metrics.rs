@@ -8,6 +8,7 @@ mod collected;
 mod config;
 mod upstream;
 mod starts;
+mod tls;
 mod family;
 
 pub use family::{Family, as_json, as_markdown};
@@ -19,6 +20,7 @@ use family::{Families, Labelled};
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use starts::StartMetrics;
 use std::sync::Arc;
+use tls::TlsMetrics;
 use upstream::UpstreamMetrics;
 
 /// All metrics of one gateway.
@@ -56,9 +58,7 @@ pub struct All {
     pub(crate) heads_refused: IntCounterVec,
     pub(crate) header_fields_dropped: IntCounterVec,
     pub(crate) overloaded: IntCounterVec,
-    pub(crate) tls_handshakes: IntCounterVec,
-    pub(crate) tls_certificate_not_after: IntGaugeVec,
-    pub(crate) tls_reloads: IntCounterVec,
+    pub(crate) tls: TlsMetrics,
 
     pub(crate) auth_decisions: IntCounterVec,
     pub(crate) jwks_fetches: IntCounterVec,
@@ -178,21 +178,7 @@ impl Metrics {
                 "Requests that found no room, by the limit: `in_flight` or `upstream_in_flight`.",
                 &["route", "reason"],
             ),
-            tls_handshakes: f.counters(
-                "tls_handshakes_total",
-                "Connections secured, by version and kind: full, or resumed with a ticket.",
-                &["listener", "version", "kind"],
-            ),
-            tls_certificate_not_after: f.gauges(
-                "tls_certificate_not_after_seconds",
-                "When a certificate ends, in seconds since 1970; its name is its first host.",
-                &["listener", "name"],
-            ),
-            tls_reloads: f.counters(
-                "tls_reloads_total",
-                "Changes of certificates' files: done, or refused because they can't be used.",
-                &["listener", "result"],
-            ),
+            tls: TlsMetrics::new(&mut f),
             shadow_denials: f.counters(
                 "shadow_denials_total",
                 "What filters in shadow would have refused, and did not.",

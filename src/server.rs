@@ -12,6 +12,7 @@ mod certificate;
 mod listener;
 mod listeners;
 mod names;
+mod orders;
 mod background;
 mod generations;
 mod reload;

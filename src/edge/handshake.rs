@@ -114,6 +114,13 @@ async fn shake_hands(
             return Err(Broken::Failed(why, socket));
         }
     };
+    if let Some(proof) = tls.proof(&start.client_hello()) {
+        // It has seen what it came for, and says nothing more.
+        if let Ok(mut shown) = start.into_stream(proof).await {
+            let _ = AsyncWriteExt::shutdown(&mut shown).await;
+        }
+        return Err(Broken::Silent);
+    }
     let (terms, server) = tls.begin(start.client_hello().server_name());
     match start.into_stream(server).into_fallible().await {
         Ok(secured) => {

@@ -26,6 +26,7 @@ mod file;
 pub use config::{CertificateConfig, ClientCertificate, Config, TicketsConfig, Version};
 pub use terms::Credentials;
 
+use crate::acme::Acme;
 use crate::problem::{Level, Problem};
 use crate::yaml::At;
 use arc_swap::ArcSwap;
@@ -34,7 +35,7 @@ use certificates::Certificates;
 use file::{Files, State};
 use parking_lot::Mutex;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{ClientHello, NoServerSessionStorage};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection};
 use std::path::{Path, PathBuf};
@@ -51,6 +52,7 @@ pub const EXPIRY_WARNED_BEFORE: Duration = certificate::EXPIRY_WARNED_BEFORE;
 pub struct Tls {
     config: Config,
     base_dir: PathBuf,
+    acme: Option<Arc<Acme>>,
     /// Some clients are asked for a certificate.
     pub(super) asks_clients: bool,
     live: ArcSwap<Live>,
@@ -91,15 +93,21 @@ impl Tls {
         config: &At<Config>,
         base_dir: &Path,
     ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let files = Files::open(config, base_dir);
         let mut problems = checks::problems(config);
-        match live(config, &files, None) {
+        if !problems.iter().all(is_warning) && config.acme.is_some() {
+            return Err(problems);
+        }
+        let acme = config.acme.as_ref().map(|acme| Arc::new(Acme::new(acme, base_dir)));
+        let config = config.with_ordered(acme.as_deref());
+        let files = Files::open(&config, base_dir, acme.as_deref());
+        match live(&config, &files, None) {
             Ok((live, warnings)) if problems.iter().all(is_warning) => {
                 problems.extend(warnings);
                 let tls = Tls {
-                    config: config.value.clone(),
+                    asks_clients: checks::asks_clients(&config),
+                    config,
                     base_dir: base_dir.to_owned(),
-                    asks_clients: checks::asks_clients(config),
+                    acme,
                     live: ArcSwap::from_pointee(live),
                     seen: Mutex::new(files.state()),
                 };
@@ -124,6 +132,16 @@ impl Tls {
             }
         };
         (Arc::clone(&side.terms), server)
+    }
+
+    /// What an authority is shown that asks for a proof, if that is what this client is.
+    pub(super) fn proof(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+        self.acme.as_ref()?.challenges().answer(hello)
+    }
+
+    /// The certificate that is ordered, if one is.
+    pub fn acme(&self) -> Option<&Arc<Acme>> {
+        self.acme.as_ref()
     }
 
     /// What a client has shown in a handshake that was made under these terms.
@@ -179,7 +197,7 @@ impl Tls {
     /// Looks at the files. `None`: they are as they were. Otherwise all of them are live from now
     /// on, or what is wrong is told, once, and nothing has changed.
     pub fn look_again(&self) -> Option<Result<Change, Vec<Problem>>> {
-        let files = Files::open(&self.config, &self.base_dir);
+        let files = Files::open(&self.config, &self.base_dir, self.acme.as_deref());
         let state = files.state();
         if std::mem::replace(&mut *self.seen.lock(), state.clone()) == state {
             return None;

@@ -34,14 +34,14 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
             metrics.header_fields_dropped.with_label_values(&[listener]).inc_by(*number);
         }
         Event::HandshakeDone { listener, version, is_resumed } => {
-            let kind = if *is_resumed { "resumed" } else { "full" };
-            metrics.tls_handshakes.with_label_values(&[*listener, *version, kind]).inc();
+            metrics.tls.shook_hands(listener, version, *is_resumed);
         }
         Event::CertificatesShown { listener, before, now } => {
-            certificates(metrics, listener, *before, now);
+            metrics.tls.shows(listener, *before, now);
         }
-        Event::CertificatesKept { listener, .. } => {
-            metrics.tls_reloads.with_label_values(&[*listener, "refused"]).inc();
+        Event::CertificatesKept { listener, .. } => metrics.tls.keeps(listener),
+        Event::CertificateOrdered { listener, failure } => {
+            metrics.tls.ordered(listener, failure.is_some());
         }
         Event::HeadRefused { listener, code } => {
             metrics.heads_refused.with_label_values(&[listener, code.name()]).inc();
@@ -69,21 +69,6 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
         | Event::LimitClaimUnusable { .. }
         | Event::EndpointChanged { .. }
         | Event::KeySetRefreshed { .. } => {}
-    }
-}
-
-type Shown<'a> = &'a [(String, i64)];
-
-fn certificates(metrics: &Metrics, listener: &str, before: Option<Shown<'_>>, now: Shown<'_>) {
-    for (name, _) in before.iter().copied().flatten() {
-        // An error means that it was not shown, which is as good.
-        let _ = metrics.tls_certificate_not_after.remove_label_values(&[listener, name]);
-    }
-    if before.is_some() {
-        metrics.tls_reloads.with_label_values(&[listener, "done"]).inc();
-    }
-    for (name, end) in now {
-        metrics.tls_certificate_not_after.with_label_values(&[listener, name]).set(*end);
     }
 }
 

@@ -65,6 +65,13 @@ pub enum Event<'a> {
         /// What is wrong with one of them.
         why: &'a str,
     },
+    /// A certificate was ordered from an authority (ACME).
+    CertificateOrdered {
+        /// The listener's name.
+        listener: &'a str,
+        /// Why there is none, and how long it takes until it is ordered again.
+        failure: Option<(&'a str, Duration)>,
+    },
     /// A certificate ends soon, or has ended, or is otherwise seldom meant.
     CertificateDoubtful {
         /// The listener's name.

@@ -113,6 +113,7 @@ pub(super) fn write(event: &Event<'_>) {
         Event::CertificatesKept { listener, why } => {
             warn!(listener, why, "changed certificates can't be used; those before are kept");
         }
+        Event::CertificateOrdered { listener, failure } => ordered(listener, *failure),
         Event::CertificateDoubtful { listener, why } => {
             warn!(listener, why, "a certificate may fail clients");
         }
@@ -168,6 +169,16 @@ fn ejected(upstream: &str, ejection: &Ejection) {
 fn certificates_shown(listener: &str, now: &[(String, i64)]) {
     let names: Vec<&str> = now.iter().map(|(name, _)| name.as_str()).collect();
     info!(listener, certificates = names.join(", "), "other certificates are shown");
+}
+
+fn ordered(listener: &str, failure: Option<(&str, Duration)>) {
+    match failure {
+        None => info!(listener, "a certificate was ordered and is shown from now on"),
+        Some((why, again)) => {
+            let again_in_s = again.as_secs();
+            warn!(listener, why, again_in_s, "no certificate could be ordered");
+        }
+    }
 }
 
 fn key_set_refreshed(key_set: &KeySet, refresh: &Refresh) {

@@ -1,13 +1,15 @@
 //! What is to be done with a request whose head has come: `judge` says it, of a head that can be
 //! trusted to be the one that others would read.
 
-use crate::denial::{Code, Denial};
+use crate::acme;
+use crate::denial::{Code, Denial, Reply};
 use crate::edge::{DownstreamStream, Handshake, Listener};
 use crate::exchange::{Cause, Exchange, InFlightLimit};
 use crate::filter::Halt;
 use crate::gateway::Gateway;
 use crate::judge::{Verdict, judge};
 use crate::request::{Request, head};
+use http::StatusCode;
 use http::request::Parts;
 use pingora::proxy::Session as Downstream;
 
@@ -26,6 +28,9 @@ pub(super) async fn of<'c>(
     let parts = written.as_ref();
     DownstreamStream::of(downstream).map_or(Ok(()), DownstreamStream::check_query)?;
     head::check_raw(parts, written.raw_path(), || downstream.to_h1_raw())?;
+    if let Some(proof) = acme::answer(parts.uri.path()).filter(|_| listener.tls.is_none()) {
+        return Err(Halt::Reply(Reply::new(StatusCode::OK).text(proof)));
+    }
     if listener.asks_clients() {
         let stream = DownstreamStream::of(downstream);
         let handshake = stream.and_then(DownstreamStream::handshake);

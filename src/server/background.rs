@@ -4,6 +4,7 @@ use super::certificate::CertificateFollower;
 use super::generations::Generations;
 use super::listeners::Plan;
 use super::names::{self, Name};
+use super::orders::Orders;
 use super::runtime::Runtimes;
 use super::task::{
     StoreReport, check_health, follow_endings, follow_health, follow_revocations, refresh,
@@ -116,7 +117,10 @@ impl BackgroundTasks {
         }
         for (listener, stopped) in plan.listeners() {
             if let Some(follower) = CertificateFollower::of(listener, &self.observe) {
-                self.runtimes.spawn(until(until_true(stopped), follower.run()));
+                self.runtimes.spawn(until(until_true(stopped.clone()), follower.run()));
+            }
+            if let Some(orders) = Orders::of(listener, &self.observe) {
+                self.runtimes.spawn(until(until_true(stopped), orders.run()));
             }
         }
     }

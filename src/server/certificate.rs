@@ -1,5 +1,6 @@
 //! Follows the files of a listener's certificates: what is renewed is shown without a restart.
 
+use crate::acme::PLACEHOLDER_END;
 use crate::clock;
 use crate::edge::Listener;
 use crate::edge::tls::{EXPIRY_WARNED_BEFORE, Tls};
@@ -72,7 +73,9 @@ impl CertificateFollower {
     fn warn(&mut self) {
         let now = i64::try_from(clock::unix_seconds()).unwrap_or(i64::MAX);
         let soon = i64::try_from(EXPIRY_WARNED_BEFORE.as_secs()).unwrap_or(i64::MAX);
-        for (name, end) in self.tls.ends().into_iter().filter(|(_, end)| *end <= now + soon) {
+        // Of one that is still ordered, the log says why it is not there.
+        let is_due = |end: i64| end <= now + soon && end != PLACEHOLDER_END;
+        for (name, end) in self.tls.ends().into_iter().filter(|(_, end)| is_due(*end)) {
             let is_fresh = |told: &Instant| told.elapsed() < WARNED_EVERY;
             if self.warned.get(&name).is_some_and(is_fresh) {
                 continue;

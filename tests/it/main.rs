@@ -9,6 +9,7 @@ mod process;
 mod raw_client;
 
 mod access;
+mod acme;
 mod admin;
 mod balance;
 mod casting;

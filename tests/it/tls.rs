@@ -839,6 +839,31 @@ fn a_check_tells_what_the_files_hold() {
             "`previous` is the same secret as `current`",
         ),
         (
+            "acme: { directory: \"https://acme.example/dir\", names: [tv.example], keep: kept }",
+            true,
+            "there is no certificate for `tv.example` yet",
+        ),
+        (
+            "acme: { directory: \"http://acme.example/dir\", names: [tv.example], keep: kept }",
+            false,
+            "can't be asked: plain HTTP",
+        ),
+        (
+            "acme: { directory: \"https://acme.example/dir\", names: [\"*.tv.example\"], keep: k }",
+            false,
+            "a wildcard can't be proven",
+        ),
+        (
+            "acme: { directory: \"https://acme.example/dir\", names: [\"../a.example\"], keep: k }",
+            false,
+            "`../a.example` is no name of a host",
+        ),
+        (
+            "acme: { directory: \"https://acme.example/dir\", names: [], keep: kept }",
+            false,
+            "there is no name to order a certificate for",
+        ),
+        (
             "certificates: [ { cert: tv.pem, key: tv.key, ocsp: tv.pem } ]",
             false,
             "`tv.pem` is no answer of OCSP",
@@ -875,6 +900,10 @@ fn the_page_about_tls_runs_as_it_is_written() {
         authority.issue_with(&[host], kind, year).write(&directory, name);
     }
     put(&directory, "partners.pem", &authority.pem());
+    // What was ordered before is kept.
+    std::fs::create_dir(directory.file("acme")).unwrap();
+    let ordered = authority.issue(&["tv.example", "api.tv.example"]);
+    put(&directory, "acme/tv.example.pem", &format!("{}{}", ordered.cert, ordered.key));
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tls.md");
     let page = std::fs::read_to_string(page).unwrap();
     let blocks: Vec<&str> = page.split("```yaml\n").skip(1).collect();

@@ -3,6 +3,7 @@
 use super::config::CertificateConfig;
 use super::file::{File, Files};
 use super::ocsp::{Staple, Unfit};
+use crate::acme;
 use crate::clock;
 use crate::problem::Problem;
 use crate::units::FilePath;
@@ -109,6 +110,14 @@ impl Certificate {
         let cert = |text: String, help: &str| config.cert.problem(text).help(help).warning();
         let (name, until) = (&self.name, date(self.not_after));
         let mut all = Vec::new();
+        if config.is_ordered && self.not_after == acme::PLACEHOLDER_END {
+            let text = format!("there is no certificate for `{name}` yet, so clients refuse it");
+            all.push(cert(
+                text,
+                "it is ordered when the gateway runs: see that its name leads here",
+            ));
+            return all;
+        }
         if self.not_after <= now {
             let text = format!("the certificate of `{name}` expired on {until}");
             all.push(cert(text, "clients refuse it: renew it"));

@@ -19,9 +19,10 @@ fn asks(config: &Config, entry: &CertificateConfig) -> bool {
 /// All that can't be meant.
 pub(super) fn problems(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if config.certificates.is_empty() {
+    problems.extend(config.acme.iter().flat_map(|acme| acme.problems()));
+    if config.certificates.is_empty() && config.acme.is_none() {
         let problem = config.certificates.problem("there is no certificate to show to clients");
-        let help = "write at least one: `[ { cert: tv.pem, key: tv.key } ]`";
+        let help = "write at least one, `[ { cert: tv.pem, key: tv.key } ]`, or `acme`";
         problems.push(problem.help(help).of_absence());
     }
     problems.extend(without_effect(config));

@@ -1,5 +1,6 @@
 //! `tls` of a listener in `gateway.yaml`.
 
+use crate::acme::{self, Acme};
 use crate::units::{FilePath, Secret, Time};
 use crate::yaml::{At, Scalar, scalars};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -14,7 +15,11 @@ use std::fmt;
 pub struct Config {
     /// One for each name, or several with keys of different kinds. The first is for clients that
     /// ask for no name, or for one that none is for.
+    #[serde(default)]
     pub certificates: At<Vec<At<CertificateConfig>>>,
+    /// A certificate that the gateway orders by itself. It stands behind those that are named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acme: Option<At<acme::Config>>,
     /// The oldest version that is spoken.
     #[serde(default)]
     pub min: Version,
@@ -47,6 +52,25 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Config {
+    /// The same with an entry for the certificate that is ordered: both halves are in one file.
+    pub(super) fn with_ordered(&self, acme: Option<&Acme>) -> Config {
+        let mut config = self.clone();
+        if let (Some(acme), Some(written)) = (acme, &self.acme) {
+            let file = At { value: FilePath(acme.file()), place: written.place };
+            let entry = CertificateConfig {
+                cert: file.clone(),
+                key: file,
+                is_ordered: true,
+                ocsp: None,
+                client: None,
+                client_ca: None,
+                client_crl: None,
+            };
+            config.certificates.value.push(At { value: entry, place: written.place });
+        }
+        config
+    }
+
     /// What the keys of its tickets are derived from, where the file says it.
     pub(crate) fn ticket_secrets(&self) -> impl Iterator<Item = &At<Secret>> {
         let both = self.tickets.iter().map(|tickets| (&tickets.current, &tickets.previous));
@@ -75,6 +99,9 @@ pub struct CertificateConfig {
     pub cert: At<FilePath>,
     /// Its key: PKCS#8, SEC1 or PKCS#1, not encrypted.
     pub key: At<FilePath>,
+    /// The gateway orders it by itself.
+    #[serde(skip)]
+    pub(super) is_ordered: bool,
     /// What its authority says of it (OCSP), in DER: it is shown along with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ocsp: Option<At<FilePath>>,

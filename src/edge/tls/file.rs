@@ -1,6 +1,7 @@
 //! The files that `tls` of a listener names, as they are at one moment.
 
 use super::config::{CertificateConfig, Config};
+use crate::acme::Acme;
 use crate::fetch;
 use crate::problem::Problem;
 use crate::units::FilePath;
@@ -60,7 +61,7 @@ impl File {
 
 impl Files {
     /// Reads them all.
-    pub(super) fn open(config: &Config, base_dir: &Path) -> Self {
+    pub(super) fn open(config: &Config, base_dir: &Path, acme: Option<&Acme>) -> Self {
         let of_entry = |entry: &CertificateConfig| {
             let optional = [&entry.ocsp, &entry.client_ca, &entry.client_crl];
             let optional = optional.map(|path| path.as_ref().map(|path| path.0.clone()));
@@ -73,6 +74,9 @@ impl Files {
         let mut files = BTreeMap::new();
         for path in all {
             files.entry(path).or_insert_with_key(|path| File::open(base_dir, path));
+        }
+        if let Some(acme) = acme {
+            files.insert(acme.file(), File { read: Ok(acme.pem()), is_for_everybody: false });
         }
         Files(files)
     }
