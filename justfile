@@ -61,6 +61,11 @@ soak-reload RELOADS="1000":
     SOAK_RELOADS={{ RELOADS }} cargo test --locked --package streamgate --release --test it -- \
         churn::everything_changes --nocapture
 
+# Let five thousand connections come, wait and go, six times; memory may not grow.
+soak-connections CONNECTIONS="5000":
+    ulimit -n "$(ulimit -Hn)"; SOAK_CONNECTIONS={{ CONNECTIONS }} cargo test --locked \
+        --package streamgate --release --test it -- churn::connections_come --nocapture
+
 # Replace the program twenty times under load; one in five can't start.
 soak-upgrade UPGRADES="20":
     SOAK_UPGRADES={{ UPGRADES }} cargo test --locked --package streamgate --release --test it -- \

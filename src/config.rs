@@ -70,6 +70,10 @@ pub struct Root {
     /// How many connections of clients may be open, over all listeners.
     #[serde(default = "connections")]
     pub connections: Count,
+    /// How much memory the process may take. Near it, connections are not kept, then requests are
+    /// refused, then connections. Left out: what its container may take, if that has a bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<At<Size>>,
     /// How many requests may be under way, over all listeners.
     #[serde(default = "in_flight")]
     pub in_flight: Count,

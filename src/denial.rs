@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use streamgate_lease::StoreError;
 
@@ -119,8 +120,9 @@ const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 /// When a client should ask again if the store is there and only slow.
 const LATE_RETRY: Duration = Duration::from_secs(1);
 
-/// When a client should ask again that found no room: requests come and go within a second.
-const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
+/// When a client should ask again that found no room, in seconds: requests come and go within one.
+/// Not all of them are told the same, or they would come back together.
+const OVERLOADED_RETRY_S: RangeInclusive<u64> = 1..=3;
 
 /// One refusal, with what the client may learn about it.
 #[derive(Clone, Debug)]
@@ -164,7 +166,8 @@ impl Denial {
 
     /// There is no room, for now.
     pub fn overloaded() -> Self {
-        Denial::from(Code::Overloaded).retry_after(OVERLOADED_RETRY)
+        let seconds = rand::random_range(OVERLOADED_RETRY_S);
+        Denial::from(Code::Overloaded).retry_after(Duration::from_secs(seconds))
     }
 
     /// The row of the table that is answered.

@@ -10,6 +10,7 @@
 //! What a sound head is, is in `request/head.rs`.
 
 mod config;
+mod socket;
 mod client;
 mod h1;
 mod handshake;
@@ -42,10 +43,11 @@ pub use h1::LAST_REQUEST_WITHIN;
 pub use head_state::{Opened, head_was_read};
 pub use in_flight::{Guard, InFlight};
 pub use listener::Listener;
-pub use open_connections::OpenConnections;
+pub use open_connections::{Memory, OpenConnections};
 pub use peer::Peer;
 pub use proxy_header::{Beginning, ProxyHeader};
 pub use receipt::Receipt;
+pub use socket::SocketConfig;
 pub use transport::Handshake;
 pub use trust::{TrustedName, TrustedPeer, TrustedPeers};
 pub use underscores::Underscores;
@@ -62,14 +64,12 @@ use std::sync::Arc;
 /// One listener's connections, and the proxy that answers their requests.
 pub struct Edge<P> {
     http1: Http1<P>,
-    /// Those of all listeners.
-    open: OpenConnections,
 }
 
 impl<P> Edge<P> {
     /// The edge of `listener`; it starts nothing.
     pub fn new(proxy: P, listener: Arc<Listener>, observe: Observe, open: OpenConnections) -> Self {
-        Edge { http1: Http1 { proxy: Arc::new(proxy), listener, observe }, open }
+        Edge { http1: Http1 { proxy: Arc::new(proxy), listener, observe, open } }
     }
 
     /// Closes a connection that gets no request answered.
@@ -129,9 +129,12 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
     ) -> Option<Stream> {
         let listener = &*self.http1.listener;
         let mut stream = Box::new(DownstreamStream::new(stream));
-        let Some(_open_in_all) = self.open.enter() else {
+        let Some(_open_in_all) = self.http1.open.enter() else {
             self.refuse(Refusal::ProcessFull);
-            arrival::turn_away(&mut stream, listener).await;
+            // Where memory has run out, there is none for a word.
+            if !self.http1.open.is_closed() {
+                arrival::turn_away(&mut stream, listener).await;
+            }
             return None;
         };
         let Some(_place) = listener.connections.enter() else {

@@ -100,6 +100,10 @@ pub enum Cause {
 pub enum InFlightLimit {
     /// In the gateway.
     Gateway,
+    /// In the gateway, of which some are kept from playbacks that begin.
+    Starts,
+    /// In the gateway, of which some are kept from all but streams that play.
+    Others,
     /// At the upstream of the request.
     Upstream,
 }
@@ -109,9 +113,25 @@ impl InFlightLimit {
     pub const fn name(self) -> &'static str {
         match self {
             InFlightLimit::Gateway => "in_flight",
+            InFlightLimit::Starts => "in_flight_starts",
+            InFlightLimit::Others => "in_flight_others",
             InFlightLimit::Upstream => "upstream_in_flight",
         }
     }
+}
+
+/// How much room there is for one more request. It gets narrow for those first who lose least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Room {
+    /// For whatever it is.
+    #[default]
+    Plenty,
+    /// For all but the beginning of a playback.
+    NoStarts,
+    /// For streams that play.
+    HoldersOnly,
+    /// For nothing.
+    None,
 }
 
 /// The hash behind which an account hides, as it is shown.
@@ -158,6 +178,8 @@ pub struct Exchange {
     pub client_identity: Option<Arc<ClientIdentity>>,
     /// The scheme of the URL that the client asked for.
     pub scheme: Scheme,
+    /// How much room there is for it.
+    pub room: Room,
     /// When the request began.
     pub began: Instant,
     /// What the request asks for.
@@ -191,6 +213,7 @@ impl Exchange {
             client,
             client_identity: None,
             scheme: Scheme::HTTP,
+            room: Room::Plenty,
             began: Instant::now(),
             target: Target::Unread,
             route: None,

@@ -55,6 +55,8 @@ pub struct All {
     pub(crate) shadow_denials: IntCounterVec,
     pub(crate) connections: IntGaugeVec,
     pub(crate) connections_refused: IntCounterVec,
+    pub(crate) connections_recycled: IntCounterVec,
+    pub(crate) memory_level: IntGauge,
     pub(crate) heads_refused: IntCounterVec,
     pub(crate) header_fields_dropped: IntCounterVec,
     pub(crate) overloaded: IntCounterVec,
@@ -163,6 +165,15 @@ impl Metrics {
                 "Connections closed before a request: no room, the PROXY protocol, no handshake.",
                 &["listener", "reason"],
             ),
+            connections_recycled: f.counters(
+                "connections_recycled_total",
+                "Connections whose next answer is the last: too many requests, age, or memory.",
+                &["listener", "reason"],
+            ),
+            memory_level: f.gauge(
+                "memory_level",
+                "How short memory is: 1 no keep-alive, 2 no requests, 3 no connections, 0 enough.",
+            ),
             heads_refused: f.counters(
                 "heads_refused_total",
                 "Connections closed before a request was read: a head too slow, or no HTTP.",
@@ -175,7 +186,7 @@ impl Metrics {
             ),
             overloaded: f.counters(
                 "overloaded_total",
-                "Requests that found no room, by the limit: `in_flight` or `upstream_in_flight`.",
+                "Requests that found no room, by the limit: `in_flight…` or `upstream_in_flight`.",
                 &["route", "reason"],
             ),
             tls: TlsMetrics::new(&mut f),

@@ -81,9 +81,8 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> Result<bool> {
         let ctx = &mut **ctx;
-        let (listener, has_room) = (&self.listener, ctx.is_admitted);
-        let judged =
-            verdict::of(downstream, listener, has_room, &ctx.gateway, &mut ctx.exchange).await;
+        let (listener, exchange) = (&self.listener, &mut ctx.exchange);
+        let judged = verdict::of(downstream, listener, &ctx.gateway, exchange).await;
         let (route, took) = (ctx.route_metrics(), ctx.exchange.began.elapsed());
         self.observe.emit(&Event::RequestDecided { route, took });
         let halt = match judged {

@@ -19,13 +19,14 @@ mod reload;
 mod runtime;
 mod task;
 mod changed_file;
+mod memory;
 mod service_manager;
 mod upgrade;
 mod worker;
 
 use crate::admin::{self, Admin, RELOADS_WAITING_MAX, ReloadRequest, Status, UpgradeRequest};
 use crate::config::{Config, Loaded};
-use crate::edge::{InFlight, OpenConnections};
+use crate::edge::{InFlight, OpenConnections, SocketConfig};
 use crate::fetch;
 use crate::gateway::{Gateway, Shared};
 use crate::metrics::Metrics;
@@ -41,6 +42,7 @@ pub use inherited::{CHANNEL_VARIABLE, Inherited};
 use listener::ListenerFactory;
 use listeners::{Listeners, Plan};
 pub use log::LogThread;
+use memory::MemoryBound;
 use parking_lot::Mutex;
 use pingora::prelude::fast_timeout::set_fast_timeout_to_tokio_threshold;
 pub use reload::Source;
@@ -228,6 +230,7 @@ fn reloader(
         observe,
         in_flight,
         open,
+        memory: Arc::new(MemoryBound::of(config)),
         admin,
         runtimes: runtimes.handles(),
         generations,
@@ -237,7 +240,8 @@ fn reloader(
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What has configurations taken in place of the one that runs, and tells what is repeated.
+/// What has configurations taken in place of the one that runs, looks after its memory, and tells
+/// what is repeated.
 fn tasks_of_reloader(
     reloader: &Arc<Reloader>,
     (reloads, asked): (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
@@ -245,7 +249,10 @@ fn tasks_of_reloader(
     let file = reloader.source.as_ref().map(|source| source.file.clone());
     let changed_file: Option<Task> =
         file.map(|file| Box::pin(changed_file::follow(file, reloads)) as Task);
-    let tasks: [Task; 2] = [
+    let acts = (reloader.open.clone(), reloader.in_flight.clone());
+    let observe = reloader.observe.clone();
+    let tasks: [Task; 3] = [
+        Box::pin(memory::watch(Arc::clone(&reloader.memory), acts, observe)),
         Box::pin(task::tell_repeated(reloader.observe.clone())),
         Box::pin(Arc::clone(reloader).run(asked)),
     ];
@@ -284,7 +291,7 @@ fn bind_admin(config: &Config, inherited: &mut Inherited) -> Result<TcpListener,
         return Ok(socket);
     }
     let all: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address.0).collect();
-    bind::bind(ADMIN, admin, &all)
+    bind::bind(ADMIN, admin, &all, &SocketConfig::default())
 }
 
 fn address(socket: &TcpListener) -> Result<SocketAddr, StartError> {

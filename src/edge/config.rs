@@ -2,11 +2,12 @@
 
 use super::connections::Connections;
 use super::listener::Listener;
+use super::socket::SocketConfig;
 use super::tls::{self, Tls};
 use super::trust::{TrustedPeer, TrustedPeers};
 use super::underscores::Underscores;
 use crate::problem::Problem;
-use crate::units::{Address, Count, Text, Time};
+use crate::units::{Address, Count, Size, Text, Time};
 use crate::yaml::At;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,13 @@ pub struct Config {
     /// trusted peers are not counted. Left out: as many as there may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections_per_client: Option<At<Count>>,
+    /// How many requests one connection may carry; closing now and then gives its memory back.
+    #[serde(default = "requests_per_connection")]
+    pub requests_per_connection: Count,
+    /// How old a connection may get, give or take a tenth: its next answer is the last, so that
+    /// clients spread over gateways that were added.
+    #[serde(default = "max_age")]
+    pub max_age: Time,
     /// How long the head of a request may take.
     #[serde(default = "head_timeout")]
     pub head_timeout: Time,
@@ -52,12 +60,18 @@ pub struct Config {
     #[serde(default = "idle_timeout")]
     pub idle_timeout: Time,
     /// How long a client may pause while it sends a body, and how long the body may take in all,
-    /// plus a second for every KiB of it.
+    /// plus a second for every `body_rate` of it.
     #[serde(default = "body_timeout")]
     pub body_timeout: Time,
+    /// How many bytes of a body must come in a second, on the whole.
+    #[serde(default = "body_rate")]
+    pub body_rate: Size,
     /// How long a client may take no bytes of an answer.
     #[serde(default = "write_timeout")]
     pub write_timeout: Time,
+    /// Options of the socket, and of each connection.
+    #[serde(default)]
+    pub socket: SocketConfig,
 }
 
 /// What is off unless the file says otherwise is not printed.
@@ -68,6 +82,18 @@ fn is_false(value: &bool) -> bool {
 
 fn connections() -> Count {
     Count(50_000)
+}
+
+fn requests_per_connection() -> Count {
+    Count(1_000)
+}
+
+fn max_age() -> Time {
+    Time::secs(3_600)
+}
+
+fn body_rate() -> Size {
+    Size(1_024)
 }
 
 fn head_timeout() -> Time {
@@ -109,6 +135,10 @@ impl Config {
                 self.connections,
                 self.connections_per_client.as_ref().map(|count| count.value),
             ),
+            requests_per_connection: self.requests_per_connection.0,
+            max_age: self.max_age.0,
+            body_rate: self.body_rate.0.max(1),
+            socket: self.socket.clone(),
             head_timeout: self.head_timeout.0,
             idle_timeout: self.idle_timeout.0,
             body_timeout: self.body_timeout.0,

@@ -32,6 +32,7 @@ use super::downstream::DownstreamStream;
 use super::handshake::LAST_CALL;
 use super::head_state::{self, HeadState};
 use super::listener::Listener;
+use super::open_connections::OpenConnections;
 use super::peer::Peer;
 use crate::observe::{Event, Observe};
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
@@ -44,9 +45,6 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many requests one connection may carry; closing now and then gives its memory back.
-const REQUESTS_MAX: u32 = 1_000;
-
 /// How long a connection stays open for one last request when its listener closes. Whoever sends it
 /// at that moment would find the connection closed, and would not know what became of it.
 pub const LAST_REQUEST_WITHIN: Duration = LAST_CALL;
@@ -56,6 +54,13 @@ pub(super) struct Http1<P> {
     pub(super) proxy: Arc<P>,
     pub(super) listener: Arc<Listener>,
     pub(super) observe: Observe,
+    /// Those of all listeners.
+    pub(super) open: OpenConnections,
+}
+
+/// The time, give or take a tenth, so that connections of one moment do not end in one.
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(0.9 + 0.2 * rand::random::<f64>())
 }
 
 impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
@@ -73,7 +78,8 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
             // An error means that the gateway is gone, which is as final.
             let _ = stopping.wait_for(|is_over| *is_over).await;
         });
-        let mut is_last = false;
+        let (mut is_last, mut is_old, mut served) = (false, false, 0);
+        let old_at = Instant::now() + jittered(self.listener.max_age);
         // A connection that was opened for nothing is closed sooner than one that was of use.
         let mut deadline = Deadline::new(Instant::now() + self.listener.head_timeout);
         loop {
@@ -92,18 +98,36 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
                 return;
             }
             let mut session = ServerSession::new_http1(stream);
-            match settings {
-                Some(settings) => settings.apply_to_session(&mut session),
-                None => session.set_keepalive_reuses_remaining(Some(REQUESTS_MAX)),
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
             }
+            served += 1;
+            // Pingora reads from the head whether the client wants to go on, and heeds this first.
+            let reuses = self.is_spent(served, is_old).then_some(0);
+            session.set_keepalive_reuses_remaining(reuses);
             // Pingora would wait this long for the head to begin, but it has begun already.
             session.set_keepalive(Some(self.listener.idle_timeout.as_secs().max(1)));
             let ended = self.exchange(session, peer, shutdown, &mut deadline).await;
             let Some((reused, next)) = ended.map(ReusedHttpStream::consume) else { return };
             settings = next;
             stream = reused.into_any().downcast().expect("Pingora gives back what it was given");
-            deadline.set(Instant::now() + self.listener.idle_timeout);
+            let now = Instant::now();
+            is_old = old_at <= now;
+            deadline.set(now + self.listener.idle_timeout);
         }
+    }
+
+    /// Whether the answer to this request, the so-manieth, is the last on its connection.
+    fn is_spent(&self, served: u32, is_old: bool) -> bool {
+        let reason = match () {
+            () if self.listener.requests_per_connection <= served => "requests",
+            () if is_old => "age",
+            () if self.open.is_memory_short() => "memory",
+            () => return false,
+        };
+        let listener = &*self.listener.name;
+        self.observe.emit(&Event::ConnectionRecycled { listener, reason });
+        true
     }
 
     /// One request and its answer; `None` when the connection ends with it.

@@ -6,6 +6,7 @@
 use super::in_flight::{Guard, InFlight};
 use super::peer::Peer;
 use crate::denial::Code;
+use crate::exchange::Room;
 use std::cell::Cell;
 
 /// How far the head of one request has got.
@@ -66,8 +67,8 @@ impl HeadState {
 pub struct Opened {
     /// Who sent it.
     pub peer: Peer,
-    /// There is room for it among the requests in flight.
-    pub is_admitted: bool,
+    /// How much room there is for it among the requests in flight.
+    pub room: Room,
 }
 
 /// Tells the edge that the head is here: its deadline no longer applies, and the request is in
@@ -75,7 +76,7 @@ pub struct Opened {
 pub fn head_was_read(in_flight: &InFlight) -> Opened {
     HeadState::Read.set();
     let guard = in_flight.enter();
-    let opened = Opened { peer: PEER.get(), is_admitted: guard.is_admitted() };
+    let opened = Opened { peer: PEER.get(), room: guard.room() };
     GUARD.set(Some(guard));
     opened
 }

@@ -2,6 +2,7 @@
 //! the address and accepts.
 
 use super::connections::Connections;
+use super::socket::SocketConfig;
 use super::tls::Tls;
 use super::transport::Handshake;
 use super::trust::TrustedPeers;
@@ -31,6 +32,14 @@ pub struct Listener {
     /// How its connections are secured; `None`: they are plain.
     pub tls: Option<Arc<Tls>>,
     pub(super) connections: Connections,
+    /// How many requests one connection may carry.
+    pub requests_per_connection: u32,
+    /// How old a connection may get, give or take a tenth.
+    pub max_age: Duration,
+    /// How many bytes of a body must come in a second, on the whole.
+    pub body_rate: u64,
+    /// What the kernel is asked for.
+    pub socket: SocketConfig,
     /// How long the head of a request may take.
     pub head_timeout: Duration,
     /// How long a connection is kept open between two requests.
@@ -40,9 +49,6 @@ pub struct Listener {
     /// How long a client may take no bytes of an answer.
     pub write_timeout: Duration,
 }
-
-/// A body that arrives more slowly than this, in bytes per second, is refused.
-const BODY_RATE_MIN: u64 = 1_024;
 
 impl Listener {
     /// Whether a peer at this address is believed.
@@ -72,7 +78,7 @@ impl Listener {
 
     /// Whether so many bytes of a body should have taken less time.
     fn is_late(&self, body_bytes: u64, took: Duration) -> bool {
-        self.body_timeout + Duration::from_secs(body_bytes / BODY_RATE_MIN) < took
+        self.body_timeout + Duration::from_secs(body_bytes / self.body_rate) < took
     }
 }
 
@@ -94,6 +100,10 @@ mod tests {
             proxy_protocol: false,
             tls: None,
             connections: Connections::new(Count(10), None),
+            requests_per_connection: 1_000,
+            max_age: secs(3_600),
+            body_rate: 1_024,
+            socket: SocketConfig::default(),
             head_timeout: secs(15),
             idle_timeout: secs(75),
             body_timeout: secs(30),

@@ -3,7 +3,7 @@
 
 use crate::units::Count;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use tokio::sync::Notify;
 
 /// The open connections of the process. Clones share the count.
@@ -14,7 +14,22 @@ pub struct OpenConnections(Arc<Counted>);
 struct Counted {
     now: AtomicU32,
     max: AtomicU32,
+    memory: AtomicU8,
     changed: Notify,
+}
+
+/// How much is left of the memory that the process may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Memory {
+    /// Nothing has to be done.
+    Enough,
+    /// Connections are not kept for another request.
+    Short,
+    /// No request is answered but by 503.
+    Scarce,
+    /// No connection is taken.
+    Gone,
 }
 
 /// One open connection.
@@ -25,7 +40,8 @@ impl OpenConnections {
     /// Counts none yet; so many may be open.
     pub fn new(max: Count) -> Self {
         let (now, max) = (AtomicU32::new(0), AtomicU32::new(max.0));
-        OpenConnections(Arc::new(Counted { now, max, changed: Notify::new() }))
+        let (memory, changed) = (AtomicU8::new(Memory::Enough as u8), Notify::new());
+        OpenConnections(Arc::new(Counted { now, max, memory, changed }))
     }
 
     /// From now on so many may be open.
@@ -33,9 +49,24 @@ impl OpenConnections {
         self.0.max.store(max.0, Ordering::Relaxed);
     }
 
+    /// How much memory there is left.
+    pub fn set_memory(&self, memory: Memory) {
+        self.0.memory.store(memory as u8, Ordering::Relaxed);
+    }
+
+    /// Whether connections are closed after their next answer, for want of memory.
+    pub(super) fn is_memory_short(&self) -> bool {
+        Memory::Short as u8 <= self.0.memory.load(Ordering::Relaxed)
+    }
+
+    /// Whether no connection is taken, for want of memory.
+    pub(super) fn is_closed(&self) -> bool {
+        Memory::Gone as u8 <= self.0.memory.load(Ordering::Relaxed)
+    }
+
     /// Counts one more, if there is room.
     pub(super) fn enter(&self) -> Option<OpenGuard> {
-        let max = self.0.max.load(Ordering::Relaxed);
+        let max = if self.is_closed() { 0 } else { self.0.max.load(Ordering::Relaxed) };
         let one_more = |now: u32| (now < max).then_some(now + 1);
         let entered = self.0.now.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
         entered.is_ok().then(|| OpenGuard(Arc::clone(&self.0)))

@@ -11,7 +11,7 @@ use crate::concurrency::{
     check_ttl, lease_field,
 };
 use crate::denial::{Code, Denial};
-use crate::exchange::{Account, Cause, Exchange, Finding, Playing};
+use crate::exchange::{Account, Cause, Exchange, Finding, InFlightLimit, Playing, Room};
 use crate::part::Parts;
 use crate::problem::Problem;
 use crate::request::{Request, is_playlist};
@@ -117,6 +117,9 @@ impl Filter for ConcurrencyFilter {
             }
         };
         let starts = request.is_start();
+        if !self.is_shadow && known.room != Room::Plenty && (starts || is_new_playback) {
+            return Err(Halt::Deny(Denial::overloaded(), Cause::Full(InFlightLimit::Starts)));
+        }
         let admitted = self.admit(request, session, id, is_new_playback, starts, takeover).await;
         match admitted {
             Ok(Finding::Stream(mut playing)) => {

@@ -30,6 +30,10 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
         Event::ConnectionRefused { listener, reason, .. } => {
             metrics.connections_refused.with_label_values(&[*listener, *reason]).inc();
         }
+        Event::ConnectionRecycled { listener, reason } => {
+            metrics.connections_recycled.with_label_values(&[*listener, *reason]).inc();
+        }
+        Event::MemoryChanged { level, .. } => metrics.memory_level.set(*level),
         Event::FieldsDropped { listener, number } => {
             metrics.header_fields_dropped.with_label_values(&[listener]).inc_by(*number);
         }

@@ -31,6 +31,22 @@ pub enum Event<'a> {
         /// The listener's name.
         listener: &'a str,
     },
+    /// The next answer on a connection is its last.
+    ConnectionRecycled {
+        /// The listener's name.
+        listener: &'a str,
+        /// Why: `requests`, `age` or `memory`.
+        reason: &'static str,
+    },
+    /// How much memory there is left has changed.
+    MemoryChanged {
+        /// `enough`, `short`, `scarce` or `gone`.
+        memory: &'static str,
+        /// As a number, for the gauge.
+        level: i64,
+        /// What the process takes, in bytes.
+        bytes: u64,
+    },
     /// A connection was closed before a request was read on it.
     ConnectionRefused {
         /// The listener's name.

@@ -50,6 +50,20 @@ pub fn config_problems(report: &Report) {
     }
 }
 
+fn refused(listener: &str, reason: &str, why: Option<&std::io::Error>) {
+    match why {
+        Some(why) => debug!(listener, reason, %why, "a connection was refused"),
+        None => debug!(listener, reason, "a connection was refused"),
+    }
+}
+
+fn memory_left(memory: &str, level: i64, bytes: u64) {
+    match level {
+        0 => info!(memory, bytes, "there is enough memory again"),
+        _ => warn!(memory, bytes, "the process comes near what `memory` allows"),
+    }
+}
+
 fn restart(needed: &[&str]) {
     if !needed.is_empty() {
         let needed = needed.join(", ");
@@ -96,6 +110,7 @@ pub(super) fn write(event: &Event<'_>) {
         Event::ExchangeEnded(_)
         | Event::ConnectionOpened { .. }
         | Event::ConnectionClosed { .. }
+        | Event::ConnectionRecycled { .. }
         | Event::FieldsDropped { .. }
         | Event::HandshakeDone { .. }
         | Event::HeadRefused { .. }
@@ -103,11 +118,9 @@ pub(super) fn write(event: &Event<'_>) {
         | Event::RequestDecided { .. }
         | Event::UpstreamAnswered { .. }
         | Event::UpstreamRetried { .. } => {}
+        Event::MemoryChanged { memory, level, bytes } => memory_left(memory, *level, *bytes),
         // Anybody can have it written, so it is for those who look for it.
-        Event::ConnectionRefused { listener, reason, why } => match why {
-            Some(why) => debug!(listener, reason, %why, "a connection was refused"),
-            None => debug!(listener, reason, "a connection was refused"),
-        },
+        Event::ConnectionRefused { listener, reason, why } => refused(listener, reason, *why),
         Event::CertificatesShown { before: None, .. } => {}
         Event::CertificatesShown { listener, now, .. } => certificates_shown(listener, now),
         Event::CertificatesKept { listener, why } => {

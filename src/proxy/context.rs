@@ -38,8 +38,6 @@ pub struct Ctx {
     pub gateway: Arc<Gateway>,
     /// What is known of the exchange.
     pub exchange: Exchange,
-    /// There was room for it among the requests in flight.
-    pub is_admitted: bool,
     /// What the peer says of the request is believed.
     pub is_peer_trusted: bool,
     /// What the upstream is asked, if the request goes to one.
@@ -65,7 +63,6 @@ impl Ctx {
         Ctx {
             gateway,
             exchange: Exchange::new(None),
-            is_admitted: false,
             is_peer_trusted: false,
             attempt: None,
             flow: Flow::default(),
@@ -87,7 +84,7 @@ impl Ctx {
         listener: &Listener,
     ) -> Option<HeaderValue> {
         let client = Client::of(&opened.peer, fields, listener);
-        self.is_admitted = opened.is_admitted;
+        self.exchange.room = opened.room;
         self.is_peer_trusted = client.is_peer_trusted;
         (self.exchange.client, self.exchange.scheme) = (client.address, client.scheme);
         client.host

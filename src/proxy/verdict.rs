@@ -4,7 +4,7 @@
 use crate::acme;
 use crate::denial::{Code, Denial, Reply};
 use crate::edge::{DownstreamStream, Handshake, Listener};
-use crate::exchange::{Cause, Exchange, InFlightLimit};
+use crate::exchange::{Cause, Exchange, InFlightLimit, Room};
 use crate::filter::Halt;
 use crate::gateway::Gateway;
 use crate::judge::{Verdict, judge};
@@ -17,11 +17,10 @@ use pingora::proxy::Session as Downstream;
 pub(super) async fn of<'c>(
     downstream: &Downstream,
     listener: &Listener,
-    has_room: bool,
     gateway: &'c Gateway,
     exchange: &mut Exchange,
 ) -> Result<Verdict<'c>, Halt> {
-    if !has_room {
+    if exchange.room == Room::None {
         return Err(overloaded(InFlightLimit::Gateway));
     }
     let written = downstream.req_header();
@@ -36,7 +35,12 @@ pub(super) async fn of<'c>(
         let handshake = stream.and_then(DownstreamStream::handshake);
         enter_client(handshake, listener, parts, exchange)?;
     }
-    judge(gateway, parts, exchange, None).await
+    let verdict = judge(gateway, parts, exchange, None).await?;
+    // Those who play are the last to be refused.
+    if exchange.room == Room::HoldersOnly && exchange.lease().is_none() {
+        return Err(overloaded(InFlightLimit::Others));
+    }
+    Ok(verdict)
 }
 
 /// Enters who the client is by its certificate, on a connection that may carry its request.

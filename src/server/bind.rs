@@ -1,12 +1,10 @@
 //! Binds an address to listen on; when that is refused, the error names what would help.
 
-use socket2::{Domain, Protocol, Socket, Type};
+use crate::edge::SocketConfig;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-
-/// How many connections may wait to be accepted; the kernel's `somaxconn` may allow fewer.
-const BACKLOG_MAX: i32 = 1_024;
 
 /// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -25,11 +23,42 @@ pub(super) fn bind(
     name: &str,
     address: SocketAddr,
     others: &[SocketAddr],
+    options: &SocketConfig,
 ) -> Result<TcpListener, BindError> {
-    open(address, others).map_err(|error| {
+    let socket = open(address, others).map_err(|error| {
         let help = help(&error, address);
         BindError { name: name.to_owned(), address, error, help }
-    })
+    })?;
+    set_options(name, address, socket, options)
+}
+
+/// Asks the kernel for what the listener's file says, also of a socket that was bound before.
+pub(super) fn set_options(
+    name: &str,
+    address: SocketAddr,
+    socket: TcpListener,
+    options: &SocketConfig,
+) -> Result<TcpListener, BindError> {
+    let failed = |option: &str| {
+        let help = format!("; the kernel does not take `socket.{option}`");
+        move |error| BindError { name: name.to_owned(), address, error, help: Some(help) }
+    };
+    let raw = SockRef::from(&socket);
+    let backlog = i32::try_from(options.backlog.0).unwrap_or(i32::MAX);
+    raw.listen(backlog).map_err(failed("backlog"))?;
+    let keepalive = TcpKeepalive::new().with_time(options.keepalive.0);
+    raw.set_tcp_keepalive(&keepalive).map_err(failed("keepalive"))?;
+    if let Some(time) = &options.user_timeout {
+        raw.set_tcp_user_timeout(Some(time.value.0)).map_err(failed("user_timeout"))?;
+    }
+    if let Some(size) = &options.notsent_lowat {
+        let bytes = u32::try_from(size.value.0).unwrap_or(u32::MAX);
+        raw.set_tcp_notsent_lowat(bytes).map_err(failed("notsent_lowat"))?;
+    }
+    if let Some(name) = &options.congestion {
+        raw.set_tcp_congestion(name.value.0.as_bytes()).map_err(failed("congestion"))?;
+    }
+    Ok(socket)
 }
 
 /// Another handle of a socket that is bound to this address already.
@@ -51,7 +80,6 @@ fn open(address: SocketAddr, others: &[SocketAddr]) -> io::Result<TcpListener> {
     // A port whose last connections are still closing is free.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG_MAX)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
@@ -144,22 +172,27 @@ mod tests {
 
     #[test]
     fn the_process_that_holds_a_port_is_named() {
-        let first = bind("a", ([127, 0, 0, 1], 0).into(), &[]).expect("a free port");
+        let first = bind("a", ([127, 0, 0, 1], 0).into(), &[], &SocketConfig::default())
+            .expect("a free port");
         let address = first.local_addr().expect("a bound socket");
-        let said = bind("b", address, &[]).expect_err("it is taken").to_string();
+        let said =
+            bind("b", address, &[], &SocketConfig::default()).expect_err("it is taken").to_string();
         let pid = std::process::id();
         assert!(said.contains(&format!("this process itself (pid {pid})")), "{said}");
     }
 
     #[test]
     fn both_families_have_one_port() {
-        let four = bind("four", ([0, 0, 0, 0], 0).into(), &[]).expect("a free port");
+        let four = bind("four", ([0, 0, 0, 0], 0).into(), &[], &SocketConfig::default())
+            .expect("a free port");
         let port = four.local_addr().expect("a bound socket").port();
         let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-        let refused = bind("six", all, &[]).expect_err("it takes IPv4 as well").to_string();
+        let refused = bind("six", all, &[], &SocketConfig::default())
+            .expect_err("it takes IPv4 as well")
+            .to_string();
         assert!(refused.contains("two of its addresses overlap"), "{refused}");
         let both = [all, four.local_addr().expect("a bound socket")];
-        let six = bind("six", all, &both).expect("IPv6 alone");
+        let six = bind("six", all, &both, &SocketConfig::default()).expect("IPv6 alone");
         TcpStream::connect((Ipv6Addr::LOCALHOST, port)).expect("it listens");
         let (_, peer) = six.accept().expect("it was connected to");
         assert!(peer.is_ipv6());
@@ -167,7 +200,8 @@ mod tests {
 
     #[test]
     fn alone_an_ipv6_address_takes_both_families() {
-        let all = bind("all", (Ipv6Addr::UNSPECIFIED, 0).into(), &[]).expect("a free port");
+        let all = bind("all", (Ipv6Addr::UNSPECIFIED, 0).into(), &[], &SocketConfig::default())
+            .expect("a free port");
         let port = all.local_addr().expect("a bound socket").port();
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
     }

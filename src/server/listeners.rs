@@ -125,8 +125,12 @@ impl Listeners {
             let socket = match (self.open.iter().find(is_its), inherited) {
                 (Some(open), _) => bind::again(&listener.name, listener.address, &open.socket)?,
                 (None, Some(socket)) => socket,
-                (None, None) => bind::bind(&listener.name, listener.address, &all)?,
+                (None, None) => {
+                    bind::bind(&listener.name, listener.address, &all, &listener.socket)?
+                }
             };
+            let (name, address) = (&listener.name, listener.address);
+            let socket = bind::set_options(name, address, socket, &listener.socket)?;
             let (stop, _) = watch::channel(false);
             Ok(Step::Open(Open { listener, print, socket, stop }))
         });

@@ -16,6 +16,7 @@ use super::background::BackgroundTasks;
 use super::generations::Generations;
 use super::inherited::{Inherited, Socket};
 use super::listeners::{Listeners, Plan};
+use super::memory::MemoryBound;
 use super::names;
 use super::runtime::Runtimes;
 use super::service_manager;
@@ -66,6 +67,7 @@ pub(super) struct Reloader {
     pub(super) observe: Observe,
     pub(super) in_flight: InFlight,
     pub(super) open: OpenConnections,
+    pub(super) memory: Arc<MemoryBound>,
     pub(super) admin: Arc<Admin>,
     pub(super) runtimes: Runtimes,
     pub(super) state: Mutex<State>,
@@ -222,6 +224,7 @@ impl Reloader {
         self.admin.show_trusted(state.listeners.trusted());
         self.in_flight.set_max(config.in_flight.0);
         self.open.set_max(config.connections);
+        self.memory.set(config);
         state.drain = config.drain;
         let status = Status {
             generation: self.admin.status().generation + 1,

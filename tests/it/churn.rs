@@ -147,3 +147,48 @@ async fn everything_changes_and_no_request_fails() {
     let routes = shown.matches("streamgate_route_requests_total").count();
     assert!(routes < 100, "series of routes that are gone go, too");
 }
+
+/// How many connections are idle at once.
+fn connections() -> usize {
+    std::env::var("SOAK_CONNECTIONS").map_or(100, |number| number.parse().expect("a number"))
+}
+
+/// From so many connections on, memory is looked at.
+const IDLE_MEASURED_FROM: usize = 5_000;
+
+/// How often they all come and go.
+const ROUNDS: usize = 6;
+
+/// Opens connections, each of which has one answer and then waits.
+async fn idle(edge: SocketAddr, number: usize) -> Vec<RawClient> {
+    let mut all = Vec::with_capacity(number);
+    for _ in 0..number {
+        let mut raw = RawClient::open(edge).await;
+        let answer = raw.ask("GET /faults/status/204 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(answer.status, 204);
+        all.push(raw);
+    }
+    all
+}
+
+#[tokio::test]
+async fn connections_come_and_go_in_steady_memory() {
+    let stream = replica("a").await;
+    let gateway = Process::start(&yaml(0, stream, stream)).await;
+    let (number, before) = (connections(), gateway.memory());
+    let open = "streamgate_connections{listener=\"edge\"}";
+    let mut held = Vec::new();
+    for _ in 0..ROUNDS {
+        let all = idle(gateway.edge, number).await;
+        assert_eq!(gateway.metric(open).await, number as f64);
+        held.push(gateway.memory());
+        drop(all);
+        until("they are gone", || async { gateway.metric(open).await == 0.0 }).await;
+    }
+    let (first, last) = (held[1], held[ROUNDS - 1]);
+    let each = last.saturating_sub(before) / number as u64;
+    println!("{number} idle connections, {ROUNDS} times: {each} bytes each; {held:?}");
+    if IDLE_MEASURED_FROM <= number {
+        assert!(last <= first + first / GROWTH_MAX, "{held:?}");
+    }
+}

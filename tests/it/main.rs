@@ -12,6 +12,7 @@ mod access;
 mod acme;
 mod admin;
 mod balance;
+mod bounds;
 mod casting;
 mod check;
 mod churn;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::edge::SocketConfig;
 use crate::edge::Underscores;
 use crate::edge::connections::Connections;
 use crate::edge::{TrustedPeer, TrustedPeers};
@@ -20,6 +21,10 @@ fn listener(trusted: &[&str], trusted_host: bool) -> Listener {
         proxy_protocol: false,
         tls: None,
         connections: Connections::new(Count(10), None),
+        requests_per_connection: 1_000,
+        max_age: Duration::from_secs(3_600),
+        body_rate: 1_024,
+        socket: SocketConfig::default(),
         head_timeout: Duration::from_secs(15),
         idle_timeout: Duration::from_secs(75),
         body_timeout: Duration::from_secs(30),

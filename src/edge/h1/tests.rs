@@ -1,6 +1,8 @@
 use super::*;
 use crate::edge::connections::Connections;
-use crate::edge::{Edge, InFlight, OpenConnections, TrustedPeers, Underscores, head_was_read};
+use crate::edge::{
+    Edge, InFlight, OpenConnections, SocketConfig, TrustedPeers, Underscores, head_was_read,
+};
 use crate::metrics::Metrics;
 use crate::observe::AccessLog;
 use crate::units::Count;
@@ -13,6 +15,10 @@ use pingora::upstreams::peer::HttpPeer;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{Notify, watch};
+
+/// How many requests one connection may carry, and how old it may get.
+const REQUESTS_MAX: u32 = 4;
+const MAX_AGE: Duration = Duration::from_secs(3_600);
 
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 const GOOD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -69,6 +75,10 @@ impl Fixture {
             proxy_protocol: false,
             tls: None,
             connections: Connections::new(Count(10), None),
+            requests_per_connection: REQUESTS_MAX,
+            max_age: MAX_AGE,
+            body_rate: 1_024,
+            socket: SocketConfig::default(),
             head_timeout: HEAD_TIMEOUT,
             idle_timeout: secs(75),
             body_timeout: secs(30),
@@ -177,4 +187,50 @@ async fn a_panic_gives_back_what_its_request_held() {
     let mut client = all.connect();
     send(&mut client, GOOD).await;
     assert_eq!(all.in_flight.now(), 1, "the thread serves on");
+}
+
+/// One request on a connection that may go on, and the head of its answer.
+async fn ask(all: &Fixture, client: &mut DuplexStream) -> String {
+    send(client, GOOD).await;
+    all.answer.notify_one();
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"\r\n\r\n") {
+        heard.push(client.read_u8().await.expect("an answer"));
+    }
+    String::from_utf8(heard).expect("text")
+}
+
+fn is_last(head: &str) -> bool {
+    head.to_ascii_lowercase().contains("connection: close")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_carries_so_many_requests() {
+    let all = Fixture::new();
+    let mut client = all.connect();
+    for number in 1..=REQUESTS_MAX {
+        let head = ask(&all, &mut client).await;
+        assert_eq!(is_last(&head), number == REQUESTS_MAX, "{number}: {head}");
+    }
+    assert_eq!(rest(&mut client).await, "");
+    let recycled = &all.metrics.connections_recycled;
+    assert_eq!(recycled.with_label_values(&["edge", "requests"]).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_ends_with_an_answer_and_never_in_one() {
+    let all = Fixture::new();
+    let mut client = all.connect();
+    assert!(!is_last(&ask(&all, &mut client).await));
+    // It gets too old while it is answered, which takes its time.
+    send(&mut client, GOOD).await;
+    tokio::time::sleep(2 * MAX_AGE).await;
+    all.answer.notify_one();
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"\r\n\r\n") {
+        heard.push(client.read_u8().await.expect("the answer, whole"));
+    }
+    assert!(!is_last(&String::from_utf8(heard).expect("text")));
+    assert!(is_last(&ask(&all, &mut client).await), "the next answer is the last");
+    assert_eq!(rest(&mut client).await, "");
 }
