@@ -246,7 +246,8 @@ mod tests {
 
     #[test]
     fn who_has_the_secret_opens_them_for_two_days_at_most() {
-        let (old, new) = ("a".repeat(32), "b".repeat(32));
+        let old = "an old secret of thirty-two bytes or more".to_owned();
+        let new = "a new secret of thirty-two bytes or more!".to_owned();
         let ticket = tickets(&[&old], 1).seal(PLAIN, NOON, NOON).expect("sealed");
         for (secrets, terms, now, is_open) in [
             (&[&*old][..], 1, NOON, true),
