@@ -4,15 +4,17 @@
 //! `server` binds a listener and accepts for it; [`Edge::process_new`] is where an accepted
 //! connection arrives and where its protocol is chosen. In its order: the PROXY protocol says whose
 //! connection it is (`edge/arrival.rs`), TLS secures it (`edge/handshake.rs`, with what is in
-//! `edge/tls.rs`), and HTTP/1 is spoken on it (`edge/h1.rs`). Another protocol gets a file beside
-//! `h1.rs`, and `process_new` picks it by what the handshake agreed on; its settings belong to
-//! `edge/config.rs`. Who the client is gets decided in `edge/client.rs`, whatever the protocol.
-//! What a sound head is, is in `request/head.rs`.
+//! `edge/tls.rs`), and HTTP/2 (`edge/h2.rs`) or HTTP/1 (`edge/h1.rs`) is spoken on it, as the
+//! handshake agreed or as the first bytes show. Who the client is gets decided in `edge/client.rs`,
+//! whatever the protocol. What a sound head is, is in `request/head.rs`.
 
 mod config;
 mod socket;
 mod client;
+mod carrier;
 mod h1;
+mod h2;
+mod h2_bounds;
 mod handshake;
 mod arrival;
 mod proxy_header;
@@ -35,11 +37,13 @@ mod deadline;
 
 pub use answer_clock::AnswerClock;
 pub use arrival::Refusal;
+pub use carrier::{answer_clock, handshake};
 pub use client::Client;
 pub use client_end::ClientEnd;
 pub use config::Config;
 pub use downstream::DownstreamStream;
 pub use h1::LAST_REQUEST_WITHIN;
+pub use h2_bounds::{Config as Http2Config, Settings as Http2Settings};
 pub use head_state::{Opened, head_was_read};
 pub use in_flight::{Guard, InFlight};
 pub use listener::Listener;
@@ -55,21 +59,30 @@ pub use underscores::Underscores;
 use crate::observe::{Event, Observe};
 use async_trait::async_trait;
 use h1::Http1;
+use h2::Http2;
 use handshake::Failure;
 use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
+use std::future::poll_fn;
 use std::sync::Arc;
 
 /// One listener's connections, and the proxy that answers their requests.
 pub struct Edge<P> {
     http1: Http1<P>,
+    http2: Http2<P>,
 }
 
 impl<P> Edge<P> {
     /// The edge of `listener`; it starts nothing.
     pub fn new(proxy: P, listener: Arc<Listener>, observe: Observe, open: OpenConnections) -> Self {
-        Edge { http1: Http1 { proxy: Arc::new(proxy), listener, observe, open } }
+        let proxy = Arc::new(proxy);
+        let http2 = Http2 {
+            proxy: Arc::clone(&proxy),
+            listener: Arc::clone(&listener),
+            observe: observe.clone(),
+        };
+        Edge { http1: Http1 { proxy, listener, observe, open }, http2 }
     }
 
     /// Closes a connection that gets no request answered.
@@ -97,6 +110,24 @@ impl<P> Edge<P> {
             self.http1.observe.emit(&Event::HandshakeDone { listener, version, is_resumed });
         }
         Ok((stream, peer.over_tls()))
+    }
+}
+
+impl<P: HttpServerApp + Send + Sync + 'static> Edge<P> {
+    /// Speaks with a client that has got through, in the protocol of its choice.
+    async fn serve(&self, mut stream: Box<DownstreamStream>, peer: Peer, shutdown: &ShutdownWatch) {
+        if let Some(settings) = &self.http1.listener.http2 {
+            let within = self.http1.listener.head_timeout;
+            // Boxed, so that a connection of HTTP/1 does not hold the room for it.
+            match Box::pin(handshake::speaks_http2(&mut stream, within, shutdown)).await {
+                Some(false) => {}
+                Some(true) => {
+                    return Box::pin(self.http2.serve(stream, settings, peer, shutdown)).await;
+                }
+                None => return poll_fn(|task| stream.poll_goodbye(task)).await,
+            }
+        }
+        self.http1.serve(stream, peer, shutdown).await;
     }
 }
 
@@ -160,7 +191,7 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
             }
         };
         match self.secure(stream, peer, shutdown).await {
-            Ok((stream, peer)) => self.http1.serve(stream, peer, shutdown).await,
+            Ok((stream, peer)) => self.serve(stream, peer, shutdown).await,
             Err(failure) => failure.into_iter().for_each(|failure| self.refuse(failure)),
         }
         // The connection is used up: Pingora is not asked to wait for another request on it.

@@ -6,12 +6,14 @@
 mod route;
 mod collected;
 mod config;
+mod http2;
 mod upstream;
 mod starts;
 mod tls;
 mod family;
 
 pub use family::{Family, as_json, as_markdown};
+pub(crate) use http2::Http2Metrics;
 pub use route::RouteMetrics;
 
 use crate::concurrency::{IdentitySource, Outcome};
@@ -59,6 +61,7 @@ pub struct All {
     pub(crate) memory_level: IntGauge,
     pub(crate) heads_refused: IntCounterVec,
     pub(crate) header_fields_dropped: IntCounterVec,
+    pub(crate) http2: Http2Metrics,
     pub(crate) overloaded: IntCounterVec,
     pub(crate) tls: TlsMetrics,
 
@@ -184,6 +187,7 @@ impl Metrics {
                 "Header fields taken out of requests for a `_` in their name.",
                 &["listener"],
             ),
+            http2: Http2Metrics::new(&mut f),
             overloaded: f.counters(
                 "overloaded_total",
                 "Requests that found no room, by the limit: `in_flight…` or `upstream_in_flight`.",

@@ -9,7 +9,7 @@ mod event;
 pub mod writer;
 
 pub use access::AccessLog;
-pub use event::{Ended, Event, Tls};
+pub use event::{Ended, Event, Http2Event, Tls};
 pub use log::{config_problems, library_failed, own_lines};
 
 use crate::metrics::Metrics;

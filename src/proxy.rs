@@ -157,7 +157,10 @@ impl ProxyHttp for Proxy {
         timeouts::await_head(downstream, ctx.patience);
         timeouts::at_end(downstream, ctx.client_end());
         match ctx.route() {
-            Some(route) => forward::request(head, &ctx.gateway, route, &ctx.exchange),
+            Some(route) => {
+                let asked = downstream.req_header();
+                forward::request(head, &ctx.gateway, route, &ctx.exchange, asked)
+            }
             None => Ok(()),
         }
     }

@@ -1,6 +1,7 @@
 //! One entry of `listeners` in `gateway.yaml`, and what it compiles to.
 
 use super::connections::Connections;
+use super::h2_bounds::{self, Settings};
 use super::listener::Listener;
 use super::socket::SocketConfig;
 use super::tls::{self, Tls};
@@ -39,6 +40,10 @@ pub struct Config {
     /// TLS that ends here. Left out: clients speak plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<At<tls::Config>>,
+    /// HTTP/2: by ALPN where there is TLS, and otherwise by prior knowledge (h2c). `true`, `false`,
+    /// or its bounds. Left out: it is spoken where there is TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http2: Option<h2_bounds::Config>,
     /// How many connections may be open.
     #[serde(default = "connections")]
     pub connections: Count,
@@ -120,7 +125,12 @@ impl Config {
         number: usize,
         base_dir: &Path,
     ) -> Result<(Listener, Vec<Problem>), Vec<Problem>> {
-        let tls = self.tls.as_ref().map(|tls| Tls::compile(tls, base_dir)).transpose()?;
+        let http2 = match &self.http2 {
+            Some(written) => written.compile()?,
+            None => self.tls.is_some().then(Settings::default),
+        };
+        let tls = self.tls.as_ref().map(|tls| Tls::compile(tls, base_dir, http2.is_some()));
+        let tls = tls.transpose()?;
         let (tls, warnings) = tls.map_or((None, Vec::new()), |(tls, told)| (Some(tls), told));
         let listener = Listener {
             number,
@@ -131,6 +141,7 @@ impl Config {
             underscores: self.underscores,
             proxy_protocol: self.proxy_protocol,
             tls: tls.map(Arc::new),
+            http2,
             connections: Connections::new(
                 self.connections,
                 self.connections_per_client.as_ref().map(|count| count.value),

@@ -12,32 +12,28 @@
 //! has run, and closes. So all bytes that it writes before that phase are this answer, and ours are
 //! sent in their place; all other writes pass through.
 
+mod digest;
+
 use super::answer_clock::AnswerClock;
 use super::client_end::{ClientEnd, ClientEndWatch};
 use super::deadline::Deadline;
 use super::head_state::HeadState;
 use super::receipt::Receipt;
 use super::request_line::RequestLine;
+use super::tls;
 use super::transport::{Handshake, Transport};
 use crate::denial::{Code, Denial};
 use crate::exchange::RequestId;
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::{SslDigest, TlsRef};
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    Stream, TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::{Shutdown, Stream};
 use pingora::proxy::Session as Downstream;
 use smallvec::SmallVec;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// The stream to a client. What a request begins with can be read ahead of the rest.
@@ -153,6 +149,31 @@ impl DownstreamStream {
             true => Err(io::ErrorKind::UnexpectedEof.into()),
             false => Ok(()),
         })
+    }
+
+    /// Ready when it is clear whether the connection begins with `expected`, of which no request
+    /// of HTTP/1 is a beginning; an error when it ends instead. What was read is read again.
+    pub(super) fn poll_begins_with(
+        &mut self,
+        expected: &[u8],
+        task: &mut Context<'_>,
+    ) -> Poll<io::Result<bool>> {
+        while self.ahead.len() < expected.len() && expected.starts_with(&self.ahead) {
+            let mut bytes = [0; 32];
+            let wanted = (expected.len() - self.ahead.len()).min(bytes.len());
+            let mut buffer = ReadBuf::new(&mut bytes[..wanted]);
+            ready!(Pin::new(&mut self.inner).poll_read(task, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.ahead.extend_from_slice(buffer.filled());
+        }
+        Poll::Ready(Ok(self.ahead.starts_with(expected)))
+    }
+
+    /// Whether client and gateway agreed on HTTP/2, where there is TLS.
+    pub(super) fn agreed_on_http2(&self) -> Option<bool> {
+        self.inner.agreed_protocol().map(|protocol| protocol == Some(tls::HTTP2))
     }
 
     /// What it means from now on that the client closes its side.
@@ -338,63 +359,6 @@ impl AsyncWrite for DownstreamStream {
 impl Shutdown for DownstreamStream {
     async fn shutdown(&mut self) {
         self.inner.shutdown().await;
-    }
-}
-
-/// Only Pingora's own wait for a request would peek, and that wait is not used.
-impl Peek for DownstreamStream {}
-
-impl UniqueID for DownstreamStream {
-    fn id(&self) -> UniqueIDType {
-        self.inner.socket().id()
-    }
-}
-
-impl Ssl for DownstreamStream {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.inner.socket().get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.socket().get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.socket().selected_alpn_proto()
-    }
-}
-
-impl GetTimingDigest for DownstreamStream {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.socket().get_timing_digest()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.inner.socket().get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.inner.socket().get_write_pending_time()
-    }
-}
-
-impl GetProxyDigest for DownstreamStream {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.socket().get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.inner.socket_mut().set_proxy_digest(digest);
-    }
-}
-
-impl GetSocketDigest for DownstreamStream {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.socket().get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.inner.socket_mut().set_socket_digest(digest);
     }
 }
 

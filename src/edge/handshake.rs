@@ -2,6 +2,7 @@
 
 use super::arrival::{REFUSAL_TIMEOUT, Refusal};
 use super::downstream::DownstreamStream;
+use super::h2_bounds::PREFACE;
 use super::tls::Tls;
 use super::transport::Transport;
 use crate::denial::{Code, Denial};
@@ -74,10 +75,28 @@ pub(super) async fn secure(
 pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Ends when nobody who has just connected is waited for any more.
-async fn last_call(stopping: &mut ShutdownWatch) {
+pub(super) async fn last_call(stopping: &mut ShutdownWatch) {
     // An error means that the gateway is gone, which is as final.
     let _ = stopping.wait_for(|is_over| *is_over).await;
     sleep(LAST_CALL).await;
+}
+
+/// Whether HTTP/2 is spoken on a connection: the handshake agreed on it, or, without TLS, the
+/// client begins with it. `None`: nothing was said in time, or the gateway stops.
+pub(super) async fn speaks_http2(
+    stream: &mut DownstreamStream,
+    within: Duration,
+    shutdown: &ShutdownWatch,
+) -> Option<bool> {
+    if let Some(is_agreed) = stream.agreed_on_http2() {
+        return Some(is_agreed);
+    }
+    let mut stopping = shutdown.clone();
+    let begun = poll_fn(|task| stream.poll_begins_with(PREFACE, task));
+    tokio::select! {
+        () = last_call(&mut stopping) => None,
+        begun = timeout(within, begun) => begun.ok()?.ok(),
+    }
 }
 
 /// A connection without TLS, to be ended.

@@ -2,6 +2,7 @@
 //! the address and accepts.
 
 use super::connections::Connections;
+use super::h2_bounds::Settings;
 use super::socket::SocketConfig;
 use super::tls::Tls;
 use super::transport::Handshake;
@@ -31,6 +32,8 @@ pub struct Listener {
     pub proxy_protocol: bool,
     /// How its connections are secured; `None`: they are plain.
     pub tls: Option<Arc<Tls>>,
+    /// The bounds of connections that speak HTTP/2; `None`: it is not spoken.
+    pub http2: Option<Settings>,
     pub(super) connections: Connections,
     /// How many requests one connection may carry.
     pub requests_per_connection: u32,
@@ -99,6 +102,7 @@ mod tests {
             underscores: Underscores::Drop,
             proxy_protocol: false,
             tls: None,
+            http2: None,
             connections: Connections::new(Count(10), None),
             requests_per_connection: 1_000,
             max_age: secs(3_600),

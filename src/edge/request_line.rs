@@ -7,6 +7,12 @@
 
 use crate::denial::{Code, Denial};
 
+/// The target of a request with what no URL may hold encoded; `None` if there is nothing of it.
+pub(super) fn encoded(target: &str) -> Option<Vec<u8>> {
+    let mut line = RequestLine { place: Place::Path, ..RequestLine::default() };
+    line.read(target.as_bytes())
+}
+
 /// How far the line of one request was read.
 #[derive(Debug, Default)]
 pub(super) struct RequestLine {

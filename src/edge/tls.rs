@@ -44,6 +44,12 @@ use std::time::Duration;
 use terms::{Terms, Written};
 use tickets::{OneHandshake, Tickets};
 
+/// HTTP/2 as ALPN names it (RFC 9113 §3.2).
+pub(super) const HTTP2: &[u8] = b"h2";
+
+/// HTTP/1.1 as ALPN names it.
+const HTTP1: &[u8] = b"http/1.1";
+
 /// How long before the end of a certificate the log warns of it.
 pub const EXPIRY_WARNED_BEFORE: Duration = certificate::EXPIRY_WARNED_BEFORE;
 
@@ -55,6 +61,8 @@ pub struct Tls {
     acme: Option<Arc<Acme>>,
     /// Some clients are asked for a certificate.
     pub(super) asks_clients: bool,
+    /// HTTP/2 is offered before HTTP/1.
+    http2: bool,
     live: ArcSwap<Live>,
     /// The files as they were when they were looked at last, good or not.
     seen: Mutex<State>,
@@ -88,10 +96,12 @@ pub struct Change {
 }
 
 impl Tls {
-    /// Reads and checks all files; what it returns beside the settings are warnings.
+    /// Reads and checks all files; what it returns beside the settings are warnings. With `http2`
+    /// it is offered to clients.
     pub fn compile(
         config: &At<Config>,
         base_dir: &Path,
+        http2: bool,
     ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let mut problems = checks::problems(config);
         if !problems.iter().all(is_warning) && config.acme.is_some() {
@@ -101,9 +111,11 @@ impl Tls {
         let config = config.with_ordered(acme.as_deref());
         let files = Files::open(&config, base_dir, acme.as_deref());
         match live(&config, &files, None) {
-            Ok((live, warnings)) if problems.iter().all(is_warning) => {
+            Ok((mut live, warnings)) if problems.iter().all(is_warning) => {
                 problems.extend(warnings);
+                live.offer(http2);
                 let tls = Tls {
+                    http2,
                     asks_clients: checks::asks_clients(&config),
                     config,
                     base_dir: base_dir.to_owned(),
@@ -204,7 +216,8 @@ impl Tls {
         }
         let before = self.live.load_full();
         let read = live(&self.config, &files, Some(&before));
-        Some(read.map(|(now, warnings)| {
+        Some(read.map(|(mut now, warnings)| {
+            now.offer(self.http2);
             let change = Change {
                 before: before.certificates.ends(),
                 now: now.certificates.ends(),
@@ -213,6 +226,17 @@ impl Tls {
             self.live.store(Arc::new(now));
             change
         }))
+    }
+}
+
+impl Live {
+    /// Offers the protocols that are spoken.
+    fn offer(&mut self, http2: bool) {
+        let protocols = if http2 { &[HTTP2, HTTP1][..] } else { &[HTTP1] };
+        for side in &mut self.sides {
+            let server = Arc::get_mut(&mut side.server).expect("no handshake has begun with it");
+            server.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        }
     }
 }
 
@@ -344,7 +368,6 @@ fn server(
     server.ticketer = tickets.clone();
     // A ticket holds all that is to be remembered, so workers and gateways need no memory of it.
     server.session_storage = Arc::new(NoServerSessionStorage {});
-    server.alpn_protocols = vec![b"http/1.1".to_vec()];
     server.max_early_data_size = 0;
     Ok(server)
 }

@@ -80,6 +80,12 @@ impl Transport {
         })
     }
 
+    /// The protocol that was agreed on (ALPN), if any was, where there is TLS.
+    pub(super) fn agreed_protocol(&self) -> Option<Option<&[u8]>> {
+        let Transport::Tls(secured) = self else { return None };
+        Some(secured.stream.get_ref().1.alpn_protocol())
+    }
+
     /// Says that nothing more comes (close_notify), if that can be said at once. Without it, a
     /// client of TLS must take the end of its connection for an attack. It is always ready.
     pub(super) fn poll_goodbye(&mut self, task: &mut Context<'_>) -> Poll<()> {

@@ -58,6 +58,7 @@ struct Line<'a> {
     client_names: Option<&'a [Box<str>]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_fingerprint: Option<&'a str>,
+    protocol: &'static str,
     method: &'a str,
     host: &'a str,
     path: &'a str,
@@ -128,6 +129,7 @@ fn line<'a>(ended: &'a Ended<'a>) -> Line<'a> {
         client_subject: identity.map(|client| &*client.subject),
         client_names: identity.map(|client| &*client.names).filter(|names| !names.is_empty()),
         client_fingerprint: identity.map(|client| &*client.fingerprint),
+        protocol: told::protocol(ended.head.version),
         method: cut(ended.head.method.as_str(), METHOD_BYTES_MAX),
         host: cut(told::host(ended.head), HOST_BYTES_MAX),
         path: cut(ended.path, PATH_BYTES_MAX),

@@ -1,9 +1,9 @@
 //! How each event is counted.
 
-use super::event::{Ended, Event};
+use super::event::{Ended, Event, Http2Event};
 use crate::denial::Code;
 use crate::exchange::Exchange;
-use crate::metrics::Metrics;
+use crate::metrics::{Http2Metrics, Metrics};
 
 /// Counts `event`.
 pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
@@ -47,12 +47,9 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
         Event::CertificateOrdered { listener, failure } => {
             metrics.tls.ordered(listener, failure.is_some());
         }
-        Event::HeadRefused { listener, code } => {
-            metrics.heads_refused.with_label_values(&[listener, code.name()]).inc();
-        }
-        Event::HeadTimedOut { listener } => {
-            metrics.heads_refused.with_label_values(&[listener, "timeout"]).inc();
-        }
+        Event::HeadRefused { listener, code } => head_refused(metrics, listener, code.name()),
+        Event::HeadTimedOut { listener } => head_refused(metrics, listener, "timeout"),
+        Event::Http2 { listener, what } => http2(&metrics.http2, listener, *what),
         Event::ConfigApplied { generation, .. } => metrics.config.was_applied(*generation),
         Event::ConfigRejected { .. } => metrics.config.was_rejected(),
         // The log says what would be right.
@@ -73,6 +70,23 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
         | Event::LimitClaimUnusable { .. }
         | Event::EndpointChanged { .. }
         | Event::KeySetRefreshed { .. } => {}
+    }
+}
+
+fn head_refused(metrics: &Metrics, listener: &str, reason: &str) {
+    metrics.heads_refused.with_label_values(&[listener, reason]).inc();
+}
+
+fn http2(metrics: &Http2Metrics, listener: &str, what: Http2Event) {
+    match what {
+        Http2Event::Request => metrics.requests.with_label_values(&[listener]).inc(),
+        Http2Event::StreamsReset { by, reason, number } => {
+            let resets = metrics.streams_reset.with_label_values(&[listener, by, reason]);
+            resets.inc_by(u64::from(number));
+        }
+        Http2Event::ConnectionEnded { how } => {
+            metrics.connections_ended.with_label_values(&[listener, how]).inc();
+        }
     }
 }
 

@@ -114,6 +114,13 @@ pub enum Event<'a> {
         /// The listener's name.
         listener: &'a str,
     },
+    /// Something happened on a connection that speaks HTTP/2.
+    Http2 {
+        /// The listener's name.
+        listener: &'a str,
+        /// What it was.
+        what: Http2Event,
+    },
     /// Routing and filters have decided on a request.
     RequestDecided {
         /// Its route.
@@ -239,6 +246,27 @@ pub enum Event<'a> {
         key_set: &'a KeySet,
         /// What came of it.
         refresh: &'a Refresh,
+    },
+}
+
+/// What happens on connections that speak HTTP/2.
+#[derive(Clone, Copy, Debug)]
+pub enum Http2Event {
+    /// A request came.
+    Request,
+    /// Streams were broken off.
+    StreamsReset {
+        /// `client` or `gateway`.
+        by: &'static str,
+        /// The reason that was given, from a closed set.
+        reason: &'static str,
+        /// How many.
+        number: u32,
+    },
+    /// A connection is over.
+    ConnectionEnded {
+        /// From a closed set.
+        how: &'static str,
     },
 }
 

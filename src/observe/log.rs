@@ -115,6 +115,7 @@ pub(super) fn write(event: &Event<'_>) {
         | Event::HandshakeDone { .. }
         | Event::HeadRefused { .. }
         | Event::HeadTimedOut { .. }
+        | Event::Http2 { .. }
         | Event::RequestDecided { .. }
         | Event::UpstreamAnswered { .. }
         | Event::UpstreamRetried { .. } => {}

@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::timeouts::Patience;
 use crate::chain::Flow;
 use crate::denial::{Code, Reply};
-use crate::edge::{Client, ClientEnd, DownstreamStream, Handshake, Listener, Opened};
+use crate::edge::{self, Client, ClientEnd, Handshake, Listener, Opened};
 use crate::exchange::{Cause, Exchange, Target};
 use crate::filter::Halt;
 use crate::gateway::{Gateway, Route};
@@ -227,7 +227,7 @@ impl Ctx {
             route: self.route_metrics(),
             exchange: &self.exchange,
             took: self.exchange.began.elapsed(),
-            tls: DownstreamStream::of(downstream).and_then(DownstreamStream::handshake).map(
+            tls: edge::handshake(downstream).map(
                 |Handshake { version, sni, credentials, .. }| Tls {
                     version,
                     sni,

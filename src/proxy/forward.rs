@@ -8,7 +8,7 @@ use crate::request::{PATH_TOKEN_PREFIX, authorization, cookie, without_dot};
 use crate::session::ClaimHeaders;
 use http::request::Parts;
 use http::uri::Scheme;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora::http::RequestHeader;
 use pingora::{ErrorType, OrErr, Result};
 use std::borrow::Cow;
@@ -54,14 +54,18 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Room for the fields that the gateway adds, with a claim or none. More make the map grow.
 const FIELDS_ADDED: usize = 8;
 
-/// Makes the `head` of a client's request into the one that the upstream gets.
+/// Makes the `head` of a client's request, which `asked` so, into the one that the upstream gets.
 pub(super) fn request(
     head: &mut RequestHeader,
     gateway: &Gateway,
     route: &Route,
     exchange: &Exchange,
+    asked: &RequestHeader,
 ) -> Result<()> {
     retarget(head, &exchange.target)?;
+    if head.version == Version::HTTP_2 && takes_trailers(asked) {
+        head.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
+    }
     edit(head, |fields| {
         prepare(fields, exchange, &gateway.claim_headers);
         match route.forward_token {
@@ -74,6 +78,12 @@ pub(super) fn request(
         route.chain.upstream_request(fields, exchange);
     });
     Ok(())
+}
+
+/// Whether a client of HTTP/2 takes trailers; it can't ask for anything else in `TE`. gRPC insists
+/// on it, and Pingora takes it out.
+fn takes_trailers(asked: &RequestHeader) -> bool {
+    asked.version == Version::HTTP_2 && asked.headers.contains_key(header::TE)
 }
 
 /// Puts the `host` that a trusted peer tells in the place of the one that it asked for itself.

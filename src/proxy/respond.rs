@@ -6,7 +6,7 @@ use crate::edge::{DownstreamStream, Receipt};
 use crate::filter::Halt;
 use crate::request::head;
 use crate::streams::Call;
-use http::{StatusCode, header};
+use http::{StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::prelude::timeout;
 use pingora::proxy::Session as Downstream;
@@ -76,7 +76,7 @@ async fn send(downstream: &mut Downstream, reply: Reply) -> Result<usize> {
         false => {}
     }
     let sent = write(downstream, reply).await?;
-    if is_unread && !downstream.is_http2() {
+    if is_unread && downstream.req_header().version < Version::HTTP_2 {
         dispose(downstream).await;
     }
     Ok(sent)

@@ -2,7 +2,7 @@
 //! them when a connection is used again.
 
 use super::tunnel;
-use crate::edge::{AnswerClock, ClientEnd, DownstreamStream, Listener};
+use crate::edge::{self, AnswerClock, ClientEnd, DownstreamStream, Listener};
 use crate::gateway::Route;
 use http::{Version, header};
 use pingora::protocols::ALPN;
@@ -139,7 +139,7 @@ pub(super) fn end(downstream: &Downstream) {
 }
 
 fn clock(downstream: &Downstream) -> Option<&AnswerClock> {
-    DownstreamStream::of(downstream).map(|stream| &stream.answer_clock)
+    edge::answer_clock(downstream)
 }
 
 /// Called when an answer begins. It is the last on its connection if it ends with it, and while the

@@ -3,7 +3,7 @@
 
 use crate::acme;
 use crate::denial::{Code, Denial, Reply};
-use crate::edge::{DownstreamStream, Handshake, Listener};
+use crate::edge::{self, DownstreamStream, Handshake, Listener};
 use crate::exchange::{Cause, Exchange, InFlightLimit, Room};
 use crate::filter::Halt;
 use crate::gateway::Gateway;
@@ -31,9 +31,7 @@ pub(super) async fn of<'c>(
         return Err(Halt::Reply(Reply::new(StatusCode::OK).text(proof)));
     }
     if listener.asks_clients() {
-        let stream = DownstreamStream::of(downstream);
-        let handshake = stream.and_then(DownstreamStream::handshake);
-        enter_client(handshake, listener, parts, exchange)?;
+        enter_client(edge::handshake(downstream), listener, parts, exchange)?;
     }
     let verdict = judge(gateway, parts, exchange, None).await?;
     // Those who play are the last to be refused.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod authority;
+mod h2_client;
 mod harness;
 mod origin;
 mod process;
@@ -24,6 +25,9 @@ mod docs;
 mod drain;
 mod edge;
 mod framing;
+mod h2;
+mod h2_bounds;
+mod h2_strict;
 mod heal;
 mod health;
 mod http1;

@@ -20,6 +20,7 @@ fn listener(trusted: &[&str], trusted_host: bool) -> Listener {
         underscores: Underscores::Drop,
         proxy_protocol: false,
         tls: None,
+        http2: None,
         connections: Connections::new(Count(10), None),
         requests_per_connection: 1_000,
         max_age: Duration::from_secs(3_600),

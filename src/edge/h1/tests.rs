@@ -74,6 +74,7 @@ impl Fixture {
             underscores: Underscores::Drop,
             proxy_protocol: false,
             tls: None,
+            http2: None,
             connections: Connections::new(Count(10), None),
             requests_per_connection: REQUESTS_MAX,
             max_age: MAX_AGE,

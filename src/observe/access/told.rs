@@ -1,7 +1,7 @@
 //! What a line tells of a request's head, as far as it may be believed.
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, Version, header};
 use std::borrow::Cow;
 
 /// A peer's name for the request; ours takes its place on the way upstream.
@@ -41,6 +41,15 @@ fn traceparent(value: &HeaderValue) -> Option<&str> {
     let may_go_on = beyond.is_empty() || version != "00" && beyond.starts_with('-');
     let is_sound = has_sizes && parts.iter().all(is_hex) && version != "ff" && may_go_on;
     (is_sound && !is_none(trace) && !is_none(span)).then_some(known)
+}
+
+/// What the client speaks.
+pub(super) fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
 }
 
 #[cfg(test)]
