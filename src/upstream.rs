@@ -5,6 +5,7 @@
 
 mod attempt;
 mod probe;
+mod grpc;
 mod names;
 mod pool;
 mod balance;
@@ -66,7 +67,7 @@ pub struct Config {
     pub endpoints: At<Vec<At<Text>>>,
     /// What it speaks.
     #[serde(default)]
-    pub protocol: Protocol,
+    pub protocol: At<Protocol>,
     /// It is spoken to by TLS. Left out: without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<At<tls::Config>>,
@@ -115,6 +116,8 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 without TLS, by prior knowledge (RFC 9113 §3.3).
     H2c,
+    /// HTTP/2 by TLS, if the server takes it (ALPN); else HTTP/1.1.
+    H2,
 }
 
 /// How long an upstream may take; each has a default, none is without end.
@@ -170,8 +173,7 @@ pub struct Upstream {
 impl Config {
     /// The files that the entry names.
     pub fn files(&self) -> Vec<&Path> {
-        let ca = self.tls.as_ref().and_then(|tls| tls.ca.as_ref());
-        ca.map(|ca| ca.0.as_path()).into_iter().collect()
+        self.tls.iter().flat_map(|tls| tls.files()).collect()
     }
 }
 
@@ -185,11 +187,17 @@ impl Upstream {
     ) -> Result<Upstream, Vec<Problem>> {
         let mut problems = Vec::new();
         let identity = config.tls.as_ref();
-        let identity = identity.map(|tls| Identity::compile(tls, config.protocol, base_dir));
+        let identity = identity.map(|tls| Identity::compile(tls, config.protocol.value, base_dir));
         let identity = identity.transpose().map_err(|told| problems.extend(told)).ok().flatten();
         let written = written(name, config, &mut problems);
         problems.extend(config.balance.as_ref().and_then(|balance| balance.problems()));
-        let check = config.health.as_ref().map(health::Config::compile).transpose();
+        if config.protocol.value == Protocol::H2 && config.tls.is_none() {
+            let text = "`protocol: h2` is agreed on by TLS, and this upstream has none";
+            let help = "add `tls: { name: … }`, or write `h2c` for HTTP/2 without TLS";
+            problems.push(config.protocol.problem(text).help(help));
+        }
+        let protocol = config.protocol.value;
+        let check = config.health.as_ref().map(|health| health.compile(protocol)).transpose();
         let check = check.map_err(|problem| problems.push(problem)).ok().flatten();
         if !problems.is_empty() {
             return Err(problems);

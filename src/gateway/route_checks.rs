@@ -46,8 +46,8 @@ fn websocket(route: &Route, config: &Config) -> Option<Problem> {
     };
     let mut upstreams = config.upstreams.iter();
     let (_, upstream) = upstreams.find(|(known, _)| known.value == name.0)?;
-    (upstream.protocol == Protocol::H2c).then(|| {
-        let text = format!("upstream `{}` speaks h2c, which makes no WebSocket", name.0);
+    (upstream.protocol.value != Protocol::Http1).then(|| {
+        let text = format!("upstream `{}` speaks HTTP/2, which makes no WebSocket", name.0);
         websocket.problem(text).help("lead the route to an upstream with `protocol: http1`")
     })
 }

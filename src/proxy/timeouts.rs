@@ -48,7 +48,7 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 
 /// The clock of a connection ends the whole exchange, so it rings so much later than the timeout
 /// after which another endpoint may be asked. It is for heads that come byte by byte.
-const CLOCK_LATER: Duration = Duration::from_millis(100);
+const CLOCK_LATER: Duration = Duration::from_secs(1);
 
 /// How long an upstream may keep a client waiting.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,7 +82,8 @@ pub(super) fn prepare(
         (options.connection_timeout, options.total_connection_timeout) = (connect, connect);
     }
     let is_tunnel = tunnel::is_asked(downstream, route);
-    let is_h2 = options.alpn == ALPN::H2;
+    // With ALPN nobody knows yet.
+    let is_h2 = options.alpn != ALPN::H1;
     let is_left_to_clock = (is_tunnel || is_h2) && clock(downstream).is_some();
     options.read_timeout = match is_left_to_clock {
         true if is_tunnel => Some(tunnel::IDLE),

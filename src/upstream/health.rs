@@ -1,7 +1,7 @@
 //! Whether an endpoint is well: the verdict of the checks that `probe.rs` makes; whether it is
 //! passed over for a while because of what came of requests; and how much it gets when it is back.
 
-use super::EjectReason;
+use super::{EjectReason, Protocol};
 use crate::problem::Problem;
 use crate::units::{Count, Text, Time};
 use crate::yaml::At;
@@ -20,10 +20,17 @@ use tokio::time::Instant;
 #[schemars(rename = "HealthCheck")]
 pub struct Config {
     /// Answers 2xx while the server is well.
-    pub path: At<Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<At<Text>>,
+    /// `true`: taking a connection, by TLS where the upstream has it, is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<At<bool>>,
+    /// The service that `grpc.health.v1.Health` is asked about; empty: the server itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<At<Text>>,
     /// Between two questions.
     #[serde(default = "interval")]
-    pub interval: Time,
+    pub interval: At<Time>,
     /// How long an answer may take.
     #[serde(default = "timeout")]
     pub timeout: Time,
@@ -32,8 +39,8 @@ pub struct Config {
     pub threshold: Count,
 }
 
-fn interval() -> Time {
-    Time::secs(5)
+fn interval() -> At<Time> {
+    At::unwritten(Time::secs(5))
 }
 
 fn timeout() -> Time {
@@ -47,31 +54,76 @@ fn threshold() -> Count {
 /// The checks of one upstream, ready to be made.
 #[derive(Clone, Debug)]
 pub(super) struct Check {
-    pub(super) path: PathAndQuery,
+    pub(super) question: Question,
     pub(super) interval: Duration,
     pub(super) timeout: Duration,
     pub(super) threshold: u32,
 }
 
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(super) enum Question {
+    /// `GET` of this path.
+    Http(PathAndQuery),
+    /// A connection.
+    Tcp,
+    /// `grpc.health.v1.Health/Check` of this service.
+    Grpc(String),
+}
+
 impl Config {
-    pub(super) fn compile(&self) -> Result<Check, Problem> {
-        let written = self.path.0.as_str();
-        let is_sent_as_written = written.bytes().all(|byte| byte.is_ascii_graphic());
-        let path = PathAndQuery::try_from(written).ok();
-        let path = path.filter(|path| is_sent_as_written && path.as_str() == written);
-        match path.filter(|_| written.starts_with('/')) {
-            Some(path) => Ok(Check {
-                path,
-                interval: self.interval.0,
-                timeout: self.timeout.0,
-                threshold: self.threshold.0,
-            }),
-            None => {
-                let text = format!("`{written}` is not the path of a request");
-                Err(self.path.problem(text).help(right_path(written)))
+    pub(super) fn compile(&self, protocol: Protocol) -> Result<Check, Problem> {
+        let question = match (&self.path, &self.tcp, &self.grpc) {
+            (Some(path), None, None) => Question::Http(target(path)?),
+            (None, Some(tcp), None) if tcp.value => Question::Tcp,
+            (None, None, Some(service)) if protocol != Protocol::Http1 => {
+                Question::Grpc(service.0.clone())
             }
-        }
+            (None, None, Some(service)) => {
+                let text = "gRPC is spoken over HTTP/2, and this upstream speaks HTTP/1.1";
+                let help = "write `protocol: h2c`, or `h2` with `tls`";
+                return Err(service.problem(text).help(help));
+            }
+            (None, Some(tcp), None) => {
+                let text = "`tcp: false` asks nothing";
+                return Err(tcp.problem(text).help(ONE_QUESTION));
+            }
+            (path, tcp, grpc) => {
+                let places = [
+                    path.as_ref().map(|it| it.place),
+                    tcp.as_ref().map(|it| it.place),
+                    grpc.as_ref().map(|it| it.place),
+                ];
+                let number = places.iter().flatten().count();
+                let place = places.into_iter().flatten().last().unwrap_or(self.interval.place);
+                let text = match number {
+                    0 => "`health` asks nothing",
+                    _ => "`health` asks one question",
+                };
+                return Err(Problem::at(place, text).help(ONE_QUESTION));
+            }
+        };
+        Ok(Check {
+            question,
+            interval: self.interval.0,
+            timeout: self.timeout.0,
+            threshold: self.threshold.0,
+        })
     }
+}
+
+const ONE_QUESTION: &str = "write `path: /healthz`, `tcp: true` or `grpc: service`";
+
+/// The target of a request to this path.
+fn target(path: &At<Text>) -> Result<PathAndQuery, Problem> {
+    let written = path.0.as_str();
+    let is_sent_as_written = written.bytes().all(|byte| byte.is_ascii_graphic());
+    let read = PathAndQuery::try_from(written).ok();
+    let read = read.filter(|read| is_sent_as_written && read.as_str() == written);
+    read.filter(|_| written.starts_with('/')).ok_or_else(|| {
+        let text = format!("`{written}` is not the path of a request");
+        path.problem(text).help(right_path(written))
+    })
 }
 
 /// What was probably meant.
@@ -102,11 +154,15 @@ pub enum Answer {
     Stranger,
     /// No answer of the protocol that the upstream speaks.
     Nonsense,
+    /// It took a connection, and that was the question.
+    Connected,
+    /// Whether its service serves, by the health protocol of gRPC.
+    Serving(bool),
 }
 
 impl Answer {
     fn is_well(self) -> bool {
-        matches!(self, Answer::Status(200..=299))
+        matches!(self, Answer::Status(200..=299) | Answer::Connected | Answer::Serving(true))
     }
 }
 
@@ -118,6 +174,9 @@ impl fmt::Display for Answer {
             Answer::Refusal => f.write_str("it takes no connection"),
             Answer::Stranger => f.write_str("no TLS with it, or its certificate is not good"),
             Answer::Nonsense => f.write_str("its answer is not of the upstream's protocol"),
+            Answer::Connected => f.write_str("it takes connections"),
+            Answer::Serving(true) => f.write_str("its service serves"),
+            Answer::Serving(false) => f.write_str("its service does not serve"),
         }
     }
 }

@@ -19,10 +19,11 @@ pub(super) fn template(
 ) -> HttpPeer {
     let name = identity.map_or("", |identity| identity.name.as_str());
     let mut peer = HttpPeer::new(address, identity.is_some(), name.to_owned());
-    // Two upstreams may share an address and differ in protocol, timeouts or authorities, none of
-    // which Pingora's pool of connections looks at.
-    let authorities = identity.map(|identity| (name, &identity.authorities_der));
-    let key = (upstream, authorities);
+    // Two upstreams may share an address and differ in protocol, timeouts, authorities or our own
+    // certificate, of all of which Pingora's pool of connections looks at a serial number alone.
+    let authorities = identity.map(|it| (name, &it.authorities_der, it.own_print));
+    let key = (upstream, protocol == Protocol::H2, authorities);
+    peer.client_cert_key = identity.and_then(|identity| identity.own.clone());
     peer.group_key = foldhash::quality::FixedState::default().hash_one(key);
     let options = &mut peer.options;
     // So they are by default; nothing here may turn them off.
@@ -37,6 +38,7 @@ pub(super) fn template(
     options.alpn = match protocol {
         Protocol::Http1 => ALPN::H1,
         Protocol::H2c => ALPN::H2,
+        Protocol::H2 => ALPN::H2H1,
     };
     peer
 }

@@ -62,7 +62,7 @@ impl Mould {
     pub(super) fn new(name: &str, config: &Config, identity: Option<Identity>) -> Self {
         let balance = config.balance.as_ref().map(|balance| balance.value.clone());
         let balance = balance.unwrap_or_default();
-        let (protocol, timeouts) = (config.protocol, config.timeouts);
+        let (protocol, timeouts) = (config.protocol.value, config.timeouts);
         Mould {
             name: name.into(),
             balance,

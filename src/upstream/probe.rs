@@ -1,10 +1,11 @@
 //! Asks the endpoints of one upstream whether they are well: round after round, side by side, each
 //! on a connection of its own and in the protocol that requests use.
 
-use super::health::Check;
-use super::{Answer, Endpoint, Upstream};
+use super::health::{Check, Question};
+use super::{Answer, Endpoint, Upstream, grpc};
 use futures_util::future::join_all;
 use http::Uri;
+use http::uri::PathAndQuery;
 use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, Version};
 use pingora::protocols::ALPN;
@@ -88,6 +89,12 @@ impl Probe {
 
     async fn get(&self, endpoint: &Endpoint) -> Result<Answer> {
         let mut peer = endpoint.peer.clone();
+        match self.check.question {
+            // A handshake of HTTP/2 would be another question.
+            Question::Tcp => peer.options.alpn = ALPN::H1,
+            Question::Grpc(_) => peer.options.alpn = ALPN::H2,
+            Question::Http(_) => {}
+        }
         // A connection of its own each time: a kept one would not tell of a port that is closed.
         peer.options.max_h2_streams = 1;
         peer.options.idle_timeout = Some(Duration::ZERO);
@@ -95,30 +102,57 @@ impl Probe {
             Ok((session, _)) => session,
             Err(error) => return Ok(unconnected(error.etype())),
         };
-        let head = self.head(endpoint, matches!(peer.options.alpn, ALPN::H2))?;
-        session.write_request_header(Box::new(head)).await?;
-        session.finish_request_body().await?;
-        session.read_response_header().await?;
-        let status = session.response_header().map(|head| head.status.as_u16());
-        session.shutdown().await;
-        Ok(status.map_or(Answer::Nonsense, Answer::Status))
-    }
-
-    fn head(&self, endpoint: &Endpoint, is_h2: bool) -> Result<RequestHeader> {
-        let path = self.check.path.as_str();
-        let mut head = RequestHeader::build("GET", path.as_bytes(), None)?;
-        head.insert_header("user-agent", concat!("streamgate/", env!("CARGO_PKG_VERSION")))?;
-        match is_h2 {
-            true => {
-                let uri = Uri::builder().scheme("http").authority(&*endpoint.host);
-                let uri = uri.path_and_query(self.check.path.clone()).build();
-                head.set_uri(uri.or_err(ErrorType::InvalidHTTPHeader, "no URL of a check")?);
-                head.set_version(Version::HTTP_2);
+        let is_h2 = session.as_http2().is_some();
+        let answer = match &self.check.question {
+            Question::Tcp => Answer::Connected,
+            Question::Http(path) => {
+                let head = head("GET", path, endpoint, is_h2)?;
+                session.write_request_header(Box::new(head)).await?;
+                session.finish_request_body().await?;
+                session.read_response_header().await?;
+                let status = session.response_header().map(|head| head.status.as_u16());
+                status.map_or(Answer::Nonsense, Answer::Status)
             }
-            false => head.insert_header("host", &*endpoint.host)?,
-        }
-        Ok(head)
+            Question::Grpc(service) => {
+                let mut head = head("POST", &grpc::path(), endpoint, is_h2)?;
+                for (name, value) in grpc::FIELDS {
+                    head.insert_header(name, value)?;
+                }
+                session.write_request_header(Box::new(head)).await?;
+                session.write_request_body(grpc::question(service), true).await?;
+                session.read_response_header().await?;
+                let mut message = Vec::new();
+                while message.len() < grpc::ANSWER_BYTES_MAX
+                    && let Some(bytes) = session.read_response_body().await?
+                {
+                    message.extend_from_slice(&bytes);
+                }
+                grpc::is_serving(&message).map_or(Answer::Nonsense, Answer::Serving)
+            }
+        };
+        session.shutdown().await;
+        Ok(answer)
     }
+}
+
+fn head(
+    method: &str,
+    path: &PathAndQuery,
+    endpoint: &Endpoint,
+    is_h2: bool,
+) -> Result<RequestHeader> {
+    let mut head = RequestHeader::build(method, path.as_str().as_bytes(), None)?;
+    head.insert_header("user-agent", concat!("streamgate/", env!("CARGO_PKG_VERSION")))?;
+    match is_h2 {
+        true => {
+            let uri = Uri::builder().scheme("http").authority(&*endpoint.host);
+            let uri = uri.path_and_query(path.clone()).build();
+            head.set_uri(uri.or_err(ErrorType::InvalidHTTPHeader, "no URL of a check")?);
+            head.set_version(Version::HTTP_2);
+        }
+        false => head.insert_header("host", &*endpoint.host)?,
+    }
+    Ok(head)
 }
 
 fn unconnected(error: &ErrorType) -> Answer {

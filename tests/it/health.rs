@@ -2,8 +2,13 @@
 
 use crate::harness::dns::Dns;
 use crate::harness::{Gateway, until};
-use crate::origin::{Origin, UnusedPort, h2c_replica, proxying_to, proxying_yaml, service};
+use crate::origin::{Origin, UnusedPort, h2c, h2c_replica, proxying_to, proxying_yaml, service};
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::HeaderMap;
+use axum::routing::post;
 use serde_json::Value;
+use std::net::SocketAddr;
 use streamgate::yaml::Environment;
 use tokio::net::TcpListener;
 
@@ -45,6 +50,47 @@ async fn checks_are_made_in_the_protocol_of_the_upstream() {
         let (checked, _) = tokio::join!(checked(&gateway), h1.answer_once(OK));
         assert_eq!(checked, expected, "{protocol}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_may_be_all_that_is_asked() {
+    let (origin, nobody) = (Origin::listen().await, UnusedPort::reserve());
+    let endpoints = format!("endpoints: ['{}', '{}']", origin.address, nobody.address);
+    for protocol in ["http1", "h2c"] {
+        let health = "health: { tcp: true, interval: 1h, threshold: 1 }";
+        let gateway = proxying_to(&format!("{endpoints}, protocol: {protocol}, {health}"));
+        let expected = [
+            (true, "it takes connections".to_owned()),
+            (false, "it takes no connection".to_owned()),
+        ];
+        assert_eq!(checked(&gateway).await, expected, "{protocol}");
+    }
+}
+
+/// A server that answers the health protocol of gRPC with these bytes.
+async fn grpc(answer: &'static [u8]) -> SocketAddr {
+    let answer = async move |head: HeaderMap, body: Bytes| {
+        assert_eq!(head["content-type"], "application/grpc");
+        // The service `a.B`, after the prefix.
+        assert_eq!(&*body, b"\0\0\0\0\x05\x0a\x03a.B");
+        ([("content-type", "application/grpc")], answer)
+    };
+    h2c(Router::new().route("/grpc.health.v1.Health/Check", post(answer))).await
+}
+
+#[tokio::test]
+async fn a_grpc_service_is_asked_in_its_own_protocol() {
+    let serves = grpc(&[0, 0, 0, 0, 2, 8, 1]).await;
+    let does_not = grpc(&[0, 0, 0, 0, 2, 8, 2]).await;
+    // It speaks HTTP/2 and knows no such method.
+    let another = h2c_replica().await;
+    let endpoints = format!("endpoints: ['{serves}', '{does_not}', '{another}']");
+    let health = "health: { grpc: a.B, interval: 1h, threshold: 1, timeout: 5s }";
+    let gateway = proxying_to(&format!("{endpoints}, protocol: h2c, {health}"));
+    let checked = checked(&gateway).await;
+    assert_eq!(checked[0], (true, "its service serves".to_owned()));
+    assert_eq!(checked[1], (false, "its service does not serve".to_owned()));
+    assert!(!checked[2].0, "{checked:?}");
 }
 
 #[tokio::test]

@@ -76,11 +76,15 @@ pub(crate) async fn replica(name: &str) -> SocketAddr {
 
 /// The stream service over HTTP/2 without TLS, by prior knowledge.
 pub(crate) async fn h2c_replica() -> SocketAddr {
+    h2c(service("h2".to_owned())).await
+}
+
+/// A service over HTTP/2 without TLS, by prior knowledge.
+pub(crate) async fn h2c(router: axum::Router) -> SocketAddr {
     use hyper_util::rt::{TokioExecutor, TokioIo};
     use hyper_util::service::TowerToHyperService;
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    let router = service("h2".to_owned());
     tokio::spawn(async move {
         while let Ok((stream, _)) = socket.accept().await {
             let service = TowerToHyperService::new(router.clone());

@@ -43,7 +43,7 @@ impl Reloadable {
         self.reload().await
     }
 
-    async fn reload(&self) -> (u16, Value) {
+    pub(crate) async fn reload(&self) -> (u16, Value) {
         self.gateway.post_admin("/api/reload", TOKEN, &json!({})).await
     }
 

@@ -9,6 +9,7 @@ mod clients;
 mod fault;
 mod fleet;
 mod gateway;
+mod heal;
 mod node;
 mod report;
 mod scenario;
@@ -41,6 +42,9 @@ struct Arguments {
     /// Instead: a machine that is busy and a Redis that is well; then take-overs.
     #[arg(long, conflicts_with = "only")]
     busy: bool,
+    /// Instead: one of three endpoints of an upstream falls ill; the picture goes here.
+    #[arg(long, value_name = "SVG", conflicts_with_all = ["only", "busy"])]
+    heal: Option<PathBuf>,
 }
 
 /// A folder of this run, gone with it.
@@ -80,7 +84,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         third_devices: arguments.third_devices.min(arguments.accounts),
     };
     let mut broken = Vec::new();
-    if arguments.busy {
+    if let Some(picture) = &arguments.heal {
+        report::machine();
+        broken.extend(heal::run(&setup, picture).await?);
+    } else if arguments.busy {
         report::machine();
         broken.extend(busy::run(&setup).await?);
     } else {
