@@ -31,6 +31,7 @@ promises! {
     a_failed_start_may_begin_again_at_once
     the_first_behind_a_reservation_decides
     a_retry_is_given_the_same_id
+    a_start_that_fails_late_is_retried_for_a_ttl_from_then
     a_playback_that_went_well_is_not_retried
     a_start_without_an_answer_leaves_no_ghost
     who_plays_is_no_ghost
@@ -433,6 +434,16 @@ async fn a_retry_is_given_the_same_id(world: World) {
     // Not for ever.
     world.pass(TTL).await;
     assert_eq!(world.play(&ask("late", "/a")).await.id, id("late"));
+}
+
+async fn a_start_that_fails_late_is_retried_for_a_ttl_from_then(world: World) {
+    let ask = |name: &str| tried("tv", name, "/a", ClaimSource::Reservation);
+    world.play(&ask("one")).await;
+    world.pass(TTL / 4 * 3).await;
+    let opened = world.play(&of("tv", claim("one", 3))).await;
+    assert!(gives_back(&world, "one", version(&world, &opened)).await);
+    world.pass(TTL / 2).await;
+    assert_eq!(world.play(&ask("next")).await.id, id("one"), "the reservation's own ttl is over");
 }
 
 async fn a_playback_that_went_well_is_not_retried(world: World) {

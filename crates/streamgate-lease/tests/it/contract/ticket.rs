@@ -13,6 +13,7 @@ promises! {
     a_ticket_is_used_once_through_whichever_node
     a_first_use_that_failed_was_one
     a_node_keeps_what_a_ticket_began
+    what_a_ticket_began_is_known_as_long_as_its_session
 }
 
 const WITHIN: Duration = Duration::from_secs(30);
@@ -124,4 +125,13 @@ async fn a_node_keeps_what_a_ticket_began(world: World) {
     world.pass(WITHIN + MS).await;
     let kept = Claim { by: ClaimSource::Node, ..claim("tv", 3) };
     assert_eq!(world.try_play(&kept).await, "held");
+}
+
+async fn what_a_ticket_began_is_known_as_long_as_its_session(world: World) {
+    let cast = Cast::new(&world, "tv", 3).await;
+    assert_eq!(cast.word(&world).await, "new");
+    world.pass(LIFE - Duration::from_secs(5)).await;
+    assert_eq!(cast.word(&world).await, "new", "to the end of its session");
+    world.pass(TTL + MS).await;
+    assert_eq!(cast.word(&world).await, "unused");
 }

@@ -4,7 +4,7 @@ use super::{NEWS_MAX, Node, SECOND, pass};
 use crate::faults::FaultyStore;
 use crate::world::{TTL, claim, holder, id};
 use std::time::Duration;
-use streamgate_lease::{Bounds, Claim, Grant, Timing};
+use streamgate_lease::{Bounds, Claim, Grant, Ticket, Timing};
 
 #[tokio::test(start_paused = true)]
 async fn a_node_starts_so_many_alone_and_no_more() {
@@ -110,4 +110,14 @@ async fn without_the_store_a_login_that_was_stopped_here_stays_so() {
     assert_eq!(node.word(&login).await, "terminated");
     let restarted = Claim { explicit_start: true, ..login };
     assert_eq!(node.word(&restarted).await, "provisional", "its viewer pressed play");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_begins_by_a_ticket_without_the_store() {
+    let node = Node::at(&FaultyStore::new());
+    let ticket = Some(Ticket { use_by: u64::MAX, ends_at: u64::MAX });
+    let cast = Claim { ticket, ..claim("tv", 1) };
+    assert!(node.leases.hold_locally(&cast).is_err(), "only the store knows that it is in time");
+    assert!(matches!(node.leases.hold(&cast).await, Ok(Grant::Held(_))));
+    assert!(matches!(node.leases.hold_locally(&cast), Ok(Grant::Held(_))), "it goes on");
 }
