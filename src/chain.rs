@@ -3,12 +3,12 @@
 
 use crate::denial::Denial;
 use crate::exchange::Exchange;
-use crate::filter::{Config, Fact, Filter, FilterVerdict, Halt, Stance};
+use crate::filter::{Answer, Config, Fact, Filter, FilterVerdict, Halt, Stage, Stance};
 use crate::part::Parts;
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::yaml::At;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use pingora::http::ResponseHeader;
 use std::fmt;
 use std::time::Duration;
@@ -33,9 +33,15 @@ impl Flow {
     }
 }
 
-/// The filters of one route, in written order.
+/// The filters of one route, in written order; those that answer preflights stand before all
+/// others.
 #[derive(Default)]
-pub struct Chain(Vec<(&'static str, Box<dyn Filter>)>);
+pub struct Chain {
+    filters: Vec<(&'static str, Box<dyn Filter>)>,
+    /// Which of them edit every answer, in the order of their stages. Most routes have none.
+    finishing: Vec<usize>,
+    takes_preflights: bool,
+}
 
 impl fmt::Debug for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,7 +55,10 @@ impl Chain {
         let mut problems = Vec::new();
         let mut chain = Chain::default();
         let (mut known, mut shadowed): (Vec<Fact>, Vec<Fact>) = Default::default();
-        for config in configs {
+        let mut configs: Vec<&At<Config>> = configs.iter().collect();
+        configs.sort_by_key(|config| !config.comes_first());
+        problems.extend(twice(&configs));
+        for config in &configs {
             match config.build(parts, Stance::Enforcing) {
                 Err(told) => {
                     known.extend([Fact::Session, Fact::Lease]); // One mistake, one problem.
@@ -59,22 +68,35 @@ impl Chain {
                     problems.extend(missing(config, filter.as_ref(), &known, &shadowed));
                     known.extend(filter.provides());
                     shadowed.extend(filter.would_provide());
-                    chain.0.push((config.label(), filter));
+                    chain.filters.push((config.label(), filter));
                 }
             }
         }
-        let is_whole = chain.0.len() == configs.len();
+        let is_whole = chain.filters.len() == configs.len();
+        let filters = || chain.filters.iter().map(|(_, filter)| filter);
+        chain.takes_preflights = filters().any(|filter| filter.takes_preflights());
+        let mut finishing: Vec<(Stage, usize)> = filters()
+            .enumerate()
+            .filter_map(|(index, filter)| Some((filter.finishes()?, index)))
+            .collect();
+        finishing.sort();
+        chain.finishing = finishing.into_iter().map(|(_, index)| index).collect();
         if problems.is_empty() && is_whole { Ok(chain) } else { Err(problems) }
     }
 
     /// Whether the chain makes this known.
     pub fn provides(&self, fact: Fact) -> bool {
-        self.0.iter().any(|(_, filter)| filter.provides().contains(&fact))
+        self.filters.iter().any(|(_, filter)| filter.provides().contains(&fact))
+    }
+
+    /// Whether a filter of it answers preflights of other sites.
+    pub fn takes_preflights(&self) -> bool {
+        self.takes_preflights
     }
 
     /// The filters' names in order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().map(|(name, _)| *name)
+        self.filters.iter().map(|(name, _)| *name)
     }
 
     /// Asks each filter in turn; what one finds out is known to the next. `trace` gets what each
@@ -85,7 +107,7 @@ impl Chain {
         known: &mut Exchange,
         mut trace: Option<&mut Vec<(&'static str, FilterVerdict)>>,
     ) -> Result<(), Halt> {
-        for (name, filter) in &self.0 {
+        for (name, filter) in &self.filters {
             let decision = match filter.decide_at_once(request, known) {
                 Some(decision) => decision,
                 None => filter.decide(request, known).await,
@@ -105,7 +127,7 @@ impl Chain {
         answer: &ResponseHeader,
         known: &mut Exchange,
     ) -> Result<(), Halt> {
-        for (_, filter) in &self.0 {
+        for (_, filter) in &self.filters {
             let finding = filter.decide_by_answer(request, answer, known).await?;
             known.learn(finding);
         }
@@ -114,14 +136,14 @@ impl Chain {
 
     /// Edits the fields of the request that goes to the upstream.
     pub fn upstream_request(&self, fields: &mut HeaderMap, known: &Exchange) {
-        for (_, filter) in &self.0 {
+        for (_, filter) in &self.filters {
             filter.upstream_request(fields, known);
         }
     }
 
     /// Tells the filters that the request is answered with an error, or not at all.
     pub async fn failed(&self, known: &Exchange) {
-        for (_, filter) in &self.0 {
+        for (_, filter) in &self.filters {
             filter.failed(known).await;
         }
     }
@@ -129,17 +151,38 @@ impl Chain {
     /// Whether a long answer may go on. The filters are asked now and then; in between it may.
     pub fn during(&self, known: &Exchange, flow: &mut Flow) -> Result<(), Denial> {
         match flow.is_check_due() {
-            true => self.0.iter().try_for_each(|(_, filter)| filter.during(known)),
+            true => self.filters.iter().try_for_each(|(_, filter)| filter.during(known)),
             false => Ok(()),
         }
     }
 
-    /// In reverse order: what decided last speaks first.
+    /// Edits the head of the upstream's answer. In reverse order: what decided last speaks first.
     pub fn response(&self, asked: &HeaderMap, head: &mut ResponseHeader, known: &Exchange) {
-        for (_, filter) in self.0.iter().rev() {
+        for (_, filter) in self.filters.iter().rev() {
             filter.response(asked, head, known);
         }
+        if !self.finishing.is_empty() {
+            self.finish(Answer { asked, head, is_own: false }, known);
+        }
     }
+
+    /// Edits the head of any answer, the gateway's own as well. An interim answer (1xx) is none.
+    pub fn finish(&self, mut answer: Answer<'_>, known: &Exchange) {
+        let status = answer.head.status;
+        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+            return;
+        }
+        for index in &self.finishing {
+            self.filters[*index].1.finish(&mut answer, known);
+        }
+    }
+}
+
+/// Which pages may read an answer is said once.
+fn twice(configs: &[&At<Config>]) -> Option<Problem> {
+    let mut all = configs.iter().filter(|config| matches!(config.value, Config::Cors(_)));
+    let second = all.nth(1)?;
+    Some(second.problem("a route has one `cors`").help("put the origins of both into one list"))
 }
 
 fn missing(

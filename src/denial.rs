@@ -59,7 +59,7 @@ denials! {
     SessionAmbiguous = 401 "session_ambiguous" "Two accounts are logged in"
         "Cookies with good tokens of different accounts were sent, or more than four with a token.";
     OriginRefused = 403 "origin_refused" "Another site may not do this"
-        "A browser says that another site asks, and it would start, end or take over a stream.";
+        "A page of another site asks that the route's `cors` does not name, or to change a stream.";
     ConcurrencyLimit = 409 "concurrency_limit" "Too many streams are playing"
         "The account plays as many streams as it may; the body lists them.";
     StreamTerminated = 409 "stream_terminated" "This stream was stopped"

@@ -8,7 +8,7 @@ pub use client_identity::ClientIdentity;
 
 use crate::concurrency::{Admission, IdentitySource, Outcome};
 use crate::denial::{Code, Denial};
-use crate::route::RouteIndex;
+use crate::route::{Miss, RouteIndex};
 use crate::session::{AccountText, Session, TokenError, Viewer};
 use http::HeaderValue;
 use http::uri::Scheme;
@@ -185,6 +185,7 @@ pub struct Exchange {
     /// What the request asks for.
     pub target: Target,
     route: Option<RouteIndex>,
+    nearest: Option<RouteIndex>,
     session: Option<Arc<Session>>,
     /// The session passed by its signature alone.
     pub is_session_unasked: bool,
@@ -217,6 +218,7 @@ impl Exchange {
             began: Instant::now(),
             target: Target::Unread,
             route: None,
+            nearest: None,
             session: None,
             is_session_unasked: false,
             account: None,
@@ -243,6 +245,19 @@ impl Exchange {
     /// The route that was entered, in the table of the gateway that judged the request.
     pub fn route(&self) -> Option<RouteIndex> {
         self.route
+    }
+
+    /// Notes that no route takes the request.
+    pub fn missed(&mut self, miss: &Miss) {
+        self.nearest = match miss {
+            Miss::NoRoute => None,
+            Miss::Method(_, nearest) => Some(*nearest),
+        };
+    }
+
+    /// The route that would take the request with another method, where no route takes it.
+    pub fn nearest(&self) -> Option<RouteIndex> {
+        self.nearest
     }
 
     /// Enters what a filter found out.

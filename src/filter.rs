@@ -9,6 +9,8 @@
 //! section of its own in the file. What such a section provides is in the room `part`.
 
 mod concurrency;
+mod cors;
+mod headers;
 mod session;
 mod shadow;
 
@@ -138,6 +140,11 @@ filters! {
     /// Makes sure that the stream holds a lease. Value: an entry of `concurrency`, or that as
     /// `policy` and its `classes` that the route's streams belong to.
     concurrency => Concurrency in concurrency,
+    /// Says whose pages may ask from another site, and answers their preflights.
+    cors => Cors,
+    /// Sets, adds and removes header fields: of the request to the upstream, and of every answer,
+    /// refusals and redirects too.
+    headers => Headers,
     /// Has the filter in it decide, counts what it would refuse, and refuses nothing.
     shadow => Shadow,
 }
@@ -150,6 +157,33 @@ impl Config {
             plain => plain,
         }
     }
+}
+
+impl Config {
+    /// Whether it is asked before all others, wherever it is written.
+    pub(crate) fn comes_first(&self) -> bool {
+        matches!(self.bare(), Config::Cors(_))
+    }
+}
+
+/// When a filter edits every answer, be it the upstream's, a refusal or a redirect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Any fields.
+    Headers,
+    /// What a page of another site may read: the last word.
+    Cors,
+}
+
+/// An answer on its way to the client.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    /// The fields of the request.
+    pub asked: &'a HeaderMap,
+    /// The head, as it will be sent.
+    pub head: &'a mut ResponseHeader,
+    /// The gateway itself gives it: a refusal, a redirect, an answer of the route.
+    pub is_own: bool,
 }
 
 /// Whether what a filter decides is done.
@@ -276,6 +310,19 @@ pub trait Filter: Send + Sync {
 
     /// What the client, who `asked` with these fields, gets beside the upstream's answer.
     fn response(&self, _asked: &HeaderMap, _head: &mut ResponseHeader, _known: &Exchange) {}
+
+    /// Whether it edits every answer, and when. Checked when the chain is compiled.
+    fn finishes(&self) -> Option<Stage> {
+        None
+    }
+
+    /// Edits the head of an answer, whoever gives it. Only asked where the filter `finishes`.
+    fn finish(&self, _answer: &mut Answer<'_>, _known: &Exchange) {}
+
+    /// Whether it answers the question whether a page of another site may ask (a preflight).
+    fn takes_preflights(&self) -> bool {
+        false
+    }
 }
 
 /// Has an answer bring a cookie. No cache may keep it then, or the next viewer got it.

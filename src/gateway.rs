@@ -61,6 +61,8 @@ pub struct Gateway {
     pub stream_cookies: Vec<String>,
     /// Paths may begin with a stream's token.
     pub takes_path_tokens: bool,
+    /// Some route answers preflights.
+    pub takes_preflights: bool,
     /// Where a request is counted that met no route.
     pub unmatched: Arc<RouteMetrics>,
     /// Where its routes were written.
@@ -140,6 +142,13 @@ impl Gateway {
     /// The route that an exchange entered, if it was judged by this gateway and met one.
     pub fn route_of(&self, exchange: &Exchange) -> Option<&Arc<Route>> {
         exchange.route().map(|index| self.table.get(index))
+    }
+
+    /// The route whose filters edit an answer of the gateway's own: the one that the exchange
+    /// entered, or the one that it missed by its method alone.
+    pub fn answering(&self, exchange: &Exchange) -> Option<&Arc<Route>> {
+        let index = exchange.route().or(exchange.nearest())?;
+        Some(self.table.get(index))
     }
 
     /// The ticket of this text, if any policy gave it.

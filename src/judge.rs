@@ -14,6 +14,7 @@ use crate::request::{Request, head};
 use crate::route::Considered;
 use crate::streams::Call;
 use crate::upstream::Upstream;
+use http::Method;
 use http::request::Parts;
 use pingora::http::ResponseHeader;
 use std::borrow::Cow;
@@ -59,15 +60,20 @@ pub async fn judge<'g>(
         request.split_path_token();
         request.check_other_tickets()?;
     }
-    let found = gateway.table.find(&request);
+    let announced = preflight(gateway, &request);
+    let found = match &announced {
+        Some(method) => gateway.table.find_for(&request, method),
+        None => gateway.table.find(&request),
+    };
     let may_pass = found.as_ref().is_ok_and(|found| found.route.passes_encoded_slash);
     // Before the target is told: behind an encoded slash a stream's token may hide.
     request.check_encoded_slash(may_pass)?;
     exchange.target = target(&request);
     if let Some(trace) = &mut trace {
-        trace.routes = gateway.table.considered(&request);
+        let method = announced.as_ref().unwrap_or(request.method);
+        trace.routes = gateway.table.considered(&request, method);
     }
-    let found = found?;
+    let found = found.inspect_err(|miss| exchange.missed(miss))?;
     exchange.enter(found.index);
     let route = found.route;
     request.starts = &route.starts;
@@ -89,6 +95,16 @@ pub async fn judge<'g>(
             Ok(Verdict::Streams(Call::read(&request, &found.captures, policy, session, token)?))
         }
     }
+}
+
+/// The method of the request that this one announces, if a route answers preflights of it.
+fn preflight(gateway: &Gateway, request: &Request<'_>) -> Option<Method> {
+    if !gateway.takes_preflights {
+        return None;
+    }
+    let method = request.announced_method()?;
+    let found = gateway.table.find_for(request, &method).ok()?;
+    found.route.chain.takes_preflights().then_some(method)
 }
 
 /// Judges the head of the upstream's answer, where the request left open what it begins: a playlist

@@ -8,6 +8,8 @@ pub mod cookie;
 pub mod authorization;
 mod path;
 mod origin;
+pub mod reserved;
+pub mod written_field;
 mod second_reading;
 mod starts;
 mod glob;

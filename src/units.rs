@@ -1,15 +1,19 @@
 //! Values that are written as text: times, addresses, secrets. Each parses, prints and describes
 //! itself to editors; nothing here knows what it will be used for.
 
+mod field_text;
 mod fingerprint;
 mod network;
+mod origin;
 mod same_site;
 mod secret;
 mod share;
 mod spelling;
 
+pub use field_text::FieldText;
 pub use fingerprint::Fingerprint;
 pub use network::Network;
+pub use origin::Origin;
 pub use same_site::SameSite;
 pub use secret::{Secret, unfilled};
 pub use share::Share;
@@ -295,7 +299,10 @@ impl fmt::Display for Workers {
     }
 }
 
-scalars!(Time, TimeOrNone, Address, Network, Secret, Text, FilePath, Size, Count, Share, Workers);
+scalars!(
+    Time, TimeOrNone, Address, Network, Secret, Text, FilePath, Size, Count, Share, Workers,
+    FieldText, Origin
+);
 
 /// Printing and the schema of scalars: what is expected, and a pattern by which an editor
 /// underlines what can't be right. A text with a variable fits every pattern.
@@ -336,6 +343,8 @@ described!(
     Network: "string" r"^[0-9a-fA-F.:]+(/[0-9]{1,3})?$",
     Secret: "string" "",
     Text: "string" "",
+    Origin: "string" r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://[^/?#@ ]+)$",
+    FieldText: "string" "^[ -~\\t]*$",
     FilePath: "string" ".",
     Size: "integer string" "^[0-9]+(KiB|MiB|GiB)?$",
     Count: "integer string" "^[0-9]{1,7}$",
@@ -368,6 +377,8 @@ mod tests {
         reads::<Count>();
         reads::<Share>();
         reads::<Workers>();
+        reads::<FieldText>();
+        reads::<Origin>();
         reads::<crate::store::Url>();
     }
 

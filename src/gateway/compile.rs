@@ -61,8 +61,10 @@ pub(super) fn gateway(
         sessions().map(|sessions| sessions.verifier.clone()).collect();
     let claims = verifiers.iter().flat_map(|verifier| verifier.claims_to_headers());
     let claim_headers = ClaimHeaders::new(claims.map(|(_, field)| field));
+    let takes_preflights = table.iter().any(|(_, route)| route.chain.takes_preflights());
     let gateway = Gateway {
         table,
+        takes_preflights,
         stores: stores.values().cloned().collect(),
         upstreams: upstreams.values().cloned().collect(),
         resolver,

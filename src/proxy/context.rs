@@ -8,7 +8,7 @@ use crate::chain::Flow;
 use crate::denial::{Code, Reply};
 use crate::edge::{self, Client, ClientEnd, Handshake, Listener, Opened};
 use crate::exchange::{Cause, Exchange, Target};
-use crate::filter::Halt;
+use crate::filter::{Answer, Halt};
 use crate::gateway::{Gateway, Route};
 use crate::judge::judge_answer;
 use crate::metrics::RouteMetrics;
@@ -141,6 +141,14 @@ impl Ctx {
     pub(super) async fn went_unheard(&self) {
         if let Some(route) = self.route() {
             route.chain.failed(&self.exchange).await;
+        }
+    }
+
+    /// Edits the head of an answer of the gateway's own to a client that `asked` with these fields,
+    /// as far as a route is known whose filters say how.
+    pub(super) fn finish(&self, asked: &HeaderMap, head: &mut ResponseHeader) {
+        if let Some(route) = self.gateway.answering(&self.exchange) {
+            route.chain.finish(Answer { asked, head, is_own: true }, &self.exchange);
         }
     }
 

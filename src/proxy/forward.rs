@@ -4,7 +4,7 @@
 
 use crate::exchange::{Exchange, Target};
 use crate::gateway::{Gateway, Route};
-use crate::request::{PATH_TOKEN_PREFIX, authorization, cookie, without_dot};
+use crate::request::{PATH_TOKEN_PREFIX, authorization, cookie, reserved, without_dot};
 use crate::session::ClaimHeaders;
 use http::request::Parts;
 use http::uri::Scheme;
@@ -13,38 +13,6 @@ use pingora::http::RequestHeader;
 use pingora::{ErrorType, OrErr, Result};
 use std::borrow::Cow;
 use std::net::IpAddr;
-
-/// Fields that only a gateway may set; whatever a client wrote there is removed. Those that some
-/// proxies or frameworks take for the client's address are among them: upstreams get one address.
-const RESERVED: [&str; 23] = [
-    "forwarded",
-    "forwarded-for",
-    "x-real-ip",
-    "x-client-ip",
-    "x-remote-ip",
-    "x-remote-addr",
-    "x-cluster-client-ip",
-    "x-original-forwarded-for",
-    "x-envoy-external-address",
-    "x-azure-clientip",
-    "true-client-ip",
-    "client-ip",
-    // The certificate of a client and those behind it (RFC 9440).
-    "client-cert",
-    "client-cert-chain",
-    "cf-connecting-ip",
-    "cf-connecting-ipv6",
-    "fastly-client-ip",
-    "front-end-https",
-    "x-url-scheme",
-    "x-request-id",
-    "x-original-url",
-    "x-rewrite-url",
-    "proxy",
-];
-
-/// The beginnings of such names: what a proxy says of the client, and identity fields.
-const RESERVED_PREFIXES: [&str; 2] = ["x-forwarded", "x-streamgate-"];
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -185,35 +153,19 @@ fn address(ip: IpAddr) -> HeaderValue {
     HeaderValue::try_from(text).expect("an address is visible ASCII")
 }
 
-/// The first bytes of all reserved names, one bit each.
-const RESERVED_FIRST_BYTES: u128 = first_bytes(&RESERVED) | first_bytes(&RESERVED_PREFIXES);
-
-const fn first_bytes(names: &[&str]) -> u128 {
-    let (mut bytes, mut i) = (0, 0);
-    while i < names.len() {
-        bytes |= 1 << names[i].as_bytes()[0];
-        i += 1;
-    }
-    bytes
-}
-
 /// Whether only the gateway may write a field called `name`. To some servers `_` is another way to
 /// write `-`.
 fn is_forged(name: &str, claims: &ClaimHeaders) -> bool {
     // Most names begin with a byte that no such name begins with: one look is enough for them.
     let first = name.bytes().next().map(|byte| if byte == b'_' { b'-' } else { byte });
     match first.filter(u8::is_ascii) {
-        Some(first) if (RESERVED_FIRST_BYTES | claims.first_bytes()) >> first & 1 == 1 => {}
+        Some(first) if (reserved::FIRST_BYTES | claims.first_bytes()) >> first & 1 == 1 => {}
         _ => return false,
     }
     match name.contains('_') {
         true => is_forged(&name.replace('_', "-"), claims),
-        false => is_reserved(name) || claims.contains(name),
+        false => reserved::is_reserved(name) || claims.contains(name),
     }
-}
-
-fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|start| name.starts_with(start))
 }
 
 /// Takes the session's token out of what goes upstream: the cookies of these names, and every
@@ -305,22 +257,6 @@ mod tests {
         let mut left: Vec<&str> = written.keys().map(HeaderName::as_str).collect();
         left.sort();
         assert_eq!(left, ["x-forwarded-proto", "x-planet", "x-request-id", "x_kept"]);
-    }
-
-    #[test]
-    fn reserved_names_are_known_whatever_they_begin_with() {
-        for name in RESERVED {
-            assert!(is_reserved(name), "{name}");
-        }
-        assert!(is_reserved("x-streamgate-account"));
-        for prefix in RESERVED_PREFIXES {
-            assert!(is_reserved(&format!("{prefix}-x")), "{prefix}");
-        }
-        for name in ["accept", "cookie", "te", "x-kept", "forwarder", "priority", "", "\u{e9}"] {
-            assert!(!is_reserved(name), "{name}");
-        }
-        let added = first_bytes(&["x-real-ip", "true-client-ip", "cf-connecting-ip"]);
-        assert_eq!(added, 1 << b'x' | 1 << b't' | 1 << b'c', "another letter is not forgotten");
     }
 
     #[test]

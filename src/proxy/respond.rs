@@ -35,7 +35,7 @@ pub(super) async fn with(downstream: &mut Downstream, ctx: &mut Ctx, halt: Halt)
     let reply = ctx.halted(halt).await;
     let status = reply.status.as_u16();
     let is_last_word = !downstream.as_downstream_mut().is_body_done();
-    let sent = send(downstream, reply).await;
+    let sent = send(downstream, reply, ctx).await;
     if ctx.holds_reservation() {
         let is_heard = sent.is_ok() && (is_last_word || is_heard(downstream).await);
         if !is_heard {
@@ -65,8 +65,8 @@ async fn is_heard(downstream: &mut Downstream) -> bool {
 
 /// Sends `reply`. The connection lives on, unless a body would have to be read that is large, that
 /// the client still holds back (`Expect: 100-continue`), or whose end is doubtful.
-/// Returns how many bytes of a body were sent.
-async fn send(downstream: &mut Downstream, reply: Reply) -> Result<usize> {
+/// The route's filters have their say about its head. Returns how many bytes of a body were sent.
+async fn send(downstream: &mut Downstream, reply: Reply, ctx: &Ctx) -> Result<usize> {
     let is_unread = !downstream.as_downstream_mut().is_body_done();
     match is_unread && downstream.get_keepalive().is_some() {
         true if is_worth_draining(downstream) => {
@@ -75,7 +75,7 @@ async fn send(downstream: &mut Downstream, reply: Reply) -> Result<usize> {
         true => downstream.set_keepalive(None),
         false => {}
     }
-    let sent = write(downstream, reply).await?;
+    let sent = write(downstream, reply, ctx).await?;
     if is_unread && downstream.req_header().version < Version::HTTP_2 {
         dispose(downstream).await;
     }
@@ -108,11 +108,12 @@ async fn discard(downstream: &mut Downstream, max: u64) -> bool {
     }
 }
 
-async fn write(downstream: &mut Downstream, reply: Reply) -> Result<usize> {
+async fn write(downstream: &mut Downstream, reply: Reply, ctx: &Ctx) -> Result<usize> {
     let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 1))?;
     for (name, value) in reply.headers {
         head.append_header(name, value)?;
     }
+    ctx.finish(&downstream.req_header().headers, &mut head);
     if reply.status != StatusCode::NO_CONTENT {
         head.insert_header(header::CONTENT_LENGTH, reply.body.len())?;
     }

@@ -5,11 +5,23 @@
 //! Programs say nothing and pass: nobody can have them send somebody else's cookie.
 
 use super::Request;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, Method, header};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 impl Request<'_> {
+    /// The method of the request that a browser announces by this one (a preflight).
+    pub fn announced_method(&self) -> Option<Method> {
+        if *self.method != Method::OPTIONS || !self.headers.contains_key(header::ORIGIN) {
+            return None;
+        }
+        let mut announced = self.headers.get_all(header::ACCESS_CONTROL_REQUEST_METHOD).into_iter();
+        match (announced.next(), announced.next()) {
+            (Some(one), None) => Method::from_bytes(one.as_bytes()).ok(),
+            _ => None,
+        }
+    }
+
     /// Whether no other site had a browser send it. `allowed` are further origins of ours, such as
     /// `https://www.example.com`.
     pub fn is_our_own(&self, allowed: &[String]) -> bool {

@@ -5,6 +5,7 @@
 
 use super::{Candidate, RouteIndex, Table};
 use crate::request::Request;
+use http::Method;
 use std::fmt;
 
 /// One route, and what came of it for one request.
@@ -47,13 +48,14 @@ impl fmt::Display for Lost {
 }
 
 impl<R> Table<R> {
-    /// Every route, the more specific first, with the reason why it lost.
-    pub fn considered(&self, request: &Request<'_>) -> Vec<Considered> {
-        let taken = self.find(request).ok().map(|found| found.index);
+    /// Every route, the more specific first, with the reason why it lost, if the method were this
+    /// one.
+    pub fn considered(&self, request: &Request<'_>, method: &Method) -> Vec<Considered> {
+        let taken = self.find_for(request, method).ok().map(|found| found.index);
         let mut all: Vec<(RouteIndex, &Candidate)> = self.indexed().collect();
         all.sort_by(|(_, a), (_, b)| a.cmp_precedence(b));
         let consider = |(index, candidate): (RouteIndex, &Candidate)| {
-            let lost = match lost(candidate, request) {
+            let lost = match lost(candidate, request, method) {
                 None if taken == Some(index) => None,
                 None => Some(Lost::LessSpecific),
                 lost => lost,
@@ -66,7 +68,7 @@ impl<R> Table<R> {
 }
 
 /// The first thing in which the request differs from what the route wants.
-fn lost(candidate: &Candidate, request: &Request<'_>) -> Option<Lost> {
+fn lost(candidate: &Candidate, request: &Request<'_>, method: &Method) -> Option<Lost> {
     let hosts = &candidate.hosts;
     if !hosts.is_empty() && !hosts.iter().any(|host| host.serves(&request.host)) {
         return Some(Lost::Host);
@@ -85,5 +87,5 @@ fn lost(candidate: &Candidate, request: &Request<'_>) -> Option<Lost> {
     if let Some((name, _)) = query {
         return Some(Lost::Query(name.clone()));
     }
-    (!conditions.allows(request.method)).then_some(Lost::Method)
+    (!conditions.allows(method)).then_some(Lost::Method)
 }

@@ -59,7 +59,7 @@ const KNOWN: [&str; 43] = [
 
 /// The method of a request, as a route asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AskedMethod(pub Method);
+pub struct AskedMethod(pub Method);
 
 impl Scalar for AskedMethod {
     const KIND: &'static str = "a method of HTTP";

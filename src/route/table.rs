@@ -15,15 +15,15 @@ use http::{HeaderValue, Method, header};
 pub enum Miss {
     /// No route takes this host and path.
     NoRoute,
-    /// The path exists with other methods.
-    Method(Vec<Method>),
+    /// The path exists with other methods; the most specific route of those.
+    Method(Vec<Method>, RouteIndex),
 }
 
 impl From<Miss> for Denial {
     fn from(miss: Miss) -> Self {
         match miss {
             Miss::NoRoute => Code::RouteNotFound.into(),
-            Miss::Method(allowed) => {
+            Miss::Method(allowed, _) => {
                 let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
                 let allow = HeaderValue::try_from(names.join(", ")).expect("methods are tokens");
                 Denial::from(Code::MethodNotAllowed).with_header(header::ALLOW, allow)
@@ -72,8 +72,12 @@ struct Node {
 struct Search<'s, 'r, R> {
     table: &'s Table<R>,
     request: &'s Request<'r>,
+    /// That of the request, or the one that it announces.
+    method: &'s Method,
     captures: Captures,
     allowed: Vec<Method>,
+    /// The first route that only the method has kept from being taken.
+    nearest: Option<usize>,
 }
 
 impl<R> Table<R> {
@@ -121,8 +125,13 @@ impl<R> Table<R> {
 
     /// The most specific route that matches.
     pub fn find(&self, request: &Request<'_>) -> Result<Found<'_, R>, Miss> {
-        let captures = Captures::default();
-        let mut search = Search { table: self, request, captures, allowed: Vec::new() };
+        self.find_for(request, request.method)
+    }
+
+    /// The most specific route that matches, if the method were this one.
+    pub fn find_for(&self, request: &Request<'_>, method: &Method) -> Result<Found<'_, R>, Miss> {
+        let (captures, allowed) = (Captures::default(), Vec::new());
+        let mut search = Search { table: self, request, method, captures, allowed, nearest: None };
         let host = request.host.as_ref();
         let exact = self.exact.get(host).into_iter();
         let suffixes = host.match_indices('.').map(|(at, _)| &host[at..]);
@@ -132,13 +141,13 @@ impl<R> Table<R> {
             false => self.below.get(suffix),
         });
         let found = exact.chain(below).chain([&self.any]).find_map(|root| search.descend(root, 1));
-        match (found, search.allowed.is_empty()) {
+        match (found, search.nearest) {
             (Some(index), _) => {
                 let (index, captures) = (RouteIndex(index), search.captures);
                 Ok(Found { index, route: self.get(index), captures })
             }
-            (None, true) => Err(Miss::NoRoute),
-            (None, false) => Err(Miss::Method(search.allowed)),
+            (None, None) => Err(Miss::NoRoute),
+            (None, Some(nearest)) => Err(Miss::Method(search.allowed, RouteIndex(nearest))),
         }
     }
 }
@@ -199,12 +208,13 @@ impl<R> Search<'_, '_, R> {
             if !conditions.hold_but_for_method(self.request) {
                 continue;
             }
-            if conditions.allows(self.request.method) {
+            if conditions.allows(self.method) {
                 return Some(index);
             }
             let new = conditions.methods.iter().filter(|m| !self.allowed.contains(m)).cloned();
             let new: Vec<Method> = new.collect();
             self.allowed.extend(new);
+            self.nearest.get_or_insert(index);
         }
         None
     }

@@ -37,7 +37,7 @@ fn find(yaml: &str, method: &str, uri: &str) -> String {
             }
         }
         Err(Miss::NoRoute) => "-".to_owned(),
-        Err(Miss::Method(allowed)) => format!("{allowed:?}"),
+        Err(Miss::Method(allowed, _)) => format!("{allowed:?}"),
     }
 }
 
@@ -94,7 +94,7 @@ fn each_route_tells_why_it_lost() {
     let table = Table::new(named);
     let head = Head::builder().method("POST").uri("http://tv.example.com/live/final/x").body(());
     let head = head.expect("a request").into_parts().0;
-    let considered = table.considered(&Request::read(&head).expect("a good request"));
+    let considered = table.considered(&Request::read(&head).expect("a good request"), &head.method);
     let told: Vec<String> = considered
         .iter()
         .map(|one| match &one.lost {
@@ -214,7 +214,7 @@ proptest! {
         let head = head.expect("a request").into_parts().0;
         let request = Request::read(&head).expect("a good request");
         // It asserts that what matches best by itself is what the search finds.
-        let considered = table.considered(&request);
+        let considered = table.considered(&request, request.method);
         let first = considered.iter().find(|one| {
             matches!(one.lost, None | Some(Lost::LessSpecific))
         });

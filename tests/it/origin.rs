@@ -132,3 +132,25 @@ routes:
 "#
     )
 }
+
+/// An upstream that answers everything with these fields, and tells in its body what it was asked:
+/// `method`, `target`, and each field by its name.
+pub(crate) async fn mirror(answer: &'static [(&'static str, &'static str)]) -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let app = axum::Router::new().fallback(move |request: axum::extract::Request| async move {
+        let fields: serde_json::Map<String, serde_json::Value> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().into()))
+            .collect();
+        let told = serde_json::json!({
+            "method": request.method().as_str(),
+            "target": request.uri().to_string(),
+            "fields": fields,
+        });
+        (axum::response::AppendHeaders(answer.iter().copied()), told.to_string())
+    });
+    tokio::spawn(async move { axum::serve(socket, app).await });
+    address
+}
