@@ -86,7 +86,7 @@ fn holds_bearer(bytes: &[u8]) -> bool {
     bytes.windows(BEARER.len()).enumerate().any(|(at, word)| {
         word.eq_ignore_ascii_case(BEARER)
             && (at == 0 || bytes[at - 1] == b',' || is_space(&bytes[at - 1]))
-            && bytes.get(at + BEARER.len()).is_none_or(is_space)
+            && bytes.get(at + BEARER.len()).is_none_or(|byte| is_space(byte) || *byte == b',')
     })
 }
 
