@@ -126,10 +126,7 @@ policies! {
 impl Config {
     /// By what requests belong together; `None` where that plays no part.
     pub fn key(&self) -> Option<&HashKey> {
-        match self {
-            Config::Hash(hash) => Some(&hash.by.value),
-            Config::LeastInFlight | Config::RoundRobin => None,
-        }
+        self.key_place().map(|by| &by.value)
     }
 
     pub(super) fn problems(&self) -> Option<Problem> {
@@ -139,10 +136,8 @@ impl Config {
 
     /// Where it is written by what requests belong together.
     pub fn key_place(&self) -> Option<&At<HashKey>> {
-        match self {
-            Config::Hash(hash) => Some(&hash.by),
-            Config::LeastInFlight | Config::RoundRobin => None,
-        }
+        let Config::Hash(hash) = self else { return None };
+        Some(&hash.by)
     }
 }
 
