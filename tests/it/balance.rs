@@ -55,7 +55,7 @@ async fn requests_with_the_same_field_or_path_reach_the_same_endpoint() {
             replica_of(request.header("x-room", n.to_string()))
         };
         let mut met = BTreeSet::new();
-        for n in 0..20 {
+        for n in 0..60 {
             let first = ask(n, 0).await;
             for query in 1..4 {
                 assert_eq!(ask(n, query).await, first, "{by}");
@@ -78,7 +78,7 @@ async fn an_account_reaches_the_same_endpoint_through_every_gateway() {
     };
     let (one, other) = (gateway([a, b, c]).await, gateway([c, a, b]).await);
     let mut met: BTreeMap<String, String> = BTreeMap::new();
-    for n in 0..20 {
+    for n in 0..60 {
         let login = Login::of(&format!("account{n}"), &format!("s{n}"));
         for gateway in [&one, &other, &one] {
             let request = gateway.get("/faults/echo/held/x").header("cookie", login.cookie());
