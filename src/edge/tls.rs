@@ -8,7 +8,7 @@
 //! be asked again (`tls/tickets.rs`).
 //!
 //! A connection is for the names that have its terms. A request for another name is misdirected
-//! ([`Tls::admits`]): it would come around what clients of that name have to show.
+//! (`Tls::admits`): it would come around what clients of that name have to show.
 //!
 //! Data before the end of a handshake (0-RTT) is not taken, as whoever records it can send it
 //! again.
