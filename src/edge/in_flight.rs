@@ -112,13 +112,18 @@ impl InFlight {
 
     /// Waits until no request is being answered.
     pub async fn none(&self) {
-        loop {
-            let changed = self.0.changed.notified();
-            if self.now() == 0 {
-                return;
-            }
-            changed.await;
+        none_left(&self.0.changed, || self.now() == 0).await;
+    }
+}
+
+/// Waits until a count `is_none`, of which `changed` is notified when it may have become so.
+pub(super) async fn none_left(changed: &Notify, is_none: impl Fn() -> bool) {
+    loop {
+        let notified = changed.notified();
+        if is_none() {
+            return;
         }
+        notified.await;
     }
 }
 

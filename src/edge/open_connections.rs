@@ -1,6 +1,7 @@
 //! How many connections of clients are open in the process, over all listeners, and how many may
 //! be. Each counts until its guard is dropped.
 
+use super::in_flight::none_left;
 use crate::units::Count;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -79,13 +80,7 @@ impl OpenConnections {
 
     /// Waits until none is open.
     pub async fn none(&self) {
-        loop {
-            let changed = self.0.changed.notified();
-            if self.now() == 0 {
-                return;
-            }
-            changed.await;
-        }
+        none_left(&self.0.changed, || self.now() == 0).await;
     }
 }
 

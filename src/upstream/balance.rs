@@ -65,8 +65,7 @@ impl Ask<'_> {
     }
 }
 
-/// Chance that comes from a seed (splitmix64, Steele and others 2014): a few instructions, and no
-/// two threads share anything.
+/// Chance that comes from a seed (splitmix64, Steele and others 2014), in a few instructions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Draw(u64);
 

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-/// The largest file of authorities that is read, in bytes: all roots of a system fit.
-const CA_BYTES_MAX: u64 = 1024 * 1024;
+/// The largest file that is read, in bytes: all roots of a system fit.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// TLS towards an upstream.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -113,19 +113,10 @@ fn own(config: &At<Config>, base_dir: &Path) -> Result<Option<(CertKey, u64)>, P
             return Err(one.problem(text).help("write both: `cert: own.pem, key: own.key`"));
         }
     };
-    let read = |path: &At<FilePath>| {
-        fetch::file(&base_dir.join(&path.0), CA_BYTES_MAX).map_err(|error| {
-            let text = format!("`{}` can't be read: {error}", path.value);
-            path.problem(text).help("paths are relative to the configuration file")
-        })
-    };
-    let (chain, secret) = (read(cert)?, read(key)?);
-    let chain = CertificateDer::pem_slice_iter(&chain).collect::<Result<Vec<_>, _>>();
-    let chain = chain.unwrap_or_default();
-    if chain.is_empty() || chain.iter().any(|der| X509Certificate::from_der(der).is_err()) {
-        let text = format!("there is no certificate in `{}`", cert.value);
-        let help = "write a file in the PEM format, with `-----BEGIN CERTIFICATE-----`";
-        return Err(cert.problem(text).help(help));
+    let (chain, secret) = (bytes(cert, base_dir)?, bytes(key, base_dir)?);
+    let chain = certificates(cert, &chain)?;
+    if chain.iter().any(|der| X509Certificate::from_der(der).is_err()) {
+        return Err(no_certificate(cert));
     }
     let secret = PrivateKeyDer::from_pem_slice(&secret).map_err(|_| {
         let text = format!("there is no key in `{}`", key.value);
@@ -147,24 +138,36 @@ fn own(config: &At<Config>, base_dir: &Path) -> Result<Option<(CertKey, u64)>, P
     }
 }
 
+/// What is in a file.
+fn bytes(file: &At<FilePath>, base_dir: &Path) -> Result<Vec<u8>, Problem> {
+    fetch::file(&base_dir.join(&file.0), FILE_BYTES_MAX).map_err(|error| {
+        let text = format!("`{}` can't be read: {error}", file.value);
+        file.problem(text).help("paths are relative to the configuration file")
+    })
+}
+
+/// The certificates in the `bytes` of a file, one or more.
+fn certificates(
+    file: &At<FilePath>,
+    bytes: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let read = CertificateDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>();
+    read.ok().filter(|read| !read.is_empty()).ok_or_else(|| no_certificate(file))
+}
+
+fn no_certificate(file: &At<FilePath>) -> Problem {
+    let text = format!("there is no certificate in `{}`", file.value);
+    let help = "write a file in the PEM format, with `-----BEGIN CERTIFICATE-----`";
+    file.problem(text).help(help)
+}
+
 /// The certificates of a file, each of which can be trusted.
 fn authorities(ca: &At<FilePath>, base_dir: &Path) -> Result<Vec<Vec<u8>>, Problem> {
-    let path = &ca.value;
-    let bytes = fetch::file(&base_dir.join(&ca.0), CA_BYTES_MAX).map_err(|error| {
-        let text = format!("`{path}` can't be read: {error}");
-        ca.problem(text).help("paths are relative to the configuration file")
-    })?;
-    let read = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
-    let read = read.unwrap_or_default();
-    if read.is_empty() {
-        let text = format!("there is no certificate in `{path}`");
-        let help = "write a file in the PEM format, with `-----BEGIN CERTIFICATE-----`";
-        return Err(ca.problem(text).help(help));
-    }
+    let read = certificates(ca, &bytes(ca, base_dir)?)?;
     let mut roots = RootCertStore::empty();
     for authority in &read {
         roots.add(authority.clone()).map_err(|error| {
-            let text = format!("a certificate in `{path}` can't be used: {error}");
+            let text = format!("a certificate in `{}` can't be used: {error}", ca.value);
             ca.problem(text).help("name the certificates of authorities alone")
         })?;
     }

@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use streamgate::yaml::Environment;
+use tokio::net::TcpStream;
 
 const GET: &str = "GET /faults/status/204 HTTP/1.1\r\nHost: tv.example\r\n\r\n";
 const ORDERED: &str = "streamgate_tls_acme_orders_total{listener=\"edge\",result=\"done\"}";
@@ -101,6 +102,19 @@ impl Site {
         Gateway::start(&yaml, &Environment::default())
     }
 
+    /// Pebble, a gateway that has ordered its certificate there and shows it, and a client.
+    async fn ordered(&self, proof: &str) -> (Pebble, Gateway, ClientConfig) {
+        let pebble = self.pebble();
+        let up = || async { TcpStream::connect((self.address, PEBBLE_PORT)).await.is_ok() };
+        until("Pebble is up", up).await;
+        let gateway = self.gateway(proof);
+        gateway.counts(ORDERED, 1.0).await;
+        let client = self.client().await;
+        let is_shown = || async { shown(gateway.edge, &client, "tv.example").await.is_some() };
+        until("it is shown", is_shown).await;
+        (pebble, gateway, client)
+    }
+
     /// A client that trusts what Pebble signs.
     async fn client(&self) -> ClientConfig {
         let builder = reqwest::Client::builder().no_proxy();
@@ -127,14 +141,7 @@ async fn shown(edge: SocketAddr, client: &ClientConfig, host: &str) -> Option<Ve
 #[tokio::test]
 async fn a_certificate_is_ordered_once_and_kept() {
     let site = Site::new(0).await;
-    let _pebble = site.pebble();
-    let up = || async { tokio::net::TcpStream::connect((site.address, PEBBLE_PORT)).await.is_ok() };
-    until("Pebble is up", up).await;
-    let gateway = site.gateway("tls_alpn");
-    gateway.counts(ORDERED, 1.0).await;
-    let client = site.client().await;
-    let is_shown = || async { shown(gateway.edge, &client, "tv.example").await.is_some() };
-    until("it is shown", is_shown).await;
+    let (_pebble, gateway, client) = site.ordered("tls_alpn").await;
     let first = shown(gateway.edge, &client, "api.tv.example").await.expect("one for both names");
     let kept = site.directory.file("kept/tv.example.pem");
     use std::os::unix::fs::PermissionsExt;
@@ -154,14 +161,7 @@ async fn a_certificate_is_ordered_once_and_kept() {
 #[tokio::test]
 async fn a_proof_by_http_is_answered_where_nobody_else_is() {
     let site = Site::new(16).await;
-    let _pebble = site.pebble();
-    let up = || async { tokio::net::TcpStream::connect((site.address, PEBBLE_PORT)).await.is_ok() };
-    until("Pebble is up", up).await;
-    let gateway = site.gateway("http");
-    gateway.counts(ORDERED, 1.0).await;
-    let client = site.client().await;
-    let is_shown = || async { shown(gateway.edge, &client, "tv.example").await.is_some() };
-    until("it is shown", is_shown).await;
+    let (_pebble, _gateway, _) = site.ordered("http").await;
     // No proof is awaited any more: the path is like any other, and goes to the upstream.
     let mut raw = RawClient::open((site.address, PLAIN_PORT).into()).await;
     let asked = "GET /.well-known/acme-challenge/x HTTP/1.1\r\nHost: tv.example\r\n\r\n";

@@ -317,10 +317,9 @@ async fn a_client_that_goes_before_the_answer_holds_nothing() {
     until("its slot is given back", || async { active(&gateway, &tv).await == 0 }).await;
 }
 
-/// A gateway whose streams have tokens, and that waits long for its Redis.
+/// A gateway whose streams have tokens.
 async fn with_tokens(redis: &Redis) -> Gateway {
-    let (yaml, environment) = described(Some(redis), &format!("identity: {TOKENS}"), None).await;
-    let gateway = Gateway::start(&yaml.replace("5s }", "5s, start: 5s }"), &environment);
+    let gateway = gateway(Some(redis), &format!("identity: {TOKENS}"), None).await;
     // The scripts are known, so a start is one command.
     assert_eq!(status(ask(&gateway, &Login::of("bob", "pad"), MASTER)).await, 307);
     gateway

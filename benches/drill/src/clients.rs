@@ -85,10 +85,7 @@ impl Clients {
 
     /// Somebody asks the origin itself.
     pub(crate) fn probe(&mut self, origin: SocketAddr) {
-        let request = http1::get(origin, "/media/64b", "");
-        let role = Role::Probe;
-        let probe = Player { target: origin, request, role, account: 0, connection: None };
-        self.spawn(probe, PROBE_PACE, Duration::ZERO);
+        self.spawn(Player::nobody(origin, "/media/64b"), PROBE_PACE, Duration::ZERO);
     }
 
     fn spawn(&mut self, mut player: Player, pace: Duration, after: Duration) {
@@ -129,6 +126,12 @@ impl Player {
         Self::with(gateway, path, n, session, &field)
     }
 
+    /// Somebody who asks for a path and shows nothing.
+    pub(crate) fn nobody(target: SocketAddr, path: &str) -> Self {
+        let request = http1::get(target, path, "");
+        Self { target, request, role: Role::Probe, account: 0, connection: None }
+    }
+
     fn with(gateway: &Gateway, path: &str, n: usize, session: &str, field: &str) -> Self {
         let fields = token::cookie(&token::good(&format!("account-{n}"), session)) + field;
         let request = http1::get(gateway.edge, path, &fields);
@@ -159,7 +162,8 @@ impl Player {
         Sample { at, took: at.elapsed(), status, role: self.role, account: self.account }
     }
 
-    async fn exchange(&mut self) -> io::Result<u16> {
+    /// Asks once, on the connection that was kept or on a new one.
+    pub(crate) async fn exchange(&mut self) -> io::Result<u16> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => TcpStream::connect(self.target).await?,

@@ -9,7 +9,7 @@ mod picture;
 use crate::gateway::{Addresses, Gateway};
 use crate::scenario::Setup;
 use crate::verdict::Broken;
-use client::{Client, Seen};
+use client::Seen;
 use endpoint::{Endpoint, Mood};
 use std::error::Error;
 use std::path::Path;
@@ -138,7 +138,7 @@ async fn one(setup: &Setup, mood: Mood, words: &'static str) -> Result<Row, Box<
     let edge = gateway.edge;
     let clients = (0..CLIENTS).map(|number| {
         let first = began + EVERY * number as u32 / CLIENTS as u32;
-        tokio::spawn(async move { Client::new(edge).run(first, EVERY, end).await })
+        tokio::spawn(client::ask(edge, first, EVERY, end))
     });
     let clients: Vec<_> = clients.collect();
     sleep(BEFORE).await;

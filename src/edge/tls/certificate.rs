@@ -184,17 +184,7 @@ pub(super) fn chain(
     config: &At<FilePath>,
     file: &File,
 ) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let read = CertificateDer::pem_slice_iter(file.bytes(config)?).collect::<Result<Vec<_>, _>>();
-    let chain = read.map_err(|error| {
-        let text = format!("`{}` is no good PEM: {error}", config.value);
-        config.problem(text).help("copy it again, whole")
-    })?;
-    if chain.is_empty() {
-        let text = format!("there is no certificate in `{}`", config.value);
-        let help = "write a file in the PEM format, with `-----BEGIN CERTIFICATE-----`";
-        return Err(config.problem(text).help(help));
-    }
-    Ok(chain)
+    file.items(config, "certificate", "CERTIFICATE")
 }
 
 /// The key of a file. Nothing of it is in what is said of it.

@@ -7,6 +7,7 @@ use crate::problem::Problem;
 use crate::units::FilePath;
 use crate::yaml::At;
 use aws_lc_rs::digest::{Context, SHA256};
+use rustls::pki_types::pem::PemObject;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,27 @@ impl File {
             let text = format!("`{}` can't be read: {why}", written.value);
             written.problem(text).help("paths are relative to the configuration file")
         })
+    }
+
+    /// All items of one kind in it, one or more. `what` they are called, and `label` is what a PEM
+    /// file calls them.
+    pub(super) fn items<T: PemObject>(
+        &self,
+        written: &At<FilePath>,
+        what: &str,
+        label: &str,
+    ) -> Result<Vec<T>, Problem> {
+        let read = T::pem_slice_iter(self.bytes(written)?).collect::<Result<Vec<_>, _>>();
+        let items = read.map_err(|error| {
+            let text = format!("`{}` is no good PEM: {error}", written.value);
+            written.problem(text).help("copy it again, whole")
+        })?;
+        if items.is_empty() {
+            let text = format!("there is no {what} in `{}`", written.value);
+            let help = format!("write a file in the PEM format, with `-----BEGIN {label}-----`");
+            return Err(written.problem(text).help(help));
+        }
+        Ok(items)
     }
 
     fn enter(&self, hash: &mut Context) {

@@ -17,7 +17,6 @@ use crate::yaml::At;
 use aws_lc_rs::digest::{Context, SHA256};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
@@ -131,17 +130,7 @@ type Lists = Vec<CertificateRevocationListDer<'static>>;
 
 /// The lists of a file; a warning for each that should have been replaced by now.
 fn lists(crl: &At<FilePath>, files: &Files) -> Result<(Lists, Vec<Problem>), Problem> {
-    let bytes = files.of(crl).bytes(crl)?;
-    let read = CertificateRevocationListDer::pem_slice_iter(bytes).collect::<Result<Lists, _>>();
-    let lists = read.map_err(|error| {
-        let text = format!("`{}` is no good PEM: {error}", crl.value);
-        crl.problem(text).help("copy it again, whole")
-    })?;
-    if lists.is_empty() {
-        let text = format!("there is no list of revoked certificates in `{}`", crl.value);
-        let help = "write a file in the PEM format, with `-----BEGIN X509 CRL-----`";
-        return Err(crl.problem(text).help(help));
-    }
+    let lists: Lists = files.of(crl).items(crl, "list of revoked certificates", "X509 CRL")?;
     let mut warnings = Vec::new();
     for list in &lists {
         let Ok((_, list)) = CertificateRevocationList::from_der(list) else {
