@@ -9,15 +9,19 @@ use rustls::ClientConfig;
 
 use crate::bench::Process;
 use crate::generator::Plan;
+use crate::multiplexed::Streams;
 use crate::slice::{self, Measured, Slice, median};
 use crate::store::Store;
+
+/// Each has many streams, as a browser's has.
+const HTTP2_CONNECTIONS: usize = 4;
 
 /// A load, whoever has to bear it.
 #[derive(Clone, Debug)]
 pub struct Load {
     /// How the report names it.
     pub name: String,
-    /// Connections of the generator.
+    /// Connections of the generator; by HTTP/2 they are fewer.
     pub connections: usize,
     /// A new connection for every request.
     pub reconnect: bool,
@@ -34,6 +38,8 @@ pub struct Contender<'a> {
     pub process: &'a Process,
     /// By TLS, as this client.
     pub client: Option<Arc<ClientConfig>>,
+    /// By HTTP/2, with so many streams.
+    pub streams: Option<Streams>,
     /// What it is asked, in turn.
     pub requests: Vec<Vec<u8>>,
 }
@@ -124,7 +130,11 @@ fn plan<'a>(load: &Load, contender: &'a Contender<'_>, effort: Effort, seed: u64
         },
         client: contender.client.as_ref(),
         requests: &contender.requests,
-        connections: load.connections,
+        connections: match contender.streams {
+            None => load.connections,
+            Some(_) => HTTP2_CONNECTIONS,
+        },
+        streams: contender.streams,
         reconnect: load.reconnect,
         rate: load.rate,
         warm: effort.warm,

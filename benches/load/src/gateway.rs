@@ -12,6 +12,9 @@ use crate::token::{AUDIENCE, ISSUER, SECRET};
 /// Sessions of one account that may play at once.
 pub const LIMIT: usize = 3;
 
+/// Of one connection by TLS: a slice never has so many, so that none is closed within it.
+const REQUESTS: usize = 1_000_000;
+
 /// What every gateway under test is configured with: where it listens, its store, its viewers.
 ///
 /// More tokens are remembered than the bench has viewers. A cache that is asked for one token more
@@ -46,7 +49,7 @@ fn configuration(addresses: &Addresses, wiring: &Wiring<'_>) -> String {
     if let Some(Certificate { certificate, key, .. }) = certificate {
         let (cert, key) = (certificate.display(), key.display());
         let listener = format!(
-            "listeners:\n  - {{ name: secure, address: \"{secure}\", \
+            "listeners:\n  - {{ name: secure, address: \"{secure}\", requests_per_connection: {REQUESTS}, \
              tls: {{ certificates: [ {{ cert: {cert}, key: {key} }} ] }} }}\n"
         );
         basics = basics.replacen("listeners:\n", &listener, 1);

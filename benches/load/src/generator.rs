@@ -14,6 +14,8 @@ use rustls::ClientConfig;
 use crate::arrivals::Arrivals;
 use crate::clock::nanos;
 use crate::connection::{Connection, Progress};
+use crate::marks::Marks;
+use crate::multiplexed::Streams;
 
 const EVENTS_PER_POLL: usize = 256;
 /// Reads of a response; a 1 MiB body takes few of them.
@@ -29,7 +31,9 @@ pub struct Plan<'a> {
     pub target: SocketAddr,
     /// By TLS, as this client.
     pub client: Option<&'a Arc<ClientConfig>>,
-    /// Asked in turn, again and again.
+    /// By HTTP/2, with that many streams on each connection.
+    pub streams: Option<Streams>,
+    /// Asked in turn, again and again; header blocks where there are streams.
     pub requests: &'a [Vec<u8>],
     /// Connections kept busy, or at hand.
     pub connections: usize,
@@ -75,11 +79,8 @@ struct Run<'a, F> {
     connections: Vec<Connection>,
     idle: Vec<usize>,
     cursor: usize,
-    begin: u64,
-    end: u64,
     arrivals: Option<Arrivals>,
-    marked: Option<Mark>,
-    mark: F,
+    marks: Marks<F>,
     outcome: Outcome,
     buffer: Vec<u8>,
 }
@@ -89,7 +90,9 @@ pub fn run(plan: Plan<'_>, mark: impl FnMut(Mark)) -> io::Result<Outcome> {
     Run::new(plan, mark)?.finish()
 }
 
-fn ns(span: Duration) -> u64 {
+/// A span in nanoseconds.
+#[must_use]
+pub fn ns(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -105,18 +108,15 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
             let descriptor = arrivals.descriptor();
             poll.registry().register(&mut SourceFd(&descriptor), TIMER, Interest::READABLE)?;
         }
-        let begin = start + ns(plan.warm);
+        let marks = Marks::of(&plan, mark);
         Ok(Self {
             plan,
             poll,
             idle: (0..connections.len()).collect(),
             connections,
             cursor: 0,
-            begin,
-            end: begin + ns(plan.measure),
             arrivals,
-            marked: None,
-            mark,
+            marks,
             outcome: Outcome::default(),
             buffer: vec![0; READ_BYTES],
         })
@@ -126,8 +126,8 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         loop {
             let now = nanos();
-            self.pass_marks(now);
-            if now >= self.end && (self.arrivals.is_none() || self.is_drained(now)) {
+            self.marks.pass(now);
+            if now >= self.marks.end() && (self.arrivals.is_none() || self.is_drained(now)) {
                 break;
             }
             self.feed(now)?;
@@ -144,22 +144,11 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
         Ok(self.outcome)
     }
 
-    fn pass_marks(&mut self, now: u64) {
-        if self.marked.is_none() && now >= self.begin {
-            self.marked = Some(Mark::Begin);
-            (self.mark)(Mark::Begin);
-        }
-        if self.marked == Some(Mark::Begin) && now >= self.end {
-            self.marked = Some(Mark::End);
-            (self.mark)(Mark::End);
-        }
-    }
-
     /// An open loop is over when every arrival has its answer, or will never have it.
     fn is_drained(&mut self, now: u64) -> bool {
         let waiting = self.arrivals.as_ref().map_or(0, Arrivals::waiting);
         let unanswered = waiting + self.connections.len() - self.idle.len();
-        if unanswered > 0 && now < self.end + ns(DRAIN) {
+        if unanswered > 0 && now < self.marks.end() + ns(DRAIN) {
             return false;
         }
         self.outcome.failed += unanswered as u64;
@@ -168,7 +157,7 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
 
     fn feed(&mut self, now: u64) -> io::Result<()> {
         if let Some(arrivals) = &mut self.arrivals
-            && now < self.end
+            && now < self.marks.end()
         {
             arrivals.advance(now)?;
         }
@@ -239,7 +228,7 @@ impl<'a, F: FnMut(Mark)> Run<'a, F> {
     /// Closed loop: what is answered between the marks counts. Open loop: what was due then.
     fn counts(&self, now: u64, due: u64) -> bool {
         let moment = if self.arrivals.is_some() { due } else { now };
-        (self.begin..self.end).contains(&moment)
+        self.marks.counts(moment)
     }
 
     fn count(&mut self, status: u16, due: u64, is_resumed: bool) {

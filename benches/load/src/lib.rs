@@ -23,3 +23,6 @@ pub mod token;
 pub mod tuning;
 pub mod versus;
 pub mod http1;
+pub mod http2;
+pub mod marks;
+pub mod multiplexed;

@@ -85,7 +85,7 @@ http {{
   upstream origin {{ server {origin}; keepalive 128; keepalive_requests 100000000; }}
   server {{
     listen {plain};
-    listen {secure} ssl;
+    listen {secure} ssl http2;
     ssl_protocols TLSv1.2 TLSv1.3;
     ssl_certificate {shown};
     ssl_certificate_key {key};
@@ -123,7 +123,7 @@ defaults
   unique-id-header X-Request-ID
 frontend edge
   bind {plain}
-  bind {secure} ssl crt {both}
+  bind {secure} ssl crt {both} alpn h2,http/1.1
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
   http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
   http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}

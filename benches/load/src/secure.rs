@@ -53,8 +53,8 @@ impl Certificate {
         })
     }
 
-    /// A client of TLS 1.3 that trusts this certificate alone.
-    pub fn client(&self, handshake: Handshake) -> io::Result<Arc<ClientConfig>> {
+    /// A client of TLS 1.3 that trusts this certificate alone, and speaks HTTP/2 where it says so.
+    pub fn client(&self, handshake: Handshake, is_http2: bool) -> io::Result<Arc<ClientConfig>> {
         let mut roots = RootCertStore::empty();
         let read = rustls::pki_types::CertificateDer::from_pem_file(&self.certificate);
         roots.add(read.map_err(io::Error::other)?).map_err(io::Error::other)?;
@@ -63,6 +63,9 @@ impl Certificate {
         let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]);
         let builder = builder.map_err(io::Error::other)?.with_root_certificates(roots);
         let mut client = builder.with_no_client_auth();
+        if is_http2 {
+            client.alpn_protocols = vec![b"h2".to_vec()];
+        }
         client.resumption = match handshake {
             Handshake::Full => Resumption::disabled(),
             Handshake::Resumed => Resumption::store(Arc::new(Tickets::default())),

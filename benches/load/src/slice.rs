@@ -7,6 +7,7 @@ use crate::bench::Process;
 use crate::clock::nanos;
 use crate::cpu_time::{Machine, Spent};
 use crate::generator::{self, Mark, Outcome, Plan};
+use crate::multiplexed;
 use crate::store::{Commands, Store, calls_between};
 
 /// What one slice showed.
@@ -66,10 +67,14 @@ impl Measured<'_> {
 pub fn run(plan: Plan<'_>, measured: Measured<'_>) -> io::Result<Slice> {
     let mut begin = None;
     let mut end = None;
-    let outcome = generator::run(plan, |mark| match mark {
+    let mark = |mark| match mark {
         Mark::Begin => begin = Some(measured.read()),
         Mark::End => end = Some(measured.read()),
-    })?;
+    };
+    let outcome = match plan.streams {
+        None => generator::run(plan, mark),
+        Some(streams) => multiplexed::run(plan, streams, mark),
+    }?;
     let missing = || io::Error::other("the slice ended before it began");
     let begin = begin.ok_or_else(missing)??;
     let end = end.ok_or_else(missing)??;

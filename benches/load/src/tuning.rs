@@ -37,7 +37,7 @@ fn compare(
     let enter = |(process, variant): (_, &crate::settings::Variant)| {
         let process: &crate::bench::Process = process;
         let requests = vec![http1::get(process.address, path, family.headers)];
-        Contender { name: variant.name.to_owned(), process, client: None, requests }
+        Contender { name: variant.name.to_owned(), process, client: None, streams: None, requests }
     };
     let contenders: Vec<_> = processes.iter().zip(variants).map(enter).collect();
     let load = Load {

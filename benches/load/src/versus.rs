@@ -7,10 +7,11 @@ use crate::bench::Process;
 use crate::client::Client;
 use crate::contest::{self, Contender, Effort, Load};
 use crate::environment::Environment;
+use crate::multiplexed::Streams;
 use crate::peers::Peer;
 use crate::secure::Handshake;
 use crate::token::{cookie, good};
-use crate::{check, http1, idle, report};
+use crate::{check, http1, http2, idle, report};
 
 /// Accounts that play at the same time, each with one session.
 const ACCOUNTS: usize = 10_000;
@@ -31,10 +32,22 @@ struct Scenario {
     workers: usize,
     /// The client's handshake where all but the floor are asked by TLS.
     tls: Option<Handshake>,
+    /// By HTTP/2 where all but the floor are.
+    streams: Option<Streams>,
 }
 
 const fn scenario(name: &'static str, title: &'static str, path: &'static str) -> Scenario {
-    Scenario { name, title, path, accounts: 0, rate: None, reconnect: false, workers: 1, tls: None }
+    Scenario {
+        name,
+        title,
+        path,
+        accounts: 0,
+        rate: None,
+        reconnect: false,
+        workers: 1,
+        tls: None,
+        streams: None,
+    }
 }
 
 impl Scenario {
@@ -111,6 +124,11 @@ const SCENARIOS: &[Scenario] = &[
         ..scenario("tls-resumed", "TLS 1.3, a resumed handshake per request, 64 B", SMALL)
     },
     Scenario {
+        tls: Some(Handshake::Full),
+        streams: Some(Streams { count: 100, body: 64 }),
+        ..scenario("h2", "HTTP/2 by TLS 1.3, 4 connections of 100 streams, 64 B", SMALL)
+    },
+    Scenario {
         rate: Some(4000.0),
         ..scenario("small-latency", "plain route, 64 B, 4,000/s", SMALL)
     },
@@ -174,12 +192,19 @@ fn play(
     eprintln!("{}", scenario.name);
     let mut contenders = Vec::new();
     for (name, process) in running.iter().filter(|(name, _)| scenario.is_for(name)) {
-        let requests = requests(scenario, process, *name == "floor")?;
+        let is_floor = *name == "floor";
+        let streams = scenario.streams.filter(|_| !is_floor);
+        let requests = match streams {
+            None => requests(scenario, process, is_floor)?,
+            Some(_) => vec![http2::get("localhost", scenario.path)],
+        };
         // Each has a client of its own: a ticket of one is worth nothing to the next.
-        let handshake = scenario.tls.filter(|_| *name != "floor");
-        let client = handshake.map(|handshake| environment.certificate.client(handshake));
+        let certificate = &environment.certificate;
+        let handshake = scenario.tls.filter(|_| !is_floor);
+        let client = handshake.map(|handshake| certificate.client(handshake, streams.is_some()));
         let client = client.transpose()?;
-        contenders.push(Contender { name: (*name).to_owned(), process, client, requests });
+        let name = (*name).to_owned();
+        contenders.push(Contender { name, process, client, streams, requests });
     }
     if scenario.accounts > 0 {
         contenders.iter().skip(1).try_for_each(meet)?;
