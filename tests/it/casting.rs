@@ -187,6 +187,25 @@ async fn it_is_good_in_its_own_place_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn it_is_good_for_streams_of_its_own_policy() {
+    let films = "  films:\n    store: shared\n    pepper: \"${FILM_PEPPER}\"\n    \
+                 limit: { default: 3 }\n    tickets: { secret: \"${FILM_TICKETS}\" }\nupstreams:\n";
+    let route = "  - name: films\n    match: { path: \"/faults/echo/films/{*rest}\" }\n    \
+                 filters: [ { session: viewers }, { concurrency: films } ]\n    upstream: stream\n";
+    let yaml = yaml(false).replace("upstreams:\n", films) + route;
+    let variables = variables(None).await.with("FILM_PEPPER", "another pepper of thirty-two bytes");
+    let variables = variables.with("FILM_TICKETS", "the secret of films, thirty-two bytes or more");
+    let gateway = Gateway::start(&yaml, &variables);
+    let asked = gateway.request(Method::POST, "/streams/tickets").header(COOKIE, phone().cookie());
+    let asked = asked.body("{\"path\":\"/faults/echo/\"}");
+    let ticket: Value = asked.send().await.unwrap().json().await.unwrap();
+    let prefix = ticket["path_prefix"].as_str().unwrap();
+    let at = |path: &str| outcome(gateway.get(&format!("{prefix}/faults/echo/{path}")));
+    assert_eq!(at("held/x").await.0, 200);
+    assert_eq!(at("films/x").await, told(403, "ticket_refused"), "another policy counts there");
+}
+
+#[tokio::test]
 async fn nobody_can_make_one_or_change_it() {
     on_both(|home| async move {
         let prefix = home.prefix("/live/").await;
