@@ -64,8 +64,8 @@ pub(super) struct Seen {
     marked: BTreeMap<Key, Option<u64>>,
     /// When each was last admitted anew.
     pub(super) born: HashMap<Key, Instant>,
-    /// Requests of each that were let pass since, as far as their gateways had heard of that.
-    pub(super) passes: HashMap<Key, u32>,
+    /// When requests of each were let pass since, as far as their gateways had heard of that.
+    pub(super) passes: HashMap<Key, Vec<Instant>>,
     /// The version of each that was let pass once, by one request, and not renewed since.
     versions: HashMap<Key, u64>,
     /// Which began by a ticket; false where a fault may have undone that.
@@ -259,7 +259,7 @@ impl CheckedStore {
         must::i15_a_failed_start_holds_nothing(key, given, is_sure && was.contains_key(&key));
         if given {
             let mut seen = self.seen.lock().unwrap();
-            let passes = seen.passes.get(&key).copied().unwrap_or_default();
+            let passes = seen.passes.get(&key).map_or(0, Vec::len);
             must::i15_nobody_plays_beside_a_failed_start(key, passes);
             seen.seated.remove(&key);
             expected.remove(&key);
@@ -398,6 +398,9 @@ impl Seen {
         self.by_ticket.values_mut().for_each(|is_sure| *is_sure = false);
         self.over.clear();
         self.versions.clear();
+        for passes in self.passes.values_mut() {
+            passes.retain(|at| after.is_some_and(|after| *at < after));
+        }
         self.epoch = None;
         self.seated = if after.is_some() { self.ever.clone() } else { BTreeSet::new() };
         self.marked = self.seated.iter().map(|key| (*key, None)).collect();

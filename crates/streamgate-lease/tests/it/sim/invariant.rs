@@ -250,8 +250,8 @@ pub(super) fn i15_a_failed_start_holds_nothing(key: Key, given: bool, is_sure: b
     assert!(given || !is_sure, "I15: {key:?} holds a slot for a start that failed");
 }
 
-/// What was given back was let pass to nobody else.
-pub(super) fn i15_nobody_plays_beside_a_failed_start(key: Key, passes: u32) {
+/// What was given back was let pass to nobody else, as far as the store has not forgotten it.
+pub(super) fn i15_nobody_plays_beside_a_failed_start(key: Key, passes: usize) {
     assert!(passes <= 1, "I15: {key:?} was given back beside {passes} requests");
 }
 

@@ -84,7 +84,10 @@ async fn is_let_pass(checked: &CheckedStore, gateway: &Gateway, key: Key, lease:
             return;
         }
         let passes = seen.passes.entry(key).or_default();
-        *passes = if lease.is_first() { 1 } else { *passes + 1 };
+        if lease.is_first() {
+            passes.clear();
+        }
+        passes.push(Instant::now());
     }
     if lease.is_first() && lease.started_at().is_multiple_of(2) {
         pass(Duration::from_millis(lease.started_at() % 1000)).await;
