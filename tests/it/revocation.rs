@@ -68,7 +68,12 @@ fn ended() -> (u16, String) {
 async fn refused_everywhere(gateways: &[Gateway], login: &Login) -> Duration {
     let began = Instant::now();
     for gateway in gateways {
-        until("the session is refused", || async { play(gateway, login).await == ended() }).await;
+        until("the session is refused", || async {
+            let answer = play(gateway, login).await;
+            println!("{:?} after the wish: {answer:?}", began.elapsed());
+            answer == ended()
+        })
+        .await;
     }
     began.elapsed()
 }

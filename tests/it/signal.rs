@@ -239,7 +239,16 @@ impl InTerminal {
     }
 
     async fn says(&self, what: &str) {
-        until(what, || async { self.said().contains(what) }).await;
+        let seen = std::cell::Cell::new(0);
+        let is_said = || {
+            let said = self.said();
+            // A test that fails shows what was said instead.
+            if seen.replace(said.len()) != said.len() {
+                println!("waiting for {what}: {said}");
+            }
+            said.contains(what)
+        };
+        until(what, || async { is_said() }).await;
     }
 
     fn signal(&self, name: &str) {
