@@ -49,7 +49,8 @@ fn configuration(addresses: &Addresses, wiring: &Wiring<'_>) -> String {
     if let Some(Certificate { certificate, key, .. }) = certificate {
         let (cert, key) = (certificate.display(), key.display());
         let listener = format!(
-            "listeners:\n  - {{ name: secure, address: \"{secure}\", requests_per_connection: {REQUESTS}, \
+            "listeners:\n  - {{ name: secure, address: \"{secure}\", \
+             requests_per_connection: {REQUESTS}, \
              tls: {{ certificates: [ {{ cert: {cert}, key: {key} }} ] }} }}\n"
         );
         basics = basics.replacen("listeners:\n", &listener, 1);
