@@ -2,9 +2,13 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
 use crate::http1::{self, Head};
+use crate::secure::server_name;
 
 /// An answer that takes longer is none.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -12,16 +16,43 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// One connection, used again for every request.
 #[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     target: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
     reconnections: usize,
 }
 
-fn open(target: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(target)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(ANSWER_MAX))?;
-    Ok(stream)
+/// Both wait until something comes.
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Secure(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+fn open(target: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> io::Result<Stream> {
+    let socket = TcpStream::connect(target)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(ANSWER_MAX))?;
+    let Some(tls) = tls else { return Ok(Stream::Plain(socket)) };
+    let session = ClientConnection::new(Arc::clone(tls), server_name()?);
+    let session = session.map_err(io::Error::other)?;
+    Ok(Stream::Secure(Box::new(StreamOwned::new(session, socket))))
+}
+
+impl Stream {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.write_all(bytes),
+            Self::Secure(secure) => secure.write_all(bytes),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Secure(secure) => secure.read(buffer),
+        }
+    }
 }
 
 /// An answer, complete.
@@ -38,7 +69,12 @@ pub struct Answer {
 impl Client {
     /// Connects to `target`.
     pub fn connect(target: SocketAddr) -> io::Result<Self> {
-        Ok(Self { stream: open(target)?, target, reconnections: 0 })
+        Self::connect_as(target, None)
+    }
+
+    /// Connects to `target`; by TLS, if there is a client's configuration.
+    pub fn connect_as(target: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
+        Ok(Self { stream: open(target, tls)?, target, tls: tls.cloned(), reconnections: 0 })
     }
 
     /// How often the proxy said that it closes the connection.
@@ -69,7 +105,7 @@ impl Client {
             {
                 if head.closes {
                     self.reconnections += 1;
-                    self.stream = open(self.target)?;
+                    self.stream = open(self.target, self.tls.as_ref())?;
                 }
                 let body = bytes.split_off(head.length);
                 let location = http1::field(&bytes, b"location:").map(String::from_utf8_lossy);

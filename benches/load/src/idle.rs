@@ -1,6 +1,9 @@
 //! Connections that were used once and then only wait: what each of them holds in memory.
 
 use std::io;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
 
 use crate::bench::Process;
 use crate::client::Client;
@@ -31,9 +34,17 @@ impl Idle {
 }
 
 /// Opens `connections` to a process that has not had so many before, and weighs them.
-pub fn weigh(process: &Process, connections: usize, path: &str) -> io::Result<Idle> {
+/// By TLS, if there is a client's configuration.
+pub fn weigh(
+    process: &Process,
+    connections: usize,
+    path: &str,
+    tls: Option<&Arc<ClientConfig>>,
+) -> io::Result<Idle> {
+    let plain = process.address;
+    let target = if tls.is_some() { process.secure.unwrap_or(plain) } else { plain };
     // What a first request sets up once is not a connection's.
-    let mut first = Client::connect(process.address)?;
+    let mut first = Client::connect_as(target, tls)?;
     for _ in 0..100 {
         first.get(path, "")?;
     }
@@ -41,7 +52,7 @@ pub fn weigh(process: &Process, connections: usize, path: &str) -> io::Result<Id
     let spent = Spent::of(process.id())?;
     let mut clients = Vec::with_capacity(connections);
     for _ in 0..connections {
-        let mut client = Client::connect(process.address)?;
+        let mut client = Client::connect_as(target, tls)?;
         client.get(path, "")?;
         clients.push(client);
     }

@@ -76,7 +76,7 @@ fn nginx(at: &Addresses, folder: &Path, certificate: &Certificate) -> String {
     let folder = folder.display();
     format!(
         "daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 16384; }}
 http {{
   access_log off;
   client_body_temp_path {folder}/body;
@@ -111,11 +111,11 @@ fn haproxy(at: &Addresses, certificate: &Certificate) -> String {
     format!(
         "global
   nbthread 1
-  maxconn 2000
+  maxconn 8000
 defaults
   mode http
   timeout connect 5s
-  timeout client 30s
+  timeout client 75s
   timeout server 30s
   http-reuse always
   option forwardfor

@@ -16,6 +16,11 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, NamedGroup, RootCert
 
 const NAME: &str = "localhost";
 
+/// Whom a client expects.
+pub fn server_name() -> io::Result<ServerName<'static>> {
+    ServerName::try_from(NAME).map_err(io::Error::other)
+}
+
 /// How a new connection is secured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handshake {
@@ -135,8 +140,8 @@ impl Stream {
     /// The end that talks through `socket`; by TLS if there is a client's configuration.
     pub fn new(socket: TcpStream, client: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
         let Some(client) = client else { return Ok(Self::Plain(socket)) };
-        let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
-        let session = ClientConnection::new(Arc::clone(client), name).map_err(io::Error::other)?;
+        let session = ClientConnection::new(Arc::clone(client), server_name()?);
+        let session = session.map_err(io::Error::other)?;
         Ok(Self::Secure(Box::new(Secure { socket, session })))
     }
 

@@ -60,7 +60,7 @@ fn memory(family: &Family, environment: &Environment) -> io::Result<()> {
     let mut weighed = Vec::new();
     for variant in family.variants {
         let process = environment.floor(variant.program, variant.flags, 1)?;
-        weighed.push((variant.name, crate::idle::weigh(&process, 2000, "/64b")?));
+        weighed.push((variant.name, crate::idle::weigh(&process, 2000, "/64b", None)?));
     }
     report::idle("2,000 waiting connections", &weighed);
     Ok(())

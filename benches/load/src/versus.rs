@@ -180,7 +180,12 @@ pub fn run(
             play(environment, scenario, &running, effort)?;
         }
     }
-    if wanted("waiting") { waiting(environment, &programs.gateway) } else { Ok(()) }
+    for (name, is_secure) in [("waiting", false), ("waiting-tls", true)] {
+        if wanted(name) {
+            waiting(environment, &programs.gateway, is_secure)?;
+        }
+    }
+    Ok(())
 }
 
 fn play(
@@ -267,13 +272,26 @@ fn meet(contender: &Contender<'_>) -> io::Result<()> {
     Ok(())
 }
 
-fn waiting(environment: &Environment, gateway: &Path) -> io::Result<()> {
-    let floor = environment.floor("floor", &[], 1)?;
-    let gateway = environment.gateway(gateway, 1)?;
-    let weigh = |name, process| Ok((name, idle::weigh(process, WAITING, SMALL)?));
-    let weighed: Vec<_> = [weigh("floor", &floor), weigh("streamgate", &gateway)]
-        .into_iter()
-        .collect::<io::Result<_>>()?;
-    report::idle("5,000 waiting connections (`waiting`)", &weighed);
+/// Processes that have done nothing before; the floor has no TLS.
+fn waiting(environment: &Environment, gateway: &Path, is_secure: bool) -> io::Result<()> {
+    let certificate = &environment.certificate;
+    let tls = is_secure.then(|| certificate.client(Handshake::Full, false)).transpose()?;
+    let mut running = Vec::new();
+    if !is_secure {
+        running.push(("floor", environment.floor("floor", &[], 1)?));
+    }
+    running.push(("streamgate", environment.gateway(gateway, 1)?));
+    for peer in Peer::ALL {
+        running.extend(environment.peer(peer)?.map(|process| (peer.name(), process)));
+    }
+    let weigh = |(name, process): &(_, Process)| {
+        Ok((*name, idle::weigh(process, WAITING, SMALL, tls.as_ref())?))
+    };
+    let weighed: Vec<_> = running.iter().map(weigh).collect::<io::Result<_>>()?;
+    let title = match is_secure {
+        false => "5,000 waiting connections (`waiting`)",
+        true => "5,000 waiting connections by TLS (`waiting-tls`)",
+    };
+    report::idle(title, &weighed);
     Ok(())
 }
