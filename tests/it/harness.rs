@@ -183,9 +183,12 @@ impl Drop for Gateway {
     }
 }
 
-/// A login: the token of one session of one account.
+/// A login: the token of one session of one account, issued when this value was made.
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
+    /// In seconds since 1970. A token made anew for each request would outlive an end of all
+    /// sessions, if a second passes in between.
+    at: u64,
     pub(crate) account: String,
     pub(crate) session: String,
     pub(crate) claims: Vec<(String, Value)>,
@@ -193,7 +196,9 @@ pub(crate) struct Login {
 
 impl Login {
     pub(crate) fn of(account: &str, session: &str) -> Self {
-        Login { account: account.to_owned(), session: session.to_owned(), claims: Vec::new() }
+        let at = streamgate::clock::unix_seconds();
+        let (account, session) = (account.to_owned(), session.to_owned());
+        Login { at, account, session, claims: Vec::new() }
     }
 
     pub(crate) fn with(mut self, claim: &str, value: impl Into<Value>) -> Self {
@@ -205,23 +210,22 @@ impl Login {
         self.token_for(3_600)
     }
 
-    /// A token that expires so many seconds from now; negative: ago.
+    /// A token that expires so many seconds after the login; negative: before.
     pub(crate) fn token_for(&self, seconds: i64) -> String {
         self.token_from(0, seconds)
     }
 
-    /// A token that was issued so many seconds from now, and expires so many.
+    /// A token that was issued so many seconds after the login, and expires so many after it.
     pub(crate) fn token_from(&self, issued: i64, expires: i64) -> String {
         let secret = Scalar::read(SECRET).unwrap();
         let signer = Signer::secret(Algorithm::Hs256, &secret).unwrap();
-        let now = streamgate::clock::unix_seconds();
         let claims = Claims {
             sub: self.account.clone(),
             sid: Some(self.session.clone()),
             iss: Some("streamgate-auth".to_owned()),
             aud: Some("streamgate".to_owned()),
-            iat: now.saturating_add_signed(issued),
-            exp: now.saturating_add_signed(expires),
+            iat: self.at.saturating_add_signed(issued),
+            exp: self.at.saturating_add_signed(expires),
             extra: self.claims.iter().cloned().collect(),
         };
         signer.sign(&claims).unwrap()

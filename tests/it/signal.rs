@@ -225,8 +225,17 @@ impl InTerminal {
             said.display(),
             directory.file("out").display(),
         );
-        let mut command = Command::new("script");
-        command.args(["--quiet", "--command", &line, "/dev/null"]).env("SHELL", "/bin/sh");
+        // Whoever runs the tests may have had the hangup ignored, and that is inherited.
+        let mut command = Command::new("env");
+        command.args([
+            "--default-signal=HUP",
+            "script",
+            "--quiet",
+            "--command",
+            &line,
+            "/dev/null",
+        ]);
+        command.env("SHELL", "/bin/sh");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let terminal = command.env_remove("RUST_LOG").kill_on_drop(true).spawn().unwrap();
         let started = InTerminal { terminal, directory };
