@@ -102,6 +102,8 @@ denials! {
         "The upstream closed the connection early or did not speak HTTP.";
     UpstreamTimeout = 504 "upstream_timeout" "The service did not answer in time"
         "The upstream's answer did not begin, or stalled, longer than its timeout.";
+    UpstreamUnavailable = 503 "upstream_unavailable" "The service is not available right now"
+        "The upstream's circuit breaker is open: too many requests failed; ask again later.";
     Overloaded = 503 "overloaded" "The gateway is busy"
         "There is no room for one more request or connection, here or at the upstream; ask again.";
     GatewayFault = 500 "gateway_fault" "The gateway failed"
@@ -123,6 +125,9 @@ const LATE_RETRY: Duration = Duration::from_secs(1);
 /// When a client should ask again that found no room, in seconds: requests come and go within one.
 /// Not all of them are told the same, or they would come back together.
 const OVERLOADED_RETRY_S: RangeInclusive<u64> = 1..=3;
+
+/// How much later than the breaker lets requests through some of them come back, in seconds.
+const UNAVAILABLE_SPREAD_S: RangeInclusive<u64> = 0..=2;
 
 /// One refusal, with what the client may learn about it.
 #[derive(Clone, Debug)]
@@ -170,7 +175,12 @@ impl Denial {
         Denial::from(Code::Overloaded).retry_after(Duration::from_secs(seconds))
     }
 
-    /// The row of the table that is answered.
+    /// The upstream is let alone for so long.
+    pub fn upstream_unavailable(left: Duration) -> Self {
+        let spread = Duration::from_secs(rand::random_range(UNAVAILABLE_SPREAD_S));
+        Denial::from(Code::UpstreamUnavailable).retry_after(left + spread)
+    }
+
     /// Its row of the table.
     pub fn code(&self) -> Code {
         self.0.code

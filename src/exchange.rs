@@ -106,6 +106,8 @@ pub enum InFlightLimit {
     Others,
     /// At the upstream of the request.
     Upstream,
+    /// At each endpoint of that upstream.
+    Endpoints,
 }
 
 impl InFlightLimit {
@@ -116,6 +118,7 @@ impl InFlightLimit {
             InFlightLimit::Starts => "in_flight_starts",
             InFlightLimit::Others => "in_flight_others",
             InFlightLimit::Upstream => "upstream_in_flight",
+            InFlightLimit::Endpoints => "endpoints_in_flight",
         }
     }
 }

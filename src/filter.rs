@@ -326,7 +326,7 @@ pub trait Filter: Send + Sync {
 }
 
 /// Has an answer bring a cookie. No cache may keep it then, or the next viewer got it.
-fn set_cookie(head: &mut ResponseHeader, cookie: HeaderValue) {
+pub fn set_cookie(head: &mut ResponseHeader, cookie: HeaderValue) {
     let _ = head.append_header(header::SET_COOKIE, cookie);
     let _ = head.insert_header(header::CACHE_CONTROL, "no-store");
 }

@@ -55,10 +55,10 @@ pub struct Gateway {
     pub activities: Vec<Arc<Activity>>,
     /// Fields that a claim can set: no request brings one along, on whatever route.
     pub claim_headers: ClaimHeaders,
-    /// Cookies that hold a token, be it a session's or a stream's.
+    /// Cookies that hold a token, be it a session's or a stream's, and those below.
     pub token_cookies: Vec<String>,
-    /// Those that pass nowhere: a stream's token is for the gateway alone.
-    pub stream_cookies: Vec<String>,
+    /// Those that pass nowhere: what they hold is for the gateway alone.
+    pub own_cookies: Vec<String>,
     /// Paths may begin with a stream's token.
     pub takes_path_tokens: bool,
     /// Some route answers preflights.

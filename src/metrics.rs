@@ -190,7 +190,8 @@ impl Metrics {
             http2: Http2Metrics::new(&mut f),
             overloaded: f.counters(
                 "overloaded_total",
-                "Requests that found no room, by the limit: `in_flight…` or `upstream_in_flight`.",
+                "Requests that found no room, by the limit: `in_flight…`, `upstream_in_flight` or \
+                 `endpoints_in_flight`.",
                 &["route", "reason"],
             ),
             tls: TlsMetrics::new(&mut f),

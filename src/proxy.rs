@@ -17,12 +17,10 @@ mod verdict;
 pub use context::Ctx;
 
 use crate::edge::{self, InFlight, Listener};
-use crate::exchange::InFlightLimit;
 use crate::filter::Halt;
 use crate::gateway::Gateway;
 use crate::judge::Verdict;
 use crate::observe::{Event, Observe};
-use crate::upstream::Attempt;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -87,12 +85,13 @@ impl ProxyHttp for Proxy {
         self.observe.emit(&Event::RequestDecided { route, took });
         let halt = match judged {
             Ok(Verdict::Proxy { upstream, .. }) => {
-                let head = downstream.req_header();
-                ctx.attempt = upstream.attempt(|key| belonging::of(key, &ctx.exchange, head));
-                if ctx.attempt.is_some() {
-                    return Ok(false);
+                match verdict::attempt(upstream, &ctx.exchange, downstream.req_header()) {
+                    Ok(attempt) => {
+                        ctx.attempt = Some(attempt);
+                        return Ok(false);
+                    }
+                    Err(halt) => halt,
                 }
-                verdict::overloaded(InFlightLimit::Upstream)
             }
             Ok(Verdict::Redirect(reply)) => Halt::Reply(reply),
             // Boxed: rare, and too large to lie in every request's future.
@@ -112,11 +111,11 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> Result<Box<HttpPeer>> {
         let Some(mut peer) = ctx.next_peer().await else {
-            return Error::e_explain(fault::UNRESOLVED, "no endpoint has an address yet");
+            return Err(ctx.no_peer());
         };
-        let Some(route) = ctx.gateway.route_of(&ctx.exchange) else { return Ok(peer) };
-        let left = ctx.attempt.as_ref().and_then(Attempt::time_left);
-        ctx.patience = timeouts::prepare(downstream, route, left, &mut peer);
+        if let (Some(route), Some(attempt)) = (ctx.route(), &ctx.attempt) {
+            ctx.patience = timeouts::prepare(downstream, route, attempt, &mut peer);
+        }
         Ok(peer)
     }
 
@@ -194,10 +193,13 @@ impl ProxyHttp for Proxy {
         let ctx = &mut **ctx;
         ctx.judge_answer(downstream.req_header(), head).await?;
         let route = ctx.gateway.route_of(&ctx.exchange);
-        ctx.is_tunnel = tunnel::begin(downstream, route.map(|route| &**route), head)?;
+        let (route, idle) = (route.map(|route| &**route), ctx.patience.tunnel);
+        ctx.is_tunnel = tunnel::begin(downstream, route, head, idle)?;
         if ctx.is_tunnel {
             timeouts::end(downstream);
-        } else if !head.status.is_informational() {
+        } else if head.status.is_informational() {
+            answer::announce(downstream);
+        } else {
             timeouts::answer_begins(downstream, ctx.patience);
         }
         Ok(())
@@ -212,6 +214,7 @@ impl ProxyHttp for Proxy {
         ctx.answered(head.status.as_u16()).await;
         let asked = downstream.req_header();
         answer::back(head, asked.version);
+        ctx.stick(head);
         if let Some(route) = ctx.route() {
             route.chain.response(&asked.headers, head, &ctx.exchange);
         }
@@ -242,7 +245,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> FailToProxy {
         if ctx.instead.is_none() {
-            let fault = fault::of(error, timeouts::has_run_out(downstream));
+            let fault = fault::of(error, timeouts::has_run_out(downstream), ctx.is_tunnel);
             if let Some((upstream, endpoint)) = ctx.failed(&fault) {
                 let why = fault.message;
                 self.observe.emit(&Event::UpstreamFailed { upstream, endpoint, why });

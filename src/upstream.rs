@@ -11,8 +11,12 @@ mod pool;
 mod balance;
 mod endpoint;
 mod health;
-mod ejections;
+mod breaker;
 mod eject;
+mod notices;
+mod window;
+mod adaptive;
+mod in_flight;
 mod load;
 mod retry;
 mod written;
@@ -22,10 +26,11 @@ mod tls;
 
 pub use attempt::Attempt;
 pub use balance::HashKey;
-pub use eject::{EjectReason, Record};
-pub use ejections::Ejection;
+pub use breaker::{BreakerChange, BreakerReason, BreakerState};
+pub use eject::{EjectReason, Ejection, Record};
 pub use endpoint::Endpoint;
 pub use health::{Answer, AwayReason, Health};
+pub use in_flight::RequestClass;
 pub use load::Load;
 pub use names::{EndpointName, Resolved};
 pub use outcome::Outcome;
@@ -34,16 +39,17 @@ pub use probe::{Change, Probe};
 
 use crate::problem::Problem;
 use crate::resolve::{Found, Target};
-use crate::units::{Count, Text, Time};
+use crate::units::{Secret, Text, Time};
 use crate::yaml::At;
 use arc_swap::ArcSwap;
+use breaker::Breaker;
+use in_flight::InFlight;
 use parking_lot::Mutex;
 use pool::{Mould, WEIGHTS_MAX};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tls::Identity;
 use tokio::sync::mpsc;
@@ -77,9 +83,13 @@ pub struct Config {
     /// How long the upstream may take.
     #[serde(default)]
     pub timeouts: Timeouts,
-    /// How many requests may be under way to it. Left out: as many as the gateway may have.
+    /// How many requests may be under way to it, `1024`, and to each of its servers:
+    /// `{ max: 1024, per_endpoint: 256, adaptive: { min: 10 } }`. Left out: as many as the gateway may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub in_flight: Option<Count>,
+    pub in_flight: Option<in_flight::Config>,
+    /// When all requests are refused for a while, because too many of them fail. Left out: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<breaker::Config>,
     /// When a server is not asked for a while because of what came of requests.
     #[serde(default)]
     pub eject: eject::Config,
@@ -97,7 +107,8 @@ pub struct Config {
 impl Config {
     /// What runs but is hardly meant.
     pub fn warnings(&self) -> impl Iterator<Item = Problem> {
-        self.endpoints.value.iter().filter_map(Written::warning)
+        let bounds = self.in_flight.as_ref().and_then(in_flight::Config::warning);
+        self.endpoints.value.iter().filter_map(Written::warning).chain(bounds)
     }
 }
 
@@ -133,6 +144,8 @@ pub struct Timeouts {
     pub write: Time,
     /// How long an unused connection is kept for the next request.
     pub idle: Time,
+    /// How long a tunnel (WebSocket) may be silent, both ways.
+    pub tunnel: Time,
     /// From the first server that is asked until the head of an answer is whole, all tries
     /// together. Left out: as long as each of them may take.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,6 +159,7 @@ impl Default for Timeouts {
             read: Time::secs(30),
             write: Time::secs(30),
             idle: Time::secs(60),
+            tunnel: Time::secs(300),
             total: None,
         }
     }
@@ -162,15 +176,26 @@ pub struct Upstream {
     resolved: Mutex<Vec<Resolved>>,
     mould: Mould,
     pool: ArcSwap<Pool>,
-    /// Attempts that are under way; counted only where there is a bound.
-    in_flight: AtomicU32,
-    in_flight_max: Option<u32>,
+    in_flight: InFlight,
+    breaker: Option<Breaker>,
     check: Option<health::Check>,
     budget: retry::Budget,
     total: Option<Duration>,
+    tunnel: Duration,
 }
 
 impl Config {
+    /// The cookie by which its clients are led to the same server again.
+    pub fn cookie(&self) -> Option<&At<Text>> {
+        self.balance.as_ref()?.cookie()
+    }
+
+    /// Its secrets, each with what it is.
+    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &At<Secret>)> {
+        let sticky = self.balance.as_ref().and_then(|balance| balance.secret());
+        sticky.map(|secret| ("the secret of a sticky cookie", secret)).into_iter()
+    }
+
     /// The files that the entry names.
     pub fn files(&self) -> Vec<&Path> {
         self.tls.iter().flat_map(|tls| tls.files()).collect()
@@ -199,6 +224,12 @@ impl Upstream {
         let protocol = config.protocol.value;
         let check = config.health.as_ref().map(|health| health.compile(protocol)).transpose();
         let check = check.map_err(|problem| problems.push(problem)).ok().flatten();
+        let in_flight = config.in_flight.as_ref().map_or_else(Default::default, |bounds| {
+            bounds.compile().unwrap_or_else(|problem| {
+                problems.push(problem);
+                InFlight::default()
+            })
+        });
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -212,7 +243,6 @@ impl Upstream {
         let mould = Mould::new(name, config, identity);
         let pool = mould.pool(names::servers(&written, &resolved), None);
         let (name, pool) = (name.as_str().into(), ArcSwap::from_pointee(pool));
-        let (in_flight, in_flight_max) = (AtomicU32::new(0), config.in_flight.map(|max| max.0));
         let resolved = Mutex::new(resolved);
         Ok(Upstream {
             name,
@@ -221,30 +251,48 @@ impl Upstream {
             mould,
             pool,
             in_flight,
-            in_flight_max,
+            breaker: config.breaker.map(Breaker::new),
             check,
             budget: retry::Budget::new(config.retries),
             total: config.timeouts.total.map(|total| total.0),
+            tunnel: config.timeouts.tunnel.0,
         })
     }
 
-    /// Begins to ask this upstream for an answer to one request; `None` if it has no room for it.
-    /// Where requests are told apart by a key, `key` says what it is of this one.
-    pub fn attempt(self: &Arc<Self>, key: impl FnOnce(&HashKey) -> Option<u64>) -> Option<Attempt> {
-        if let Some(max) = self.in_flight_max {
-            let one_more = |now: u32| (now < max).then_some(now + 1);
-            self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+    /// Begins to ask this upstream for an answer to one request, if it takes any. Where room gets
+    /// narrow, `class` says what it is; where requests are told apart by a key, `key` says it.
+    pub fn attempt(
+        self: &Arc<Self>,
+        class: impl FnOnce() -> RequestClass,
+        key: impl FnOnce(&HashKey) -> Option<u64>,
+    ) -> Result<Attempt, Refusal> {
+        if !self.in_flight.enter(class) {
+            return Err(Refusal::Full);
         }
+        let pool = self.pool();
+        let permit = self.breaker.as_ref().map(|breaker| breaker.admit(|| pool.has_endpoint()));
+        let permit = permit.transpose().map_err(|left| {
+            self.in_flight.leave();
+            Refusal::Open(left)
+        })?;
         let key = self.hash_key().and_then(key);
         self.budget.earn();
-        Some(Attempt::new(Arc::clone(self), self.pool(), key))
+        Ok(Attempt::new(Arc::clone(self), pool, key, permit))
     }
 
-    /// An attempt is over.
-    fn leave(&self) {
-        if self.in_flight_max.is_some() {
-            self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// How many requests may be under way at this moment; `None`: as many as come.
+    pub fn in_flight_limit(&self) -> Option<u32> {
+        self.in_flight.limit()
+    }
+
+    /// The state of its breaker, and why and for how long none is let through; `None`: it has none.
+    pub fn breaker(&self) -> Option<(BreakerState, Option<(BreakerReason, Duration)>)> {
+        self.breaker.as_ref().map(Breaker::state)
+    }
+
+    /// Changes of its breaker, for one who tells them.
+    pub fn take_breaker_changes(&self) -> Option<mpsc::Receiver<BreakerChange>> {
+        self.breaker.as_ref()?.take_changes()
     }
 
     /// Ejections of its endpoints, for one who tells them.
@@ -266,6 +314,15 @@ impl Upstream {
     pub fn pool(&self) -> Arc<Pool> {
         self.pool.load_full()
     }
+}
+
+/// Why a request is not sent to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// As many are under way as may be.
+    Full,
+    /// Its breaker lets none through, for so long.
+    Open(Duration),
 }
 
 /// The endpoints as they are written.

@@ -4,7 +4,7 @@ use super::Admin;
 use super::guard::{Detail, answer};
 use crate::denial::Reply;
 use crate::edge::TrustedPeers;
-use crate::upstream::{AwayReason, Endpoint, Health, Resolved, Upstream};
+use crate::upstream::{AwayReason, Endpoint, Health, Pool, Resolved, Upstream};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
@@ -101,10 +101,36 @@ pub(super) async fn upstreams(State(admin): State<Arc<Admin>>) -> Response {
         let pool = upstream.pool();
         let endpoints: Vec<Value> = pool.endpoints.iter().map(endpoint).collect();
         let names: Vec<Value> = upstream.resolved().iter().map(name).collect();
-        let (name, surplus) = (&*upstream.name, pool.surplus);
-        json!({ "name": name, "endpoints": endpoints, "surplus": surplus, "names": names })
+        json!({
+            "name": &*upstream.name,
+            "in_flight": in_flight(upstream, &pool),
+            "breaker": breaker(upstream),
+            "endpoints": endpoints,
+            "surplus": pool.surplus,
+            "names": names,
+        })
     });
     json_answer(StatusCode::OK, &rows.collect::<Vec<Value>>())
+}
+
+/// How many requests are under way, and how many may be; `null`: as many as come.
+fn in_flight(upstream: &Upstream, pool: &Pool) -> Value {
+    let now: u32 = pool.endpoints.iter().map(|endpoint| endpoint.load.in_flight()).sum();
+    json!({
+        "now": now,
+        "limit": upstream.in_flight_limit(),
+        "per_endpoint": pool.in_flight_max(),
+    })
+}
+
+/// Whether requests are let through, and why not; `null` where there is no breaker.
+fn breaker(upstream: &Upstream) -> Value {
+    let Some((state, why)) = upstream.breaker() else { return Value::Null };
+    json!({
+        "state": state.name(),
+        "why": why.map(|(why, _)| why.sentence()),
+        "asked_again_in_seconds": why.map(|(_, left)| left.as_secs_f64()),
+    })
 }
 
 fn endpoint(endpoint: &Endpoint) -> Value {
@@ -228,6 +254,8 @@ impl Admin {
             };
             let states = STATES.map(|name| (name, of(name))).into_iter();
             metrics.show_retries_refused(&upstream.name, upstream.retries_refused());
+            let breaker = upstream.breaker().map(|(state, _)| state);
+            metrics.show_bounds(&upstream.name, upstream.in_flight_limit(), breaker);
             for (state, count) in states.chain([("unresolved", unresolved(upstream).count())]) {
                 let labels: [&str; 2] = [&upstream.name, state];
                 metrics.upstream.endpoints.with_label_values(&labels).set(count as i64);

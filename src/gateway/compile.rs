@@ -72,8 +72,8 @@ pub(super) fn gateway(
         verifiers,
         claim_headers,
         activities: sessions().filter_map(|sessions| sessions.active_in.clone()).collect(),
-        token_cookies: stream_token_checks::token_cookies(config),
-        stream_cookies: stream_token_checks::stream_cookies(config),
+        token_cookies: stream_token_checks::withheld_cookies(config),
+        own_cookies: stream_token_checks::own_cookies(config),
         takes_path_tokens: config.sections.takes_path_tokens(),
         unmatched: Arc::new(metrics.route(UNMATCHED, None)),
         sources: loaded.sources.clone(),
@@ -92,7 +92,7 @@ fn compile_upstreams(
     let resolver_print = serde_json::to_vec(&config.resolver).expect("it is plain data");
     for (name, entry) in config.upstreams.iter() {
         let compile = || {
-            let upstream = Upstream::compile(name, entry, loaded.base_dir())?;
+            let mut upstream = Upstream::compile(name, entry, loaded.base_dir())?;
             let before = shared.kept(UPSTREAM, name);
             if let Some(before) = before.and_then(|it| it.part.downcast::<Arc<Upstream>>().ok()) {
                 upstream.take_over(&before);

@@ -23,7 +23,7 @@ pub(super) fn keyless(route: &Route, end: &End, chain: &Chain) -> Option<Problem
     let (what, fact, filter) = match upstream.hash_key()? {
         HashKey::Account => ("account", Fact::Session, "session"),
         HashKey::Stream => ("stream", Fact::Lease, "concurrency"),
-        HashKey::Path | HashKey::Header(_) => return None,
+        HashKey::Path | HashKey::Header(_) | HashKey::Cookie(_) => return None,
     };
     let name = route.upstream.as_ref().filter(|_| !chain.provides(fact))?;
     let text =

@@ -12,7 +12,8 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     let tickets = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
     let tickets = tickets.flat_map(|tls| tls.ticket_secrets());
     let tickets = tickets.map(|secret| ("a secret of tickets", secret));
-    let all = config.sections.secrets().into_iter().chain(admin).chain(tickets);
+    let upstreams = config.upstreams.values().flat_map(|upstream| upstream.secrets());
+    let all = config.sections.secrets().into_iter().chain(admin).chain(tickets).chain(upstreams);
     let mut known: HashMap<&str, (&str, &At<Secret>)> = HashMap::new();
     let mut problems = Vec::new();
     for (purpose, secret) in all {

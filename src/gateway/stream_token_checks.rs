@@ -1,20 +1,28 @@
-//! What stream tokens take up in the addresses and cookies of a whole gateway: a prefix that no
-//! route may want for itself, and names that no two may share.
+//! What tokens and sticky cookies take up in the addresses and cookies of a whole gateway: a prefix
+//! that no route may want for itself, and names that no two may share.
 
 use crate::config::Config;
 use crate::problem::Problem;
 use crate::request::PATH_TOKEN_PREFIX;
+use crate::units::Text;
+use crate::yaml::At;
 
-/// The cookies of stream tokens.
-pub(super) fn stream_cookies(config: &Config) -> Vec<String> {
+/// The cookies that are for the gateway alone: those of stream tokens, and of sticky upstreams.
+pub(super) fn own_cookies(config: &Config) -> Vec<String> {
     let cookies = config.sections.cookies().into_iter();
-    let of_streams = cookies.filter(|cookie| cookie.of_stream.is_some());
-    of_streams.map(|cookie| cookie.name.to_owned()).collect()
+    let of_streams = cookies.filter(|cookie| cookie.of_stream.is_some()).map(|cookie| cookie.name);
+    of_streams.chain(sticky(config).map(|name| name.0.as_str())).map(str::to_owned).collect()
 }
 
-/// Every cookie that holds a token.
-pub(super) fn token_cookies(config: &Config) -> Vec<String> {
-    config.sections.cookies().iter().map(|cookie| cookie.name.to_owned()).collect()
+/// These, and every other cookie that holds a token.
+pub(super) fn withheld_cookies(config: &Config) -> Vec<String> {
+    let cookies = config.sections.cookies().into_iter().map(|cookie| cookie.name);
+    cookies.chain(sticky(config).map(|name| name.0.as_str())).map(str::to_owned).collect()
+}
+
+/// The cookies by which upstreams are sticky.
+fn sticky(config: &Config) -> impl Iterator<Item = &At<Text>> {
+    config.upstreams.values().filter_map(|upstream| upstream.cookie())
 }
 
 /// Routes below the prefix of tokens, and cookies with one name.
@@ -38,6 +46,13 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
             problems.push(Problem::at(place, text).help(help));
         }
         known.push(name);
+    }
+    for name in sticky(config) {
+        if known.contains(&name.0.as_str()) {
+            let text = format!("the cookie `{}` is used for something else already", name.0);
+            problems.push(name.problem(text).help("give this one a name of its own"));
+        }
+        known.push(&name.0);
     }
     problems
 }

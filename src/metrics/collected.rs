@@ -3,6 +3,7 @@
 use super::All;
 use crate::activity;
 use crate::session::key_set::Figures;
+use crate::upstream::BreakerState;
 use prometheus::IntCounter;
 use streamgate_lease::{Census, Stats};
 
@@ -52,6 +53,18 @@ impl All {
     /// Shows how many requests of an upstream had no retry for want of a budget.
     pub fn show_retries_refused(&self, upstream: &str, total: u64) {
         catch_up(&self.upstream.retries_refused.with_label_values(&[upstream]), total);
+    }
+
+    /// Shows how many requests may be under way to an upstream, and the state of its breaker.
+    pub fn show_bounds(&self, upstream: &str, limit: Option<u32>, breaker: Option<BreakerState>) {
+        if let Some(limit) = limit {
+            self.upstream.in_flight_limit.with_label_values(&[upstream]).set(limit.into());
+        }
+        let states = BreakerState::ALL.into_iter().filter(|_| breaker.is_some());
+        for state in states {
+            let gauge = self.upstream.breaker_state.with_label_values(&[upstream, state.name()]);
+            gauge.set(i64::from(breaker == Some(state)));
+        }
     }
 
     /// Shows how often a limit's claim could not be used.

@@ -11,6 +11,9 @@ pub(crate) struct UpstreamMetrics {
     pub(crate) request_duration: HistogramVec,
     pub(crate) endpoints: IntGaugeVec,
     pub(crate) ejections: IntCounterVec,
+    pub(crate) in_flight_limit: IntGaugeVec,
+    pub(crate) breaker_state: IntGaugeVec,
+    pub(crate) breaker_opened: IntCounterVec,
     pub(crate) retries: IntCounterVec,
     pub(crate) retries_refused: IntCounterVec,
     pub(crate) name_lookups: IntCounterVec,
@@ -40,6 +43,21 @@ impl UpstreamMetrics {
             ejections: f.counters(
                 "upstream_ejections_total",
                 "Endpoints not asked for a while, by reason: failures, ratio, slow.",
+                &["upstream", "reason"],
+            ),
+            in_flight_limit: f.gauges(
+                "upstream_in_flight_limit",
+                "How many requests may be under way to it now, where there is such a bound.",
+                &["upstream"],
+            ),
+            breaker_state: f.gauges(
+                "upstream_breaker_state",
+                "1 for the state of the breaker: closed, open or half_open; 0 for the others.",
+                &["upstream", "state"],
+            ),
+            breaker_opened: f.counters(
+                "upstream_breaker_opened_total",
+                "How often requests began to be refused, by reason: ratio, endpoints, probe.",
                 &["upstream", "reason"],
             ),
             retries: f.counters(

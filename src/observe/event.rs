@@ -11,7 +11,7 @@ use crate::problem::Report;
 use crate::resolve::Lookup;
 use crate::session::KeySet;
 use crate::session::key_set::Refresh;
-use crate::upstream::{Change, Ejection};
+use crate::upstream::{BreakerChange, Change, Ejection};
 use http::request::Parts;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -184,6 +184,13 @@ pub enum Event<'a> {
         upstream: &'a str,
         /// Which endpoint, why and for how long.
         ejection: &'a Ejection,
+    },
+    /// The breaker of an upstream refuses requests from now on, or lets them through again.
+    BreakerChanged {
+        /// The upstream's name.
+        upstream: &'a str,
+        /// What became of it.
+        change: BreakerChange,
     },
     /// A name was looked up.
     NameLookedUp {

@@ -10,7 +10,7 @@ use crate::problem::{self, Report};
 use crate::resolve::{Found, Lookup};
 use crate::session::key_set::Refresh;
 use crate::session::{KeySet, Skipped};
-use crate::upstream::Ejection;
+use crate::upstream::{BreakerChange, Ejection};
 use std::fmt::Arguments;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
@@ -153,6 +153,7 @@ pub(super) fn write(event: &Event<'_>) {
             }
         }
         Event::EndpointEjected { upstream, ejection } => ejected(upstream, ejection),
+        Event::BreakerChanged { upstream, change } => breaker_changed(upstream, *change),
         Event::NameLookedUp { whose, name, lookup } => looked_up(whose, name, lookup),
         Event::StoreChanged { store, failure } => store_changed(store, *failure),
         Event::ConfigApplied { cause, generation, hash, restart_needed, warnings } => {
@@ -178,6 +179,16 @@ fn ejected(upstream: &str, ejection: &Ejection) {
     let (endpoint, why) = (ejection.endpoint, ejection.why.sentence());
     let seconds = ejection.time.as_secs_f64();
     warn!(upstream, %endpoint, why, seconds, "an endpoint is not asked for a while");
+}
+
+fn breaker_changed(upstream: &str, change: BreakerChange) {
+    match change {
+        BreakerChange::Closed => info!(upstream, "an upstream is asked again"),
+        BreakerChange::Opened(why, time) => {
+            let (why, seconds) = (why.sentence(), time.as_secs_f64());
+            warn!(upstream, why, seconds, "an upstream is not asked for a while");
+        }
+    }
 }
 
 fn certificates_shown(listener: &str, now: &[(String, i64)]) {

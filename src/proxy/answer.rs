@@ -3,6 +3,7 @@
 
 use http::{HeaderName, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session as Downstream;
 use pingora::{Error, ErrorType, Result};
 
 /// Refuses an answer whose body could end in two places (RFC 9112 §6.3): `chunked`, once, is the
@@ -26,6 +27,13 @@ pub(super) fn check(head: &ResponseHeader) -> Result<()> {
 /// Whether an answer with this `head` has begun, and not only been announced (1xx).
 pub(super) fn is_final(head: &ResponseHeader) -> bool {
     !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// An interim answer came. HTTP/1.0 knows none, so such a client waits for the answer itself
+/// (RFC 9110 §15.2).
+pub(super) fn announce(downstream: &mut Downstream) {
+    let is_old = downstream.req_header().version < Version::HTTP_11;
+    downstream.as_downstream_mut().set_ignore_info_resp(is_old);
 }
 
 /// Whether the body of the answer with this `head` ends only with the client's connection. So it

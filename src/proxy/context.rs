@@ -2,19 +2,21 @@
 //! what was counted. It decides nothing.
 
 use super::answer;
-use super::fault::Fault;
+use super::fault::{self, Fault};
 use super::timeouts::Patience;
+use super::verdict;
 use crate::chain::Flow;
 use crate::denial::{Code, Reply};
 use crate::edge::{self, Client, ClientEnd, Handshake, Listener, Opened};
-use crate::exchange::{Cause, Exchange, Target};
-use crate::filter::{Answer, Halt};
+use crate::exchange::{Cause, Exchange, InFlightLimit, Target};
+use crate::filter::{Answer, Halt, set_cookie};
 use crate::gateway::{Gateway, Route};
 use crate::judge::judge_answer;
 use crate::metrics::RouteMetrics;
 use crate::observe::{Ended, Tls};
 use crate::upstream::Attempt;
 use bytes::Bytes;
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session as Downstream;
@@ -97,6 +99,14 @@ impl Ctx {
         attempt.next_peer()
     }
 
+    /// No endpoint can be asked: none has an address, or they have as much to do as they may have.
+    pub(super) fn no_peer(&mut self) -> Box<Error> {
+        if self.attempt.as_ref().is_some_and(Attempt::is_full) {
+            self.instead = Some(verdict::overloaded(InFlightLimit::Endpoints));
+        }
+        Error::explain(fault::UNRESOLVED, "no endpoint can be asked")
+    }
+
     pub(super) fn route(&self) -> Option<&Arc<Route>> {
         self.gateway.route_of(&self.exchange)
     }
@@ -149,6 +159,15 @@ impl Ctx {
     pub(super) fn finish(&self, asked: &HeaderMap, head: &mut ResponseHeader) {
         if let Some(route) = self.gateway.answering(&self.exchange) {
             route.chain.finish(Answer { asked, head, is_own: true }, &self.exchange);
+        }
+    }
+
+    /// Has the answer bring the cookie of a sticky upstream, where the client has not got it.
+    pub(super) fn stick(&self, head: &mut ResponseHeader) {
+        let is_https = self.exchange.scheme == Scheme::HTTPS;
+        let attempt = self.attempt.as_ref();
+        if let Some(cookie) = attempt.and_then(|attempt| attempt.cookie(is_https)) {
+            set_cookie(head, cookie);
         }
     }
 

@@ -16,14 +16,16 @@ pub(super) struct Fault {
 pub(super) const UNRESOLVED: ErrorType = ErrorType::Custom("unresolved");
 
 /// Reads Pingora's error. Its own text is not repeated: it may hold what a client sent. With
-/// `too_late` the clock of the upstream's connection ran out, whatever broke in the end.
-pub(super) fn of(error: &Error, too_late: bool) -> Fault {
+/// `too_late` the clock of the upstream's connection ran out, whatever broke in the end. Silence in
+/// a tunnel is nobody's fault.
+pub(super) fn of(error: &Error, too_late: bool, is_tunnel: bool) -> Fault {
     use ErrorType as T;
     if too_late {
         return of_upstream(&T::ReadTimedout);
     }
     let fault = |code, message| Fault { code, message, is_upstreams: false };
     match error.etype() {
+        T::ReadTimedout if is_tunnel => return fault(None, "the tunnel was silent for too long"),
         T::HTTPStatus(413) => {
             return fault(Some(Code::BodyTooLarge), "the request's body is too large");
         }

@@ -37,7 +37,7 @@ pub(super) fn request(
     edit(head, |fields| {
         prepare(fields, exchange, &gateway.claim_headers);
         match route.forward_token {
-            true => strip_token(fields, &gateway.stream_cookies, false),
+            true => strip_token(fields, &gateway.own_cookies, false),
             false => strip_token(fields, &gateway.token_cookies, exchange.session().is_some()),
         }
         if gateway.takes_path_tokens {

@@ -4,6 +4,7 @@
 use super::tunnel;
 use crate::edge::{self, AnswerClock, ClientEnd, DownstreamStream, Listener};
 use crate::gateway::Route;
+use crate::upstream::Attempt;
 use http::{Version, header};
 use pingora::protocols::ALPN;
 use pingora::proxy::Session as Downstream;
@@ -57,6 +58,8 @@ pub(super) struct Patience {
     read: Duration,
     /// Until the head of the answer is whole.
     until_head: Duration,
+    /// For a tunnel in which nobody says anything.
+    pub(super) tunnel: Duration,
     /// Pingora was told to wait for longer: the pauses, too, are the clock's matter.
     is_left_to_clock: bool,
 }
@@ -64,14 +67,14 @@ pub(super) struct Patience {
 /// Sets what `peer` may take for one request. Pingora has one timeout for an answer and for the
 /// tunnel that it may open; and over HTTP/2 it counts from the beginning of a request, whose body
 /// may take longer to come. There the clock of the client's connection takes its place.
-/// `left` is what remains for all tries together, where the upstream has such a bound.
 pub(super) fn prepare(
     downstream: &Downstream,
     route: &Route,
-    left: Option<Duration>,
+    attempt: &Attempt,
     peer: &mut HttpPeer,
 ) -> Patience {
     tunnel::prepare(downstream, route, peer);
+    let (left, tunnel) = (attempt.time_left(), attempt.tunnel_idle());
     let options = &mut peer.options;
     let read = route.read_timeout.or(options.read_timeout);
     let read = read.expect("the template of a peer sets every timeout");
@@ -86,13 +89,13 @@ pub(super) fn prepare(
     let is_h2 = options.alpn != ALPN::H1;
     let is_left_to_clock = (is_tunnel || is_h2) && clock(downstream).is_some();
     options.read_timeout = match is_left_to_clock {
-        true if is_tunnel => Some(tunnel::IDLE),
+        true if is_tunnel => Some(tunnel),
         true => None,
         // Pingora's own comes first: after that, another endpoint may be asked.
         false => Some(until_head),
     };
     let until_head = if is_left_to_clock { until_head } else { until_head + CLOCK_LATER };
-    Patience { read, until_head, is_left_to_clock }
+    Patience { read, until_head, tunnel, is_left_to_clock }
 }
 
 /// The request begins to be sent, and the head of its answer is waited for.

@@ -9,9 +9,6 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorType, Result};
 use std::time::Duration;
 
-/// How long a tunnel may be silent.
-pub(super) const IDLE: Duration = Duration::from_secs(300);
-
 /// Whether the client asks for a tunnel where it may have one.
 pub(super) fn is_asked(downstream: &Downstream, route: &Route) -> bool {
     route.websocket && downstream.is_upgrade_req() && is_websocket(downstream.req_header())
@@ -30,11 +27,12 @@ pub(super) fn prepare(downstream: &Downstream, route: &Route, peer: &mut HttpPee
 }
 
 /// Returns whether the answer with this `head` opens a tunnel, and then lets the client be silent
-/// for longer, too.
+/// for so long, too.
 pub(super) fn begin(
     downstream: &mut Downstream,
     route: Option<&Route>,
     head: &ResponseHeader,
+    idle: Duration,
 ) -> Result<bool> {
     if head.status != http::StatusCode::SWITCHING_PROTOCOLS {
         return Ok(false);
@@ -43,6 +41,6 @@ pub(super) fn begin(
         let why = "101 that nobody asked for";
         return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
     }
-    downstream.set_read_timeout(Some(IDLE));
+    downstream.set_read_timeout(Some(idle));
     Ok(true)
 }

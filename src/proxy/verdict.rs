@@ -1,6 +1,7 @@
 //! What is to be done with a request whose head has come: `judge` says it, of a head that can be
 //! trusted to be the one that others would read.
 
+use super::belonging;
 use crate::acme;
 use crate::denial::{Code, Denial, Reply};
 use crate::edge::{self, DownstreamStream, Handshake, Listener};
@@ -9,9 +10,12 @@ use crate::filter::Halt;
 use crate::gateway::Gateway;
 use crate::judge::{Verdict, judge};
 use crate::request::{Request, head};
+use crate::upstream::{Attempt, Refusal, RequestClass, Upstream};
 use http::StatusCode;
 use http::request::Parts;
+use pingora::http::RequestHeader;
 use pingora::proxy::Session as Downstream;
+use std::sync::Arc;
 
 /// The verdict on a request for which there may be room.
 pub(super) async fn of<'c>(
@@ -54,6 +58,29 @@ fn enter_client(
     let handshake = handshake.ok_or(Code::Misdirected)?;
     exchange.client_identity.clone_from(&handshake.credentials.identity);
     Ok(())
+}
+
+/// Begins to ask an upstream, if it takes requests.
+pub(super) fn attempt(
+    upstream: &Arc<Upstream>,
+    exchange: &Exchange,
+    head: &RequestHeader,
+) -> Result<Attempt, Halt> {
+    let class = || class(exchange);
+    let begun = upstream.attempt(class, |key| belonging::of(key, exchange, head));
+    begun.map_err(|refusal| match refusal {
+        Refusal::Full => overloaded(InFlightLimit::Upstream),
+        Refusal::Open(left) => Denial::upstream_unavailable(left).into(),
+    })
+}
+
+/// What the request is to others that are asked of the same upstream.
+fn class(exchange: &Exchange) -> RequestClass {
+    match exchange.lease() {
+        Some(lease) if lease.is_first() => RequestClass::Start,
+        Some(_) => RequestClass::Playing,
+        None => RequestClass::Other,
+    }
 }
 
 /// The verdict where there is no room for a request.

@@ -8,7 +8,7 @@ use super::orders::Orders;
 use super::runtime::Runtimes;
 use super::task::{
     StoreReport, check_health, follow_endings, follow_health, follow_revocations, refresh,
-    report_claims, report_ejections, report_streams, until, until_true,
+    report_breaker, report_claims, report_ejections, report_streams, until, until_true,
 };
 use crate::activity::WriteBehind;
 use crate::admin::Admin;
@@ -164,6 +164,10 @@ impl BackgroundTasks {
                 if let Some(ejections) = upstream.take_ejections() {
                     let name = Arc::clone(&upstream.name);
                     started.spawn(report_ejections(ejections, name, observe.clone()));
+                }
+                if let Some(changes) = upstream.take_breaker_changes() {
+                    let name = Arc::clone(&upstream.name);
+                    started.spawn(report_breaker(changes, name, observe.clone()));
                 }
                 for probe in Probe::all(std::slice::from_ref(upstream)) {
                     started.spawn(check_health(probe, observe.clone()));

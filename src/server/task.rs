@@ -8,7 +8,7 @@ use crate::observe::{Event, Observe};
 use crate::session::KeySet;
 use crate::session::key_set::Refresh;
 use crate::store::{Endings, Store};
-use crate::upstream::{Ejection, Probe};
+use crate::upstream::{BreakerChange, Ejection, Probe};
 use axum::Router;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -122,6 +122,16 @@ pub(super) async fn report_ejections(
 ) {
     while let Some(ejection) = ejections.recv().await {
         observe.emit(&Event::EndpointEjected { upstream: &upstream, ejection: &ejection });
+    }
+}
+
+pub(super) async fn report_breaker(
+    mut changes: mpsc::Receiver<BreakerChange>,
+    upstream: Arc<str>,
+    observe: Observe,
+) {
+    while let Some(change) = changes.recv().await {
+        observe.emit(&Event::BreakerChanged { upstream: &upstream, change });
     }
 }
 

@@ -4,7 +4,9 @@
 //! The proxy reports what happens on its connections; here it is decided which endpoint is next and
 //! whether there is a next one. Whatever learns from outcomes hears of them here.
 
+use super::breaker::Permit;
 use super::{Outcome, Pool, Upstream};
+use http::HeaderValue;
 use pingora::upstreams::peer::HttpPeer;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
@@ -33,27 +35,44 @@ pub struct Attempt {
     took: Option<Duration>,
     /// What came of the current one so far.
     outcome: Outcome,
+    /// On which terms the breaker let the request through; `None` once it knows what came of it.
+    permit: Option<Permit>,
 }
 
 impl Attempt {
-    pub(super) fn new(upstream: Arc<Upstream>, pool: Arc<Pool>, key: Option<u64>) -> Self {
+    pub(super) fn new(
+        upstream: Arc<Upstream>,
+        pool: Arc<Pool>,
+        key: Option<u64>,
+        permit: Option<Permit>,
+    ) -> Self {
         let (tried, outcome) = (SmallVec::new(), Outcome::Abandoned);
         let (began, asked_at, took) = (None, None, None);
-        Attempt { upstream, pool, key, tried, began, asked_at, took, outcome }
+        Attempt { upstream, pool, key, tried, began, asked_at, took, outcome, permit }
     }
 
     /// The endpoint to ask next: one that was not tried for this request. When all were, the last
-    /// one again: that happens only when a kept connection turned out to be gone. `None`: there are
-    /// none, because no name of the upstream has had an address yet.
+    /// one again, if only a kept connection to it turned out to be gone. `None`: there are none,
+    /// because no name of the upstream has had an address yet, or because they are full.
     pub fn next_peer(&mut self) -> Option<Box<HttpPeer>> {
-        let index = self.pool.pick(&self.tried, self.key).or(self.tried.last().copied())?;
+        let picked = self.pool.enter(&self.tried, self.key);
+        let again = self.tried.last().copied().filter(|_| self.outcome == Outcome::Abandoned);
+        let index = picked.or_else(|| {
+            // It has its place there already.
+            self.pool.endpoints[again?].load.enter();
+            again
+        })?;
         self.leave();
-        self.pool.endpoints[index].load.enter();
         self.tried.push(index);
         let now = Instant::now();
         self.asked_at = Some(now);
         self.began.get_or_insert(now);
         Some(self.pool.peer(index))
+    }
+
+    /// Whether no endpoint could be asked because they have as many requests as they may have.
+    pub fn is_full(&self) -> bool {
+        self.pool.is_full()
     }
 
     /// Waits before another endpoint is asked because the current one has failed.
@@ -67,6 +86,11 @@ impl Attempt {
     pub fn time_left(&self) -> Option<Duration> {
         let total = self.upstream.total?;
         Some(total.saturating_sub(self.began.map_or(Duration::ZERO, |began| began.elapsed())))
+    }
+
+    /// How long a tunnel to this upstream may be silent.
+    pub fn tunnel_idle(&self) -> Duration {
+        self.upstream.tunnel
     }
 
     /// The current endpoint gave no answer, and the request may be repeated. Returns whether
@@ -102,7 +126,9 @@ impl Attempt {
         }
         assert!(!self.tried.is_empty(), "only an endpoint that was asked answers");
         self.outcome = Outcome::Answered(status);
+        self.tell_breaker();
         self.took = Some(self.asked_at.take()?.elapsed());
+        self.upstream.in_flight.learn(self.took.filter(|_| !self.outcome.is_failure()));
         self.took
     }
 
@@ -114,6 +140,15 @@ impl Attempt {
             self.outcome = Outcome::Failed(why);
         }
         Some(self.endpoint()?.1)
+    }
+
+    /// The cookie by which the client will be led to the current endpoint again, if the upstream
+    /// gives any, the client has not brought it along, and the endpoint is worth coming back to.
+    pub fn cookie(&self, is_https: bool) -> Option<HeaderValue> {
+        self.upstream.hash_key()?;
+        let is_worth = matches!(self.outcome, Outcome::Answered(_)) && !self.outcome.is_failure();
+        let index = *self.tried.last().filter(|_| is_worth)?;
+        self.pool.cookie(index, self.key, is_https)
     }
 
     /// The name of the upstream.
@@ -131,10 +166,23 @@ impl Attempt {
         *self.tried.last().expect("an endpoint was asked before anything came of it")
     }
 
+    /// Tells the breaker what came of the request, once; a longer answer is not waited for.
+    fn tell_breaker(&mut self) {
+        let Some(breaker) = &self.upstream.breaker else { return };
+        match (self.permit.take(), self.outcome) {
+            (Some(permit), outcome) => breaker.enter(&permit, outcome),
+            (None, Outcome::Failed(_)) => breaker.broke_off(),
+            (None, _) => {}
+        }
+    }
+
     /// Nothing more will come of the current endpoint.
     fn leave(&mut self) {
         if let Some(&index) = self.tried.last() {
             let outcome = std::mem::replace(&mut self.outcome, Outcome::Abandoned);
+            if self.took.is_none() && outcome.is_failure() {
+                self.upstream.in_flight.learn(None);
+            }
             self.pool.over(index, outcome, self.took.take());
         }
     }
@@ -142,7 +190,8 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        self.tell_breaker();
         self.leave();
-        self.upstream.leave();
+        self.upstream.in_flight.leave();
     }
 }

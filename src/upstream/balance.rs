@@ -8,6 +8,7 @@
 mod least_in_flight;
 mod round_robin;
 mod hash;
+mod sticky;
 mod shares;
 
 pub use hash::HashKey;
@@ -15,7 +16,9 @@ pub(super) use shares::shares;
 
 use super::Endpoint;
 use crate::problem::Problem;
+use crate::units::{Secret, Text};
 use crate::yaml::At;
+use http::HeaderValue;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -24,6 +27,35 @@ use std::fmt::Debug;
 pub(super) trait Balance: Debug + Send + Sync {
     /// The endpoint to ask next, one of those that may be asked. `None` when there is none.
     fn pick(&self, endpoints: &[Endpoint], ask: &mut Ask<'_>) -> Option<usize>;
+
+    /// The cookie that the answer of endpoint number `index` brings to a client whose request had
+    /// this `key`. `None`: none.
+    fn cookie(&self, _index: usize, _key: Option<u64>, _is_https: bool) -> Option<HeaderValue> {
+        None
+    }
+}
+
+/// What others have to know of the settings of a policy.
+trait Settings {
+    /// What is wrong with them.
+    fn problem(&self) -> Option<Problem> {
+        None
+    }
+
+    /// By what requests belong together; `None` where that plays no part.
+    fn key(&self) -> Option<HashKey> {
+        None
+    }
+
+    /// The name of the cookie that answers bring.
+    fn cookie(&self) -> Option<&At<Text>> {
+        None
+    }
+
+    /// The secret that the policy has.
+    fn secret(&self) -> Option<&At<Secret>> {
+        None
+    }
 }
 
 /// What one request asks for.
@@ -35,6 +67,8 @@ pub(super) struct Ask<'a> {
     pub(super) first: usize,
     /// By what requests belong together, where the policy hashes and the request has it.
     pub(super) key: Option<u64>,
+    /// How many requests an endpoint may have under way.
+    pub(super) in_flight_max: Option<u32>,
     pub(super) wanted: Wanted,
     pub(super) draw: Draw,
 }
@@ -54,6 +88,9 @@ impl Ask<'_> {
     /// Whether endpoint number `index` of the group may be asked.
     fn may(&mut self, endpoints: &[Endpoint], index: usize) -> bool {
         if self.tried.contains(&(self.first + index)) {
+            return false;
+        }
+        if self.in_flight_max.is_some_and(|max| max <= endpoints[index].load.in_flight()) {
             return false;
         }
         let health = &endpoints[index].health;
@@ -108,6 +145,17 @@ macro_rules! policies {
                     $(Config::$variant { .. } => Box::new($module::build(self, endpoints)),)+
                 }
             }
+
+            /// The settings of a policy that has any.
+            fn settings(&self) -> Option<&dyn Settings> {
+                match self {
+                    $($(Config::$variant(settings) => {
+                        let settings: &$settings = settings;
+                        Some(settings)
+                    })?)+
+                    _ => None,
+                }
+            }
         }
     };
 }
@@ -120,23 +168,28 @@ policies! {
     round_robin => RoundRobin,
     /// Requests that belong together reach the same one.
     hash => Hash(hash::Config),
+    /// A client is led to the one that has answered it before, by a cookie.
+    sticky => Sticky(sticky::Config),
 }
 
 impl Config {
-    /// By what requests belong together; `None` where that plays no part.
-    pub fn key(&self) -> Option<&HashKey> {
-        self.key_place().map(|by| &by.value)
-    }
-
     pub(super) fn problems(&self) -> Option<Problem> {
-        let Config::Hash(hash) = self else { return None };
-        hash.problem()
+        self.settings()?.problem()
     }
 
-    /// Where it is written by what requests belong together.
-    pub fn key_place(&self) -> Option<&At<HashKey>> {
-        let Config::Hash(hash) = self else { return None };
-        Some(&hash.by)
+    /// By what requests belong together; `None` where that plays no part.
+    pub(super) fn key(&self) -> Option<HashKey> {
+        self.settings()?.key()
+    }
+
+    /// The name of the cookie that answers bring.
+    pub fn cookie(&self) -> Option<&At<Text>> {
+        self.settings()?.cookie()
+    }
+
+    /// The secret that it has.
+    pub fn secret(&self) -> Option<&At<Secret>> {
+        self.settings()?.secret()
     }
 }
 

@@ -8,10 +8,13 @@
 //! A request that succeeds costs two numbers in memory, no lock and no look at the clock.
 
 use super::Outcome;
+use super::notices::Notices;
+use super::window::Window;
 use crate::units::{Count, Share, Time};
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -87,8 +90,19 @@ impl EjectReason {
     }
 }
 
-/// Over so long the share of failures is looked at.
-const WINDOW: Duration = Duration::from_secs(10);
+/// An endpoint was ejected.
+#[derive(Clone, Copy, Debug)]
+pub struct Ejection {
+    /// Which one.
+    pub endpoint: SocketAddr,
+    /// Why.
+    pub why: EjectReason,
+    /// For how long.
+    pub time: Duration,
+}
+
+/// Ejections on their way to whoever tells them, decided one at a time.
+pub(super) type Ejections = Notices<Ejection>;
 
 /// Answers that are faster than this are never late.
 const SLOW_MIN: Duration = Duration::from_millis(50);
@@ -100,7 +114,7 @@ const LOOKS_EVERY: u64 = 16;
 const MEAN_OF: u64 = 16;
 
 /// What requests tell of one endpoint.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Record {
     failures_in_row: AtomicU32,
     /// Requests that are over.
@@ -111,29 +125,13 @@ pub struct Record {
 }
 
 /// What is looked at only when something failed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Rare {
-    window_began: Instant,
-    /// Requests that were over when the window began.
-    over_before: u64,
-    failed: u64,
+    window: Window,
     /// How often it was ejected lately.
     times: u32,
     /// Until when it was ejected last.
     until: Option<Instant>,
-}
-
-impl Default for Record {
-    fn default() -> Self {
-        let window_began = Instant::now();
-        let rare = Rare { window_began, over_before: 0, failed: 0, times: 0, until: None };
-        Record {
-            failures_in_row: AtomicU32::new(0),
-            over: AtomicU64::new(0),
-            took_us: AtomicU64::new(0),
-            rare: Mutex::new(rare),
-        }
-    }
 }
 
 impl Record {
@@ -178,14 +176,8 @@ impl Record {
 
     fn failed(&self, over: u64, config: &Config) -> Option<EjectReason> {
         let in_row = self.failures_in_row.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut rare = self.rare.lock();
-        let now = Instant::now();
-        if WINDOW <= now - rare.window_began {
-            (rare.window_began, rare.over_before, rare.failed) = (now, over - 1, 0);
-        }
-        rare.failed += 1;
-        let requests = over.saturating_sub(rare.over_before);
-        let is_share = config.ratio.of(requests) <= rare.failed;
+        let (requests, failed) = self.rare.lock().window.failed(over);
+        let is_share = config.ratio.of(requests) <= failed;
         match () {
             () if config.failures.0 <= in_row => Some(EjectReason::Failures),
             () if u64::from(config.requests.0) <= requests && is_share => Some(EjectReason::Ratio),
@@ -216,7 +208,7 @@ impl Record {
         let time = once.saturating_mul(factor).min(config.for_max.0.max(once));
         rare.times = rare.times.saturating_add(1).min(30);
         rare.until = Some(now + time);
-        (rare.window_began, rare.over_before, rare.failed) = (now, self.over(), 0);
+        rare.window.clear(self.over());
         self.failures_in_row.store(0, Ordering::Relaxed);
         self.took_us.store(0, Ordering::Relaxed);
         time
@@ -240,6 +232,7 @@ pub(super) fn out_max(endpoints: usize, config: &Config) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::window::WINDOW;
 
     const BAD: Outcome = Outcome::Failed("no valid answer");
     const GOOD: Outcome = Outcome::Answered(200);

@@ -28,6 +28,14 @@ pub struct Endpoint {
     pub(super) peer: HttpPeer,
 }
 
+impl Endpoint {
+    /// Whether checks or requests say that it fails. One that took no connection a moment ago may
+    /// only have been started again.
+    pub(super) fn is_out(&self) -> bool {
+        !self.health.is_well() || self.health.is_ejected()
+    }
+}
+
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Endpoint").field(&self.address).field(&self.weight).finish()

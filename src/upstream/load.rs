@@ -14,6 +14,12 @@ impl Load {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Counts one more, if there are fewer than `max`.
+    pub(super) fn enter_below(&self, max: u32) -> bool {
+        let one_more = |now: u32| (now < max).then_some(now + 1);
+        self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
     pub(super) fn enter(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }

@@ -68,8 +68,8 @@ impl Upstream {
     }
 
     /// Takes over what is known of endpoints that `before` has, too: where names lead, and which
-    /// addresses are well.
-    pub fn take_over(&self, before: &Upstream) {
+    /// addresses are well; and what holds of the whole.
+    pub fn take_over(&mut self, before: &Upstream) {
         let known = before.resolved.lock();
         let mut resolved = self.resolved.lock();
         for (written, entry) in self.written.iter().zip(resolved.iter_mut()) {
@@ -81,6 +81,11 @@ impl Upstream {
         let pool = self.mould.pool(servers(&self.written, &resolved), Some(&before.pool()));
         self.pool.store(Arc::new(pool));
         self.budget.take_over(&before.budget);
+        if let (Some(breaker), Some(before)) = (&self.breaker, &before.breaker) {
+            breaker.take_over(before);
+        }
+        drop(resolved);
+        self.in_flight.take_over(&before.in_flight);
     }
 
     /// Each name among the endpoints, and what is known of it.

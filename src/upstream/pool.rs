@@ -2,11 +2,12 @@
 //! under way go on with the one that they began with.
 
 use super::balance::{Ask, Balance, Draw, Wanted};
-use super::ejections::{Ejection, Ejections};
+use super::eject::{Ejection, Ejections};
 use super::tls::Identity;
 use super::written::Written;
-use super::{Config, EjectReason, Endpoint, Outcome, eject, peer};
+use super::{Config, EjectReason, Endpoint, HashKey, Outcome, eject, peer};
 use crate::resolve::Found;
+use http::HeaderValue;
 use pingora::upstreams::peer::HttpPeer;
 use rand::RngExt;
 use std::ops::Range;
@@ -31,6 +32,8 @@ pub struct Pool {
     groups: Vec<Group>,
     eject: eject::Config,
     ejections: Arc<Ejections>,
+    /// How many requests may be under way to each endpoint.
+    in_flight_max: Option<u32>,
     /// From where the next request draws its chance.
     draws: AtomicU64,
     /// Notified when an address may be no more what its name leads to.
@@ -49,10 +52,12 @@ struct Group {
 pub(super) struct Mould {
     name: Arc<str>,
     balance: super::balance::Config,
+    key: Option<HashKey>,
     protocol: super::Protocol,
     timeouts: super::Timeouts,
     identity: Option<Identity>,
     eject: eject::Config,
+    in_flight_max: Option<u32>,
     slow_start: Duration,
     pub(super) ejections: Arc<Ejections>,
     pub(super) doubt: Arc<Notify>,
@@ -65,11 +70,13 @@ impl Mould {
         let (protocol, timeouts) = (config.protocol.value, config.timeouts);
         Mould {
             name: name.into(),
+            key: balance.key(),
             balance,
             protocol,
             timeouts,
             identity,
             eject: config.eject,
+            in_flight_max: config.in_flight.as_ref().and_then(|bounds| bounds.per_endpoint()),
             slow_start: config.slow_start.map(|time| time.0).unwrap_or_default(),
             ejections: Arc::default(),
             doubt: Arc::default(),
@@ -77,8 +84,8 @@ impl Mould {
     }
 
     /// By what requests belong together, where that plays a part.
-    pub(super) fn key(&self) -> Option<&super::HashKey> {
-        self.balance.key()
+    pub(super) fn key(&self) -> Option<&HashKey> {
+        self.key.as_ref()
     }
 
     /// The pool of these servers, each with what the file says of it. What stands there twice is
@@ -131,27 +138,63 @@ impl Mould {
         }
         let draws = AtomicU64::new(rand::rng().random());
         let (eject, ejections) = (self.eject, Arc::clone(&self.ejections));
-        let doubt = Arc::clone(&self.doubt);
-        Pool { endpoints, surplus, groups, eject, ejections, draws, doubt }
+        let (in_flight_max, doubt) = (self.in_flight_max, Arc::clone(&self.doubt));
+        Pool { endpoints, surplus, groups, eject, ejections, in_flight_max, draws, doubt }
     }
 }
 
 impl Pool {
+    /// Picks the endpoint to ask next, and counts a request to it.
+    pub(super) fn enter(&self, tried: &[usize], key: Option<u64>) -> Option<usize> {
+        let Some(max) = self.in_flight_max else {
+            let index = self.pick(tried, key)?;
+            self.endpoints[index].load.enter();
+            return Some(index);
+        };
+        loop {
+            let index = self.pick(tried, key)?;
+            // Another request may have taken its last place: then it is full, and passed over.
+            if self.endpoints[index].load.enter_below(max) {
+                return Some(index);
+            }
+        }
+    }
+
     /// The endpoint to ask next, none of those that were `tried`: one of the best priority that has
     /// any that is well. When none is well, all are taken to be: what says so may be what is
     /// broken. `key` is what requests have in common that belong together.
     pub(super) fn pick(&self, tried: &[usize], key: Option<u64>) -> Option<usize> {
         let draw = Draw::new(self.draws.fetch_add(1, Ordering::Relaxed));
-        let mut ask = Ask { tried, first: 0, key, wanted: Wanted::Warm, draw };
+        let in_flight_max = self.in_flight_max;
+        let mut ask = Ask { tried, first: 0, key, in_flight_max, wanted: Wanted::Warm, draw };
         let mut picked = self.pick_in_order(&mut ask);
         for wanted in [Wanted::Well, Wanted::Any] {
-            if picked.is_none() {
+            // Those that are well and full are no reason to ask those that are not well.
+            if picked.is_none() && !(wanted == Wanted::Any && self.is_full()) {
                 ask.wanted = wanted;
                 picked = self.pick_in_order(&mut ask);
             }
         }
         assert!(picked.is_none_or(|index| !tried.contains(&index)), "no endpoint is picked twice");
         picked
+    }
+
+    /// Whether some endpoint that is well has as many requests as it may have.
+    pub(super) fn is_full(&self) -> bool {
+        let Some(max) = self.in_flight_max else { return false };
+        let full = |endpoint: &Endpoint| max <= endpoint.load.in_flight();
+        self.endpoints.iter().any(|endpoint| endpoint.health.is_asked() && full(endpoint))
+    }
+
+    /// How many requests may be under way to each endpoint; `None`: as many as come.
+    pub fn in_flight_max(&self) -> Option<u32> {
+        self.in_flight_max
+    }
+
+    /// Whether any endpoint is left that neither checks nor requests have taken out. Of an upstream
+    /// whose names have led nowhere yet, nobody knows.
+    pub(super) fn has_endpoint(&self) -> bool {
+        self.endpoints.is_empty() || self.endpoints.iter().any(|endpoint| !endpoint.is_out())
     }
 
     fn pick_in_order(&self, ask: &mut Ask<'_>) -> Option<usize> {
@@ -177,11 +220,9 @@ impl Pool {
     fn ejection(&self, index: usize, why: EjectReason) -> Option<Ejection> {
         let endpoint = &self.endpoints[index];
         let others = || self.endpoints.iter().enumerate().filter(|(i, _)| *i != index);
-        let is_out =
-            |endpoint: &Endpoint| !endpoint.health.is_well() || endpoint.health.is_ejected();
         // Requests that were under way when it was ejected tell nothing new.
         let is_known = endpoint.health.is_ejected();
-        let out = others().filter(|(_, other)| is_out(other)).count();
+        let out = others().filter(|(_, other)| other.is_out()).count();
         if is_known || eject::out_max(self.endpoints.len(), &self.eject) <= out {
             return None;
         }
@@ -196,6 +237,17 @@ impl Pool {
         let time = endpoint.record.eject(&self.eject);
         endpoint.health.eject(why, time);
         Some(Ejection { endpoint: endpoint.address, why, time })
+    }
+
+    /// The cookie that the answer of endpoint number `index` brings to a client.
+    pub(super) fn cookie(
+        &self,
+        index: usize,
+        key: Option<u64>,
+        is_https: bool,
+    ) -> Option<HeaderValue> {
+        let group = self.groups.iter().find(|group| group.range.contains(&index))?;
+        group.balance.cookie(index - group.range.start, key, is_https)
     }
 
     /// What Pingora connects to for endpoint number `index`.

@@ -74,7 +74,7 @@ fn hosts_are_named_without_a_zone() {
 fn ask_until(upstream: &Arc<Upstream>, port: u16, times: usize, end: impl Fn(&mut Attempt)) {
     let mut asked = 0;
     while asked < times {
-        let mut attempt = upstream.attempt(|_| None).expect("room");
+        let mut attempt = upstream.attempt(|| RequestClass::Other, |_| None).expect("room");
         attempt.next_peer().expect("a peer");
         match attempt.endpoint().expect("asked").1.port() {
             met if met == port => {
@@ -90,7 +90,7 @@ fn ask_until(upstream: &Arc<Upstream>, port: u16, times: usize, end: impl Fn(&mu
 fn share_of(upstream: &Arc<Upstream>, port: u16, requests: usize) -> usize {
     let mut got = 0;
     for _ in 0..requests {
-        let mut attempt = upstream.attempt(|_| None).expect("room");
+        let mut attempt = upstream.attempt(|| RequestClass::Other, |_| None).expect("room");
         attempt.next_peer().expect("a peer");
         got += usize::from(attempt.endpoint().expect("asked").1.port() == port);
         assert!(attempt.answered(200).is_some());
@@ -132,7 +132,7 @@ async fn an_endpoint_whose_answers_are_late_is_ejected() {
         let mut heard = three.take_ejections().expect("nobody listens yet");
         // The others answer in 20 ms.
         for round in 0..200 {
-            let mut attempt = three.attempt(|_| None).expect("room");
+            let mut attempt = three.attempt(|| RequestClass::Other, |_| None).expect("room");
             attempt.next_peer().expect("a peer");
             let is_slow = attempt.endpoint().expect("asked").1.port() == 2;
             let ms = if is_slow && 60 < round { 520 } else { 20 };
@@ -150,9 +150,9 @@ async fn an_endpoint_whose_answers_are_late_is_ejected() {
 async fn another_configuration_knows_who_is_ejected_and_what_is_under_way() {
     let before = Arc::new(compile(&format!("{{ {THREE} }}")).expect("good"));
     ask_until(&before, 3, 5, |attempt| assert!(attempt.gave_nothing("no valid answer")));
-    let mut under_way = before.attempt(|_| None).expect("room");
+    let mut under_way = before.attempt(|| RequestClass::Other, |_| None).expect("room");
     under_way.next_peer().expect("a peer");
-    let after = compile(&format!("{{ {THREE}, retries: {{ tries: 3 }} }}")).expect("good");
+    let mut after = compile(&format!("{{ {THREE}, retries: {{ tries: 3 }} }}")).expect("good");
     after.take_over(&before);
     let pool = after.pool();
     let ejected: Vec<bool> = pool.endpoints.iter().map(|it| it.health.is_ejected()).collect();
@@ -210,12 +210,23 @@ fn misfits_say_what_would_be_right() {
         ("{ endpoints: ['a:1'], health: { tcp: false } }", "asks nothing"),
         ("{ endpoints: ['a:1'], health: { tcp: true, path: / } }", "asks one question"),
         ("{ endpoints: ['a:1'], health: { grpc: '' } }", "is spoken over HTTP/2"),
+        ("{ endpoints: ['a:1'], in_flight: { adaptive: { min: 5 } } }", "there is none"),
+        ("{ endpoints: ['a:1'], in_flight: { max: 5, adaptive: {} } }", "more than the most"),
+        (
+            "{ endpoints: ['a:1'], in_flight: { max: 50, adaptive: { tolerance: 90% } } }",
+            "have to be faster",
+        ),
         ("{ endpoints: ['127.0.0.1:1 weight=0'] }", "no valid weight"),
         ("{ endpoints: ['127.0.0.1:1 weight=2 weight=3'] }", "no valid weight"),
         ("{ endpoints: ['127.0.0.1:1 priority=-1'] }", "no valid priority"),
         ("{ endpoints: ['127.0.0.1:1 backup'] }", "is not an endpoint"),
         ("{ endpoints: ['a:1'], balance: { hash: { by: { header: 'a b' } } } }", "no name of a"),
         ("{ endpoints: ['a:1'], balance: { hash: { by: path, bound: 90% } } }", "the mean"),
+        ("{ endpoints: ['a:1'], balance: { sticky: { cookie: 'a b', secret: x } } }", "name of a"),
+        (
+            "{ endpoints: ['a:1'], balance: { sticky: { cookie: at, secret: f4b1c0a97d3e } } }",
+            "needs 32 bytes",
+        ),
         ("{ endpoints: ['127.0.0.1:1', '127.0.0.1:1'] }", "twice"),
         ("{ endpoints: ['127.0.0.1:1 weight=2000'] }", "add up to 2000"),
     ] {

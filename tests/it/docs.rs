@@ -61,6 +61,7 @@ fn environment() -> Environment {
         "TICKET_SECRET",
         "TICKET_SECRET_BEFORE",
         "NEXT_PEPPER",
+        "STICKY_SECRET",
         "ADMIN_TOKEN",
         "REDIS_PASSWORD",
     ];

@@ -7,7 +7,7 @@
 //! with Bounded Loads*, 2016). Points depend on addresses alone, so all gateways agree.
 
 use super::least_in_flight::is_less_busy;
-use super::{Ask, Balance, Config as Policy, Endpoint, mix};
+use super::{Ask, Balance, Config as Policy, Endpoint, Settings, mix};
 use crate::problem::Problem;
 use crate::units::{Share, Text};
 use crate::yaml::At;
@@ -43,6 +43,9 @@ pub enum HashKey {
     Path,
     /// The value of this header field.
     Header(Text),
+    /// The value of this cookie, which `sticky` gives.
+    #[serde(skip)]
+    Cookie(Text),
 }
 
 impl HashKey {
@@ -54,8 +57,12 @@ impl HashKey {
     }
 }
 
-impl Config {
-    pub(super) fn problem(&self) -> Option<Problem> {
+impl Settings for Config {
+    fn key(&self) -> Option<HashKey> {
+        Some(self.by.value.clone())
+    }
+
+    fn problem(&self) -> Option<Problem> {
         if let HashKey::Header(name) = &self.by.value
             && HeaderName::from_bytes(name.0.as_bytes()).is_err()
         {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::upstream::tests::compile;
-use crate::upstream::{Pool, Upstream};
+use crate::upstream::{Pool, RequestClass, Upstream};
+use crate::yaml::Scalar;
 use std::sync::Arc;
 
 const SEED: u64 = 12;
@@ -25,13 +26,23 @@ fn shares_of(pool: &Pool, balance: &str, keys: impl Iterator<Item = Option<u64>>
 
 fn pick(balance: &dyn Balance, pool: &Pool, seed: u64, key: Option<u64>) -> usize {
     let draw = Draw::new(seed);
-    let mut ask = Ask { tried: &[], first: 0, key, wanted: Wanted::Warm, draw };
+    let mut ask = ask(&[], 0, key, draw);
     balance.pick(&pool.endpoints, &mut ask).expect("all are well")
+}
+
+fn ask(tried: &[usize], first: usize, key: Option<u64>, draw: Draw) -> Ask<'_> {
+    Ask { tried, first, key, in_flight_max: None, wanted: Wanted::Warm, draw }
 }
 
 fn policy(balance: &str) -> Config {
     match balance {
         "least_in_flight" => Config::LeastInFlight,
+        "sticky" => Config::Sticky(sticky::Config {
+            cookie: At::unwritten(Text("at".to_owned())),
+            secret: At::unwritten(Secret::read("f4b1c0a97d3e5b268f0a1c2d3e4f5a6b").expect("one")),
+            path: At::unwritten(Text("/".to_owned())),
+            same_site: crate::units::SameSite::Lax,
+        }),
         _ => Config::Hash(hash::Config {
             by: At::unwritten(HashKey::Account),
             bound: At::unwritten(crate::units::Share::percent(125)),
@@ -144,7 +155,7 @@ fn one_that_is_unwell_or_was_tried_is_not_drawn() {
             let draw = Draw::new(seed);
             // The group begins at the fifth of its pool, so its first is the one that was tried.
             let key = Some(seed);
-            let mut ask = Ask { tried: &[5], first: 5, key, wanted: Wanted::Warm, draw };
+            let mut ask = ask(&[5], 5, key, draw);
             assert_eq!(built.pick(&pool.endpoints, &mut ask), Some(2), "{balance}");
             (ask.tried, ask.draw) = (&[5, 7], Draw::new(seed));
             assert_eq!(built.pick(&pool.endpoints, &mut ask), None, "{balance}");
@@ -152,14 +163,40 @@ fn one_that_is_unwell_or_was_tried_is_not_drawn() {
     }
 }
 
+/// The value of the cookie that leads to this endpoint.
+fn value(balance: &dyn Balance, index: usize) -> String {
+    let cookie = balance.cookie(index, None, true).expect("a cookie");
+    let text = cookie.to_str().expect("a text").to_owned();
+    text["at=".len()..text.find(';').expect("attributes")].to_owned()
+}
+
+#[test]
+fn a_cookie_leads_to_its_endpoint_as_long_as_that_may_be_asked() {
+    let pool = upstream(3, 1, "round_robin").pool();
+    let balance = policy("sticky").build(&pool.endpoints);
+    for index in 0..3 {
+        let key = Some(HashKey::of(value(&*balance, index).as_bytes()));
+        assert!((0..100).all(|seed| pick(&*balance, &pool, seed, key) == index));
+        assert_eq!(balance.cookie(index, key, true), None, "it has it");
+    }
+    let key = Some(HashKey::of(value(&*balance, 1).as_bytes()));
+    // One that warms up keeps those that it has.
+    pool.endpoints[1].health.warms_up_for(std::time::Duration::from_secs(60));
+    pool.endpoints[1].health.warm_up();
+    assert!((0..100).all(|seed| pick(&*balance, &pool, seed, key) == 1));
+    pool.endpoints[1].health.mark(false);
+    assert!((0..100).all(|seed| pick(&*balance, &pool, seed, key) != 1));
+    assert_eq!(shares_of(&pool, "sticky", (0..100).map(|_| None))[1], 0);
+}
+
 #[test]
 fn the_default_looks_at_what_is_under_way() {
     let upstream =
         Arc::new(compile("{ endpoints: ['10.0.0.1:80', '10.0.0.2:80'] }").expect("good"));
-    let mut first = upstream.attempt(|_| None).expect("room");
+    let mut first = upstream.attempt(|| RequestClass::Other, |_| None).expect("room");
     let address = first.next_peer().map(|_| first.endpoint().expect("asked").1);
     for _ in 0..100 {
-        let mut next = upstream.attempt(|_| None).expect("room");
+        let mut next = upstream.attempt(|| RequestClass::Other, |_| None).expect("room");
         next.next_peer().expect("a peer");
         assert_ne!(next.endpoint().map(|(_, address)| address), address);
     }

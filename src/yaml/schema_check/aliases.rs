@@ -76,6 +76,20 @@ const ALIASES: &[(&str, &str, &str)] = &[
     ("keepalive_timeout", "timeouts", "it is written `timeouts: { idle: 60s }`"),
     ("max_connections", "in_flight", "requests under way are bounded: `in_flight: 1024`"),
     ("max_requests", "in_flight", "requests under way are bounded: `in_flight: 1024`"),
+    (
+        "max_pending_requests",
+        "in_flight",
+        "no request waits here: `in_flight` bounds those under way",
+    ),
+    (
+        "maxconn",
+        "in_flight",
+        "requests of a server are bounded: `in_flight: { per_endpoint: 256 }`",
+    ),
+    ("adaptive_concurrency", "in_flight", "write `in_flight: { max: 1024, adaptive: {} }`"),
+    ("circuit_breaker", "breaker", BREAKER),
+    ("circuit_breakers", "breaker", BREAKER),
+    ("circuitBreaker", "breaker", BREAKER),
     ("health_check", "health", "it is called `health` here: `health: { path: /healthz }`"),
 ];
 
@@ -83,8 +97,10 @@ const RETRIES: &str = "it is called `retries` here: `retries: { tries: 2, budget
 
 const EJECT: &str = "it is called `eject` here: `eject: { failures: 5, for: 10s }`";
 
-const BALANCE: &str =
-    "it is called `balance` here: `least_in_flight`, `round_robin` or `{ hash: { by: account } }`";
+const BREAKER: &str = "it is called `breaker` here: `breaker: { ratio: 50%, for: 5s }`";
+
+const BALANCE: &str = "it is called `balance` here: `least_in_flight`, `round_robin`, \
+     `{ hash: { by: account } }` or `{ sticky: { cookie: at } }`";
 
 /// A word that many try, a key beside which it is tried (or nothing), and a sentence. A word that
 /// is known where it stands is not looked for here.
