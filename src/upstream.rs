@@ -83,8 +83,8 @@ pub struct Config {
     /// How long the upstream may take.
     #[serde(default)]
     pub timeouts: Timeouts,
-    /// How many requests may be under way to it, `1024`, and to each of its servers:
-    /// `{ max: 1024, per_endpoint: 256, adaptive: { min: 10 } }`. Left out: as many as the gateway may have.
+    /// How many requests may be under way to it: `1024`, or `{ max: 1024, per_endpoint: 256,
+    /// adaptive: { min: 10 } }`. Left out: as many as the gateway may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<in_flight::Config>,
     /// When all requests are refused for a while, because too many of them fail. Left out: never.

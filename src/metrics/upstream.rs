@@ -2,6 +2,7 @@
 
 use super::DURATION_SECONDS;
 use super::family::Families;
+use crate::upstream::BreakerChange;
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 
 /// The families of upstreams, named like those of `All`.
@@ -20,6 +21,13 @@ pub(crate) struct UpstreamMetrics {
 }
 
 impl UpstreamMetrics {
+    /// Counts that a breaker was opened.
+    pub(crate) fn breaker(&self, upstream: &str, change: BreakerChange) {
+        if let BreakerChange::Opened(why, _) = change {
+            self.breaker_opened.with_label_values(&[upstream, why.name()]).inc();
+        }
+    }
+
     pub(super) fn new(f: &mut Families) -> Self {
         UpstreamMetrics {
             requests: f.counters(

@@ -4,7 +4,6 @@ use super::event::{Ended, Event, Http2Event};
 use crate::denial::Code;
 use crate::exchange::Exchange;
 use crate::metrics::{Http2Metrics, Metrics};
-use crate::upstream::BreakerChange;
 
 /// Counts `event`.
 pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
@@ -19,10 +18,7 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
             let labels: [&str; 2] = [upstream, ejection.why.name()];
             metrics.upstream.ejections.with_label_values(&labels).inc();
         }
-        Event::BreakerChanged { upstream, change: BreakerChange::Opened(why, _) } => {
-            let labels: [&str; 2] = [upstream, why.name()];
-            metrics.upstream.breaker_opened.with_label_values(&labels).inc();
-        }
+        Event::BreakerChanged { upstream, change } => metrics.upstream.breaker(upstream, *change),
         Event::UpstreamFailed { upstream, .. } => {
             metrics.upstream.requests.with_label_values(&[upstream, "error"]).inc();
         }
@@ -74,7 +70,6 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
         Event::Stream { .. }
         | Event::LimitClaimUnusable { .. }
         | Event::EndpointChanged { .. }
-        | Event::BreakerChanged { change: BreakerChange::Closed, .. }
         | Event::KeySetRefreshed { .. } => {}
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 const LIMIT: &str = "streamgate_upstream_in_flight_limit{upstream=\"all\"}";
 
-/// A server that answers so many at once, each after 10 ms; the others wait for it.
+/// A server that answers so many at once, each after 50 ms; the others wait for it.
 async fn server(at_once: usize) -> (std::net::SocketAddr, Arc<Semaphore>) {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -25,7 +25,7 @@ async fn server(at_once: usize) -> (std::net::SocketAddr, Arc<Semaphore>) {
         let places = Arc::clone(&all);
         async move {
             let _place = places.acquire_owned().await.unwrap();
-            passes(10).await;
+            passes(50).await;
         }
     });
     tokio::spawn(async move { axum::serve(socket, app).await });
@@ -71,28 +71,28 @@ async fn load<F: Future<Output = bool>>(
 
 #[tokio::test]
 async fn an_upstream_whose_capacity_drops_gets_fewer_requests() {
-    let (address, places) = server(64).await;
-    let bounds = "in_flight: { max: 100, adaptive: { min: 4, tolerance: 200% } }";
+    let (address, places) = server(32).await;
+    let bounds = "in_flight: { max: 32, adaptive: { min: 4, tolerance: 200% } }";
     let gateway = proxying_to(&format!("endpoints: ['{address}'], {bounds}"));
-    assert_eq!(gateway.metric(LIMIT).await, 100.0, "it begins with the most");
+    assert_eq!(gateway.metric(LIMIT).await, 32.0, "it begins with the most");
     // A few at a time tell how long an answer takes.
     let began = tokio::time::Instant::now();
     let (_, refused) =
         load(&gateway, 4, || async { Duration::from_secs(1) < began.elapsed() }).await;
-    assert_eq!((refused, gateway.metric(LIMIT).await), (0, 100.0));
-    places.forget_permits(62);
+    assert_eq!((refused, gateway.metric(LIMIT).await), (0, 32.0));
+    places.forget_permits(30);
     let (answers, refused) =
-        load(&gateway, 60, || async { gateway.metric(LIMIT).await < 40.0 }).await;
+        load(&gateway, 24, || async { gateway.metric(LIMIT).await < 16.0 }).await;
     assert!(0 < answers);
-    let (_, more) = load(&gateway, 60, || async {
+    let (_, more) = load(&gateway, 24, || async {
         let reached = "streamgate_overloaded_total{reason=\"upstream_in_flight\",route=\"all\"}";
         0.0 < gateway.metric(reached).await
     })
     .await;
     assert!(0 < refused + more);
-    places.add_permits(62);
+    places.add_permits(30);
     let low = gateway.metric(LIMIT).await;
-    load(&gateway, 60, || async { low * 2.0 <= gateway.metric(LIMIT).await }).await;
+    load(&gateway, 24, || async { low * 2.0 <= gateway.metric(LIMIT).await }).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Which endpoint gets a request: the less busy one, always the same for what belongs together, and
 //! those of a lower priority when the others are away.
 
-use crate::harness::{Gateway, Login, STANDARD, environment};
+use crate::harness::{Gateway, Login, Redis, STANDARD, environment};
 use crate::origin::{UnusedPort, proxying_to, replica};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -19,6 +19,21 @@ async fn endpoints(names: &[&str]) -> String {
         all.push(format!("'{}'", replica(name).await));
     }
     format!("endpoints: [{}]", all.join(", "))
+}
+
+/// Weights hold for the default, too: it draws by them.
+#[tokio::test]
+async fn an_endpoint_of_three_times_the_weight_gets_three_times_as_much() {
+    let all = format!("'{} weight=3', '{}'", replica("a").await, replica("b").await);
+    for balance in ["least_in_flight", "round_robin", "{ hash: { by: path } }"] {
+        let gateway = proxying_to(&format!("endpoints: [{all}], balance: {balance}"));
+        let mut got = [0; 2];
+        for n in 0..400 {
+            let replica = replica_of(gateway.get(&format!("/faults/echo/{n}"))).await;
+            got[usize::from(replica == "b")] += 1;
+        }
+        assert!((250..350).contains(&got[0]), "{balance}: {got:?}");
+    }
 }
 
 #[tokio::test]
@@ -88,6 +103,36 @@ async fn an_account_reaches_the_same_endpoint_through_every_gateway() {
     }
     let replicas: BTreeSet<&String> = met.values().collect();
     assert_eq!(replicas.len(), 3, "{met:?}");
+}
+
+/// A playback keeps its endpoint, whichever gateway a request of it comes to.
+#[tokio::test]
+async fn a_playback_reaches_the_same_endpoint_from_its_playlist_to_its_last_segment() {
+    let redis = Redis::start().await;
+    let (a, b, c) = (replica("a").await, replica("b").await, replica("c").await);
+    let gateway = async |all: [std::net::SocketAddr; 3]| {
+        let all = all.map(|address| format!("'{address}'")).join(", ");
+        let upstream = format!("endpoints: [{all}], balance: {{ hash: {{ by: stream }} }}");
+        let yaml = STANDARD.replace("endpoints: [\"${STREAM_ADDR}\"]", &upstream);
+        Gateway::start(&yaml, &environment(Some(&redis)).await)
+    };
+    let (one, other) = (gateway([a, b, c]).await, gateway([c, a, b]).await);
+    let mut replicas = BTreeSet::new();
+    for n in 0..40 {
+        // One account plays two streams, which need not be at one endpoint.
+        let login = Login::of(&format!("account{}", n / 2), &format!("s{n}"));
+        let mut met = BTreeSet::new();
+        for file in ["master.m3u8", "720p/index.m3u8", "720p/1.ts", "720p/2.ts"] {
+            for gateway in [&one, &other] {
+                let path = format!("/faults/echo/held/{file}");
+                let request = gateway.get(&path).header("cookie", login.cookie());
+                met.insert(replica_of(request).await);
+            }
+        }
+        assert_eq!(met.len(), 1, "{met:?}");
+        replicas.extend(met);
+    }
+    assert_eq!(replicas.len(), 3, "{replicas:?}");
 }
 
 #[tokio::test]

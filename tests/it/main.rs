@@ -28,6 +28,7 @@ mod docs;
 mod drain;
 mod edge;
 mod framing;
+mod grpc;
 mod h2;
 mod h2_bounds;
 mod h2_strict;
