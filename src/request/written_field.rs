@@ -37,6 +37,12 @@ const FRAMING: [&str; 11] = [
     "content-encoding",
 ];
 
+/// Whether a field called `name`, in lower case, says where a message ends, how it is coded or how
+/// its connection is used.
+pub fn is_framing(name: &str) -> bool {
+    FRAMING.contains(&name)
+}
+
 /// The name in `written`, if such a field may be there.
 pub fn name(written: &At<String>, place: Place) -> Result<HeaderName, Problem> {
     let Ok(name) = HeaderName::from_bytes(written.as_bytes()) else {
@@ -62,7 +68,7 @@ fn refusal(name: &str, place: Place) -> Option<(&'static str, &'static str)> {
             "the body stays encoded as it is",
             "leave it out, or take `accept-encoding` out of the request",
         )),
-        _ if FRAMING.contains(&name) => Some((
+        _ if is_framing(name) => Some((
             "it says where a message ends, how it is coded, or how its connection is used",
             "leave it out: the gateway writes what is true",
         )),

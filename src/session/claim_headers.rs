@@ -6,41 +6,25 @@
 //! [`ClaimHeaders`] says what these fields are.
 
 use crate::problem::Problem;
+use crate::request::reserved::is_reserved;
+use crate::request::written_field::is_framing;
 use crate::units::Text;
 use crate::yaml::{At, Entries};
 use http::HeaderName;
 
-/// Fields that decide how a message is read, how its connection is used, or who the client is. A
-/// claim must not be able to set them.
-const RESERVED: [&str; 24] = [
+/// Fields that mean something by themselves, beside those that frame a message or say who the
+/// client is: who asks for what, of whom. A claim must not be able to set them.
+const MEANT_OTHERWISE: [&str; 9] = [
     "authorization",
-    "connection",
-    "content-length",
     "content-type",
     "cookie",
-    "expect",
-    "forwarded",
     "host",
-    "keep-alive",
+    "origin",
     "proxy-authorization",
-    "proxy-connection",
     "range",
     "sec-fetch-site",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
     "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-real-ip",
-    "x-request-id",
 ];
-
-/// The beginning of the fields that the gateway itself sends to upstreams.
-const OWN_PREFIX: &str = "x-streamgate-";
 
 /// Every field that some claim can set, whatever the route: no client may write one of them.
 #[derive(Debug, Default)]
@@ -100,7 +84,8 @@ fn name(header: &At<Text>) -> Result<HeaderName, Problem> {
     let name = HeaderName::from_bytes(header.0.as_bytes()).map_err(|_| {
         header.problem(format!("`{}` cannot be the name of a header", header.value))
     })?;
-    if RESERVED.contains(&name.as_str()) || name.as_str().starts_with(OWN_PREFIX) {
+    let plain = name.as_str();
+    if MEANT_OTHERWISE.contains(&plain) || is_framing(plain) || is_reserved(plain) {
         let text = format!("the header `{}` has a meaning of its own", header.value);
         return Err(header.problem(text));
     }

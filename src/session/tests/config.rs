@@ -72,6 +72,11 @@ fn each_mistake_is_told_with_its_place() {
     check(&format!("{bounded}reissue: {{ domain: a..b }}"), (3, 20), "domain");
     check(&format!("{bounded}reissue: {{ same_site: none, secure: false }}"), (3, 10), "browsers");
     check(&format!("{good}claims_to_headers: {{ p: X-Streamgate-Account }}"), (2, 25), "meaning");
+    for taken in ["X-Client-IP", "X-Forwarded-Proto", "Forwarded", "Client-Cert", "Upgrade", "Via"]
+    {
+        let yaml = format!("{good}claims_to_headers: {{ p: {taken} }}");
+        check(&yaml, (2, 25), "a meaning of its own");
+    }
     check(&format!("{good}claims_to_headers: {{ p: X_Plan }}"), (2, 25), "`_`");
     check(&format!("{good}claims_to_headers: {{ p: \"X Plan\" }}"), (2, 25), "cannot be");
     check(&format!("{good}claims_to_headers: {{ a: X-A, b: x-a }}"), (2, 33), "two claims");
