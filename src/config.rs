@@ -156,6 +156,7 @@ fn drain_timeout() -> TimeOrNone {
     { "required": ["upstream"] },
     { "required": ["service"] },
     { "required": ["redirect"] },
+    { "required": ["respond"] },
 ]))]
 pub struct Route {
     /// Names it in logs and metrics.
@@ -170,9 +171,15 @@ pub struct Route {
     /// … or something that the gateway itself answers …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<At<Service>>,
-    /// … or another place. Exactly one of the three.
+    /// … or another place …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<At<route::Redirect>>,
+    /// … or an answer that is always the same. Exactly one of the four.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub respond: Option<At<route::Respond>>,
+    /// What the upstream is asked for, in place of what the client asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<At<route::Rewrite>>,
     /// Lets the session's token pass to the upstream, which is not done otherwise.
     #[serde(default)]
     pub forward_token: bool,

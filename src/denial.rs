@@ -60,6 +60,8 @@ denials! {
         "Cookies with good tokens of different accounts were sent, or more than four with a token.";
     OriginRefused = 403 "origin_refused" "Another site may not do this"
         "A page of another site asks that the route's `cors` does not name, or to change a stream.";
+    AddressRefused = 403 "address_refused" "This is not open to your network"
+        "The client's address is one of a filter `deny`, or none of a filter `allow`.";
     ConcurrencyLimit = 409 "concurrency_limit" "Too many streams are playing"
         "The account plays as many streams as it may; the body lists them.";
     StreamTerminated = 409 "stream_terminated" "This stream was stopped"

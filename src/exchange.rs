@@ -187,6 +187,8 @@ pub struct Exchange {
     pub began: Instant,
     /// What the request asks for.
     pub target: Target,
+    /// What the upstream is asked for in its place, if the route says so.
+    pub asked: Option<String>,
     route: Option<RouteIndex>,
     nearest: Option<RouteIndex>,
     session: Option<Arc<Session>>,
@@ -220,6 +222,7 @@ impl Exchange {
             room: Room::Plenty,
             began: Instant::now(),
             target: Target::Unread,
+            asked: None,
             route: None,
             nearest: None,
             session: None,

@@ -8,8 +8,10 @@
 //! A new filter is one file, its `mod` line and one line in the roster below; so is one that has a
 //! section of its own in the file. What such a section provides is in the room `part`.
 
+mod allow;
 mod concurrency;
 mod cors;
+mod deny;
 mod headers;
 mod session;
 mod shadow;
@@ -126,7 +128,7 @@ macro_rules! filters {
 
             /// Compiles every section, in the order of the roster.
             pub fn compile(&self, context: &Context<'_>, problems: &mut Vec<Problem>) -> Parts {
-                let mut parts = Parts::default();
+                let mut parts = Parts::new(context.base_dir);
                 $($(parts.compile::<$module::Entry>(&self.$section, context, problems);)?)+
                 parts
             }
@@ -140,6 +142,10 @@ filters! {
     /// Makes sure that the stream holds a lease. Value: an entry of `concurrency`, or that as
     /// `policy` and its `classes` that the route's streams belong to.
     concurrency => Concurrency in concurrency,
+    /// Lets only clients at these addresses pass.
+    allow => Allow,
+    /// Refuses clients at these addresses.
+    deny => Deny,
     /// Says whose pages may ask from another site, and answers their preflights.
     cors => Cors,
     /// Sets, adds and removes header fields: of the request to the upstream, and of every answer,

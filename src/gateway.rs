@@ -20,13 +20,13 @@ use crate::activity::Activity;
 use crate::chain::Chain;
 use crate::concurrency::Policy;
 use crate::config::{self, Loaded};
-use crate::denial::{Code, Denial};
+use crate::denial::{Code, Denial, Reply};
 use crate::exchange::Exchange;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::problem::{Report, Sources};
 use crate::request::{Request, Starts, Ticket};
 use crate::resolve::Resolver;
-use crate::route::{Table, Target};
+use crate::route::{Rewriting, Table, Target};
 use crate::session::{ClaimHeaders, KeySet, Session, Verifier};
 use crate::store::Store;
 use crate::upstream::Upstream;
@@ -88,6 +88,8 @@ pub struct Route {
     pub takes_tickets: bool,
     /// What begins a playback.
     pub starts: Starts,
+    /// What the upstream is asked for, if that is not what the client asked for.
+    pub rewriting: Option<Rewriting>,
     /// How long the upstream may be silent, where the route says it.
     pub read_timeout: Option<Duration>,
     /// The largest body a request may bring, in bytes.
@@ -115,6 +117,8 @@ pub enum End {
     Streams(Arc<Policy>),
     /// The client is sent elsewhere.
     Redirect(Target),
+    /// The gateway answers, always the same.
+    Respond(Reply),
 }
 
 impl End {
@@ -124,6 +128,7 @@ impl End {
             End::Upstream(upstream) => format!("upstream {}", upstream.name),
             End::Streams(policy) => format!("streams of {}", policy.name),
             End::Redirect(target) => format!("redirect {}", target.status()),
+            End::Respond(reply) => format!("respond {}", reply.status.as_u16()),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::streams::Call;
 use crate::upstream::Upstream;
 use http::Method;
 use http::request::Parts;
+use http::uri::Scheme;
 use pingora::http::ResponseHeader;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -32,8 +33,8 @@ pub enum Verdict<'g> {
     },
     /// To the streams API, which still needs the body.
     Streams(Call),
-    /// Back to the client, who is sent elsewhere.
-    Redirect(Reply),
+    /// Back to the client, who is sent elsewhere or answered by the route itself.
+    Answer(Reply),
 }
 
 /// How a judgement came about, for people who ask.
@@ -56,6 +57,7 @@ pub async fn judge<'g>(
 ) -> Result<Verdict<'g>, Halt> {
     let announced_bytes = head::check(head)?;
     let mut request = Request::read(head)?;
+    request.is_https = exchange.scheme == Scheme::HTTPS;
     if gateway.takes_path_tokens {
         request.split_path_token();
         request.check_other_tickets()?;
@@ -87,8 +89,13 @@ pub async fn judge<'g>(
     route.chain.decide(&request, exchange, filters).await?;
     assert!(exchange.denied().is_none(), "who is refused does not pass");
     match &route.end {
-        End::Upstream(upstream) => Ok(Verdict::Proxy { route, upstream }),
-        End::Redirect(target) => Ok(Verdict::Redirect(target.reply(&request, &found.captures))),
+        End::Upstream(upstream) => {
+            let rewriting = route.rewriting.as_ref();
+            exchange.asked = rewriting.and_then(|way| way.target(&request, &found.captures));
+            Ok(Verdict::Proxy { route, upstream })
+        }
+        End::Redirect(target) => Ok(Verdict::Answer(target.reply(&request, &found.captures)?)),
+        End::Respond(reply) => Ok(Verdict::Answer(reply.clone())),
         End::Streams(policy) => {
             let session = exchange.session().expect("compiled behind `session`");
             let token = || gateway.token_of(&request, session);

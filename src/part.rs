@@ -6,6 +6,10 @@
 //! for a new one: how it is compiled, which of a token's claims it reads, where it keeps tokens.
 //! That an entry is never named is noticed where names are looked up.
 
+mod address_list;
+
+pub use address_list::{AddressList, AddressSet};
+
 use crate::activity::SessionStore;
 use crate::fetch;
 use crate::problem::{Place, Problem};
@@ -17,7 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::Any;
 use std::fmt::Debug;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use streamgate_lease::{Bounds, Leases, Timing};
 
@@ -166,7 +170,10 @@ pub trait Lasting {
 
 /// The parts of one file, section by section.
 #[derive(Default)]
-pub struct Parts(Vec<Box<dyn Section>>);
+pub struct Parts {
+    sections: Vec<Box<dyn Section>>,
+    base_dir: PathBuf,
+}
 
 /// The compiled entries of one section, whatever their kind.
 trait Section: Any {
@@ -180,6 +187,16 @@ impl<P: Part> Section for Named<P> {
 }
 
 impl Parts {
+    /// None yet. Files that filters name are looked for in `base_dir`.
+    pub fn new(base_dir: &Path) -> Self {
+        Parts { sections: Vec::new(), base_dir: base_dir.to_owned() }
+    }
+
+    /// Where files are looked for that filters name.
+    pub fn base_dir(&self) -> &Path {
+        &self.base_dir
+    }
+
     /// Compiles a section and adds its parts.
     pub fn compile<P: Part>(
         &mut self,
@@ -196,12 +213,12 @@ impl Parts {
         }
         named.enter_lost(entries);
         problems.extend(P::check_all(entries));
-        self.0.push(Box::new(named));
+        self.sections.push(Box::new(named));
     }
 
     /// All parts of one kind.
     pub fn all<P: Part>(&self) -> &Named<P> {
-        let mut sections = self.0.iter().map(|section| section.as_ref() as &dyn Any);
+        let mut sections = self.sections.iter().map(|section| section.as_ref() as &dyn Any);
         let found = sections.find_map(|section| section.downcast_ref());
         found.expect("each section of the roster is compiled before its parts are named")
     }
@@ -213,6 +230,6 @@ impl Parts {
 
     /// A warning for each part that nothing named.
     pub fn unused(&self) -> Vec<Problem> {
-        self.0.iter().flat_map(|section| section.unused()).collect()
+        self.sections.iter().flat_map(|section| section.unused()).collect()
     }
 }

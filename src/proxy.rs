@@ -93,7 +93,7 @@ impl ProxyHttp for Proxy {
                     Err(halt) => halt,
                 }
             }
-            Ok(Verdict::Redirect(reply)) => Halt::Reply(reply),
+            Ok(Verdict::Answer(reply)) => Halt::Reply(reply),
             // Boxed: rare, and too large to lie in every request's future.
             Ok(Verdict::Streams(call)) => {
                 let answered = respond::to_call(downstream, call, self.listener.body_timeout);

@@ -34,6 +34,8 @@ pub struct Request<'a> {
     pub host: Cow<'a, str>,
     /// Host and port as the client wrote them.
     pub authority: &'a str,
+    /// Whether it was asked by HTTPS. The head does not tell, the connection does.
+    pub is_https: bool,
     /// Normalised; always begins with `/`.
     pub path: Cow<'a, str>,
     /// Whether the path holds `%2F`, which only some routes take.
@@ -84,6 +86,7 @@ impl<'a> Request<'a> {
             method: &head.method,
             host: lower_case(host),
             authority,
+            is_https: false,
             has_encoded_slash: path::has_encoded_slash(&path),
             path,
             query: head.uri.query(),

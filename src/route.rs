@@ -8,6 +8,10 @@ mod encoded_slash;
 mod method;
 mod pattern;
 mod redirect;
+mod respond;
+mod rewrite;
+mod extension;
+mod scheme;
 mod table;
 mod hidden;
 mod template;
@@ -19,12 +23,16 @@ pub use encoded_slash::EncodedSlash;
 pub use hidden::hidden;
 pub use method::AskedMethod;
 pub use redirect::{Redirect, Target};
+pub use respond::Respond;
+pub use rewrite::{Rewrite, Rewriting};
+pub use scheme::UrlScheme;
 pub use table::{Found, Miss, RouteIndex, Table};
 pub use template::{Host, Misfit, PARAMS_MAX, Template};
 
 use crate::problem::{Place, Problem};
 use crate::units::Text;
 use crate::yaml::{At, Entries, OneOrMany};
+use extension::Extension;
 use http::{HeaderName, Method};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,6 +52,12 @@ pub struct Match {
     /// One method or a list. `GET` includes `HEAD`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     method: Option<OneOrMany<AskedMethod>>,
+    /// The scheme of the URL that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scheme: Option<At<UrlScheme>>,
+    /// What the path must end with behind its last dot: `ts`; one or a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extension: Option<OneOrMany<Extension>>,
     /// Header fields with the value they must have; `"*"`: any value.
     #[serde(default)]
     header: Entries<At<FieldValue>>,
@@ -101,6 +115,7 @@ impl Match {
         let mut keep = |problem: Problem| problems.push(problem);
         let hosts = self.hosts(&mut keep);
         let methods = self.methods(&mut keep);
+        let extensions = self.extensions(&mut keep);
         let headers = self.headers(&mut keep);
         let query = self.query(&mut keep);
         let template = Template::parse(&self.path.0);
@@ -112,7 +127,13 @@ impl Match {
                 hosts,
                 template,
                 path: self.path.0.clone(),
-                conditions: Conditions { methods, headers, query },
+                conditions: Conditions {
+                    methods,
+                    scheme: self.scheme.as_ref().map(|scheme| scheme.value),
+                    extensions,
+                    headers,
+                    query,
+                },
             }),
             _ => Err(problems),
         }
@@ -150,6 +171,18 @@ impl Match {
             }
         }
         methods
+    }
+
+    fn extensions(&self, keep: &mut impl FnMut(Problem)) -> Vec<String> {
+        let mut extensions: Vec<String> = Vec::new();
+        for written in listed("extension", self.extension.as_ref(), keep) {
+            let text = written.as_str();
+            match extensions.iter().any(|known| known == text) {
+                true => keep(twice(written, "extension", text)),
+                false => extensions.push(text.to_owned()),
+            }
+        }
+        extensions
     }
 
     fn headers(&self, keep: &mut impl FnMut(Problem)) -> Vec<(HeaderName, Wanted)> {

@@ -133,6 +133,9 @@ impl Routes<'_> {
             let chain = keep(Chain::compile(&route.filters, self.parts), problems);
             problems.extend(route_checks::problems(route, config));
             let starts = keep(start_checks::compile(route, candidate.as_ref()), problems);
+            let template = candidate.as_ref().map(|candidate| &candidate.template);
+            let rewrite = route.rewrite.as_ref().zip(template);
+            let rewriting = rewrite.and_then(|(rewrite, t)| keep(rewrite.compile(t), problems));
             let end = keep(self.end(route, candidate.as_ref(), chain.as_ref()), problems);
             if let (Some(candidate), Some(chain), Some(starts), Some(end)) =
                 (candidate, chain, starts, end)
@@ -152,6 +155,7 @@ impl Routes<'_> {
                     passes_encoded_slash: passes_encoded_slash(route),
                     takes_tickets,
                     starts,
+                    rewriting,
                     read_timeout: route.timeouts.as_ref().map(|timeouts| timeouts.read.0),
                     body_bytes_max: route.max_body.0,
                     metrics,
@@ -170,24 +174,26 @@ impl Routes<'_> {
         candidate: Option<&Candidate>,
         chain: Option<&Chain>,
     ) -> Result<End, Vec<Problem>> {
-        match (&route.upstream, &route.service, &route.redirect) {
-            (Some(name), None, None) => Ok(End::Upstream(self.upstreams.find(name)?.clone())),
-            (None, Some(service), None) => self.service(service, candidate, chain),
-            (None, None, Some(redirect)) => {
+        match (&route.upstream, &route.service, &route.redirect, &route.respond) {
+            (Some(name), None, None, None) => Ok(End::Upstream(self.upstreams.find(name)?.clone())),
+            (None, Some(service), None, None) => self.service(service, candidate, chain),
+            (None, None, Some(redirect), None) => {
                 let candidate = candidate.ok_or_else(Vec::new)?;
-                let target = redirect.compile(&candidate.template);
+                let target = redirect.compile(redirect.place, &candidate.template);
                 target.map(End::Redirect).map_err(|problem| vec![problem])
             }
-            (None, None, None) => {
+            (None, None, None, Some(respond)) => respond.compile().map(End::Respond),
+            (None, None, None, None) => {
                 let text = format!("route `{}` leads nowhere", route.name.value);
-                let help = "add one of `upstream`, `service`, `redirect`";
+                let help = "add one of `upstream`, `service`, `redirect`, `respond`";
                 Err(vec![route.name.problem(text).help(help).of_absence()])
             }
-            (upstream, service, redirect) => {
+            (upstream, service, redirect, respond) => {
                 let ends = [
                     upstream.as_ref().map(|end| ("`upstream`", end.place)),
                     service.as_ref().map(|end| ("`service`", end.place)),
                     redirect.as_ref().map(|end| ("`redirect`", end.place)),
+                    respond.as_ref().map(|end| ("`respond`", end.place)),
                 ];
                 let ends = ends.into_iter().flatten();
                 let place = ends.clone().map(|(_, place)| place).max().unwrap_or_default();

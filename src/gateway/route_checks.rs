@@ -11,7 +11,7 @@ use crate::upstream::{HashKey, Protocol};
 
 /// All problems of the settings of `route`. That its end exists is checked where it is compiled.
 pub(super) fn problems(route: &Route, config: &Config) -> Vec<Problem> {
-    [timeouts(route), websocket(route, config), encoded_slash(route)]
+    [timeouts(route), websocket(route, config), encoded_slash(route), rewrite(route)]
         .into_iter()
         .flatten()
         .collect()
@@ -36,6 +36,19 @@ fn timeouts(route: &Route) -> Option<Problem> {
     let timeouts = route.timeouts.as_ref().filter(|_| route.upstream.is_none())?;
     let text = format!("route `{}` has `timeouts` and asks no upstream", route.name.0);
     Some(timeouts.problem(text).help("remove `timeouts`, or lead the route to an `upstream`"))
+}
+
+fn rewrite(route: &Route) -> Option<Problem> {
+    let rewrite = route.rewrite.as_ref()?;
+    if route.upstream.is_none() {
+        let text = format!("route `{}` has `rewrite` and asks no upstream", route.name.0);
+        let help = "remove `rewrite`, or lead the route to an `upstream`";
+        return Some(rewrite.problem(text).help(help));
+    }
+    rewrite.is_empty().then(|| {
+        let help = "write `strip: /live`, `prefix: …`, `path: …`, `host: …` or `query: …`";
+        rewrite.problem("nothing is rewritten here").help(help).of_absence()
+    })
 }
 
 fn websocket(route: &Route, config: &Config) -> Option<Problem> {

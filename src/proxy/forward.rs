@@ -30,7 +30,10 @@ pub(super) fn request(
     exchange: &Exchange,
     asked: &RequestHeader,
 ) -> Result<()> {
-    retarget(head, &exchange.target)?;
+    match &exchange.asked {
+        Some(target) => head.set_raw_path(target.as_bytes())?,
+        None => retarget(head, &exchange.target)?,
+    }
     if head.version == Version::HTTP_2 && takes_trailers(asked) {
         head.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
     }
@@ -42,6 +45,9 @@ pub(super) fn request(
         }
         if gateway.takes_path_tokens {
             strip_referer(fields);
+        }
+        if let Some(host) = route.rewriting.as_ref().and_then(|way| way.host.as_ref()) {
+            fields.insert(header::HOST, host.clone());
         }
         route.chain.upstream_request(fields, exchange);
     });

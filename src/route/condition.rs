@@ -1,5 +1,6 @@
 //! What a route asks of a request beyond host and path: method, header fields, query parameters.
 
+use super::scheme::UrlScheme;
 use super::value;
 use crate::request::Request;
 use http::{HeaderName, Method};
@@ -9,6 +10,10 @@ use http::{HeaderName, Method};
 pub struct Conditions {
     /// Empty: any method.
     pub methods: Vec<Method>,
+    /// `None`: any.
+    pub scheme: Option<UrlScheme>,
+    /// What the path may end with, in lower case; empty: anything.
+    pub extensions: Vec<String>,
     /// Header fields and their values.
     pub headers: Vec<(HeaderName, Wanted)>,
     /// Query parameters and their values.
@@ -67,23 +72,47 @@ impl Conditions {
     /// How many there are: of two routes with the same host and path, the one with more is tried
     /// first. A list of methods counts as one.
     pub fn count(&self) -> usize {
-        usize::from(!self.methods.is_empty()) + self.headers.len() + self.query.len()
+        usize::from(!self.methods.is_empty())
+            + usize::from(self.scheme.is_some())
+            + usize::from(!self.extensions.is_empty())
+            + self.headers.len()
+            + self.query.len()
     }
 
     /// Each in words. What may be a secret is masked.
     pub fn describe(&self) -> Vec<String> {
         let methods: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
         let methods = (!methods.is_empty()).then(|| methods.join("|"));
+        let extensions: Vec<String> = self.extensions.iter().map(|one| format!(".{one}")).collect();
+        let extensions = (!extensions.is_empty()).then(|| extensions.join("|"));
         let headers =
             self.headers.iter().map(|(name, wanted)| format!("{name}: {}", wanted.shown()));
         let query = self.query.iter().map(|(name, wanted)| format!("?{name}={}", wanted.shown()));
-        methods.into_iter().chain(headers).chain(query).collect()
+        let scheme = self.scheme.map(|scheme| format!("{}://", scheme.as_str()));
+        methods.into_iter().chain(scheme).chain(extensions).chain(headers).chain(query).collect()
     }
 
     /// Whether all but the method fit.
     pub fn hold_but_for_method(&self, request: &Request<'_>) -> bool {
-        self.headers.iter().all(|(name, wanted)| wanted.holds(request.header(name)))
+        self.is_asked_by(request)
+            && self.ends(&request.path)
+            && self.headers.iter().all(|(name, wanted)| wanted.holds(request.header(name)))
             && self.query.iter().all(|(name, wanted)| wanted.holds(request.query_value(name)))
+    }
+
+    /// Whether the scheme is the right one.
+    pub(super) fn is_asked_by(&self, request: &Request<'_>) -> bool {
+        self.scheme.is_none_or(|scheme| scheme == UrlScheme::asked(request.is_https))
+    }
+
+    /// Whether the path ends as it should.
+    pub(super) fn ends(&self, path: &str) -> bool {
+        if self.extensions.is_empty() {
+            return true;
+        }
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let Some((_, end)) = name.rsplit_once('.') else { return false };
+        self.extensions.iter().any(|extension| end.eq_ignore_ascii_case(extension))
     }
 
     /// Whether the method fits.
@@ -98,7 +127,15 @@ impl Conditions {
         let methods_apart = !self.methods.is_empty()
             && !other.methods.is_empty()
             && !self.methods.iter().any(|method| other.methods.contains(method));
-        methods_apart || apart(&self.headers, &other.headers) || apart(&self.query, &other.query)
+        let extensions_apart = !self.extensions.is_empty()
+            && !other.extensions.is_empty()
+            && !self.extensions.iter().any(|one| other.extensions.contains(one));
+        let schemes = self.scheme.zip(other.scheme);
+        methods_apart
+            || schemes.is_some_and(|(one, other)| one != other)
+            || extensions_apart
+            || apart(&self.headers, &other.headers)
+            || apart(&self.query, &other.query)
     }
 }
 

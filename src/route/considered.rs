@@ -24,6 +24,10 @@ pub enum Lost {
     Host,
     /// The path is another.
     Path,
+    /// It was asked by another scheme.
+    Scheme,
+    /// The path ends with another extension.
+    Extension,
     /// A header field is missing or has another value.
     Header(String),
     /// A query parameter is missing or has another value.
@@ -39,6 +43,8 @@ impl fmt::Display for Lost {
         match self {
             Lost::Host => f.write_str("the host differs"),
             Lost::Path => f.write_str("the path differs"),
+            Lost::Scheme => f.write_str("the scheme differs"),
+            Lost::Extension => f.write_str("the extension differs"),
             Lost::Header(name) => write!(f, "the header field `{name}` differs"),
             Lost::Query(name) => write!(f, "the query parameter `{name}` differs"),
             Lost::Method => f.write_str("the method differs"),
@@ -77,6 +83,12 @@ fn lost(candidate: &Candidate, request: &Request<'_>, method: &Method) -> Option
         return Some(Lost::Path);
     }
     let conditions = &candidate.conditions;
+    if !conditions.is_asked_by(request) {
+        return Some(Lost::Scheme);
+    }
+    if !conditions.ends(&request.path) {
+        return Some(Lost::Extension);
+    }
     let header =
         conditions.headers.iter().find(|(name, wanted)| !wanted.holds(request.header(name)));
     if let Some((name, _)) = header {

@@ -209,7 +209,12 @@ fn is_wider(candidate: &Candidate, host: &Host) -> bool {
 /// Whether each field and query parameter that `taker` asks for is asked for by `lost`.
 fn asks_no_more(taker: &Candidate, lost: &Candidate) -> bool {
     let (ours, theirs) = (&taker.conditions, &lost.conditions);
-    ours.headers.iter().all(|asked| theirs.headers.iter().any(|other| is_met(asked, other)))
+    let ends = |one: &String| ours.extensions.contains(one);
+    let is_wider = ours.extensions.is_empty()
+        || (!theirs.extensions.is_empty() && theirs.extensions.iter().all(ends));
+    is_wider
+        && ours.scheme.is_none_or(|scheme| theirs.scheme == Some(scheme))
+        && ours.headers.iter().all(|asked| theirs.headers.iter().any(|other| is_met(asked, other)))
         && ours.query.iter().all(|asked| theirs.query.iter().any(|other| is_met(asked, other)))
 }
 

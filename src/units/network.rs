@@ -19,6 +19,11 @@ impl Network {
         self.0.contains(&address.to_canonical())
     }
 
+    /// The first and the last of them.
+    pub fn bounds(&self) -> (IpAddr, IpAddr) {
+        (self.0.network(), self.0.broadcast())
+    }
+
     /// Whether every address of its kind is one of them.
     pub fn is_everybody(&self) -> bool {
         self.0.prefix_len() == 0

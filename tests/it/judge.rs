@@ -71,6 +71,20 @@ routes:
     filters: [ { session: viewers } ]
     service: { streams: two }
   - { name: moved, match: { path: "/moved/{*rest}" }, redirect: { to: "/live/{rest}" } }
+  - name: said
+    match: { path: "/said/{*rest}" }
+    filters:
+      - cors: { origins: "https://app.example" }
+      - headers: { presets: [ security ] }
+    respond: { status: 418, text: "no" }
+  - name: near
+    match: { path: "/near/{*rest}", method: GET }
+    filters:
+      - cors: { origins: "https://app.example" }
+      - deny: { addresses: "10.0.0.0/8" }
+      - shadow: { allow: { addresses: "10.0.0.0/8" } }
+    rewrite: { strip: /near }
+    upstream: all
 "#;
 
 /// One request as it is written.
@@ -114,7 +128,18 @@ impl Chance {
     }
 
     fn target(&mut self) -> String {
-        let begin = ["live", "tried", "doubted", "shown", "streams", "moved", "s/token/live", ".."];
+        let begin = [
+            "live",
+            "tried",
+            "doubted",
+            "shown",
+            "streams",
+            "moved",
+            "said",
+            "near",
+            "s/token/live",
+            "..",
+        ];
         let segments = [
             "final",
             "a.ts",
@@ -138,11 +163,19 @@ impl Chance {
     }
 
     fn request(&mut self) -> Written {
-        let method = self.one(&["GET", "GET", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE"]);
+        let method = self.one(&[
+            "GET", "GET", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "OPTIONS", "OPTIONS",
+        ]);
         let target = self.target();
         let hosts = ["tv.example.com", "TV.example.com:80", "a.example.com", "b.org", "a,b"];
         let mut fields = vec![("host", self.one(&hosts).to_owned())];
-        for (one_in, name, value) in [(4, "x-beta", "1"), (30, "x_odd", "1")] {
+        for (one_in, name, value) in [
+            (4, "x-beta", "1"),
+            (30, "x_odd", "1"),
+            (4, "origin", "https://app.example"),
+            (9, "origin", "https://evil.example"),
+            (2, "access-control-request-method", "GET"),
+        ] {
             if self.rng.random_range(0..one_in) == 0 {
                 fields.push((name, value.to_owned()));
             }
@@ -201,7 +234,7 @@ impl Written {
         let judged = judge(gateway, &head, &mut exchange, Some(&mut trace)).await;
         let judged = match judged {
             Ok(Verdict::Streams(call)) => call.answer(self.body.as_bytes()).await.map(Some),
-            Ok(Verdict::Redirect(reply)) => Ok(Some(reply)),
+            Ok(Verdict::Answer(reply)) => Ok(Some(reply)),
             Ok(Verdict::Proxy { .. }) => {
                 let mut answer = ResponseHeader::build(200, None).unwrap();
                 answer.insert_header("content-type", "text/plain; charset=utf-8").unwrap();

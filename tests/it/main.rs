@@ -10,6 +10,7 @@ mod process;
 mod raw_client;
 
 mod access;
+mod addresses;
 mod acme;
 mod adaptive;
 mod admin;
@@ -27,6 +28,7 @@ mod cors;
 mod docs;
 mod drain;
 mod edge;
+mod ends;
 mod framing;
 mod grpc;
 mod h2;

@@ -42,6 +42,18 @@ const ALIASES: &[(&str, &str, &str)] = &[
     ("append", "add", "it is called `add` here"),
     ("delete", "remove", "it is called `remove` here"),
     ("hide", "remove", "it is called `remove` here"),
+    ("suffix", "extension", "it is called `extension` here"),
+    ("extensions", "extension", "it is called `extension` here"),
+    ("path_end", "extension", "it is called `extension` here"),
+    ("ips", "addresses", "they are called `addresses` here"),
+    ("ranges", "addresses", "they are called `addresses` here"),
+    ("cidrs", "addresses", "they are called `addresses` here"),
+    ("cidr", "addresses", "they are called `addresses` here"),
+    ("body", "text", "it is called `text` here, or `json`"),
+    ("code", "status", "it is called `status` here"),
+    ("url", "to", "it is called `to` here"),
+    ("location", "to", "it is called `to` here"),
+    ("strip_prefix", "strip", "it is called `strip` here"),
     ("allow_origins", "origins", "they are called `origins` here"),
     ("allow_origin", "origins", "they are called `origins` here"),
     ("allowed_origins", "origins", "they are called `origins` here"),
@@ -144,13 +156,13 @@ const ABSENT: &[(&[&str], &str, &str)] = &[
             "replace_path",
             "strip",
         ],
-        "",
-        "a path reaches the upstream as it is; nothing rewrites it",
+        "upstream",
+        "a route rewrites: `rewrite: { strip: /live }`, `prefix: { from: …, to: … }` or `path: …`",
     ),
     (
         &["respond", "response", "return", "direct_response", "static_response", "files", "root"],
         "upstream",
-        "a route ends at an `upstream`, a `service` or a `redirect`",
+        "a route answers by itself: `respond: { status: 403, text: … }`; files are not served",
     ),
     (
         &[
@@ -213,7 +225,7 @@ const ABSENT: &[(&[&str], &str, &str)] = &[
     ),
     (&["priority", "order", "rank"], "match", "the most specific route wins; no order is needed"),
     (
-        &["regex", "path_regex", "regexp", "path_prefix", "pathprefix", "suffix", "extension"],
+        &["regex", "path_regex", "regexp", "path_prefix", "pathprefix"],
         "path",
         "patterns are not known here: `path: \"/live/{event}/{*rest}\"`",
     ),
@@ -227,7 +239,8 @@ const ABSENT: &[(&[&str], &str, &str)] = &[
     (&["allow", "deny", "ip_allow", "whitelist", "blacklist", "access"], "", ADDRESSES),
 ];
 
-const ADDRESSES: &str = "requests are not told apart by their addresses";
+const ADDRESSES: &str =
+    "write a filter: `- allow: { addresses: [ \"10.0.0.0/8\" ] }`, or `- deny: …`";
 
 /// Why there is nothing of the name `written` where `known` is possible.
 pub(super) fn absent(written: &str, known: &[&str]) -> Option<&'static str> {

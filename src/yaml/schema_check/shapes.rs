@@ -4,7 +4,7 @@ use crate::yaml::tree::Tree;
 
 /// A key, what stands behind it, and how it is written; `@` stands for what was written, if that is
 /// a path or a number.
-const SHAPES: [(&str, &str, &str); 12] = [
+const SHAPES: [(&str, &str, &str); 18] = [
     ("jwks", "a single value", "write `jwks: { url: \"https://…\" }` or `jwks: { file: … }`"),
     ("pem", "a single value", "write `pem: { alg: RS256, file: … }`"),
     ("limit", "a single value", "write `limit: { default: @ }`"),
@@ -19,6 +19,16 @@ const SHAPES: [(&str, &str, &str); 12] = [
         "a single value",
         "write `tls: { ca: … }`; at a listener `tls: { certificates: [ { cert: …, key: … } ] }`",
     ),
+    ("respond", "a single value", "write `respond: { status: @ }`"),
+    (
+        "rewrite",
+        "a single value",
+        "write `rewrite: { path: \"@\" }` or `rewrite: { strip: \"@\" }`",
+    ),
+    ("allow", "a list", "write `allow: { addresses: [ … ] }`"),
+    ("allow", "a single value", "write `allow: { addresses: \"@\" }`"),
+    ("deny", "a list", "write `deny: { addresses: [ … ] }`"),
+    ("deny", "a single value", "write `deny: { addresses: \"@\" }`"),
     ("endpoints", "a mapping", "write a text, with the weight in it: `127.0.0.1:4001 weight=3`"),
     ("identity", "a mapping", "write a list: `- token: …`"),
 ];
