@@ -61,7 +61,7 @@ impl Chain {
         for config in &configs {
             match config.build(parts, Stance::Enforcing) {
                 Err(told) => {
-                    known.extend([Fact::Session, Fact::Lease]); // One mistake, one problem.
+                    known.extend([Fact::Login, Fact::Session, Fact::Lease]); // One mistake, one problem.
                     problems.extend(told);
                 }
                 Ok(filter) => {
@@ -195,6 +195,9 @@ fn missing(
     let (name, needed) = (config.bare().name(), fact.name());
     let (why, help) = match shadowed.contains(fact) {
         true => ("a filter in shadow makes none known", "take it out of its `shadow`"),
+        false if *fact == Fact::Session && known.contains(&Fact::Login) => {
+            ("the one before it is not required", "leave `required: false` out there")
+        }
         false => ("no filter before it makes one known", "put it before this one"),
     };
     let problem = config.problem(format!("`{name}` needs a {needed}, and {why}"));

@@ -137,7 +137,8 @@ macro_rules! filters {
 }
 
 filters! {
-    /// Verifies the session token and makes the session known. Value: an entry of `sessions`.
+    /// Verifies the session token and makes the session known. Value: an entry of `sessions`, or
+    /// that as `name`, and `required: false` where a request without a token passes, too.
     session => Session in sessions,
     /// Makes sure that the stream holds a lease. Value: an entry of `concurrency`, or that as
     /// `policy` and its `classes` that the route's streams belong to.
@@ -204,6 +205,8 @@ pub enum Stance {
 /// Something that must be known before a filter can decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact {
+    /// Whether there is a session is known: the request may be anonymous.
+    Login,
     /// The session is verified.
     Session,
     /// The stream is admitted.
@@ -214,7 +217,7 @@ impl Fact {
     /// What a message calls it.
     pub fn name(self) -> &'static str {
         match self {
-            Fact::Session => "session",
+            Fact::Login | Fact::Session => "session",
             Fact::Lease => "lease",
         }
     }

@@ -3,6 +3,7 @@
 //! How a token is verified is the room `session`'s knowledge; where a request shows tokens, and
 //! which of several counts, that of `credentials`.
 
+mod chosen;
 mod credentials;
 
 use super::{Decision, Fact, Filter, Halt, Stance, set_cookie};
@@ -14,7 +15,7 @@ use crate::part::{Context, Part, Parts, TokenCookie};
 use crate::problem::Problem;
 use crate::request::{Request, cookie};
 use crate::session::{self, Session, TokenError, Verifier, WhenStoreFails};
-use crate::units::{SameSite, Secret, Text};
+use crate::units::{SameSite, Secret};
 use crate::yaml::At;
 use async_trait::async_trait;
 use credentials::Credentials;
@@ -24,8 +25,7 @@ use pingora::http::ResponseHeader;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The name of an entry of `sessions`.
-pub(super) type Config = At<Text>;
+pub(super) use chosen::Config;
 
 /// What the filter names.
 pub(super) type Entry = Sessions;
@@ -103,6 +103,8 @@ struct SessionFilter {
     claims: Vec<(String, HeaderName)>,
     /// A filter in shadow keeps no session alive.
     is_shadow: bool,
+    /// Who shows no token is refused.
+    is_required: bool,
 }
 
 pub(super) fn build(
@@ -110,19 +112,26 @@ pub(super) fn build(
     parts: &Parts,
     stance: Stance,
 ) -> Result<Box<dyn Filter>, Vec<Problem>> {
-    let sessions = parts.find::<Sessions, _>(config)?.clone();
+    let sessions = parts.find::<Sessions, _>(config.name())?.clone();
     let claims = sessions.verifier.claims_to_headers().to_vec();
-    Ok(Box::new(SessionFilter { sessions, claims, is_shadow: stance == Stance::Shadow }))
+    let (is_shadow, is_required) = (stance == Stance::Shadow, config.is_required());
+    Ok(Box::new(SessionFilter { sessions, claims, is_shadow, is_required }))
 }
 
 #[async_trait]
 impl Filter for SessionFilter {
     fn provides(&self) -> &'static [Fact] {
-        &[Fact::Session]
+        match self.is_required {
+            true => &[Fact::Login, Fact::Session],
+            false => &[Fact::Login],
+        }
     }
 
     fn decide_at_once(&self, request: &Request<'_>, _known: &Exchange) -> Option<Decision> {
         let shown = match Credentials::read(request, &self.sessions.config.cookie.0) {
+            Ok(shown) if !self.is_required && shown.holds_no_token() => {
+                return Some(Ok(Finding::Nothing));
+            }
             Ok(shown) if shown.is_empty() => return Some(Err(Code::SessionMissing.into())),
             Ok(shown) => shown,
             Err(halt) => return Some(Err(halt)),

@@ -14,6 +14,7 @@ mod addresses;
 mod acme;
 mod adaptive;
 mod admin;
+mod anonymous;
 mod balance;
 mod bounds;
 mod breaker;

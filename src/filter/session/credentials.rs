@@ -64,6 +64,12 @@ impl<'r> Credentials<'r> {
         self.bearer.is_none() && self.cookies.is_empty()
     }
 
+    /// Whether nothing of it is meant to be a token of ours: a cookie of that name may be another
+    /// application's.
+    pub(super) fn holds_no_token(&self) -> bool {
+        self.bearer.is_none() && !self.cookies.iter().any(|cookie| Verifier::is_token(cookie))
+    }
+
     /// The token, if there is only one.
     pub(super) fn only(&self) -> Option<&'r str> {
         match (self.bearer, self.cookies.as_slice()) {
