@@ -3,14 +3,17 @@
 
 use crate::denial::Denial;
 use crate::exchange::Exchange;
-use crate::filter::{Answer, Config, Fact, Filter, FilterVerdict, Halt, Stage, Stance};
-use crate::part::Parts;
+use crate::filter::{Answer, Config, Fact, Filter, FilterVerdict, Halt, Placement, Stage, Stance};
+use crate::part::{Lasting, Parts};
 use crate::problem::Problem;
+use crate::quota::Figures;
 use crate::request::Request;
-use crate::yaml::At;
+use crate::store::Store;
+use crate::yaml::{At, Named};
 use http::{HeaderMap, StatusCode};
 use pingora::http::ResponseHeader;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -50,21 +53,28 @@ impl fmt::Debug for Chain {
 }
 
 impl Chain {
-    /// Builds the chain and checks that each filter stands behind those it needs.
-    pub fn compile(configs: &[At<Config>], parts: &Parts) -> Result<Chain, Vec<Problem>> {
+    /// Builds the chain of `route` and checks that each filter stands behind those it needs.
+    pub fn compile(
+        (route, configs): (&str, &[At<Config>]),
+        parts: &Parts,
+        (lasting, stores): (&dyn Lasting, &Named<Arc<Store>>),
+    ) -> Result<Chain, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut chain = Chain::default();
         let (mut known, mut shadowed): (Vec<Fact>, Vec<Fact>) = Default::default();
         let mut configs: Vec<&At<Config>> = configs.iter().collect();
         configs.sort_by_key(|config| !config.comes_first());
         problems.extend(twice(&configs));
-        for config in &configs {
+        for (index, config) in configs.iter().enumerate() {
             match config.build(parts, Stance::Enforcing) {
                 Err(told) => {
-                    known.extend([Fact::Login, Fact::Session, Fact::Lease]); // One mistake, one problem.
+                    // One mistake, one problem.
+                    known.extend([Fact::Login, Fact::Session, Fact::Lease]);
                     problems.extend(told);
                 }
-                Ok(filter) => {
+                Ok(mut filter) => {
+                    let place = Placement { route, index, lasting, stores };
+                    problems.extend(filter.settle(&place).err().unwrap_or_default());
                     problems.extend(missing(config, filter.as_ref(), &known, &shadowed));
                     known.extend(filter.provides());
                     shadowed.extend(filter.would_provide());
@@ -92,6 +102,15 @@ impl Chain {
     /// Whether a filter of it answers preflights of other sites.
     pub fn takes_preflights(&self) -> bool {
         self.takes_preflights
+    }
+
+    /// What its rates count beside refusals, since the start.
+    pub fn rates(&self) -> Figures {
+        let all = self.filters.iter().map(|(_, filter)| filter.rates());
+        all.fold(Figures::default(), |sum, one| Figures {
+            evicted: sum.evicted + one.evicted,
+            alone: sum.alone + one.alone,
+        })
     }
 
     /// The filters' names in order.

@@ -79,7 +79,9 @@ denials! {
     TicketRefused = 403 "ticket_refused" "The ticket is not for this"
         "A casting ticket was shown where none is taken, or outside of its own path.";
     TooManyRequests = 429 "too_many_requests" "Too many requests"
-        "Reserved: no version sends it yet. The client asks too often.";
+        "Reserved: the gateway never sends it. A service behind it may, as for failed logins.";
+    RateLimited = 429 "rate_limited" "Too many requests"
+        "The client asks more often than a filter `rate_limit` lets it; `Retry-After` says when.";
     EnforcementUnavailable = 503 "enforcement_unavailable" "Streams can't be counted right now"
         "The store of leases does not answer and the policy is to refuse then.";
     RouteNotFound = 404 "route_not_found" "There is nothing here"

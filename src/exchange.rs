@@ -3,8 +3,10 @@
 //! Filters read it and never write it; what they find out is a `Finding` that the chain enters.
 
 mod client_identity;
+mod quota;
 
 pub use client_identity::ClientIdentity;
+pub use quota::Quota;
 
 use crate::concurrency::{Admission, IdentitySource, Outcome};
 use crate::denial::{Code, Denial};
@@ -59,6 +61,8 @@ pub enum Finding {
     Stream(Playing),
     /// The stream may not play, unless the answer shows that a playback begins: then it is judged.
     Awaited(Account, Box<(Denial, Cause)>),
+    /// So much is left of a rate.
+    Quota(Quota),
     /// Nothing that was not known before, as of a filter in shadow that would have let it pass.
     Nothing,
     /// The filter of this name is in shadow and would have refused it.
@@ -206,6 +210,7 @@ pub struct Exchange {
     /// The stream's token goes out with the answer.
     pub is_new_playback: bool,
     shadows: Vec<(&'static str, Code)>,
+    quotas: Vec<Quota>,
     session_reason: Option<TokenError>,
     reached: Option<InFlightLimit>,
     denied: Option<Code>,
@@ -236,6 +241,7 @@ impl Exchange {
             rung: None,
             is_new_playback: false,
             shadows: Vec::new(),
+            quotas: Vec::new(),
             session_reason: None,
             reached: None,
             denied: None,
@@ -275,6 +281,7 @@ impl Exchange {
                 self.is_session_unasked = true;
             }
             Finding::Nothing => {}
+            Finding::Quota(quota) => self.quotas.push(quota),
             Finding::Awaited(account, refusal) => {
                 self.account = Some(account);
                 self.awaits_answer = true;
@@ -367,6 +374,11 @@ impl Exchange {
     /// Filters in shadow that would have refused it, and how.
     pub fn shadows(&self) -> &[(&'static str, Code)] {
         &self.shadows
+    }
+
+    /// What is left of the rates that the request was charged to.
+    pub fn quotas(&self) -> &[Quota] {
+        &self.quotas
     }
 
     /// Why the session was not accepted.

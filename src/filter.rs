@@ -13,6 +13,7 @@ mod concurrency;
 mod cors;
 mod deny;
 mod headers;
+mod rate_limit;
 mod session;
 mod shadow;
 
@@ -20,17 +21,20 @@ pub use session::Sessions;
 
 use crate::denial::{Code, Denial, Reply};
 use crate::exchange::{Cause, Exchange, Finding};
-use crate::part::{Context, Part, Parts, TokenCookie};
+use crate::part::{Context, Lasting, Part, Parts, TokenCookie};
 use crate::problem::Problem;
+use crate::quota::Figures;
 use crate::request::Request;
+use crate::store::Store;
 use crate::units::Secret;
-use crate::yaml::{At, Entries, Keys};
+use crate::yaml::{At, Entries, Keys, Named};
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 use schemars::JsonSchema;
 use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Makes the YAML variants, their construction, the index of filters and the sections of the file
 /// from one line each.
@@ -143,6 +147,8 @@ filters! {
     /// Makes sure that the stream holds a lease. Value: an entry of `concurrency`, or that as
     /// `policy` and its `classes` that the route's streams belong to.
     concurrency => Concurrency in concurrency,
+    /// Says how often a client, an account, a session or the holder of a key may ask.
+    rate_limit => RateLimit,
     /// Lets only clients at these addresses pass.
     allow => Allow,
     /// Refuses clients at these addresses.
@@ -176,6 +182,8 @@ impl Config {
 /// When a filter edits every answer, be it the upstream's, a refusal or a redirect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
+    /// What is left of a rate.
+    Quota,
     /// Any fields.
     Headers,
     /// What a page of another site may read: the last word.
@@ -191,6 +199,18 @@ pub struct Answer<'a> {
     pub head: &'a mut ResponseHeader,
     /// The gateway itself gives it: a refusal, a redirect, an answer of the route.
     pub is_own: bool,
+}
+
+/// Where a filter stands.
+pub struct Placement<'a> {
+    /// Its route.
+    pub route: &'a str,
+    /// Its number in the chain.
+    pub index: usize,
+    /// What a change of the configuration must not forget.
+    pub lasting: &'a dyn Lasting,
+    /// The stores of the file.
+    pub stores: &'a Named<Arc<Store>>,
 }
 
 /// Whether what a filter decides is done.
@@ -286,6 +306,12 @@ pub trait Filter: Send + Sync {
         self.provides()
     }
 
+    /// Takes up what it was on this route before a change of the configuration. Called once, before
+    /// it is asked anything; all problems of what it names.
+    fn settle(&mut self, _place: &Placement<'_>) -> Result<(), Vec<Problem>> {
+        Ok(())
+    }
+
     /// Judges a request by what this node knows, without waiting. `None`: only waiting can tell.
     /// A media request of a stream that plays is decided here, by look-ups alone.
     fn decide_at_once(&self, _request: &Request<'_>, _known: &Exchange) -> Option<Decision> {
@@ -327,6 +353,11 @@ pub trait Filter: Send + Sync {
 
     /// Edits the head of an answer, whoever gives it. Only asked where the filter `finishes`.
     fn finish(&self, _answer: &mut Answer<'_>, _known: &Exchange) {}
+
+    /// What its rates count beside refusals, since the start.
+    fn rates(&self) -> Figures {
+        Figures::default()
+    }
 
     /// Whether it answers the question whether a page of another site may ask (a preflight).
     fn takes_preflights(&self) -> bool {

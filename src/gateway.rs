@@ -186,7 +186,8 @@ impl Gateway {
         let upstreams = self.upstreams.iter().map(|upstream| &*upstream.name);
         let policies = self.policies.iter().map(|policy| &*policy.name);
         let verifiers = self.verifiers.iter().map(|verifier| verifier.name());
-        upstreams.chain(policies).chain(verifiers)
+        let routes = self.table.iter().map(|(_, route)| &*route.name);
+        upstreams.chain(policies).chain(verifiers).chain(routes)
     }
 
     /// Where the exchange is counted.

@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod concurrency;
 pub mod upstream;
 pub mod activity;
+pub mod quota;
 pub mod store;
 pub mod acme;
 pub mod session;

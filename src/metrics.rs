@@ -55,6 +55,8 @@ pub struct All {
     pub(crate) responses_by_source: IntCounterVec,
     pub(crate) denials: IntCounterVec,
     pub(crate) shadow_denials: IntCounterVec,
+    pub(crate) rate_limit_evictions: IntCounterVec,
+    pub(crate) rate_limit_store_failures: IntCounterVec,
     pub(crate) connections: IntGaugeVec,
     pub(crate) connections_refused: IntCounterVec,
     pub(crate) connections_recycled: IntCounterVec,
@@ -199,6 +201,16 @@ impl Metrics {
                 "shadow_denials_total",
                 "What filters in shadow would have refused, and did not.",
                 &["route", "filter", "code"],
+            ),
+            rate_limit_evictions: f.counters(
+                "rate_limit_evictions_total",
+                "Keys of a rate limit that were forgotten for want of room.",
+                &["route"],
+            ),
+            rate_limit_store_failures: f.counters(
+                "rate_limit_store_failures_total",
+                "Questions about rate limits that their store did not answer.",
+                &["route"],
             ),
             auth_decisions: f.counters(
                 "auth_decisions_total",

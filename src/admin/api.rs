@@ -261,6 +261,9 @@ impl Admin {
                 metrics.upstream.endpoints.with_label_values(&labels).set(count as i64);
             }
         }
+        for (_, route) in gateway.table.iter() {
+            metrics.show_rates(&route.name, route.chain.rates());
+        }
         for activity in &gateway.activities {
             metrics.show_sessions(activity.store_name(), &activity.sessions.figures());
         }

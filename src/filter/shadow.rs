@@ -4,9 +4,10 @@
 //! same code; what it would have refused is counted and logged, and that is all. It makes nothing
 //! known, adds nothing for upstreams and clients, and sends no answer of its own.
 
-use super::{Decision, Fact, Filter, Halt, Parts, Stance};
+use super::{Decision, Fact, Filter, Halt, Parts, Placement, Stance};
 use crate::exchange::{Exchange, Finding};
 use crate::problem::Problem;
+use crate::quota::Figures;
 use crate::request::Request;
 use crate::yaml::At;
 use async_trait::async_trait;
@@ -40,6 +41,14 @@ impl Filter for Shadow {
 
     fn would_provide(&self) -> &'static [Fact] {
         self.filter.provides()
+    }
+
+    fn settle(&mut self, place: &Placement<'_>) -> Result<(), Vec<Problem>> {
+        self.filter.settle(place)
+    }
+
+    fn rates(&self) -> Figures {
+        self.filter.rates()
     }
 
     fn decide_at_once(&self, request: &Request<'_>, known: &Exchange) -> Option<Decision> {

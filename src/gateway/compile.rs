@@ -14,6 +14,7 @@ use crate::problem::{Level, Problem};
 use crate::resolve;
 use crate::route::{self, Candidate, Table};
 use crate::session::{ClaimHeaders, Verifier};
+use crate::store::Store;
 use crate::units::Fingerprint;
 use crate::upstream::Upstream;
 use crate::yaml::{At, Named};
@@ -45,7 +46,8 @@ pub(super) fn gateway(
         problems.push(problem);
         resolve::Resolver::default()
     });
-    let routes = Routes { parts: &parts, upstreams: &upstreams, metrics };
+    let routes =
+        Routes { parts: &parts, upstreams: &upstreams, lasting: shared, stores: &stores, metrics };
     let table = Table::new(routes.compile(config, &mut problems));
     problems.extend(start_checks::warnings(config));
     problems.extend(secret_checks::problems(config));
@@ -113,10 +115,17 @@ fn compile_upstreams(
 struct Routes<'a> {
     parts: &'a Parts,
     upstreams: &'a Named<Arc<Upstream>>,
+    lasting: &'a dyn Lasting,
+    stores: &'a Named<Arc<Store>>,
     metrics: &'a Metrics,
 }
 
 impl Routes<'_> {
+    fn chain(&self, route: &config::Route) -> Result<Chain, Vec<Problem>> {
+        let filters = (route.name.0.as_str(), route.filters.as_slice());
+        Chain::compile(filters, self.parts, (self.lasting, self.stores))
+    }
+
     fn compile(
         &self,
         config: &Config,
@@ -130,7 +139,7 @@ impl Routes<'_> {
             }
             candidates.extend(candidate.clone());
             // The chain is compiled even where the match is wrong: its problems count too.
-            let chain = keep(Chain::compile(&route.filters, self.parts), problems);
+            let chain = keep(self.chain(route), problems);
             problems.extend(route_checks::problems(route, config));
             let starts = keep(start_checks::compile(route, candidate.as_ref()), problems);
             let template = candidate.as_ref().map(|candidate| &candidate.template);

@@ -2,6 +2,7 @@
 
 use super::All;
 use crate::activity;
+use crate::quota;
 use crate::session::key_set::Figures;
 use crate::upstream::BreakerState;
 use prometheus::IntCounter;
@@ -64,6 +65,18 @@ impl All {
         for state in states {
             let gauge = self.upstream.breaker_state.with_label_values(&[upstream, state.name()]);
             gauge.set(i64::from(breaker == Some(state)));
+        }
+    }
+
+    /// Shows what the rates of a route count.
+    pub fn show_rates(&self, route: &str, figures: quota::Figures) {
+        for (family, total) in [
+            (&self.rate_limit_evictions, figures.evicted),
+            (&self.rate_limit_store_failures, figures.alone),
+        ] {
+            if total != 0 {
+                catch_up(&family.with_label_values(&[route]), total);
+            }
         }
     }
 

@@ -49,6 +49,8 @@ mod outage;
 mod own_device;
 mod playlist;
 mod proxy_protocol;
+mod rate_limit;
+mod rate_limit_shared;
 mod reissue;
 mod reload;
 mod revocation;

@@ -140,7 +140,7 @@ const ABSENT: &[(&[&str], &str, &str)] = &[
     (
         &["rate_limit", "ratelimit", "rate_limits", "limit_req", "rate", "throttle"],
         "",
-        "requests are not limited by rate here; `concurrency` limits streams",
+        "write a filter: `- rate_limit: { limit: 50, per: 1s }`; `concurrency` limits streams",
     ),
     (&["limit_conn", "max_connections"], "", "`concurrency` limits streams, not connections"),
     (
