@@ -9,6 +9,7 @@ mod include;
 
 pub(crate) use include::{files_of, included};
 
+use crate::denial::PageConfig;
 use crate::observe::access;
 use crate::problem::{Problem, Report, Sources};
 use crate::units::{Address, Count, Secret, Size, Text, Time, TimeOrNone, Workers};
@@ -86,6 +87,9 @@ pub struct Root {
     /// How names of upstreams and of trusted peers are looked up.
     #[serde(default)]
     pub resolver: resolve::Config,
+    /// Bodies of refusals beside the usual one, by code; `"*"` is every code without an entry.
+    #[serde(default)]
+    pub refusals: Entries<At<PageConfig>>,
     /// The servers behind the gateway.
     #[serde(default)]
     pub upstreams: Entries<upstream::Config>,

@@ -4,6 +4,10 @@
 //! `application/problem+json` (RFC 9457). What broke in the world and what the operator wrote wrong
 //! are reported elsewhere; a filter turns them into one of these only where the client must know.
 
+mod pages;
+
+pub use pages::{PageConfig, Pages};
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;

@@ -20,7 +20,7 @@ use crate::activity::Activity;
 use crate::chain::Chain;
 use crate::concurrency::Policy;
 use crate::config::{self, Loaded};
-use crate::denial::{Code, Denial, Reply};
+use crate::denial::{Code, Denial, Pages, Reply};
 use crate::exchange::Exchange;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::problem::{Report, Sources};
@@ -63,6 +63,8 @@ pub struct Gateway {
     pub takes_path_tokens: bool,
     /// Some route answers preflights.
     pub takes_preflights: bool,
+    /// Bodies of refusals that the operator has written.
+    pub pages: Pages,
     /// Where a request is counted that met no route.
     pub unmatched: Arc<RouteMetrics>,
     /// Where its routes were written.

@@ -7,6 +7,7 @@ use super::{
 use crate::chain::Chain;
 use crate::concurrency::Policy;
 use crate::config::{self, Config, Loaded, Service};
+use crate::denial::Pages;
 use crate::filter::{Fact, Sessions};
 use crate::metrics::Metrics;
 use crate::part::{Context, Lasting, Parts, carried, with_files};
@@ -63,10 +64,12 @@ pub(super) fn gateway(
         sessions().map(|sessions| sessions.verifier.clone()).collect();
     let claims = verifiers.iter().flat_map(|verifier| verifier.claims_to_headers());
     let claim_headers = ClaimHeaders::new(claims.map(|(_, field)| field));
+    let pages = Pages::compile(&config.refusals, loaded.base_dir(), &mut problems);
     let takes_preflights = table.iter().any(|(_, route)| route.chain.takes_preflights());
     let gateway = Gateway {
         table,
         takes_preflights,
+        pages,
         stores: stores.values().cloned().collect(),
         upstreams: upstreams.values().cloned().collect(),
         resolver,

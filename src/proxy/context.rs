@@ -125,8 +125,8 @@ impl Ctx {
         }
     }
 
-    /// The answer in place of the upstream's.
-    pub(super) async fn halted(&mut self, halt: Halt) -> Reply {
+    /// The answer in place of the upstream's, to a client that `asked` with these fields.
+    pub(super) async fn halted(&mut self, halt: Halt, asked: &HeaderMap) -> Reply {
         let reply = match halt {
             Halt::Reply(reply) => reply,
             Halt::Answered(reply, found) => {
@@ -135,7 +135,10 @@ impl Ctx {
             }
             Halt::Deny(denial, cause) => {
                 self.exchange.note(denial.code(), cause);
-                denial.reply(self.exchange.id.as_str())
+                let id = self.exchange.id.as_str();
+                let mut reply = denial.reply(id);
+                self.gateway.pages.dress(&denial, id, asked, &mut reply);
+                reply
             }
         };
         self.answered(reply.status.as_u16()).await;

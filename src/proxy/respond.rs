@@ -32,7 +32,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Sends what `halt` says in the place of an upstream's answer, and returns its status. A slot that
 /// was reserved for a client which did not live to hear of it is given back.
 pub(super) async fn with(downstream: &mut Downstream, ctx: &mut Ctx, halt: Halt) -> Result<u16> {
-    let reply = ctx.halted(halt).await;
+    let reply = ctx.halted(halt, &downstream.req_header().headers).await;
     let status = reply.status.as_u16();
     let is_last_word = !downstream.as_downstream_mut().is_body_done();
     let sent = send(downstream, reply, ctx).await;

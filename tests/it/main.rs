@@ -51,6 +51,7 @@ mod playlist;
 mod proxy_protocol;
 mod rate_limit;
 mod rate_limit_shared;
+mod refusals;
 mod reissue;
 mod reload;
 mod revocation;
