@@ -6,6 +6,7 @@ mod condition;
 mod considered;
 mod encoded_slash;
 mod method;
+mod misfit;
 mod pattern;
 mod redirect;
 mod respond;
@@ -14,6 +15,7 @@ mod extension;
 mod scheme;
 mod table;
 mod hidden;
+mod shape;
 mod template;
 mod value;
 
@@ -22,12 +24,14 @@ pub use considered::{Considered, Lost};
 pub use encoded_slash::EncodedSlash;
 pub use hidden::hidden;
 pub use method::AskedMethod;
+pub use misfit::Misfit;
 pub use redirect::{Redirect, Target};
 pub use respond::Respond;
 pub use rewrite::{Rewrite, Rewriting};
 pub use scheme::UrlScheme;
+pub use shape::Shape;
 pub use table::{Found, Miss, RouteIndex, Table};
-pub use template::{Host, Misfit, PARAMS_MAX, Template};
+pub use template::{Host, PARAMS_MAX, Template};
 
 use crate::problem::{Place, Problem};
 use crate::units::Text;
@@ -125,15 +129,16 @@ impl Match {
                 name: name.to_owned(),
                 place: self.path.place,
                 hosts,
-                template,
-                path: self.path.0.clone(),
                 conditions: Conditions {
+                    shape: template.shape.clone(),
                     methods,
                     scheme: self.scheme.as_ref().map(|scheme| scheme.value),
                     extensions,
                     headers,
                     query,
                 },
+                template,
+                path: self.path.0.clone(),
             }),
             _ => Err(problems),
         }

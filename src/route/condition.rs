@@ -1,6 +1,7 @@
 //! What a route asks of a request beyond host and path: method, header fields, query parameters.
 
 use super::scheme::UrlScheme;
+use super::shape::Shape;
 use super::value;
 use crate::request::Request;
 use http::{HeaderName, Method};
@@ -10,6 +11,8 @@ use http::{HeaderName, Method};
 pub struct Conditions {
     /// Empty: any method.
     pub methods: Vec<Method>,
+    /// What parts of the path must look like.
+    pub shape: Shape,
     /// `None`: any.
     pub scheme: Option<UrlScheme>,
     /// What the path may end with, in lower case; empty: anything.
@@ -74,6 +77,7 @@ impl Conditions {
     pub fn count(&self) -> usize {
         usize::from(!self.methods.is_empty())
             + usize::from(self.scheme.is_some())
+            + self.shape.count()
             + usize::from(!self.extensions.is_empty())
             + self.headers.len()
             + self.query.len()
@@ -133,6 +137,9 @@ impl Conditions {
         let schemes = self.scheme.zip(other.scheme);
         methods_apart
             || schemes.is_some_and(|(one, other)| one != other)
+            || self.shape.excludes(&other.shape)
+            || self.shape.excludes_all(&other.extensions)
+            || other.shape.excludes_all(&self.extensions)
             || extensions_apart
             || apart(&self.headers, &other.headers)
             || apart(&self.query, &other.query)

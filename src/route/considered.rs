@@ -24,6 +24,8 @@ pub enum Lost {
     Host,
     /// The path is another.
     Path,
+    /// A part of the path has another form.
+    Shape,
     /// It was asked by another scheme.
     Scheme,
     /// The path ends with another extension.
@@ -43,6 +45,7 @@ impl fmt::Display for Lost {
         match self {
             Lost::Host => f.write_str("the host differs"),
             Lost::Path => f.write_str("the path differs"),
+            Lost::Shape => f.write_str("a part of the path has another form"),
             Lost::Scheme => f.write_str("the scheme differs"),
             Lost::Extension => f.write_str("the extension differs"),
             Lost::Header(name) => write!(f, "the header field `{name}` differs"),
@@ -81,6 +84,9 @@ fn lost(candidate: &Candidate, request: &Request<'_>, method: &Method) -> Option
     }
     if !candidate.template.matches(&request.path) {
         return Some(Lost::Path);
+    }
+    if !candidate.template.fits(&request.path) {
+        return Some(Lost::Shape);
     }
     let conditions = &candidate.conditions;
     if !conditions.is_asked_by(request) {

@@ -213,6 +213,7 @@ fn asks_no_more(taker: &Candidate, lost: &Candidate) -> bool {
     let is_wider = ours.extensions.is_empty()
         || (!theirs.extensions.is_empty() && theirs.extensions.iter().all(ends));
     is_wider
+        && ours.shape.holds(&theirs.shape)
         && ours.scheme.is_none_or(|scheme| theirs.scheme == Some(scheme))
         && ours.headers.iter().all(|asked| theirs.headers.iter().any(|other| is_met(asked, other)))
         && ours.query.iter().all(|asked| theirs.query.iter().any(|other| is_met(asked, other)))

@@ -6,8 +6,8 @@
 //! checked when the file was read, and parameters are whole segments, too. So no captured part can
 //! become a `..`, a second slash or another host.
 
-use super::template::{Misfit, Segment};
-use super::{Captures, Template};
+use super::template::Segment;
+use super::{Captures, Misfit, Template};
 use crate::problem::{Problem, listed, nearest};
 use crate::request::{Request, normalise};
 use crate::units::{FieldText, Text};
@@ -89,6 +89,8 @@ enum Step {
     Param(usize),
     /// All the rest, be it nothing.
     Rest(usize),
+    /// What stands behind the rest.
+    End(String),
 }
 
 #[derive(Debug, Default)]
@@ -189,6 +191,11 @@ fn beginning(written: &At<Text>, template: &Template) -> Result<usize, Problem> 
 fn whole(written: &At<Text>, template: &Template) -> Result<Vec<Step>, Problem> {
     let told = |Misfit { text, help }| written.problem(text).help(help);
     let parsed = Template::parse(&written.0).map_err(told)?;
+    if parsed.shape.has_patterns() {
+        let text = "what a parameter must look like stands in the route's own path";
+        return Err(written.problem(text).help("write `{name}` alone here"));
+    }
+    let end = Some(parsed.shape.suffix()).filter(|end| !end.is_empty());
     let names = || template.params();
     let number = |name: &str, is_rest: bool| {
         let own = template.segments.iter().find_map(|segment| match segment {
@@ -221,7 +228,7 @@ fn whole(written: &At<Text>, template: &Template) -> Result<Vec<Step>, Problem> 
         Segment::Param(name) => number(name, false).map(Step::Param),
         Segment::CatchAll(name) => number(name, true).map(Step::Rest),
     });
-    steps.collect()
+    steps.chain(end.map(|end| Ok(Step::End(end.to_owned())))).collect()
 }
 
 fn checked_host(host: &At<FieldText>) -> Result<HeaderValue, Problem> {
@@ -347,6 +354,10 @@ fn joined(steps: &[Step], path: &str, captures: &Captures) -> String {
     for step in steps {
         let text = match step {
             Step::Text(text) => text,
+            Step::End(text) => {
+                target.push_str(text);
+                continue;
+            }
             Step::Param(number) | Step::Rest(number) => {
                 captures.text(*number, path).unwrap_or_default()
             }

@@ -197,15 +197,18 @@ impl<R> Search<'_, '_, R> {
             return None;
         }
         let found = self.choose(&node.rest)?;
-        self.captures.push(start, self.request.path.len());
+        let suffix = self.table.candidates[found].0.template.shape.suffix();
+        self.captures.push(start, self.request.path.len() - suffix.len());
         Some(found)
     }
 
     /// The first of `indices` whose conditions hold; remembers methods that would have been right.
     fn choose(&mut self, indices: &[usize]) -> Option<usize> {
         for &index in indices {
-            let conditions = &self.table.candidates[index].0.conditions;
-            if !conditions.hold_but_for_method(self.request) {
+            let candidate = &self.table.candidates[index].0;
+            let conditions = &candidate.conditions;
+            let fits = conditions.hold_but_for_method(self.request);
+            if !fits || !candidate.template.fits(&self.request.path) {
                 continue;
             }
             if conditions.allows(self.method) {

@@ -1,5 +1,7 @@
 //! What a route's path and host look like: `/live/{event}/{*file}`, `*.example.com`.
 
+use super::misfit::{Misfit, misfit};
+use super::shape::Shape;
 use crate::request::Glob;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -8,24 +10,13 @@ use std::cmp::Ordering;
 /// How many parameters one path may have.
 pub const PARAMS_MAX: usize = 8;
 
-/// Why a text is no path or host, and what would be right.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Misfit {
-    /// What is wrong.
-    pub text: String,
-    /// What would be right.
-    pub help: String,
-}
-
-fn misfit<T>(text: impl Into<String>, help: impl Into<String>) -> Result<T, Misfit> {
-    Err(Misfit { text: text.into(), help: help.into() })
-}
-
 /// A parsed path template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     /// The parts between the slashes.
     pub segments: Vec<Segment>,
+    /// What its parameters must look like.
+    pub shape: Shape,
 }
 
 /// One part of a path.
@@ -47,6 +38,8 @@ impl Template {
             let help = format!("write `{path}`, and the host under `host`");
             return misfit("this is a URL, and no path", help);
         }
+        let (plain, shape) = Shape::split(text)?;
+        let text = plain.as_ref();
         let is_path = |path: &str| Template::parse(path).is_ok();
         if let Some((text, help)) = super::pattern::foreign(text, is_path) {
             return Err(Misfit { text, help });
@@ -73,7 +66,7 @@ impl Template {
             segments.push(parsed);
         }
         match names.len() {
-            0..=PARAMS_MAX => Ok(Template { segments }),
+            0..=PARAMS_MAX => Ok(Template { segments, shape }),
             n => misfit(
                 format!("{n} parameters; at most {PARAMS_MAX} are possible"),
                 "let the last one take the rest: `{*rest}`",
@@ -88,7 +81,7 @@ impl Template {
 
     /// Whether it takes all the rest of a path.
     pub fn is_open(&self) -> bool {
-        matches!(self.segments.last(), Some(Segment::CatchAll(_)))
+        matches!(self.segments.last(), Some(Segment::CatchAll(_))) && self.shape.is_plain()
     }
 
     /// Whether all that is no fixed text is the rest, at the end.
@@ -130,7 +123,27 @@ impl Template {
         path.len() < start
     }
 
-    /// Whether both match the same paths: parameters may have other names.
+    /// Whether the parts of a path that it matches look as they should.
+    pub fn fits(&self, path: &str) -> bool {
+        if self.shape.is_plain() {
+            return true;
+        }
+        let (mut start, mut param) = (1, 0);
+        for segment in &self.segments {
+            let rest = path.get(start..).unwrap_or_default();
+            let text = rest.split('/').next().unwrap_or(rest);
+            match segment {
+                Segment::CatchAll(_) => return self.shape.stem(rest).is_some(),
+                Segment::Param(_) if !self.shape.takes(param, text) => return false,
+                Segment::Param(_) => param += 1,
+                Segment::Exact(_) => {}
+            }
+            start += text.len() + 1;
+        }
+        true
+    }
+
+    /// Whether both match the same paths, but for their shapes: parameters may have other names.
     pub fn is_same_shape(&self, other: &Template) -> bool {
         self.cmp_shape(other) == Ordering::Equal
     }

@@ -57,6 +57,7 @@ mod reload;
 mod revocation;
 mod session;
 mod shadow;
+mod shapes;
 mod signal;
 mod sliding;
 mod sticky;
