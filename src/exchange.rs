@@ -4,9 +4,11 @@
 
 mod client_identity;
 mod quota;
+mod room;
 
 pub use client_identity::ClientIdentity;
 pub use quota::Quota;
+pub use room::{InFlightLimit, Room};
 
 use crate::concurrency::{Admission, IdentitySource, Outcome};
 use crate::denial::{Code, Denial};
@@ -99,48 +101,6 @@ pub enum Cause {
     Full(InFlightLimit),
 }
 
-/// How many requests there may be at once, of which there are as many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InFlightLimit {
-    /// In the gateway.
-    Gateway,
-    /// In the gateway, of which some are kept from playbacks that begin.
-    Starts,
-    /// In the gateway, of which some are kept from all but streams that play.
-    Others,
-    /// At the upstream of the request.
-    Upstream,
-    /// At each endpoint of that upstream.
-    Endpoints,
-}
-
-impl InFlightLimit {
-    /// As metrics and logs name it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            InFlightLimit::Gateway => "in_flight",
-            InFlightLimit::Starts => "in_flight_starts",
-            InFlightLimit::Others => "in_flight_others",
-            InFlightLimit::Upstream => "upstream_in_flight",
-            InFlightLimit::Endpoints => "endpoints_in_flight",
-        }
-    }
-}
-
-/// How much room there is for one more request. It gets narrow for those first who lose least.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Room {
-    /// For whatever it is.
-    #[default]
-    Plenty,
-    /// For all but the beginning of a playback.
-    NoStarts,
-    /// For streams that play.
-    HoldersOnly,
-    /// For nothing.
-    None,
-}
-
 /// The hash behind which an account hides, as it is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Account(AccountText);
@@ -193,6 +153,8 @@ pub struct Exchange {
     pub target: Target,
     /// What the upstream is asked for in its place, if the route says so.
     pub asked: Option<String>,
+    /// What stands for a part of its path, where its upstream tells requests apart by that.
+    pub capture: Option<u64>,
     route: Option<RouteIndex>,
     nearest: Option<RouteIndex>,
     session: Option<Arc<Session>>,
@@ -228,6 +190,7 @@ impl Exchange {
             began: Instant::now(),
             target: Target::Unread,
             asked: None,
+            capture: None,
             route: None,
             nearest: None,
             session: None,

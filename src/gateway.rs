@@ -92,6 +92,8 @@ pub struct Route {
     pub starts: Starts,
     /// What the upstream is asked for, if that is not what the client asked for.
     pub rewriting: Option<Rewriting>,
+    /// The part of the path by which the upstream tells requests apart, where it does.
+    pub capture: Option<usize>,
     /// How long the upstream may be silent, where the route says it.
     pub read_timeout: Option<Duration>,
     /// The largest body a request may bring, in bytes.

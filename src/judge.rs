@@ -13,7 +13,7 @@ use crate::gateway::{End, Gateway, Route};
 use crate::request::{Request, head};
 use crate::route::Considered;
 use crate::streams::Call;
-use crate::upstream::Upstream;
+use crate::upstream::{HashKey, Upstream};
 use http::Method;
 use http::request::Parts;
 use http::uri::Scheme;
@@ -78,6 +78,10 @@ pub async fn judge<'g>(
     let found = found.inspect_err(|miss| exchange.missed(miss))?;
     exchange.enter(found.index);
     let route = found.route;
+    if let Some(part) = route.capture {
+        let text = found.captures.text(part, &request.path);
+        exchange.capture = text.map(|text| HashKey::of(text.as_bytes()));
+    }
     request.starts = &route.starts;
     let ticket = request.ticket_text().map(|text| gateway.open_ticket(text)).transpose()?;
     if ticket.is_some() && !route.takes_tickets {

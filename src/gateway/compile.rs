@@ -153,6 +153,8 @@ impl Routes<'_> {
                 (candidate, chain, starts, end)
             {
                 problems.extend(route_checks::keyless(route, &end, &chain));
+                let capture =
+                    keep_one(route_checks::capture(route, &end, &candidate.template), problems);
                 let upstream = route.upstream.as_ref().map(|name| name.0.as_str());
                 let metrics = Arc::new(self.metrics.route(&route.name.0, upstream));
                 let takes_tickets = chain.provides(Fact::Lease)
@@ -168,6 +170,7 @@ impl Routes<'_> {
                     takes_tickets,
                     starts,
                     rewriting,
+                    capture,
                     read_timeout: route.timeouts.as_ref().map(|timeouts| timeouts.read.0),
                     body_bytes_max: route.max_body.0,
                     metrics,
@@ -252,6 +255,10 @@ fn warnings(route: &config::Route) -> Vec<Problem> {
 
 fn passes_encoded_slash(route: &config::Route) -> bool {
     route.encoded_slash.as_ref().is_some_and(|slash| slash.value == route::EncodedSlash::Pass)
+}
+
+fn keep_one<T>(compiled: Result<Option<T>, Problem>, problems: &mut Vec<Problem>) -> Option<T> {
+    compiled.map_err(|problem| problems.push(problem)).ok().flatten()
 }
 
 fn keep<T>(compiled: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option<T> {

@@ -23,13 +23,34 @@ pub(super) fn keyless(route: &Route, end: &End, chain: &Chain) -> Option<Problem
     let (what, fact, filter) = match upstream.hash_key()? {
         HashKey::Account => ("account", Fact::Session, "session"),
         HashKey::Stream => ("stream", Fact::Lease, "concurrency"),
-        HashKey::Path | HashKey::Header(_) | HashKey::Cookie(_) => return None,
+        HashKey::Path | HashKey::Header(_) | HashKey::Cookie(_) | HashKey::Capture(_) => {
+            return None;
+        }
     };
     let name = route.upstream.as_ref().filter(|_| !chain.provides(fact))?;
     let text =
         format!("upstream `{}` is balanced by {what}, which this route does not know", name.0);
     let help = format!("add a filter `{filter}`; without it requests go to the least busy");
     Some(name.problem(text).help(help).warning())
+}
+
+/// The place of the part of the path by which the upstream of the route tells requests apart. A
+/// warning, if the path has no such part.
+pub(super) fn capture(
+    route: &Route,
+    end: &End,
+    template: &Template,
+) -> Result<Option<usize>, Problem> {
+    let End::Upstream(upstream) = end else { return Ok(None) };
+    let Some(HashKey::Capture(part)) = upstream.hash_key() else { return Ok(None) };
+    let place = template.params().position(|param| param == part.0);
+    let Some(name) = route.upstream.as_ref().filter(|_| place.is_none()) else { return Ok(place) };
+    let text = format!(
+        "upstream `{}` is balanced by `{{{}}}`, which the path of this route does not have",
+        name.0, part.0
+    );
+    let help = "name that part in `path`; without it requests go to the least busy";
+    Err(name.problem(text).help(help).warning())
 }
 
 fn timeouts(route: &Route) -> Option<Problem> {

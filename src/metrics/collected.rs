@@ -1,6 +1,7 @@
 //! Metrics whose figures others count: brought up to date when `/metrics` is read.
 
 use super::All;
+use super::upstream::UpstreamMetrics;
 use crate::activity;
 use crate::quota;
 use crate::session::key_set::Figures;
@@ -56,15 +57,23 @@ impl All {
         catch_up(&self.upstream.retries_refused.with_label_values(&[upstream]), total);
     }
 
-    /// Shows how many requests may be under way to an upstream, and the state of its breaker.
+    /// Shows how many requests may be under way to an upstream, and the state of its breaker. What
+    /// it does not have any more is not shown.
     pub fn show_bounds(&self, upstream: &str, limit: Option<u32>, breaker: Option<BreakerState>) {
-        if let Some(limit) = limit {
-            self.upstream.in_flight_limit.with_label_values(&[upstream]).set(limit.into());
+        let UpstreamMetrics { in_flight_limit, breaker_state, .. } = &self.upstream;
+        match limit {
+            Some(limit) => in_flight_limit.with_label_values(&[upstream]).set(limit.into()),
+            // An error: there is no such series.
+            None => drop(in_flight_limit.remove_label_values(&[upstream])),
         }
-        let states = BreakerState::ALL.into_iter().filter(|_| breaker.is_some());
-        for state in states {
-            let gauge = self.upstream.breaker_state.with_label_values(&[upstream, state.name()]);
-            gauge.set(i64::from(breaker == Some(state)));
+        for state in BreakerState::ALL {
+            let labels = [upstream, state.name()];
+            match breaker {
+                Some(now) => {
+                    breaker_state.with_label_values(&labels).set(i64::from(now == state));
+                }
+                None => drop(breaker_state.remove_label_values(&labels)),
+            }
         }
     }
 

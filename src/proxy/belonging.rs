@@ -8,6 +8,7 @@ use pingora::http::RequestHeader;
 /// The key of one request; `None` if it has nothing of the kind.
 pub(super) fn of(key: &HashKey, exchange: &Exchange, head: &RequestHeader) -> Option<u64> {
     let text = match key {
+        HashKey::Capture(_) => return exchange.capture,
         HashKey::Account => exchange.session()?.account().as_bytes(),
         HashKey::Stream => exchange.lease_with_text()?.1.as_ref(),
         HashKey::Header(name) => head.headers.get(name.0.as_str())?.as_bytes(),

@@ -72,7 +72,7 @@ impl Attempt {
 
     /// Whether no endpoint could be asked because they have as many requests as they may have.
     pub fn is_full(&self) -> bool {
-        self.pool.is_full()
+        self.pool.in_flight_max().is_some() && !self.pool.endpoints.is_empty()
     }
 
     /// Waits before another endpoint is asked because the current one has failed.

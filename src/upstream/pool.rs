@@ -180,7 +180,7 @@ impl Pool {
     }
 
     /// Whether some endpoint that is well has as many requests as it may have.
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         let Some(max) = self.in_flight_max else { return false };
         let full = |endpoint: &Endpoint| max <= endpoint.load.in_flight();
         self.endpoints.iter().any(|endpoint| endpoint.health.is_asked() && full(endpoint))

@@ -187,6 +187,24 @@ fn endpoints_of_a_lower_priority_wait_until_no_other_is_well() {
     assert_eq!(asked(&[]), [2, 3], "when none is well, the best priority counts");
 }
 
+/// One that is unwell gets nothing because the others are full; those of another priority do.
+#[test]
+fn full_endpoints_are_passed_over() {
+    let bound = "in_flight: { per_endpoint: 1 }";
+    let both = compile(&format!("{{ endpoints: ['127.0.0.1:1', '127.0.0.1:2'], {bound} }}"));
+    let pool = both.expect("good").pool();
+    pool.endpoints[1].health.mark(false);
+    assert_eq!(pool.enter(&[], None), Some(0));
+    assert_eq!(pool.enter(&[], None), None);
+    // When none is well, all are taken to be: as far as they have room.
+    pool.endpoints[0].health.mark(false);
+    assert_eq!((pool.enter(&[], None), pool.enter(&[], None)), (Some(1), None));
+    let far = "endpoints: ['127.0.0.1:1 priority=2', '127.0.0.1:2']";
+    let pool = compile(&format!("{{ {far}, {bound} }}")).expect("good").pool();
+    let entered: Vec<_> = (0..3).map(|_| pool.enter(&[], None)).collect();
+    assert_eq!(entered, [Some(0), Some(1), None], "the best first");
+}
+
 /// As many addresses as nobody means, all from names.
 #[test]
 fn endpoints_beyond_their_bound_are_counted() {

@@ -2,10 +2,14 @@
 //! those of a lower priority when the others are away.
 
 use crate::harness::{Gateway, Login, Redis, STANDARD, environment};
-use crate::origin::{UnusedPort, proxying_to, replica};
+use crate::origin::{UnusedPort, proxying_to, proxying_yaml, replica};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use streamgate::gateway::{self, Shared};
+use streamgate::metrics::Metrics;
+use streamgate::{config, yaml::Environment};
 
 /// Which replica answers.
 async fn replica_of(request: RequestBuilder) -> String {
@@ -135,6 +139,26 @@ async fn a_playback_reaches_the_same_endpoint_from_its_playlist_to_its_last_segm
     assert_eq!(replicas.len(), 3, "{replicas:?}");
 }
 
+/// All who watch one event reach one endpoint, whatever of it they ask for.
+#[tokio::test]
+async fn what_is_watched_reaches_the_same_endpoint_whoever_watches_it() {
+    let three = endpoints(&["a", "b", "c"]).await;
+    let fields = format!("{three}, balance: {{ hash: {{ by: {{ capture: event }} }} }}");
+    let yaml = proxying_yaml("", &fields).replace("\"/{*rest}", "\"/faults/echo/{event}/{*rest}");
+    let gateway = Gateway::start(&yaml, &Environment::default());
+    let mut replicas = BTreeSet::new();
+    for event in 0..30 {
+        let mut met = BTreeSet::new();
+        for file in ["master.m3u8", "720p/1.ts", "720p/2.ts?viewer=ann", "720p/2.ts?viewer=ben"] {
+            let request = gateway.get(&format!("/faults/echo/event{event}/{file}"));
+            met.insert(replica_of(request).await);
+        }
+        assert_eq!(met.len(), 1, "{event}: {met:?}");
+        replicas.extend(met);
+    }
+    assert_eq!(replicas.len(), 3, "{replicas:?}");
+}
+
 #[tokio::test]
 async fn a_lower_priority_is_asked_when_the_others_are_away() {
     let (nobody, second) = (UnusedPort::reserve(), replica("second").await);
@@ -152,4 +176,31 @@ async fn a_lower_priority_is_asked_when_the_others_are_away() {
     let shown = shown[0]["endpoints"].as_array().unwrap();
     let priorities: Vec<&Value> = shown.iter().map(|endpoint| &endpoint["priority"]).collect();
     assert_eq!(priorities, [&json!(1), &json!(2)], "the best first");
+}
+
+/// A route whose requests have nothing of what its upstream asks for is warned of.
+#[test]
+fn an_upstream_that_asks_for_what_a_route_does_not_know_is_told() {
+    let told = |by: &str| {
+        let fields = format!("endpoints: ['a:1'], balance: {{ hash: {{ by: {by} }} }}");
+        let yaml = proxying_yaml("", &fields).replace("{*rest}", "{event}/{*rest}");
+        let loaded = config::read(Path::new("gateway.yaml"), yaml, &Environment::default());
+        let loaded = loaded.unwrap_or_else(|report| panic!("{report}"));
+        let compiled = gateway::Gateway::compile(&loaded, &Shared::default(), &Metrics::new());
+        compiled.unwrap_or_else(|report| panic!("{report}")).1.to_string()
+    };
+    for (by, expected) in [
+        ("account", "is balanced by account, which this route does not know"),
+        ("stream", "is balanced by stream, which this route does not know"),
+        (
+            "{ capture: file }",
+            "is balanced by `{file}`, which the path of this route does not have",
+        ),
+        ("{ capture: event }", ""),
+        ("path", ""),
+    ] {
+        let said = told(by);
+        assert!(said.contains(expected), "{by}: {said}");
+        assert_eq!(said.contains("balanced"), !expected.is_empty(), "{by}: {said}");
+    }
 }

@@ -168,9 +168,12 @@ async fn what_is_under_way_counts_after_a_reload() {
         upstream.request().await;
         held.push((raw, upstream));
     }
+    let limit = "streamgate_upstream_in_flight_limit{upstream=\"all\"}";
+    assert_eq!(gateway.metric(limit).await, 3.0);
     *text.lock().unwrap() = yaml(2);
     assert_eq!(gateway.post_admin("/api/reload", TOKEN, &json!({})).await.0, 200);
     assert_eq!(ask(&gateway, "/a").await.code(), "overloaded");
+    assert_eq!(gateway.metric(limit).await, 2.0);
     held.truncate(1);
     until("there is room again", || async {
         let mut raw = RawClient::open(gateway.edge).await;
@@ -187,4 +190,26 @@ async fn what_is_under_way_counts_after_a_reload() {
         }
     })
     .await;
+}
+
+/// A series of what an upstream had, and has no more, would be read as if it held.
+#[tokio::test]
+async fn bounds_that_are_taken_out_of_the_file_are_shown_no_more() {
+    let address = replica("a").await;
+    let yaml = |bounds: &str| {
+        let admin = format!("admin: {{ token: \"{TOKEN}\", ");
+        let fields = format!("endpoints: ['{address}']{bounds}");
+        proxying_yaml("", &fields).replace("admin: { ", &admin)
+    };
+    let text = Arc::new(Mutex::new(yaml(", in_flight: 3, breaker: {}")));
+    let gateway = Gateway::start_from(&text, &Environment::default());
+    let series = || async {
+        let text = gateway.admin("/metrics").await.text().await.unwrap();
+        let names = ["upstream_in_flight_limit{", "upstream_breaker_state{"];
+        names.map(|name| text.matches(&format!("streamgate_{name}")).count())
+    };
+    assert_eq!(series().await, [1, 3]);
+    *text.lock().unwrap() = yaml("");
+    assert_eq!(gateway.post_admin("/api/reload", TOKEN, &json!({})).await.0, 200);
+    assert_eq!(series().await, [0, 0]);
 }

@@ -37,8 +37,10 @@ fn bound() -> At<Share> {
 pub enum HashKey {
     /// The account of the session.
     Account,
-    /// The stream that is played.
+    /// The playback, from its playlist to its last segment.
     Stream,
+    /// What the part in braces of this name took of the path: `event` of `/live/{event}/{*file}`.
+    Capture(Text),
     /// The path of the request, without its query.
     Path,
     /// The value of this header field.
