@@ -56,10 +56,10 @@ soak SEEDS="10000":
     SIM_SEEDS={{ SEEDS }} cargo test --locked --package streamgate-lease --test it \
         --config profile.dev.package.streamgate-lease.opt-level=3 -- sim --nocapture
 
-# Change routes, listeners, upstreams and policies a thousand times under load; memory may not grow.
-soak-reload RELOADS="1000":
-    SOAK_RELOADS={{ RELOADS }} cargo test --locked --package streamgate --release --test it -- \
-        churn::everything_changes --nocapture
+# Change everything a thousand times under load, and the certificate 50 times; memory may not grow.
+soak-reload RELOADS="1000" CERTIFICATES="50":
+    SOAK_RELOADS={{ RELOADS }} SOAK_CERTIFICATES={{ CERTIFICATES }} cargo test --locked \
+        --package streamgate --release --test it -- churn::everything_changes --nocapture
 
 # Let five thousand connections come, wait and go, six times; memory may not grow.
 soak-connections CONNECTIONS="5000":

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod audience;
 mod authority;
 mod h2_client;
 mod harness;

@@ -48,6 +48,8 @@ pub(crate) struct Process {
     /// What it said before it was ready, and nobody has asked for.
     unread: VecDeque<String>,
     pub(crate) edge: SocketAddr,
+    /// Of all listeners, in the order of the file; the first is `edge`.
+    pub(crate) listeners: Vec<SocketAddr>,
     pub(crate) admin: SocketAddr,
     pub(crate) directory: Directory,
 }
@@ -89,19 +91,24 @@ impl Process {
     pub(crate) async fn started_by(directory: Directory, mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let (mut edge, mut unread) = (None, VecDeque::new());
+        let (mut listeners, mut unread) = (Vec::new(), VecDeque::new());
         loop {
             let mut line = String::new();
             timeout(DEADLINE, lines.read_line(&mut line)).await.expect("it starts").unwrap();
             let said: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?}"));
             let address = |name: &str| said["fields"][name].as_str()?.parse().ok();
-            edge = edge.or(address("address"));
+            listeners.extend(address("address"));
             if let Some(admin) = address("admin") {
-                let edge = edge.expect("listeners are printed first");
-                return Process { child, lines, unread, edge, admin, directory };
+                let edge = *listeners.first().expect("listeners are printed first");
+                return Process { child, lines, unread, edge, listeners, admin, directory };
             }
             unread.push_back(line);
         }
+    }
+
+    /// What it is configured with now.
+    pub(crate) fn yaml(&self) -> String {
+        std::fs::read_to_string(self.directory.file("gateway.yaml")).unwrap()
     }
 
     pub(crate) fn terminate(&self) {

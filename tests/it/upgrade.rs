@@ -1,6 +1,7 @@
 //! Another process takes the place of the one that runs: nobody is refused or cut, and one that
 //! can't start changes nothing. And what systemd is told of it.
 
+use crate::audience::{Stage, TOKEN};
 use crate::harness::{DEADLINE, until};
 use crate::origin::{Origin, proxying_yaml};
 use crate::process::{Directory, PROGRAM, Process, command};
@@ -12,12 +13,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 
-const TOKEN: &str = "an admin token of thirty-two bytes or more";
 const GET: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
 const GONE_ON: &str = "no other process has taken over, so this one goes on";
@@ -192,47 +190,29 @@ fn upgrades() -> usize {
     std::env::var("SOAK_UPGRADES").map_or(3, |number| number.parse().expect("a number"))
 }
 
-/// Requests on connections that are kept, while one process follows the other. One in five can't
-/// start.
+/// Clients of every kind, while one process follows the other. One in five can't start.
 #[tokio::test]
 async fn no_request_fails_while_processes_follow_each_other() {
-    let service = crate::origin::replica("a").await;
-    let old = start(&yaml(service)).await;
-    let (edge, admin) = (old.edge, old.admin);
-    let (is_over, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let clients: Vec<_> = (0..4)
-        .map(|_| {
-            let (is_over, asked) = (Arc::clone(&is_over), Arc::clone(&asked));
-            tokio::spawn(async move {
-                let mut raw = RawClient::open(edge).await;
-                while !is_over.load(Ordering::Relaxed) {
-                    let answer =
-                        raw.ask("GET /faults/status/204 HTTP/1.1\r\nHost: a\r\n\r\n").await;
-                    assert_eq!(answer.status, 204);
-                    asked.fetch_add(1, Ordering::Relaxed);
-                    if answer.field("connection").as_deref() == Some("close") {
-                        raw = RawClient::open(edge).await;
-                    }
-                }
-            })
-        })
-        .collect();
+    let stage = Stage::build().await;
+    let old = start(&stage.yaml(0)).await;
+    let audience = stage.gather(&old);
+    let playing = stage.all_play(&old).await;
     let mut running = Vec::new();
     for number in 1..=upgrades() {
         if number % 5 == 2 {
             replace(&old, "/bin/false");
-            assert_eq!(ask(admin).await.0, Some(1), "upgrade {number} can't be");
+            assert_eq!(ask(old.admin).await.0, Some(1), "upgrade {number} can't be");
             replace(&old, PROGRAM);
         } else {
-            running.push(upgraded(admin).await);
+            // It shows its own certificate, and those before it theirs.
+            stage.renew();
+            running.push(upgraded(old.admin).await);
         }
-        let before = asked.load(Ordering::Relaxed);
-        until("requests go on", || async { before + 20 < asked.load(Ordering::Relaxed) }).await;
+        audience.goes_on(&format!("upgrade {number}")).await;
     }
-    is_over.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.await.expect("no request failed");
-    }
+    assert_eq!(stage.leases(&old).await, playing, "no lease was lost");
+    let answered = audience.goes_home().await;
+    println!("{} upgrades, {answered}", upgrades());
     let last = running.pop().expect("some have succeeded");
     until("only the last is left", || async { running.iter().all(|one| !one.is_there()) }).await;
     assert!(last.is_there());
