@@ -36,6 +36,7 @@ mod grpc;
 mod h2;
 mod h2_bounds;
 mod h2_strict;
+mod h2spec;
 mod headers;
 mod heal;
 mod health;
