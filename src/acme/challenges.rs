@@ -26,35 +26,44 @@ pub(super) struct Promised<'a> {
 }
 
 impl Challenges {
-    /// What a handshake is made of by which an authority asks for a proof, if it is one. Clients of
-    /// the listener never ask for this protocol.
-    pub fn answer(&self, hello: &server::ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+    /// The host whose proof an authority asks for by this handshake, if it is one. Clients of a
+    /// listener never ask for this protocol.
+    pub fn asked(hello: &server::ClientHello<'_>) -> Option<String> {
         let mut protocols = hello.alpn()?;
         let is_one = protocols.next() == Some(PROTOCOL) && protocols.next().is_none();
-        let host = hello.server_name().filter(|_| is_one)?.to_ascii_lowercase();
-        self.0.lock().get(&host).cloned()
+        Some(hello.server_name().filter(|_| is_one)?.to_ascii_lowercase())
+    }
+
+    /// What a handshake is made of that shows the proof of this host, if it was promised here.
+    pub(super) fn of(&self, host: &str) -> Option<Arc<ServerConfig>> {
+        self.0.lock().get(host).cloned()
     }
 
     /// Shows the proof for `host` from now on; `digest` is that of the key authorization.
     pub(super) fn promise(&self, host: &str, digest: &[u8]) -> Option<Promised<'_>> {
-        let key = KeyPair::generate().ok()?;
-        let mut params = CertificateParams::new([host.to_owned()]).ok()?;
-        params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
-        let certificate = params.self_signed(&key).ok()?;
-        let key = PrivateKeyDer::try_from(key.serialize_der()).ok()?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let key = provider.key_provider.load_private_key(key).ok()?;
-        // No client may take it for a certificate, and neither does rustls: it is not asked to.
-        let proof = CertifiedKey::new(vec![certificate.der().clone()], key);
-        let builder = ServerConfig::builder_with_provider(provider);
-        let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).ok()?;
-        let proof = Arc::new(SingleCertAndKey::from(proof));
-        let mut server = builder.with_no_client_auth().with_cert_resolver(proof);
-        server.alpn_protocols = vec![PROTOCOL.to_vec()];
-        let host = host.to_owned();
+        let (server, host) = (shown(host, digest)?, host.to_owned());
         self.0.lock().insert(host.clone(), Arc::new(server));
         Some(Promised { all: self, host })
     }
+}
+
+/// What a handshake is made of that shows the proof of this host.
+pub(super) fn shown(host: &str, digest: &[u8]) -> Option<ServerConfig> {
+    let key = KeyPair::generate().ok()?;
+    let mut params = CertificateParams::new([host.to_owned()]).ok()?;
+    params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
+    let certificate = params.self_signed(&key).ok()?;
+    let key = PrivateKeyDer::try_from(key.serialize_der()).ok()?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let key = provider.key_provider.load_private_key(key).ok()?;
+    // No client may take it for a certificate, and neither does rustls: it is not asked to.
+    let proof = CertifiedKey::new(vec![certificate.der().clone()], key);
+    let builder = ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).ok()?;
+    let proof = Arc::new(SingleCertAndKey::from(proof));
+    let mut server = builder.with_no_client_auth().with_cert_resolver(proof);
+    server.alpn_protocols = vec![PROTOCOL.to_vec()];
+    Some(server)
 }
 
 impl Drop for Promised<'_> {

@@ -2,8 +2,8 @@
 
 use crate::fetch::Link;
 use crate::problem::Problem;
-use crate::units::{FilePath, Text};
-use crate::yaml::At;
+use crate::units::{FilePath, Secret, Text, rotation_problems};
+use crate::yaml::{At, ScalarOr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +17,9 @@ pub struct Config {
     pub directory: At<Text>,
     /// The hosts that the certificate is for. They must lead to this listener at port 443.
     pub names: At<Vec<At<Text>>>,
-    /// The folder where the account and the certificate are kept, relative to the configuration.
-    pub keep: At<FilePath>,
+    /// Where the account and the certificate are kept: a folder, relative to the configuration, or
+    /// a store that a fleet has in common.
+    pub keep: Keep,
     /// How it is proven that the names lead here.
     #[serde(default)]
     pub proof: Proof,
@@ -28,6 +29,26 @@ pub struct Config {
     /// Who signs the certificate of the authority's own server. Left out: as the system has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<At<FilePath>>,
+}
+
+/// A folder, or a store in which all is sealed.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Keep(pub(super) ScalarOr<FilePath, SealedStore>);
+
+/// A store that keeps the account and the certificate for a fleet: one gateway orders, the others
+/// take the result.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AcmeStore")]
+pub struct SealedStore {
+    /// An entry of `stores`, in Redis.
+    pub store: At<Text>,
+    /// What all is sealed with: at least 32 bytes, the same at all gateways of the fleet.
+    pub current: At<Secret>,
+    /// The one before, or the next one: what was sealed with it is still opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<At<Secret>>,
 }
 
 /// How an authority sees that a name leads to this gateway.
@@ -46,6 +67,20 @@ pub enum Proof {
 const NAMES_MAX: usize = 100;
 
 impl Config {
+    /// The store that keeps all, where one does.
+    pub fn sealed_store(&self) -> Option<&SealedStore> {
+        match &self.keep.0 {
+            ScalarOr::Value(_) => None,
+            ScalarOr::Full(sealed) => Some(sealed),
+        }
+    }
+
+    /// What all is sealed with, the current one first.
+    pub fn secrets(&self) -> impl Iterator<Item = &At<Secret>> {
+        let both = self.sealed_store().into_iter();
+        both.flat_map(|sealed| std::iter::once(&sealed.current).chain(&sealed.previous))
+    }
+
     /// The hosts, in lower case.
     pub(super) fn host_names(&self) -> Vec<String> {
         self.names.iter().map(|name| name.0.to_ascii_lowercase()).collect()
@@ -79,6 +114,11 @@ impl Config {
             let text = format!("`{}` is no address to write to", contact.value);
             problems.push(contact.problem(text).help("write `mailto:ops@tv.example`"));
         }
+        problems.extend(
+            self.sealed_store()
+                .into_iter()
+                .flat_map(|sealed| rotation_problems(&sealed.current, sealed.previous.as_ref())),
+        );
         problems
     }
 }

@@ -4,8 +4,9 @@ use super::answers::Answer;
 use super::challenges::Promised;
 use super::client::Client;
 use super::config::{Config, Proof};
+use super::fleet;
 use super::issued::Issued;
-use super::{Acme, FILE_BYTES_MAX};
+use super::{Acme, AcmeError, FILE_BYTES_MAX};
 use crate::fetch::{self, Caller};
 use aws_lc_rs::digest::{SHA256, digest};
 use instant_acme::{
@@ -18,41 +19,6 @@ use std::time::Duration;
 
 /// How long an authority may take to check a proof, and then to sign.
 const CHECKED_WITHIN: Duration = Duration::from_secs(90);
-
-/// Why there is no certificate.
-#[derive(Debug, thiserror::Error)]
-pub enum AcmeError {
-    /// The authority refused, or was not reached.
-    #[error("{0}")]
-    Authority(String),
-    /// It is not content with the proof.
-    #[error("the authority is not content with the proof: {0}")]
-    Unproven(String),
-    /// A file could not be written.
-    #[error("`{0}` can't be written: {1}")]
-    Kept(String, String),
-    /// A file that was named can't be used.
-    #[error("`ca` can't be used: {0}")]
-    Ca(String),
-    /// What the authority gave is no certificate for these names.
-    #[error("what the authority gave is no certificate for these names")]
-    Unusable,
-}
-
-impl From<instant_acme::Error> for AcmeError {
-    fn from(error: instant_acme::Error) -> Self {
-        let mut text = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            if !text.contains(&cause_text) {
-                text = format!("{text}: {cause_text}");
-            }
-            source = cause.source();
-        }
-        AcmeError::Authority(text)
-    }
-}
 
 /// What an authority is shown that asks for a proof, as long as this lives.
 enum Promise<'a> {
@@ -103,7 +69,7 @@ async fn account(config: &Config, acme: &Acme) -> Result<Account, AcmeError> {
         write!(name, "{byte:02x}").expect("a text takes all that is written");
     }
     let name = name + ".json";
-    let kept = acme.read(&name);
+    let kept = acme.account(&name).await?;
     let kept = kept.and_then(|text| serde_json::from_str::<AccountCredentials>(&text).ok());
     if let Some(credentials) = kept {
         return Ok(builder.from_credentials(credentials).await?);
@@ -115,8 +81,8 @@ async fn account(config: &Config, acme: &Acme) -> Result<Account, AcmeError> {
         only_return_existing: false,
     };
     let (account, credentials) = builder.create(&wanted, directory, None).await?;
-    let text = serde_json::to_vec(&credentials).expect("it is plain data");
-    acme.keep(&name, &text)?;
+    let text = serde_json::to_string(&credentials).expect("it is plain data");
+    acme.keep_account(&name, &text).await?;
     Ok(account)
 }
 
@@ -130,7 +96,7 @@ async fn prove<'a>(
         Proof::TlsAlpn => (ChallengeType::TlsAlpn01, "TLS-ALPN-01"),
         Proof::Http => (ChallengeType::Http01, "HTTP-01"),
     };
-    let mut promised = Vec::new();
+    let (mut promised, mut told) = (Vec::new(), Vec::new());
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization?;
@@ -139,19 +105,32 @@ async fn prove<'a>(
             AuthorizationStatus::Valid => continue,
             status => return Err(AcmeError::Unproven(format!("{status:?}"))),
         }
-        let Some(mut challenge) = authorization.challenge(kind.clone()) else {
+        let Some(challenge) = authorization.challenge(kind.clone()) else {
             return Err(AcmeError::Authority(format!("it takes no proof by {name}")));
         };
-        let authorization = challenge.key_authorization();
+        let (authorization, token) = (challenge.key_authorization(), challenge.token.clone());
+        let host = challenge.identifier().to_string();
+        let text = authorization.as_str();
         promised.push(match proof {
-            Proof::Http => Promise::Request(Answer::give(&challenge.token, authorization.as_str())),
+            Proof::Http => Promise::Request(Answer::give(&token, text)),
             Proof::TlsAlpn => {
-                let host = challenge.identifier().to_string();
                 let shown = acme.challenges.promise(&host, authorization.digest().as_ref());
                 Promise::Handshake(shown.ok_or(AcmeError::Unusable)?)
             }
         });
-        challenge.set_ready().await?;
+        told.push(fleet::Promised { host, token, authorization: text.to_owned() });
+    }
+    if let Some(fleet) = acme.fleet().filter(|_| !told.is_empty()) {
+        fleet.promise(&told).await?;
+    }
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization?;
+        if authorization.status == AuthorizationStatus::Pending
+            && let Some(mut challenge) = authorization.challenge(kind.clone())
+        {
+            challenge.set_ready().await?;
+        }
     }
     Ok(promised)
 }

@@ -133,7 +133,10 @@ async fn shake_hands(
             return Err(Broken::Failed(why, socket));
         }
     };
-    if let Some(proof) = tls.proof(&start.client_hello()) {
+    let asked_proof = tls.asked_proof(&start.client_hello());
+    if let Some(host) = asked_proof
+        && let Some(proof) = Box::pin(tls.proof(&host)).await
+    {
         // It has seen what it came for, and says nothing more.
         if let Ok(mut shown) = start.into_stream(proof).await {
             let _ = AsyncWriteExt::shutdown(&mut shown).await;

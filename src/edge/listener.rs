@@ -71,6 +71,13 @@ impl Listener {
         self.tls.as_ref().is_none_or(|tls| tls.admits(credentials, *sni, host))
     }
 
+    /// Takes over from the listener that this one replaces what must not be forgotten.
+    pub fn take_over(&self, before: &Listener) {
+        if let (Some(tls), Some(before)) = (&self.tls, &before.tls) {
+            tls.take_over(before);
+        }
+    }
+
     /// Refuses a body of which so many bytes came in this time, if that is too slow.
     pub fn check_body(&self, body_bytes: u64, took: Duration) -> Result<(), Code> {
         match self.is_late(body_bytes, took) {

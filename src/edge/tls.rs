@@ -26,7 +26,7 @@ mod file;
 pub use config::{CertificateConfig, ClientCertificate, Config, TicketsConfig, Version};
 pub use terms::Credentials;
 
-use crate::acme::Acme;
+use crate::acme::{Acme, Challenges};
 use crate::problem::{Level, Problem};
 use crate::yaml::At;
 use arc_swap::ArcSwap;
@@ -146,9 +146,21 @@ impl Tls {
         (Arc::clone(&side.terms), server)
     }
 
-    /// What an authority is shown that asks for a proof, if that is what this client is.
-    pub(super) fn proof(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
-        self.acme.as_ref()?.challenges().answer(hello)
+    /// The host whose proof an authority asks for, if that is what this client is.
+    pub(super) fn asked_proof(&self, hello: &ClientHello<'_>) -> Option<String> {
+        self.acme.as_ref().and_then(|_| Challenges::asked(hello))
+    }
+
+    /// What it is shown, if somebody has promised it.
+    pub(super) async fn proof(&self, host: &str) -> Option<Arc<ServerConfig>> {
+        self.acme.as_ref()?.proof(host).await
+    }
+
+    /// Takes over from the TLS of the listener that this one replaces what a store may not give.
+    pub(super) fn take_over(&self, before: &Tls) {
+        if let (Some(acme), Some(before)) = (&self.acme, &before.acme) {
+            acme.take_over(before);
+        }
     }
 
     /// The certificate that is ordered, if one is.

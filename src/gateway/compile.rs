@@ -34,6 +34,7 @@ pub(super) fn gateway(
     let mut problems = name::check_all(config);
     problems.extend(listener_checks::problems(config, loaded.base_dir()));
     let stores = shared.stores(&config.stores, loaded.base_dir(), &mut problems);
+    problems.extend(listener_checks::kept(config, &stores));
     let context = Context {
         base_dir: loaded.base_dir(),
         stores: &stores,

@@ -4,9 +4,11 @@
 use crate::config::Config;
 use crate::edge;
 use crate::problem::Problem;
+use crate::store::Store;
 use crate::units::Address;
-use crate::yaml::At;
+use crate::yaml::{At, Named};
 use std::path::Path;
+use std::sync::Arc;
 
 /// What is wrong with listeners, the admin port, and there being routes at all.
 pub(super) fn problems(config: &Config, base_dir: &Path) -> Vec<Problem> {
@@ -34,6 +36,24 @@ pub(super) fn problems(config: &Config, base_dir: &Path) -> Vec<Problem> {
     if let Some(token) = admin.token.as_ref().filter(|token| token.reveal().is_empty()) {
         let problem = token.problem("an empty token opens the admin port to everyone");
         problems.push(problem.help("make one: `openssl rand -hex 32`"));
+    }
+    problems
+}
+
+/// Stores that listeners keep certificates in, and can't.
+pub(super) fn kept(config: &Config, stores: &Named<Arc<Store>>) -> Vec<Problem> {
+    let acme = config.listeners.iter().filter_map(|it| it.tls.as_ref()?.acme.as_ref());
+    let mut problems = Vec::new();
+    for sealed in acme.filter_map(|acme| acme.sealed_store()) {
+        match stores.find(&sealed.store) {
+            Ok(store) if store.is_in_process() => {
+                let text = format!("the store `{}` is memory of this process", store.name);
+                let help = "name a store in Redis, or a folder: a restart would order again";
+                problems.push(sealed.store.problem(text).help(help));
+            }
+            Ok(_) => {}
+            Err(wrong) => problems.extend(wrong),
+        }
     }
     problems
 }

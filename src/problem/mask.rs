@@ -7,13 +7,14 @@ use super::nearest;
 use std::ops::Range;
 
 /// Keys whose values are secrets.
-const SECRET_KEYS: [&str; 10] = [
+const SECRET_KEYS: [&str; 11] = [
     "hs256",
     "hs384",
     "hs512",
     "pepper",
     "revocation_pepper",
     "current",
+    "previous",
     "also",
     "token",
     "password",

@@ -31,7 +31,11 @@ pub(super) async fn of<'c>(
     let parts = written.as_ref();
     DownstreamStream::of(downstream).map_or(Ok(()), DownstreamStream::check_query)?;
     head::check_raw(parts, written.raw_path(), || downstream.to_h1_raw())?;
-    if let Some(proof) = acme::answer(parts.uri.path()).filter(|_| listener.tls.is_none()) {
+    if listener.tls.is_none()
+        && acme::is_awaited(parts.uri.path())
+        // In a box: no other request's future is larger for it.
+        && let Some(proof) = Box::pin(acme::answer(parts.uri.path())).await
+    {
         return Err(Halt::Reply(Reply::new(StatusCode::OK).text(proof)));
     }
     if listener.asks_clients() {

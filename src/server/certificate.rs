@@ -43,6 +43,10 @@ impl CertificateFollower {
         loop {
             self.warn();
             tokio::time::sleep(LOOKED_AT_EVERY).await;
+            if let Some(acme) = self.tls.acme() {
+                // What is wrong, the order tells that is due then; what was shown is shown on.
+                let _ = acme.look().await;
+            }
             let tls = Arc::clone(&self.tls);
             // A disk that hangs holds up nobody else.
             let looked = tokio::task::spawn_blocking(move || tls.look_again()).await;

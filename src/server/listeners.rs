@@ -115,6 +115,9 @@ impl Listeners {
             // Its warnings are told when all of the file is compiled.
             let compiled = compiled.map_err(|all| StartError::Config(loaded.report(all)))?;
             let listener = Arc::new(compiled.0);
+            if let Some(open) = self.open.iter().find(|open| open.listener.name == listener.name) {
+                listener.take_over(&open.listener);
+            }
             self.next_number += 1;
             // A port that the system has chosen stays with its name.
             let is_its = |open: &&Open| {
@@ -196,6 +199,11 @@ impl Listeners {
     /// Whom they trust.
     pub(super) fn trusted(&self) -> Vec<TrustedPeers> {
         self.open.iter().map(|open| open.listener.trusted.clone()).collect()
+    }
+
+    /// All that are open.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Listener>> {
+        self.open.iter().map(|open| &open.listener)
     }
 
     /// Closes all of them.

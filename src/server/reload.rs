@@ -18,6 +18,7 @@ use super::inherited::{Inherited, Socket};
 use super::listeners::{Listeners, Plan};
 use super::memory::MemoryBound;
 use super::names;
+use super::orders;
 use super::runtime::Runtimes;
 use super::service_manager;
 use super::worker::Workers;
@@ -144,6 +145,11 @@ impl Reloader {
         let mut names = tasks.names(gateway);
         names.extend(plan.names(&gateway.resolver));
         let names = self.runtimes.run(names::first_answers(names, self.observe.clone()));
+        let new = || plan.listeners().map(|(listener, _)| listener);
+        orders::attach(new(), &gateway.stores);
+        let new: Vec<_> = new().cloned().collect();
+        let observe = self.observe.clone();
+        self.runtimes.run(async move { orders::first_looks(new.iter(), &observe).await });
         tasks.start(&self.shared, gateway, (names, plan));
     }
 
@@ -219,8 +225,9 @@ impl Reloader {
             loaded.report(vec![Problem::of_file(why)])
         })?;
         self.generations.enter(&gateway);
-        self.live.store(gateway);
+        self.live.store(Arc::clone(&gateway));
         state.listeners.settle(opened);
+        orders::attach(state.listeners.all(), &gateway.stores);
         self.admin.show_trusted(state.listeners.trusted());
         self.in_flight.set_max(config.in_flight.0);
         self.open.set_max(config.connections);

@@ -3,6 +3,8 @@
 //!
 //! After a change of a message: `BLESS=1 cargo test --test it check`, then read the diff.
 
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -63,6 +65,43 @@ fn no_report_repeats_a_secret() {
     for name in cases() {
         let said = refused(&broken(), &name);
         assert!(!said.contains("s3cr3t") && !said.contains("hunter2"), "{name}: {said}");
+    }
+}
+
+/// The keys below `schema` whose values are of one of these kinds.
+fn keys_of(schema: &Value, kinds: &[String], keys: &mut BTreeSet<String>) {
+    let below: Vec<&Value> = match schema {
+        Value::Object(fields) => fields.values().collect(),
+        Value::Array(all) => all.iter().collect(),
+        _ => return,
+    };
+    below.into_iter().for_each(|value| keys_of(value, kinds, keys));
+    let is_one = |value: &Value| kinds.iter().any(|kind| value.to_string().contains(kind));
+    if let Some(properties) = schema["properties"].as_object() {
+        let ours = properties.iter().filter(|(_, value)| is_one(value));
+        keys.extend(ours.map(|(key, _)| key.clone()));
+    }
+}
+
+/// Whatever key takes a secret, a report that shows its line does not show the secret.
+#[test]
+fn every_key_that_takes_a_secret_is_masked() {
+    let schema = streamgate::config::schema();
+    let secret = "/$defs/Secret\"";
+    let parts = schema["$defs"].as_object().expect("the file has parts").iter();
+    // A part that may be a secret alone, as the pepper of a policy.
+    let brief = parts.filter(|(_, part)| part["anyOf"].to_string().contains(secret));
+    let kinds: Vec<String> = brief.map(|(name, _)| format!("/$defs/{name}\"")).collect();
+    let mut keys = BTreeSet::new();
+    keys_of(&schema, &[kinds, vec![secret.to_owned()]].concat(), &mut keys);
+    let known = ["token", "pepper", "hs256", "secret", "current", "previous", "also"];
+    assert!(known.iter().all(|key| keys.contains(*key)), "{keys:?}");
+    let folder = Folder::new("secrets");
+    for key in keys {
+        let line = format!("listeners: [ {{ nonsense: 1, {key}: \"hunter2\" }} ]\n");
+        fs::write(folder.0.join("gateway.yaml"), line).unwrap();
+        let said = refused(&folder.0, "gateway.yaml");
+        assert!(said.contains("nonsense") && !said.contains("hunter2"), "{key}: {said}");
     }
 }
 

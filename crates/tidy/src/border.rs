@@ -47,8 +47,8 @@ const BORDERS: &[Border] = &[
     border("reqwest", &["fetch"], "small documents are fetched bounded and timed in one place"),
     border(
         "redis",
-        &["activity", "quota"],
-        "what sessions and rates need of Redis is a room's each, and leases have theirs",
+        &["activity", "quota", "acme"],
+        "what sessions, rates and certificates need of Redis is a room's each, leases have theirs",
     ),
     border("rustix", &["server"], "sockets are handed on where they are bound"),
     border("listenfd", &["server"], "sockets are taken over where they are bound"),

@@ -1,11 +1,9 @@
 //! What `tls` of a listener can't mean, whatever the files hold.
 
-use super::config::{CertificateConfig, ClientCertificate, Config, TicketsConfig};
+use super::config::{CertificateConfig, ClientCertificate, Config};
 use super::terms::Written;
 use crate::problem::Problem;
-
-/// The shortest secret from which keys are derived, in bytes.
-const SECRET_BYTES_MIN: usize = 32;
+use crate::units::rotation_problems;
 
 /// Whether some clients are asked for a certificate.
 pub(super) fn asks_clients(config: &Config) -> bool {
@@ -27,7 +25,12 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     }
     problems.extend(without_effect(config));
     problems.extend(without_authority(config));
-    problems.extend(config.tickets.iter().flat_map(tickets));
+    problems.extend(
+        config
+            .tickets
+            .iter()
+            .flat_map(|tickets| rotation_problems(&tickets.current, tickets.previous.as_ref())),
+    );
     problems
 }
 
@@ -72,24 +75,6 @@ fn without_authority(config: &Config) -> Vec<Problem> {
         if !problems.contains(&problem) {
             problems.push(problem);
         }
-    }
-    problems
-}
-
-fn tickets(config: &TicketsConfig) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for secret in [Some(&config.current), config.previous.as_ref()].into_iter().flatten() {
-        let bytes = secret.reveal().len();
-        if bytes < SECRET_BYTES_MIN {
-            let text = format!("a secret of {bytes} bytes can be guessed");
-            let help = "take 32 or more: `openssl rand -hex 32`";
-            problems.push(secret.problem(text).help(help));
-        }
-    }
-    let previous = config.previous.as_ref();
-    if let Some(same) = previous.filter(|it| it.reveal() == config.current.reveal()) {
-        let text = "`previous` is the same secret as `current`";
-        problems.push(same.problem(text).help("leave it out until `current` has changed"));
     }
     problems
 }
