@@ -30,7 +30,7 @@ use key::Key;
 use parking_lot::Mutex;
 use shared::Shared;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub(super) use config::Config;
@@ -191,7 +191,7 @@ impl Filter for RateLimit {
     fn rates(&self) -> Figures {
         Figures {
             evicted: self.tables.iter().map(|table| table.evicted()).sum(),
-            alone: self.shared.as_ref().map_or(0, |store| store.alone.load(Ordering::Relaxed)),
+            alone: self.tables.iter().map(|table| table.alone.load(Ordering::Relaxed)).sum(),
         }
     }
 }
@@ -214,7 +214,7 @@ impl RateLimit {
             Some(SharedKey::of(parts).short().to_owned())
         };
         let names = self.limits.iter().map(name).collect();
-        Ok(Some(Shared { client, names, alone: AtomicU64::new(0) }))
+        Ok(Some(Shared { client, names }))
     }
 
     fn is_at_store(&self, number: usize) -> bool {

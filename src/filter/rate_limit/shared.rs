@@ -8,7 +8,7 @@ use crate::quota::shared::{self, Ask, SharedKey};
 use crate::quota::{Left, Taken};
 use futures_util::future::join_all;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use streamgate_lease::StoreError;
 use streamgate_lease::redis::Client;
 use tokio::time::Instant;
@@ -18,8 +18,6 @@ pub(super) struct Shared {
     pub(super) client: Arc<Client>,
     /// What each limit is called there; `None` for those that are counted here.
     pub(super) names: Box<[Option<String>]>,
-    /// How many requests were decided without an answer of the store.
-    pub(super) alone: AtomicU64,
 }
 
 /// Limits of one key, by their numbers: the store is asked about them at once.
@@ -55,7 +53,6 @@ impl RateLimit {
                     }
                 }
                 Err(error) => {
-                    store.alone.fetch_add(1, Ordering::Relaxed);
                     for (number, debt) in group.limits.iter().zip(&group.debts) {
                         let outcome = self.alone(*number, &keys[*number], *debt, &error, now);
                         outcomes[*number] = outcome.map_err(|denial| refused = Err(denial)).ok();
@@ -126,6 +123,7 @@ impl RateLimit {
         now: Instant,
     ) -> Result<Outcome, Denial> {
         let (limit, table) = (&self.limits[number], &self.tables[number]);
+        table.alone.fetch_add(1, Ordering::Relaxed);
         let mode = limit.store.as_ref().map_or(WhenStoreFails::Local, |store| store.when_fails);
         match mode {
             WhenStoreFails::Closed => Err(Denial::of_store(error)),
