@@ -31,6 +31,7 @@ routes:
     redirect: { to: "/{rest}", scheme: http, host: a.example, port: 8080 }
   - { name: url, match: { path: "/url/{*rest}" }, redirect: { to: "https://b.example/x/{rest}" } }
   - { name: round, match: { path: "/round/{*rest}" }, redirect: { to: "/round/{rest}" } }
+  - { name: swap, match: { path: "/swap/{id}/{*rest}" }, redirect: { to: "/{rest}/{id}" } }
   - { name: ask, match: { path: "/ask/{q}" }, redirect: { to: "/find?q={q}" } }
   - { name: plain, match: { path: /by, scheme: http }, respond: { text: http } }
   - { name: secure, match: { path: /by, scheme: https }, respond: { text: https } }
@@ -120,6 +121,10 @@ async fn a_redirect_never_leads_where_a_client_says() {
         ("/url/..//evil.com", ""),
         ("/path/%2e%2e//evil.com", ""),
         ("/path//evil.com", "/evil.com"),
+        // A rest that is nothing must not leave two slashes before a name.
+        ("/swap/evil.com", "/evil.com"),
+        ("/swap/evil.com/", "/evil.com"),
+        ("/swap/evil.com/a/b", "/a/b/evil.com"),
         ("/path///evil.com/%2e%2e", "/"),
         ("/path/%2f%2fevil.com", ""),
         ("/path/https://evil.com", "/https:/evil.com"),
