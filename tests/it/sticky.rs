@@ -76,6 +76,22 @@ async fn a_client_comes_back_to_the_endpoint_that_has_answered_it() {
 }
 
 #[tokio::test]
+async fn without_a_secret_the_gateway_has_one_of_its_own() {
+    let fields = endpoints(&[replica("a").await, replica("b").await]);
+    let gateway = proxying_to(&fields.replace(STICKY, "balance: { sticky: { cookie: at } }"));
+    let with = proxying_to(&fields);
+    for _ in 0..10 {
+        let first = ask(&gateway, "").await;
+        let cookie = pair(&first.cookie.unwrap());
+        for _ in 0..3 {
+            let again = ask(&gateway, &cookie).await;
+            assert_eq!((&again.replica, again.cookie), (&first.replica, None));
+        }
+        assert!(ask(&with, &cookie).await.cookie.is_some(), "it is of another secret");
+    }
+}
+
+#[tokio::test]
 async fn a_cookie_that_was_made_up_leads_nowhere() {
     let (a, b) = (replica("a").await, replica("b").await);
     let gateway = proxying_to(&endpoints(&[a, b]));

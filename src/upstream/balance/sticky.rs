@@ -13,9 +13,11 @@ use crate::units::{SameSite, Secret, Text};
 use crate::yaml::At;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderName, HeaderValue};
+use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use std::sync::LazyLock;
 
 /// `balance: { sticky: … }`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -24,8 +26,10 @@ use sha2::Sha256;
 pub struct Config {
     /// The name of the cookie, which no other upstream and no token has.
     pub cookie: At<Text>,
-    /// At least 32 bytes, the same at all gateways. Endpoints are hashed with it.
-    pub secret: At<Secret>,
+    /// At least 32 bytes, the same at all gateways. Endpoints are hashed with it. Left out: one of
+    /// this process alone, so other gateways, and this one after a start, choose anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<At<Secret>>,
     /// Its `Path`.
     #[serde(default = "everywhere")]
     pub path: At<Text>,
@@ -40,6 +44,9 @@ fn everywhere() -> At<Text> {
 
 /// A shorter secret could be guessed from a cookie, and with it the addresses of endpoints.
 const SECRET_BYTES_MIN: usize = 32;
+
+/// The secret of upstreams that have none of their own; a reload does not change it.
+static OF_PROCESS: LazyLock<[u8; SECRET_BYTES_MIN]> = LazyLock::new(|| rand::rng().random());
 
 /// So much of the hash is sent.
 const VALUE_BYTES: usize = 16;
@@ -56,10 +63,10 @@ impl Settings for Config {
             let text = format!("`{}` cannot be the path of a cookie", self.path.0);
             return Some(self.path.problem(text).help("write `/`, or a path below it"));
         }
-        (self.secret.reveal().len() < SECRET_BYTES_MIN).then(|| {
-            let text = format!("the secret of a sticky cookie needs {SECRET_BYTES_MIN} bytes");
-            self.secret.problem(text).help("make one: `openssl rand -hex 32`")
-        })
+        let secret = self.secret.as_ref();
+        let short = secret.filter(|secret| secret.reveal().len() < SECRET_BYTES_MIN)?;
+        let text = format!("the secret of a sticky cookie needs {SECRET_BYTES_MIN} bytes");
+        Some(short.problem(text).help("make one: `openssl rand -hex 32`"))
     }
 
     fn key(&self) -> Option<HashKey> {
@@ -71,7 +78,7 @@ impl Settings for Config {
     }
 
     fn secret(&self) -> Option<&At<Secret>> {
-        Some(&self.secret)
+        self.secret.as_ref()
     }
 }
 
@@ -87,7 +94,8 @@ pub(super) struct Sticky {
 
 pub(super) fn build(policy: &Policy, endpoints: &[Endpoint]) -> Sticky {
     let Policy::Sticky(config) = policy else { unreachable!("the roster builds its own") };
-    let key = config.secret.reveal().as_bytes();
+    let secret = config.secret.as_ref().map(|secret| secret.reveal().as_bytes());
+    let key = secret.unwrap_or(&*OF_PROCESS);
     let key = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     let value = |endpoint: &Endpoint| {
         let mut mac = key.clone();
