@@ -6,6 +6,7 @@
 //! names filters, an upstream and a policy.
 
 mod include;
+mod listed;
 
 pub(crate) use include::{files_of, included};
 
@@ -93,7 +94,8 @@ pub struct Root {
     /// The servers behind the gateway.
     #[serde(default)]
     pub upstreams: Entries<upstream::Config>,
-    /// Which request goes where.
+    /// Which request goes where: routes, and groups of routes that have something in common.
+    #[schemars(with = "Vec<listed::Listed>")]
     pub routes: At<Vec<At<Route>>>,
 }
 

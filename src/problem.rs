@@ -11,6 +11,7 @@ pub(crate) use look_alike::LookAlike;
 pub(crate) use mask::{is_secret, is_secret_place};
 pub(crate) use sources::{FILE_LINES_MAX, Source, Sources};
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -128,6 +129,10 @@ impl Report {
         let named = all.into_iter().map(|problem| sources.name_files(problem));
         let mut problems: Vec<Problem> = named.collect();
         problems.sort_by_key(|problem| (problem.at, problem.level));
+        // What a group or an anchor says once is read several times, and told once.
+        let mut told = HashSet::new();
+        problems
+            .retain(|problem| problem.at.is_none_or(|at| told.insert((at, problem.text.clone()))));
         Report { sources, problems }
     }
 

@@ -41,6 +41,7 @@ mod typed;
 mod parser_messages;
 mod cause;
 mod include;
+pub mod groups;
 
 pub use environment::Environment;
 pub use include::included;
@@ -146,7 +147,8 @@ where
             }
         }
     }
-    let Some(root) = root else { return failed(problems) };
+    let Some(mut root) = root else { return failed(problems) };
+    problems.extend(groups::expand(&mut root));
     let checked = schema_check::check(root, &schemars::schema_for!(T).to_value());
     problems.retain(|missing| !checked.problems.iter().any(|told| covers(told, missing)));
     let is_whole = checked.problems.is_empty();

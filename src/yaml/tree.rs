@@ -10,7 +10,7 @@ use std::ops::Range;
 pub(super) type Node = At<Tree>;
 
 /// What stands at one place.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Tree {
     /// Nothing was written, or `null`.
     Nothing,
@@ -23,7 +23,7 @@ pub(super) enum Tree {
 }
 
 /// A single value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Single {
     pub(super) text: String,
     pub(super) kind: Kind,

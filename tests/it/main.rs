@@ -33,6 +33,7 @@ mod edge;
 mod ends;
 mod framing;
 mod grpc;
+mod groups;
 mod h2;
 mod h2_bounds;
 mod h2_strict;

@@ -70,7 +70,8 @@ impl<'s> Schema<'s> {
         let here = self.resolved();
         let any: Vec<Schema<'s>> = Self::list(here, "anyOf")
             .iter()
-            .filter(|any| any["type"] != "null")
+            // A group of routes was taken apart before.
+            .filter(|any| any["type"] != "null" && any["x-group"] != true)
             .map(|any| self.at(any))
             .collect();
         match any.as_slice() {
