@@ -1,5 +1,5 @@
 //! Everything changes again and again under load: routes, listeners, upstreams, policies,
-//! certificates. The ordinary tests change it some dozens of times; `just soak-reload` a thousand
+//! certificates. The ordinary tests change it a dozen times; `just soak-reload` a thousand
 //! times, and then memory may not grow either.
 
 use crate::audience::{Stage, TOKEN};
@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 /// How often everything changes.
 fn reloads() -> u64 {
-    std::env::var("SOAK_RELOADS").map_or(40, |number| number.parse().expect("a number"))
+    std::env::var("SOAK_RELOADS").map_or(12, |number| number.parse().expect("a number"))
 }
 
 /// How often the certificate changes meanwhile.
