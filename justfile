@@ -71,6 +71,11 @@ soak-upgrade UPGRADES="20":
     SOAK_UPGRADES={{ UPGRADES }} cargo test --locked --package streamgate --release --test it -- \
         upgrade::no_request_fails --nocapture
 
+# Measure what other clients notice of that many slow attackers: less than a doubled p99, or 10 ms.
+attack ATTACKERS="200":
+    ulimit -n "$(ulimit -Hn)"; ATTACKERS={{ ATTACKERS }} cargo test --locked --package streamgate \
+        --release --test it -- attack:: --nocapture
+
 # Hold both stores to the specification with that many random histories each.
 model CASES="10000":
     MODEL_CASES={{ CASES }} cargo test --locked --package streamgate-lease --test it -- model

@@ -29,6 +29,8 @@ mod downstream;
 mod transport;
 mod client_end;
 mod receipt;
+mod reader_pace;
+mod head_config;
 mod head_state;
 mod answer_clock;
 mod request_line;
@@ -37,19 +39,21 @@ mod deadline;
 
 pub use answer_clock::AnswerClock;
 pub use arrival::Refusal;
-pub use carrier::{answer_clock, handshake};
+pub use carrier::{answer_clock, handshake, slow_reader};
 pub use client::Client;
 pub use client_end::ClientEnd;
 pub use config::Config;
 pub use downstream::DownstreamStream;
 pub use h1::LAST_REQUEST_WITHIN;
 pub use h2_bounds::{Config as Http2Config, Settings as Http2Settings};
+pub use head_config::HeadConfig;
 pub use head_state::{Opened, head_was_read};
 pub use in_flight::{Guard, InFlight};
 pub use listener::Listener;
 pub use open_connections::{Memory, OpenConnections};
 pub use peer::Peer;
 pub use proxy_header::{Beginning, ProxyHeader};
+pub use reader_pace::SlowClient;
 pub use receipt::Receipt;
 pub use socket::SocketConfig;
 pub use transport::Handshake;
@@ -81,6 +85,7 @@ impl<P> Edge<P> {
             proxy: Arc::clone(&proxy),
             listener: Arc::clone(&listener),
             observe: observe.clone(),
+            open: open.clone(),
         };
         Edge { http1: Http1 { proxy, listener, observe, open }, http2 }
     }
@@ -159,7 +164,7 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Edge<P> {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let listener = &*self.http1.listener;
-        let mut stream = Box::new(DownstreamStream::new(stream));
+        let mut stream = Box::new(DownstreamStream::new(stream, listener.reader));
         let Some(_open_in_all) = self.http1.open.enter() else {
             self.refuse(Refusal::ProcessFull);
             // Where memory has run out, there is none for a word.

@@ -12,6 +12,7 @@ pub use room::{InFlightLimit, Room};
 
 use crate::concurrency::{Admission, IdentitySource, Outcome};
 use crate::denial::{Code, Denial};
+use crate::request::head::HeadSizes;
 use crate::route::{Miss, RouteIndex};
 use crate::session::{AccountText, Session, TokenError, Viewer};
 use http::HeaderValue;
@@ -147,6 +148,8 @@ pub struct Exchange {
     pub scheme: Scheme,
     /// How much room there is for it.
     pub room: Room,
+    /// How large its head may be.
+    pub head_sizes: HeadSizes,
     /// When the request began.
     pub began: Instant,
     /// What the request asks for.
@@ -187,6 +190,7 @@ impl Exchange {
             client_identity: None,
             scheme: Scheme::HTTP,
             room: Room::Plenty,
+            head_sizes: HeadSizes::default(),
             began: Instant::now(),
             target: Target::Unread,
             asked: None,

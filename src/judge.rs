@@ -55,7 +55,7 @@ pub async fn judge<'g>(
     exchange: &mut Exchange,
     mut trace: Option<&mut Trace>,
 ) -> Result<Verdict<'g>, Halt> {
-    let announced_bytes = head::check(head)?;
+    let announced_bytes = head::check(head, exchange.head_sizes)?;
     let mut request = Request::read(head)?;
     request.is_https = exchange.scheme == Scheme::HTTPS;
     if gateway.takes_path_tokens {

@@ -62,6 +62,7 @@ pub struct All {
     pub(crate) connections_recycled: IntCounterVec,
     pub(crate) memory_level: IntGauge,
     pub(crate) heads_refused: IntCounterVec,
+    pub(crate) clients_timed_out: IntCounterVec,
     pub(crate) header_fields_dropped: IntCounterVec,
     pub(crate) http2: Http2Metrics,
     pub(crate) overloaded: IntCounterVec,
@@ -183,6 +184,11 @@ impl Metrics {
                 "heads_refused_total",
                 "Connections closed before a request was read: a head too slow, or no HTTP.",
                 &["listener", "reason"],
+            ),
+            clients_timed_out: f.counters(
+                "clients_timed_out_total",
+                "Clients that were too slow or silent for too long, by the bound that has acted.",
+                &["listener", "bound"],
             ),
             header_fields_dropped: f.counters(
                 "header_fields_dropped_total",

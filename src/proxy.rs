@@ -245,7 +245,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Ctx>,
     ) -> FailToProxy {
         if ctx.instead.is_none() {
-            let fault = fault::of(error, timeouts::has_run_out(downstream), ctx.is_tunnel);
+            let fault = fault::of(error, downstream, ctx.is_tunnel);
             if let Some((upstream, endpoint)) = ctx.failed(&fault) {
                 let why = fault.message;
                 self.observe.emit(&Event::UpstreamFailed { upstream, endpoint, why });

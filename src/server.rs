@@ -7,6 +7,8 @@ mod drain;
 mod signal;
 mod log;
 mod bind;
+mod socket;
+mod socket_file;
 mod inherited;
 mod certificate;
 mod listener;
@@ -32,12 +34,13 @@ use crate::gateway::{Gateway, Shared};
 use crate::metrics::Metrics;
 use crate::observe::{Observe, config_problems};
 use crate::problem::Report;
+use crate::units::ListenAddress;
 use arc_swap::ArcSwap;
 use background::BackgroundTasks;
 pub use bind::BindError;
 pub use drain::Stopped;
 use generations::Generations;
-use inherited::Socket;
+use inherited::GivenSocket;
 pub use inherited::{CHANNEL_VARIABLE, Inherited};
 use listener::ListenerFactory;
 use listeners::{Listeners, Plan};
@@ -49,6 +52,7 @@ pub use reload::Source;
 use reload::{Reloader, State};
 use runtime::BackgroundRuntimes;
 pub use signal::Signals;
+use socket::ListeningSocket;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -87,7 +91,7 @@ pub enum StartError {
 /// A gateway that runs. Dropping it without `stop` cuts its requests off.
 pub struct Running {
     /// Each listener's name and the address that it really had at the start.
-    pub listeners: Vec<(String, SocketAddr)>,
+    pub listeners: Vec<(String, ListenAddress)>,
     /// The address that the admin port really has.
     pub admin: SocketAddr,
     /// Stores and leases, which outlive a configuration.
@@ -165,7 +169,7 @@ fn start_with(
     let ((reloads, to_reload), (upgrades, to_upgrade)) =
         (mpsc::channel(RELOADS_WAITING_MAX), mpsc::channel(1));
     let wishes = (reloads.clone(), upgrades.clone());
-    let socket = Socket::of_admin(config.admin.address.0, &admin_socket).map_err(threads)?;
+    let socket = GivenSocket::of_admin(config.admin.address.0, &admin_socket).map_err(threads)?;
     let parts = ((listeners, socket), factory, &runtimes);
     let reloader = reloader((&loaded, source), Arc::clone(&shared), parts, wishes);
     let addresses = reloader.open(&gateway, plan, workers).map_err(threads)?;
@@ -209,7 +213,7 @@ fn start_with(
 fn reloader(
     (loaded, source): (&Loaded, Option<Source>),
     shared: Arc<Shared>,
-    (sockets, factory, runtimes): ((Listeners, Socket), ListenerFactory, &BackgroundRuntimes),
+    (sockets, factory, runtimes): ((Listeners, GivenSocket), ListenerFactory, &BackgroundRuntimes),
     wishes: (mpsc::Sender<ReloadRequest>, mpsc::Sender<UpgradeRequest>),
 ) -> Reloader {
     let (config, status) = (&loaded.config, Status::first(loaded.hash()));
@@ -287,11 +291,11 @@ fn bind_all(
 /// Binds the admin port.
 fn bind_admin(config: &Config, inherited: &mut Inherited) -> Result<TcpListener, BindError> {
     let admin = config.admin.address.0;
-    if let Some(socket) = inherited.take(ADMIN, admin) {
+    if let Some(ListeningSocket::Tcp(socket)) = inherited.take(ADMIN, &admin.into()) {
         return Ok(socket);
     }
-    let all: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address.0).collect();
-    bind::bind(ADMIN, admin, &all, &SocketConfig::default())
+    let all = config.listeners.iter().filter_map(|listener| listener.address.inet());
+    bind::bind_tcp(ADMIN, admin, &all.collect::<Vec<_>>(), &SocketConfig::default())
 }
 
 fn address(socket: &TcpListener) -> Result<SocketAddr, StartError> {

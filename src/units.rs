@@ -2,7 +2,9 @@
 //! itself to editors; nothing here knows what it will be used for.
 
 mod field_text;
+mod file_mode;
 mod fingerprint;
+mod listen_address;
 mod network;
 mod origin;
 mod rotation;
@@ -12,7 +14,9 @@ mod share;
 mod spelling;
 
 pub use field_text::FieldText;
+pub use file_mode::FileMode;
 pub use fingerprint::Fingerprint;
+pub use listen_address::ListenAddress;
 pub use network::Network;
 pub use origin::Origin;
 pub use rotation::rotation_problems;
@@ -117,6 +121,7 @@ impl fmt::Display for TimeOrNone {
 /// An IP address and a port, written `127.0.0.1:8080` or `[::1]:8080`.
 ///
 /// It is where the gateway itself listens, so it is no host name; those are `resolve::Target`.
+/// Where clients connect is a [`ListenAddress`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Address(pub SocketAddr);
 
@@ -302,8 +307,21 @@ impl fmt::Display for Workers {
 }
 
 scalars!(
-    Time, TimeOrNone, Address, Network, Secret, Text, FilePath, Size, Count, Share, Workers,
-    FieldText, Origin
+    Time,
+    TimeOrNone,
+    Address,
+    Network,
+    Secret,
+    Text,
+    FilePath,
+    Size,
+    Count,
+    Share,
+    Workers,
+    FieldText,
+    Origin,
+    ListenAddress,
+    FileMode
 );
 
 /// Printing and the schema of scalars: what is expected, and a pattern by which an editor
@@ -342,6 +360,9 @@ described!(
     Time: "string" "^0*[1-9][0-9]*(ms|s|m|h)$",
     TimeOrNone: "string" "^[0-9]+(ms|s|m|h)$",
     Address: "string" r"^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$",
+    ListenAddress: "string"
+        r"^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$|^unix:/.*[^/]$",
+    FileMode: "string integer" "^0?[0-7]{3}$",
     Network: "string" r"^[0-9a-fA-F.:]+(/[0-9]{1,3})?$",
     Secret: "string" "",
     Text: "string" "",
@@ -371,6 +392,8 @@ mod tests {
         reads::<Time>();
         reads::<TimeOrNone>();
         reads::<Address>();
+        reads::<ListenAddress>();
+        reads::<FileMode>();
         reads::<Network>();
         reads::<Secret>();
         reads::<Text>();

@@ -217,6 +217,11 @@ impl<T> At<T> {
         At { value, place: Place::default() }
     }
 
+    /// Whether the file has it, and it is no default.
+    pub fn is_written(&self) -> bool {
+        self.place != Place::default()
+    }
+
     /// A problem with this value, at its place.
     pub fn problem(&self, text: impl Into<String>) -> Problem {
         Problem::at(self.place, text)

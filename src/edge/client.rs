@@ -28,7 +28,8 @@ const FORWARDED_HOST: &str = "x-forwarded-host";
 /// The client of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// `None` when the connection has no address, as between two ends in one process.
+    /// `None` when the connection has none, as one to a socket of Unix, and nobody who is trusted
+    /// tells another.
     pub address: Option<IpAddr>,
     /// The scheme of the URL that the client asked for.
     pub scheme: Scheme,
@@ -43,29 +44,29 @@ impl Client {
     pub fn of(peer: &Peer, fields: &HeaderMap, listener: &Listener) -> Self {
         let (address, scheme) = (peer.address, peer.scheme());
         let is_peer_trusted = peer.is_trusted(listener);
-        let Some(address) = address.filter(|_| is_peer_trusted) else {
+        if !is_peer_trusted {
             if listener.trusted.has_names() && fields.contains_key(FORWARDED_FOR) {
                 listener.trusted.doubt();
             }
             return Client { address, scheme, host: None, is_peer_trusted };
-        };
+        }
         let (address, teller) = find(address, fields, listener);
         let scheme = told(fields, FORWARDED_PROTO, teller).and_then(read_scheme).unwrap_or(scheme);
         let host = match listener.trusted_host {
             true => told(fields, FORWARDED_HOST, teller).and_then(read_host),
             false => None,
         };
-        Client { address: Some(address), scheme, host, is_peer_trusted }
+        Client { address, scheme, host, is_peer_trusted }
     }
 }
 
 /// The client's address, and the number of the hop that told it; 0 is the peer itself. A hop that
 /// can't be read ends the chain: the client is then the last one that was told.
-fn find(peer: IpAddr, fields: &HeaderMap, listener: &Listener) -> (IpAddr, usize) {
+fn find(peer: Option<IpAddr>, fields: &HeaderMap, listener: &Listener) -> (Option<IpAddr>, usize) {
     let mut client = (peer, 0);
     for (teller, entry) in from_the_right(fields, FORWARDED_FOR).enumerate() {
         let Some(address) = read_address(entry) else { break };
-        client = (address, teller);
+        client = (Some(address), teller);
         if !listener.trusts(address) {
             break;
         }

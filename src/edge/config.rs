@@ -2,13 +2,15 @@
 
 use super::connections::Connections;
 use super::h2_bounds::{self, Settings};
+use super::head_config::{self, HeadConfig};
 use super::listener::Listener;
+use super::reader_pace::ReaderBounds;
 use super::socket::SocketConfig;
 use super::tls::{self, Tls};
 use super::trust::{TrustedPeer, TrustedPeers};
 use super::underscores::Underscores;
 use crate::problem::Problem;
-use crate::units::{Address, Count, Size, Text, Time};
+use crate::units::{Count, ListenAddress, Size, Text, Time};
 use crate::yaml::At;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,9 +24,10 @@ use std::sync::Arc;
 pub struct Config {
     /// Names it in logs and metrics.
     pub name: At<Text>,
-    pub(crate) address: At<Address>,
+    /// An IP address and a port, or a socket of Unix: `unix:/run/streamgate/http.sock`.
+    pub(crate) address: At<ListenAddress>,
     /// Peers whose word on their clients is believed: load balancers, and what ends TLS. Addresses,
-    /// networks and host names.
+    /// networks and host names; `unix:` is whoever connects to a socket of Unix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<At<TrustedPeer>>,
     /// Takes the host from the `X-Forwarded-Host` of a trusted peer in place of `Host`.
@@ -58,6 +61,9 @@ pub struct Config {
     /// clients spread over gateways that were added.
     #[serde(default = "max_age")]
     pub max_age: Time,
+    /// How large the head of a request may be.
+    #[serde(default)]
+    pub head: HeadConfig,
     /// How long the head of a request may take.
     #[serde(default = "head_timeout")]
     pub head_timeout: Time,
@@ -74,6 +80,10 @@ pub struct Config {
     /// How long a client may take no bytes of an answer.
     #[serde(default = "write_timeout")]
     pub write_timeout: Time,
+    /// How many bytes of an answer a client must take in a second, on the whole, while the gateway
+    /// waits for it. It is looked at each time that `write_timeout` was waited.
+    #[serde(default = "write_rate")]
+    pub write_rate: Size,
     /// Options of the socket, and of each connection.
     #[serde(default)]
     pub socket: SocketConfig,
@@ -117,6 +127,11 @@ fn write_timeout() -> Time {
     Time::secs(60)
 }
 
+/// A twentieth of what the slowest of mobile networks carries.
+fn write_rate() -> Size {
+    Size(128)
+}
+
 impl Config {
     /// The listener that this entry describes, and warnings; `number` is its place in the file, and
     /// `base_dir` is where the files are that it names.
@@ -125,17 +140,19 @@ impl Config {
         number: usize,
         base_dir: &Path,
     ) -> Result<(Listener, Vec<Problem>), Vec<Problem>> {
+        let head_sizes = self.head.compile()?;
         let http2 = match &self.http2 {
             Some(written) => written.compile()?,
             None => self.tls.is_some().then(Settings::default),
         };
+        let http2 = http2.map(|http2| http2.fitting(head_config::http2_bytes(head_sizes)));
         let tls = self.tls.as_ref().map(|tls| Tls::compile(tls, base_dir, http2.is_some()));
         let tls = tls.transpose()?;
         let (tls, warnings) = tls.map_or((None, Vec::new()), |(tls, told)| (Some(tls), told));
         let listener = Listener {
             number,
             name: self.name.0.as_str().into(),
-            address: self.address.0,
+            address: self.address.value.clone(),
             trusted: TrustedPeers::new(self.trusted.iter().map(|peer| &peer.value)),
             trusted_host: self.trusted_host,
             underscores: self.underscores,
@@ -153,7 +170,8 @@ impl Config {
             head_timeout: self.head_timeout.0,
             idle_timeout: self.idle_timeout.0,
             body_timeout: self.body_timeout.0,
-            write_timeout: self.write_timeout.0,
+            head_sizes,
+            reader: ReaderBounds { timeout: self.write_timeout.0, rate: self.write_rate.0 },
         };
         Ok((listener, warnings))
     }

@@ -32,6 +32,11 @@ impl Deadline {
         self.set(self.at.min(at));
     }
 
+    /// Whether it has passed.
+    pub(super) fn has_passed(&self) -> bool {
+        self.at <= Instant::now()
+    }
+
     /// Ready once the deadline has passed.
     pub(super) fn poll(&mut self, task: &mut Context<'_>) -> Poll<()> {
         loop {

@@ -1,4 +1,4 @@
-//! The stream to a client, plain or by TLS, as Pingora holds it, with six changes. The edge can
+//! The stream to a client, plain or by TLS, as Pingora holds it, with seven changes. The edge can
 //! wait for the next request without holding more than the connection. Pingora's own answer to a
 //! head that it can't parse or won't take is replaced by the gateway's. A read from the client
 //! fails when its upstream has let it wait for too long (`AnswerClock`). What no URL may hold is
@@ -6,7 +6,8 @@
 //! answer: Pingora would end the exchange, or stop to poll the stream and with it the clock, so it
 //! does not see the end as long as the client is taken to wait (`ClientEnd`). And what was written
 //! goes out as soon as the exchange waits: Pingora holds a head with a `Content-Length` back until
-//! there is a packet of it.
+//! there is a packet of it. And a client that takes too little is cut (`ReaderPace`): Pingora has a
+//! bound for a whole piece, however large.
 //!
 //! Pingora answers a head that it won't take with a bare 400 or 405 before `early_request_filter`
 //! has run, and closes. So all bytes that it writes before that phase are this answer, and ours are
@@ -18,6 +19,7 @@ use super::answer_clock::AnswerClock;
 use super::client_end::{ClientEnd, ClientEndWatch};
 use super::deadline::Deadline;
 use super::head_state::HeadState;
+use super::reader_pace::{ReaderBounds, ReaderPace, SlowClient, receipts};
 use super::receipt::Receipt;
 use super::request_line::RequestLine;
 use super::tls;
@@ -54,25 +56,26 @@ pub struct DownstreamStream {
     /// Something was written that may not be sent yet.
     is_unsent: bool,
     end_watch: ClientEndWatch,
+    pace: ReaderPace,
 }
 
 impl DownstreamStream {
-    pub(super) fn new(socket: Stream) -> Self {
-        Self::over(Transport::Plain(socket))
+    pub(super) fn new(socket: Stream, bounds: ReaderBounds) -> Self {
+        Self::over(Transport::Plain(socket), bounds)
     }
 
-    pub(super) fn over(inner: Transport) -> Self {
-        let answer_clock = AnswerClock::default();
+    pub(super) fn over(inner: Transport, bounds: ReaderBounds) -> Self {
         DownstreamStream {
             inner,
             ahead: SmallVec::new(),
             refusal: None,
-            answer_clock,
+            answer_clock: AnswerClock::default(),
             timer: None,
             line: RequestLine::default(),
             unread: Bytes::new(),
             is_unsent: false,
             end_watch: ClientEndWatch::default(),
+            pace: ReaderPace::new(bounds),
         }
     }
 
@@ -90,6 +93,36 @@ impl DownstreamStream {
     /// What the client's system said to what was sent.
     pub fn receipt(&self) -> Receipt {
         Receipt::told(self.inner.socket().get_socket_digest().as_deref())
+    }
+
+    /// How slowly the client may take what is sent to it.
+    pub(super) fn reader_bounds(&self) -> ReaderBounds {
+        self.pace.bounds()
+    }
+
+    /// How the client was too slow to take what was sent to it, if it was.
+    pub(super) fn slow_reader(&self) -> Option<SlowClient> {
+        self.pace.slow()
+    }
+
+    /// What a write came to: an error, if the client takes too little.
+    fn keep_pace<T: Copy>(
+        &mut self,
+        task: &mut Context<'_>,
+        wrote: Poll<io::Result<T>>,
+        bytes: impl Fn(T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        let taken = match &wrote {
+            Poll::Ready(Ok(wrote)) => Poll::Ready(bytes(*wrote)),
+            Poll::Ready(Err(_)) => return wrote,
+            Poll::Pending => Poll::Pending,
+        };
+        let DownstreamStream { inner, pace, .. } = self;
+        let ask = || receipts(inner.socket().get_socket_digest().as_deref());
+        match ready!(pace.poll(taken, ask, task)) {
+            Ok(()) => wrote,
+            Err(_) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        }
     }
 
     /// The bytes of the connection as they come, before there is HTTP.
@@ -318,7 +351,8 @@ impl AsyncWrite for DownstreamStream {
         match self.is_refused() {
             true => self.refuse(task, bytes),
             false => {
-                let wrote = ready!(Pin::new(&mut self.inner).poll_write(task, bytes));
+                let wrote = Pin::new(&mut self.inner).poll_write(task, bytes);
+                let wrote = ready!(self.keep_pace(task, wrote, |bytes| bytes));
                 self.note_written();
                 Poll::Ready(wrote)
             }
@@ -333,7 +367,8 @@ impl AsyncWrite for DownstreamStream {
         match self.is_refused() {
             true => self.refuse(task, parts.first().map_or(&[], |part| part)),
             false => {
-                let wrote = ready!(Pin::new(&mut self.inner).poll_write_vectored(task, parts));
+                let wrote = Pin::new(&mut self.inner).poll_write_vectored(task, parts);
+                let wrote = ready!(self.keep_pace(task, wrote, |bytes| bytes));
                 self.note_written();
                 Poll::Ready(wrote)
             }
@@ -345,7 +380,8 @@ impl AsyncWrite for DownstreamStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = ready!(Pin::new(&mut self.inner).poll_flush(task));
+        let flushed = Pin::new(&mut self.inner).poll_flush(task);
+        let flushed = ready!(self.keep_pace(task, flushed, |()| 0));
         self.is_unsent = false;
         Poll::Ready(flushed)
     }
@@ -372,7 +408,10 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let stream = pingora::protocols::l4::stream::Stream::from(accepted.expect("a client").0);
-        (client.expect("connected"), DownstreamStream::new(Box::new(stream)))
+        (
+            client.expect("connected"),
+            DownstreamStream::new(Box::new(stream), ReaderBounds::UNBOUNDED),
+        )
     }
 
     #[tokio::test]

@@ -58,11 +58,6 @@ pub(super) struct Http1<P> {
     pub(super) open: OpenConnections,
 }
 
-/// The time, give or take a tenth, so that connections of one moment do not end in one.
-fn jittered(time: Duration) -> Duration {
-    time.mul_f64(0.9 + 0.2 * rand::random::<f64>())
-}
-
 impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
     /// Answers the requests of one connection until it ends.
     pub(super) async fn serve(
@@ -79,7 +74,7 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
             let _ = stopping.wait_for(|is_over| *is_over).await;
         });
         let (mut is_last, mut is_old, mut served) = (false, false, 0);
-        let old_at = Instant::now() + jittered(self.listener.max_age);
+        let old_at = Instant::now() + self.listener.age();
         // A connection that was opened for nothing is closed sooner than one that was of use.
         let mut deadline = Deadline::new(Instant::now() + self.listener.head_timeout);
         loop {
@@ -94,6 +89,7 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
                 }
             });
             if !has_begun.await {
+                self.tell_silence(&deadline, is_last, served);
                 poll_fn(|task| stream.poll_goodbye(task)).await;
                 return;
             }
@@ -114,6 +110,16 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http1<P> {
             let now = Instant::now();
             is_old = old_at <= now;
             deadline.set(now + self.listener.idle_timeout);
+        }
+    }
+
+    /// Tells that no request has begun, if that took too long: the client may have closed, and the
+    /// gateway may be about to.
+    fn tell_silence(&self, deadline: &Deadline, is_last: bool, served: u32) {
+        if deadline.has_passed() && !is_last {
+            let bound = if served == 0 { "head_timeout" } else { "idle_timeout" };
+            let listener = &*self.listener.name;
+            self.observe.emit(&Event::ClientTimedOut { listener, bound });
         }
     }
 

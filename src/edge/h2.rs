@@ -31,6 +31,7 @@ use super::downstream::DownstreamStream;
 use super::h2_bounds::Settings;
 use super::handshake::last_call;
 use super::listener::Listener;
+use super::open_connections::OpenConnections;
 use super::peer::Peer;
 use crate::observe::{Event, Http2Event, Observe};
 use driver::Driver;
@@ -47,6 +48,8 @@ pub(super) struct Http2<P> {
     pub(super) proxy: Arc<P>,
     pub(super) listener: Arc<Listener>,
     pub(super) observe: Observe,
+    /// The connections of all listeners.
+    pub(super) open: OpenConnections,
 }
 
 /// What all requests of a connection have in common.
@@ -68,6 +71,10 @@ enum End {
     Stopping,
     /// It has carried as many requests as it may.
     Requests,
+    /// It is as old as it may get.
+    Age,
+    /// Memory has run short.
+    Memory,
     /// A head, or the beginning of the connection, did not come in time.
     HeadTimeout,
     /// The client took no bytes.
@@ -86,6 +93,8 @@ impl End {
             End::Idle => "idle_timeout",
             End::Stopping => "stopping",
             End::Requests => "requests",
+            End::Age => "age",
+            End::Memory => "memory",
             End::HeadTimeout => "head_timeout",
             End::Stalled => "write_timeout",
             End::Flood(Flood::Resets) => "resets",
@@ -132,6 +141,10 @@ impl<P: HttpServerApp + Send + Sync + 'static> Http2<P> {
         let end = self.speak(&wire, settings, connected, shutdown).await;
         self.tell_resets(&wire);
         self.tell(Http2Event::ConnectionEnded { how: end.name() });
+        if let End::Idle | End::Stalled = end {
+            let (listener, bound) = (&*self.listener.name, end.name());
+            self.observe.emit(&Event::ClientTimedOut { listener, bound });
+        }
         if end.is_sudden() {
             wire.linger().await;
         }

@@ -47,9 +47,10 @@ pub struct Settings {
     #[serde(default = "streams")]
     pub(in crate::edge) streams: Count,
     /// How large the head of a request may be, in bytes, with 32 for each field. What is larger
-    /// gets a bare 431; what is four times as large ends the connection.
-    #[serde(default = "header_list")]
-    header_list: At<Size>,
+    /// gets a bare 431; what is four times as large ends the connection. Left out: 48 KiB, or what
+    /// `head` of the listener allows, if that is more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    header_list: Option<At<Size>>,
     /// How many bytes of one request's body may come before they are read.
     #[serde(default = "window")]
     window: At<Size>,
@@ -74,9 +75,8 @@ fn streams() -> Count {
     Count(100)
 }
 
-fn header_list() -> At<Size> {
-    At::unwritten(Size(48 << 10))
-}
+/// The least that `header_list` is where it is left out, in bytes.
+const HEADER_LIST_BYTES: u64 = 48 << 10;
 
 fn window() -> At<Size> {
     At::unwritten(Size(64 << 10))
@@ -102,7 +102,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             streams: streams(),
-            header_list: header_list(),
+            header_list: None,
             window: window(),
             connection_window: connection_window(),
             send_buffer: send_buffer(),
@@ -128,19 +128,28 @@ impl Config {
 impl Settings {
     fn problems(&self) -> impl Iterator<Item = Problem> {
         let connection_min = CONNECTION_WINDOW_BYTES_MIN.max(self.window.value.0);
-        [
-            (&self.header_list, "header_list", WINDOW_BYTES_MIN, 1 << 20),
+        let header_list = self.header_list.as_ref();
+        let header_list = header_list.map(|size| (size, "header_list", WINDOW_BYTES_MIN, 1 << 20));
+        let others = [
             (&self.window, "window", WINDOW_BYTES_MIN, WINDOW_BYTES_MAX),
             (&self.connection_window, "connection_window", connection_min, WINDOW_BYTES_MAX),
             (&self.send_buffer, "send_buffer", WINDOW_BYTES_MIN, WINDOW_BYTES_MAX),
-        ]
-        .into_iter()
-        .filter(|(size, _, min, max)| !(*min..=*max).contains(&size.value.0))
-        .map(|(size, name, min, max)| {
-            let text = format!("`{name}` of HTTP/2 can't be {}", size.value);
-            let (min, max) = (Size(min), Size(max));
-            size.problem(text).help(format!("write a size from {min} to {max}"))
-        })
+        ];
+        let all = header_list.into_iter().chain(others);
+        all.filter(|(size, _, min, max)| !(*min..=*max).contains(&size.value.0)).map(
+            |(size, name, min, max)| {
+                let text = format!("`{name}` of HTTP/2 can't be {}", size.value);
+                let (min, max) = (Size(min), Size(max));
+                size.problem(text).help(format!("write a size from {min} to {max}"))
+            },
+        )
+    }
+
+    /// The same, where a head may be counted for so many bytes.
+    pub(in crate::edge) fn fitting(mut self, head_bytes: u64) -> Self {
+        let least = Size(HEADER_LIST_BYTES.max(head_bytes));
+        self.header_list.get_or_insert(At::unwritten(least));
+        self
     }
 
     /// A handshake with these bounds.
@@ -149,7 +158,7 @@ impl Settings {
         let mut builder = Builder::new();
         builder
             .max_concurrent_streams(self.streams.0)
-            .max_header_list_size(bytes(&self.header_list))
+            .max_header_list_size(self.header_list.as_ref().map_or(u32::MAX, bytes))
             .initial_window_size(bytes(&self.window))
             .initial_connection_window_size(bytes(&self.connection_window))
             .max_send_buffer_size(bytes(&self.send_buffer) as usize)

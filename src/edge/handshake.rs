@@ -120,6 +120,7 @@ async fn shake_hands(
     if first.is_some_and(|byte| byte.is_ascii_uppercase()) {
         return Err(Broken::Plain(stream));
     }
+    let bounds = stream.reader_bounds();
     let (socket, ahead) = stream.into_parts();
     let Transport::Plain(socket) = socket else { unreachable!("one handshake is enough") };
     if first != Some(HANDSHAKE_RECORD) {
@@ -147,7 +148,8 @@ async fn shake_hands(
     match start.into_stream(server).into_fallible().await {
         Ok(secured) => {
             let credentials = tls.credentials(terms, secured.get_ref().1);
-            Ok(Box::new(DownstreamStream::over(Transport::secured(secured, credentials))))
+            let transport = Transport::secured(secured, credentials);
+            Ok(Box::new(DownstreamStream::over(transport, bounds)))
         }
         Err((why, socket)) => Err(Broken::Failed(why, socket)),
     }

@@ -3,13 +3,16 @@
 
 use super::connections::Connections;
 use super::h2_bounds::Settings;
+use super::reader_pace::ReaderBounds;
 use super::socket::SocketConfig;
 use super::tls::Tls;
 use super::transport::Handshake;
 use super::trust::TrustedPeers;
 use super::underscores::Underscores;
 use crate::denial::Code;
-use std::net::{IpAddr, SocketAddr};
+use crate::request::head::HeadSizes;
+use crate::units::ListenAddress;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +24,7 @@ pub struct Listener {
     /// Names it in logs and metrics.
     pub name: Arc<str>,
     /// Where it is bound.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     /// Peers whose word on their clients is believed.
     pub trusted: TrustedPeers,
     /// They name the host that is asked for, too.
@@ -49,11 +52,23 @@ pub struct Listener {
     pub idle_timeout: Duration,
     /// How long a client may pause while it sends a body.
     pub body_timeout: Duration,
-    /// How long a client may take no bytes of an answer.
-    pub write_timeout: Duration,
+    /// How large the head of a request may be.
+    pub head_sizes: HeadSizes,
+    /// How slowly a client may take an answer.
+    pub(super) reader: ReaderBounds,
 }
 
 impl Listener {
+    /// How long a client may take no bytes of an answer.
+    pub fn write_timeout(&self) -> Duration {
+        self.reader.timeout
+    }
+
+    /// How old one connection may get: not all that came at one moment are to end at one.
+    pub(super) fn age(&self) -> Duration {
+        self.max_age.mul_f64(0.9 + 0.2 * rand::random::<f64>())
+    }
+
     /// Whether a peer at this address is believed.
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.contains(address)
@@ -103,7 +118,7 @@ mod tests {
         let listener = Listener {
             number: 0,
             name: "edge".into(),
-            address: ([127, 0, 0, 1], 0).into(),
+            address: ListenAddress::Inet(([127, 0, 0, 1], 0).into()),
             trusted: TrustedPeers::default(),
             trusted_host: false,
             underscores: Underscores::Drop,
@@ -118,7 +133,8 @@ mod tests {
             head_timeout: secs(15),
             idle_timeout: secs(75),
             body_timeout: secs(30),
-            write_timeout: secs(60),
+            head_sizes: HeadSizes::default(),
+            reader: ReaderBounds { timeout: secs(60), rate: 0 },
         };
         assert!(!listener.is_late(1, secs(30)));
         assert!(listener.is_late(1, secs(31)), "a byte now and then does not keep it open");

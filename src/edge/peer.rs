@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 /// The other end of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// `None` when the connection has no address, as between two ends in one process.
+    /// `None` when the connection has no address: it is to a socket of Unix.
     pub(super) address: Option<IpAddr>,
     /// It came by TLS, or its client came to it by TLS.
     pub(super) is_tls: bool,
@@ -39,7 +39,10 @@ impl Peer {
     /// Whether what it says of its clients is believed, as of now: names may lead elsewhere while a
     /// connection is open.
     pub fn is_trusted(&self, listener: &Listener) -> bool {
-        self.address.is_some_and(|address| listener.trusts(address))
+        match self.address {
+            Some(address) => listener.trusts(address),
+            None => listener.trusted.has_sockets(),
+        }
     }
 
     /// The scheme by which it was itself asked, as far as the connection shows it.

@@ -23,7 +23,12 @@ pub enum TrustedPeer {
     Network(Network),
     /// A host, at all its addresses.
     Host(HostName),
+    /// Whoever connects to a socket of Unix: the mode of its file says who that may be.
+    Socket,
 }
+
+/// How those are written who connect to a socket of Unix.
+const SOCKET: &str = "unix:";
 
 impl TrustedPeer {
     /// Whether every address of its kind is one of them.
@@ -33,12 +38,16 @@ impl TrustedPeer {
 }
 
 impl Scalar for TrustedPeer {
-    const KIND: &'static str = "an address, a network or a host name";
+    const KIND: &'static str = "an address, a network, a host name or `unix:`";
     const EXAMPLE: &'static str = "10.0.0.0/8";
     const EXPECTED: &'static str = "an IP address such as `192.0.2.1`, a network such as \
-        `10.0.0.0/8` or `2001:db8::/32`, or a host name such as `proxy.internal`, without a port";
+        `10.0.0.0/8` or `2001:db8::/32`, or a host name such as `proxy.internal`, without a port; \
+        or `unix:` for whoever connects to a socket of Unix";
 
     fn read(text: &str) -> Result<Self, String> {
+        if text == SOCKET {
+            return Ok(TrustedPeer::Socket);
+        }
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         if is_number || text.contains(['/', ':']) {
             return Network::read(text).map(TrustedPeer::Network);
@@ -52,6 +61,7 @@ impl fmt::Display for TrustedPeer {
         match self {
             TrustedPeer::Network(network) => network.fmt(f),
             TrustedPeer::Host(name) => name.fmt(f),
+            TrustedPeer::Socket => f.write_str(SOCKET),
         }
     }
 }
@@ -87,6 +97,8 @@ struct Inner {
     networks: Vec<Network>,
     /// Names, and where each leads now.
     hosts: Vec<(HostName, ArcSwap<Vec<IpAddr>>)>,
+    /// Whoever connects to a socket of Unix is one of them.
+    has_sockets: bool,
     /// Notified when somebody speaks as if he were trusted.
     doubt: Arc<Notify>,
 }
@@ -99,6 +111,7 @@ impl TrustedPeers {
             match peer {
                 TrustedPeer::Network(network) => inner.networks.push(*network),
                 TrustedPeer::Host(name) => inner.hosts.push((name.clone(), ArcSwap::default())),
+                TrustedPeer::Socket => inner.has_sockets = true,
             }
         }
         TrustedPeers(Arc::new(inner))
@@ -114,6 +127,11 @@ impl TrustedPeers {
         let is_at = |(_, host): &(_, ArcSwap<Vec<IpAddr>>)| host.load().contains(&address);
         self.0.networks.iter().any(|network| network.contains(address))
             || self.0.hosts.iter().any(is_at)
+    }
+
+    /// Whether whoever connects to a socket of Unix is one of them.
+    pub(super) fn has_sockets(&self) -> bool {
+        self.0.has_sockets
     }
 
     /// Whether hosts are among them.
@@ -191,6 +209,9 @@ mod tests {
             ("proxy/24", None),
             ("*.internal", None),
             ("-", None),
+            ("unix:", Some("unix:")),
+            ("unix", Some("unix")),
+            ("unix:/run/a", None),
             ("", None),
         ] {
             let read = TrustedPeer::read(text).ok().map(|peer| peer.to_string());

@@ -49,7 +49,8 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
             metrics.tls.ordered(listener, failure.is_some());
         }
         Event::HeadRefused { listener, code } => head_refused(metrics, listener, code.name()),
-        Event::HeadTimedOut { listener } => head_refused(metrics, listener, "timeout"),
+        Event::HeadTimedOut { listener } => head_timed_out(metrics, listener),
+        Event::ClientTimedOut { listener, bound } => timed_out(metrics, listener, bound),
         Event::Http2 { listener, what } => http2(&metrics.http2, listener, *what),
         Event::ConfigApplied { generation, .. } => metrics.config.was_applied(*generation),
         Event::ConfigRejected { .. } => metrics.config.was_rejected(),
@@ -76,6 +77,15 @@ pub(super) fn count(metrics: &Metrics, event: &Event<'_>) {
 
 fn head_refused(metrics: &Metrics, listener: &str, reason: &str) {
     metrics.heads_refused.with_label_values(&[listener, reason]).inc();
+}
+
+fn head_timed_out(metrics: &Metrics, listener: &str) {
+    head_refused(metrics, listener, "timeout");
+    timed_out(metrics, listener, "head_timeout");
+}
+
+fn timed_out(metrics: &Metrics, listener: &str, bound: &str) {
+    metrics.clients_timed_out.with_label_values(&[listener, bound]).inc();
 }
 
 fn http2(metrics: &Http2Metrics, listener: &str, what: Http2Event) {
@@ -106,6 +116,11 @@ fn exchange(metrics: &Metrics, ended: &Ended<'_>) {
     }
     if let Some(limit) = exchange.reached() {
         metrics.overloaded.with_label_values(&[route.name(), limit.name()]).inc();
+    }
+    // Where the body is read for the gateway itself, its code tells.
+    let is_late = exchange.denied() == Some(Code::RequestTimeout);
+    if let Some(bound) = ended.bound.or(is_late.then_some("body_timeout")) {
+        timed_out(metrics, ended.listener.1, bound);
     }
     if exchange.session().is_some() {
         route.auth_passed.inc();

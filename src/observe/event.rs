@@ -114,6 +114,14 @@ pub enum Event<'a> {
         /// The listener's name.
         listener: &'a str,
     },
+    /// A connection is closed, because its client took too long between two requests, or to begin
+    /// the first, or takes nothing of what is sent to it.
+    ClientTimedOut {
+        /// The listener's name.
+        listener: &'a str,
+        /// The bound that has acted, by its name in the file.
+        bound: &'static str,
+    },
     /// Something happened on a connection that speaks HTTP/2.
     Http2 {
         /// The listener's name.
@@ -318,4 +326,6 @@ pub struct Ended<'a> {
     pub upstream: Option<(&'a str, SocketAddr)>,
     /// What broke, in a few words of ours; never anything that a client sent.
     pub fault: Option<&'a str>,
+    /// The bound on the client's time that has ended it, by its name in the file, if one has.
+    pub bound: Option<&'static str>,
 }

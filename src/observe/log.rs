@@ -115,6 +115,7 @@ pub(super) fn write(event: &Event<'_>) {
         | Event::HandshakeDone { .. }
         | Event::HeadRefused { .. }
         | Event::HeadTimedOut { .. }
+        | Event::ClientTimedOut { .. }
         | Event::Http2 { .. }
         | Event::RequestDecided { .. }
         | Event::UpstreamAnswered { .. }
@@ -165,13 +166,15 @@ pub(super) fn write(event: &Event<'_>) {
         Event::StoreTooFar { store, round_trip, deadlines } => {
             too_far(store, *round_trip, deadlines);
         }
-        Event::SessionsRevoked { store, whose, is_done: true } => {
-            info!(store, whose, "sessions were revoked");
-        }
-        Event::SessionsRevoked { store, whose, is_done: false } => {
-            warn!(store, whose, "sessions could not be revoked: the store failed");
-        }
+        Event::SessionsRevoked { store, whose, is_done } => revoked(store, whose, *is_done),
         Event::KeySetRefreshed { key_set, refresh } => key_set_refreshed(key_set, refresh),
+    }
+}
+
+fn revoked(store: &str, whose: &str, is_done: bool) {
+    match is_done {
+        true => info!(store, whose, "sessions were revoked"),
+        false => warn!(store, whose, "sessions could not be revoked: the store failed"),
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn decide(
     if error.retry() || ctx.request_bytes != 0 || timeouts::ran_out(downstream) {
         return;
     }
-    let fault = fault::of(error, false, ctx.is_tunnel);
+    let fault = fault::of_error(error, ctx.is_tunnel);
     let Some(attempt) = ctx.attempt.as_mut().filter(|_| fault.is_upstreams) else { return };
     if attempt.gave_nothing(fault.message) {
         error.set_retry(true);

@@ -54,6 +54,8 @@ pub struct Ctx {
     pub(super) instead: Option<Halt>,
     /// What broke, in words of ours.
     pub fault: Option<&'static str>,
+    /// The bound on the client's time that has ended the exchange, if one has.
+    pub(super) bound: Option<&'static str>,
     /// Bytes of the request's body so far.
     pub request_bytes: u64,
     /// Bytes of the answer's body so far.
@@ -72,6 +74,7 @@ impl Ctx {
             is_tunnel: false,
             instead: None,
             fault: None,
+            bound: None,
             request_bytes: 0,
             response_bytes: 0,
         }
@@ -87,6 +90,7 @@ impl Ctx {
     ) -> Option<HeaderValue> {
         let client = Client::of(&opened.peer, fields, listener);
         self.exchange.room = opened.room;
+        self.exchange.head_sizes = listener.head_sizes;
         self.is_peer_trusted = client.is_peer_trusted;
         (self.exchange.client, self.exchange.scheme) = (client.address, client.scheme);
         client.host
@@ -177,6 +181,7 @@ impl Ctx {
     /// What broke is noted; the upstream and its endpoint, if it is theirs.
     pub(super) fn failed(&mut self, fault: &Fault) -> Option<(&str, Option<SocketAddr>)> {
         self.fault = Some(fault.message);
+        self.bound = fault.bound;
         let attempt = self.attempt.as_mut().filter(|_| fault.is_upstreams)?;
         let endpoint = attempt.failed(fault.message);
         Some((attempt.upstream(), endpoint))
@@ -272,6 +277,7 @@ impl Ctx {
             response_bytes: self.response_bytes,
             upstream: self.attempt.as_ref().and_then(Attempt::endpoint),
             fault: self.fault,
+            bound: self.bound,
         }
     }
 }

@@ -21,7 +21,6 @@ pub(super) fn begin(downstream: &mut Downstream, listener: &Listener) {
         downstream.set_keepalive(Some(listener.idle_timeout.as_secs().max(1)));
     }
     downstream.set_read_timeout(Some(listener.body_timeout));
-    downstream.set_write_timeout(Some(listener.write_timeout));
     if downstream.req_header().headers.contains_key(header::EXPECT) {
         if downstream.req_header().version < Version::HTTP_11 {
             // It is not meant for HTTP/1.0, which knows no interim answers (RFC 9110 §10.1.1).

@@ -30,7 +30,8 @@ pub(super) async fn of<'c>(
     let written = downstream.req_header();
     let parts = written.as_ref();
     DownstreamStream::of(downstream).map_or(Ok(()), DownstreamStream::check_query)?;
-    head::check_raw(parts, written.raw_path(), || downstream.to_h1_raw())?;
+    let sizes = exchange.head_sizes;
+    head::check_raw(parts, sizes, written.raw_path(), || downstream.to_h1_raw())?;
     if listener.tls.is_none()
         && acme::is_awaited(parts.uri.path())
         // In a box: no other request's future is larger for it.
@@ -56,7 +57,7 @@ fn enter_client(
     parts: &Parts,
     exchange: &mut Exchange,
 ) -> Result<(), Denial> {
-    head::check(parts)?;
+    head::check(parts, exchange.head_sizes)?;
     let host = Request::read(parts)?.host;
     let handshake = handshake.filter(|handshake| listener.admits(handshake, &host));
     let handshake = handshake.ok_or(Code::Misdirected)?;

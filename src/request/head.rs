@@ -9,17 +9,29 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 /// The request's method, in bytes; the longest that is registered has 17.
 const METHOD_BYTES_MAX: usize = 32;
 
-/// The request line's target, in bytes.
-const TARGET_BYTES_MAX: usize = 8 * 1024;
+/// How large a head may be, as its listener says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadSizes {
+    /// The request line's target, in bytes.
+    pub target_bytes: u32,
+    /// One header field, name and value, in bytes.
+    pub field_bytes: u32,
+    /// All header fields together, in bytes.
+    pub fields_bytes: u32,
+    /// How many header fields.
+    pub fields: u32,
+}
 
-/// One header field, name and value, in bytes.
-const FIELD_BYTES_MAX: usize = 16 * 1024;
-
-/// All header fields together, in bytes.
-const FIELDS_BYTES_MAX: usize = 32 * 1024;
-
-/// How many header fields.
-const FIELDS_MAX: usize = 100;
+impl Default for HeadSizes {
+    fn default() -> Self {
+        HeadSizes {
+            target_bytes: 8 << 10,
+            field_bytes: 16 << 10,
+            fields_bytes: 32 << 10,
+            fields: 100,
+        }
+    }
+}
 
 /// The name of a host, in bytes (RFC 1035 §2.3.4).
 const HOST_BYTES_MAX: usize = 255;
@@ -48,8 +60,13 @@ enum Only<'a> {
 /// `raw` are the target and the whole head as they came: Pingora keeps the path alone of a target
 /// that is a whole URL, takes other targets to be the root's, and drops a `Content-Length` that
 /// stands beside `Transfer-Encoding`.
-pub fn check_raw(head: &Parts, target: &[u8], raw: impl FnOnce() -> Bytes) -> Result<(), Denial> {
-    if TARGET_BYTES_MAX < target.len() {
+pub fn check_raw(
+    head: &Parts,
+    sizes: HeadSizes,
+    target: &[u8],
+    raw: impl FnOnce() -> Bytes,
+) -> Result<(), Denial> {
+    if (sizes.target_bytes as usize) < target.len() {
         return Err(Code::HeaderTooLarge.into());
     }
     if method(head).is_err() {
@@ -65,9 +82,9 @@ pub fn check_raw(head: &Parts, target: &[u8], raw: impl FnOnce() -> Bytes) -> Re
 
 /// Refuses a head that is not sound; returns how many bytes of body a sound one announces, 0 for a
 /// chunked one. It needs no connection, so it also judges a head that was never sent.
-pub fn check(head: &Parts) -> Result<u64, Denial> {
+pub fn check(head: &Parts, allowed: HeadSizes) -> Result<u64, Denial> {
     let found = Found::among(&head.headers);
-    sizes(head, &found)?;
+    sizes(head, allowed, &found)?;
     method(head)?;
     uri(&head.uri)?;
     host(head, found.host)?;
@@ -107,13 +124,13 @@ fn malformed(why: &'static str) -> Denial {
     Denial::from(Code::RequestMalformed).because(why)
 }
 
-fn sizes(head: &Parts, found: &Found<'_>) -> Result<(), Denial> {
+fn sizes(head: &Parts, allowed: HeadSizes, found: &Found<'_>) -> Result<(), Denial> {
     let target = head.uri.path_and_query().map_or("", |target| target.as_str());
     let is_small = head.method.as_str().len() <= METHOD_BYTES_MAX
-        && target.len() <= TARGET_BYTES_MAX
-        && found.largest_field_bytes <= FIELD_BYTES_MAX
-        && found.fields_bytes <= FIELDS_BYTES_MAX
-        && head.headers.len() <= FIELDS_MAX;
+        && target.len() <= allowed.target_bytes as usize
+        && found.largest_field_bytes <= allowed.field_bytes as usize
+        && found.fields_bytes <= allowed.fields_bytes as usize
+        && head.headers.len() <= allowed.fields as usize;
     match is_small {
         true => Ok(()),
         false => Err(Code::HeaderTooLarge.into()),
@@ -247,7 +264,7 @@ mod tests {
 
     fn code(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> &'static str {
         let head = build(http::Request::builder().uri("/a")).body(()).expect("a request");
-        match check(&head.into_parts().0) {
+        match check(&head.into_parts().0, HeadSizes::default()) {
             Ok(_) => "ok",
             Err(denial) => denial.code().name(),
         }
@@ -318,9 +335,11 @@ mod tests {
             let head = http::Request::builder().header("transfer-encoding", "chunked").body(());
             let head = head.expect("a request").into_parts().0;
             let raw = || Bytes::from_static(raw.as_bytes());
-            check_raw(&head, target.as_bytes(), raw).map_or_else(|no| no.code().name(), |()| "ok")
+            let sizes = HeadSizes::default();
+            let checked = check_raw(&head, sizes, target.as_bytes(), raw);
+            checked.map_or_else(|no| no.code().name(), |()| "ok")
         };
-        let long = format!("http://a/?{}", "y".repeat(TARGET_BYTES_MAX));
+        let long = format!("http://a/?{}", "y".repeat(8 << 10));
         for (target, raw, expected) in [
             ("/a", "", "ok"),
             ("HTTP://b/a", "", "ok"),

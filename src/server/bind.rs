@@ -1,17 +1,22 @@
 //! Binds an address to listen on; when that is refused, the error names what would help.
 
+use super::socket::ListeningSocket;
+use super::socket_file::SocketFile;
 use crate::edge::SocketConfig;
+use crate::units::ListenAddress;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
 
 /// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("`{name}` can't listen on {address}: {error}{}", help.as_deref().unwrap_or_default())]
 pub struct BindError {
     name: String,
-    address: SocketAddr,
+    address: ListenAddress,
     error: io::Error,
     /// What would help, or who is in the way: `; it is held by …`.
     help: Option<String>,
@@ -21,32 +26,73 @@ pub struct BindError {
 /// address takes IPv4 as well, unless one of them has the same port for IPv4.
 pub(super) fn bind(
     name: &str,
+    address: &ListenAddress,
+    others: &[SocketAddr],
+    options: &SocketConfig,
+) -> Result<ListeningSocket, BindError> {
+    match address {
+        ListenAddress::Inet(address) => {
+            bind_tcp(name, *address, others, options).map(ListeningSocket::Tcp)
+        }
+        ListenAddress::Unix(path) => bind_unix(name, path, options),
+    }
+}
+
+/// The same, of TCP.
+pub(super) fn bind_tcp(
+    name: &str,
     address: SocketAddr,
     others: &[SocketAddr],
     options: &SocketConfig,
 ) -> Result<TcpListener, BindError> {
-    let socket = open(address, others).map_err(|error| {
+    let failed = |error: io::Error| {
         let help = help(&error, address);
-        BindError { name: name.to_owned(), address, error, help }
-    })?;
-    set_options(name, address, socket, options)
+        BindError { name: name.to_owned(), address: address.into(), error, help }
+    };
+    let socket = open(address, others).map_err(failed)?;
+    SockRef::from(&socket).listen(backlog(options)).map_err(failed)?;
+    Ok(socket)
+}
+
+fn bind_unix(
+    name: &str,
+    path: &Path,
+    options: &SocketConfig,
+) -> Result<ListeningSocket, BindError> {
+    let bound = SocketFile::bind(path, options.mode(), backlog(options));
+    match bound {
+        Ok((socket, file)) => Ok(ListeningSocket::Unix(socket, Arc::new(file))),
+        Err(refused) => {
+            let help = refused.help.map(str::to_owned).or_else(|| help_unix(&refused.error));
+            let (name, address) = (name.to_owned(), ListenAddress::Unix(path.to_owned()));
+            Err(BindError { name, address, error: refused.error, help })
+        }
+    }
+}
+
+/// How many connections may wait to be accepted.
+pub(super) fn backlog(options: &SocketConfig) -> i32 {
+    i32::try_from(options.backlog.0).unwrap_or(i32::MAX)
 }
 
 /// Asks the kernel for what the listener's file says, also of a socket that was bound before.
 pub(super) fn set_options(
     name: &str,
-    address: SocketAddr,
-    socket: TcpListener,
+    address: &ListenAddress,
+    socket: &ListeningSocket,
     options: &SocketConfig,
-) -> Result<TcpListener, BindError> {
+) -> Result<(), BindError> {
     let failed = |option: &str| {
-        let help = format!("; the kernel does not take `socket.{option}`");
-        move |error| BindError { name: name.to_owned(), address, error, help: Some(help) }
+        let help = Some(format!("; the kernel does not take `socket.{option}`"));
+        let (name, address) = (name.to_owned(), address.clone());
+        move |error| BindError { name, address, error, help }
     };
-    let raw = SockRef::from(&socket);
-    let backlog = i32::try_from(options.backlog.0).unwrap_or(i32::MAX);
-    raw.listen(backlog).map_err(failed("backlog"))?;
-    let keepalive = TcpKeepalive::new().with_time(options.keepalive.0);
+    let raw = SockRef::from(socket);
+    raw.listen(backlog(options)).map_err(failed("backlog"))?;
+    if let Some(file) = socket.file() {
+        return file.allow(options.mode()).map_err(failed("mode"));
+    }
+    let keepalive = TcpKeepalive::new().with_time(options.keepalive.value.0);
     raw.set_tcp_keepalive(&keepalive).map_err(failed("keepalive"))?;
     if let Some(time) = &options.user_timeout {
         raw.set_tcp_user_timeout(Some(time.value.0)).map_err(failed("user_timeout"))?;
@@ -58,17 +104,17 @@ pub(super) fn set_options(
     if let Some(name) = &options.congestion {
         raw.set_tcp_congestion(name.value.0.as_bytes()).map_err(failed("congestion"))?;
     }
-    Ok(socket)
+    Ok(())
 }
 
 /// Another handle of a socket that is bound to this address already.
 pub(super) fn again(
     name: &str,
-    address: SocketAddr,
-    socket: &TcpListener,
-) -> Result<TcpListener, BindError> {
-    let cloned = socket.try_clone();
-    cloned.map_err(|error| BindError { name: name.to_owned(), address, error, help: None })
+    address: &ListenAddress,
+    socket: &ListeningSocket,
+) -> Result<ListeningSocket, BindError> {
+    let (name, address) = (name.to_owned(), address.clone());
+    socket.again().map_err(|error| BindError { name, address, error, help: None })
 }
 
 fn open(address: SocketAddr, others: &[SocketAddr]) -> io::Result<TcpListener> {
@@ -97,6 +143,15 @@ fn help(error: &io::Error, address: SocketAddr) -> Option<String> {
         }
         _ => None,
     }
+}
+
+fn help_unix(error: &io::Error) -> Option<String> {
+    let help = match error.kind() {
+        io::ErrorKind::NotFound => "make its directory first: `RuntimeDirectory=` in systemd does",
+        io::ErrorKind::PermissionDenied => "the gateway must be able to write to its directory",
+        _ => return None,
+    };
+    Some(format!("; {help}"))
 }
 
 /// The first port that everyone may bind.
@@ -172,27 +227,28 @@ mod tests {
 
     #[test]
     fn the_process_that_holds_a_port_is_named() {
-        let first = bind("a", ([127, 0, 0, 1], 0).into(), &[], &SocketConfig::default())
+        let first = bind_tcp("a", ([127, 0, 0, 1], 0).into(), &[], &SocketConfig::default())
             .expect("a free port");
         let address = first.local_addr().expect("a bound socket");
-        let said =
-            bind("b", address, &[], &SocketConfig::default()).expect_err("it is taken").to_string();
+        let said = bind_tcp("b", address, &[], &SocketConfig::default())
+            .expect_err("it is taken")
+            .to_string();
         let pid = std::process::id();
         assert!(said.contains(&format!("this process itself (pid {pid})")), "{said}");
     }
 
     #[test]
     fn both_families_have_one_port() {
-        let four = bind("four", ([0, 0, 0, 0], 0).into(), &[], &SocketConfig::default())
+        let four = bind_tcp("four", ([0, 0, 0, 0], 0).into(), &[], &SocketConfig::default())
             .expect("a free port");
         let port = four.local_addr().expect("a bound socket").port();
         let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-        let refused = bind("six", all, &[], &SocketConfig::default())
+        let refused = bind_tcp("six", all, &[], &SocketConfig::default())
             .expect_err("it takes IPv4 as well")
             .to_string();
         assert!(refused.contains("two of its addresses overlap"), "{refused}");
         let both = [all, four.local_addr().expect("a bound socket")];
-        let six = bind("six", all, &both, &SocketConfig::default()).expect("IPv6 alone");
+        let six = bind_tcp("six", all, &both, &SocketConfig::default()).expect("IPv6 alone");
         TcpStream::connect((Ipv6Addr::LOCALHOST, port)).expect("it listens");
         let (_, peer) = six.accept().expect("it was connected to");
         assert!(peer.is_ipv6());
@@ -200,7 +256,7 @@ mod tests {
 
     #[test]
     fn alone_an_ipv6_address_takes_both_families() {
-        let all = bind("all", (Ipv6Addr::UNSPECIFIED, 0).into(), &[], &SocketConfig::default())
+        let all = bind_tcp("all", (Ipv6Addr::UNSPECIFIED, 0).into(), &[], &SocketConfig::default())
             .expect("a free port");
         let port = all.local_addr().expect("a bound socket").port();
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");

@@ -6,6 +6,10 @@
 //! only message of the new one says that it is ready, or why it can't be.
 
 use super::ADMIN;
+use super::socket::ListeningSocket;
+use super::socket_file::SocketFile;
+use crate::units::ListenAddress;
+use crate::yaml::Scalar;
 use rustix::cmsg_space;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
@@ -13,10 +17,12 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, send, sendmsg,
 };
 use serde::{Deserialize, Serialize};
+use socket2::SockRef;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use tracing::{info, warn};
 
 /// Says that the standard input is the channel; its value is the version of what is said there.
@@ -31,7 +37,13 @@ const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 #[serde(rename_all = "snake_case")]
 pub(super) enum Message {
     /// The socket that comes with the message: who listens on it, and where the file says it is.
-    Socket { name: String, address: SocketAddr },
+    Socket {
+        name: String,
+        address: String,
+        /// Of a socket of Unix: a gateway has made its file, and not the service manager.
+        #[serde(default)]
+        is_made_here: bool,
+    },
     /// There are no more of them.
     AllSockets,
     /// Whoever was started takes connections.
@@ -98,23 +110,33 @@ impl Message {
 }
 
 /// A listening socket, as it is given away.
-pub(super) struct Socket {
+pub(super) struct GivenSocket {
     pub(super) name: String,
     /// Where the file says it is.
-    pub(super) address: SocketAddr,
-    pub(super) socket: TcpListener,
+    pub(super) address: ListenAddress,
+    pub(super) socket: ListeningSocket,
 }
 
-impl Socket {
+impl GivenSocket {
+    /// What is said with it on the channel.
+    pub(super) fn message(&self) -> Message {
+        Message::Socket {
+            name: self.name.clone(),
+            address: self.address.to_string(),
+            is_made_here: self.socket.file().is_some_and(|file| file.is_made_here()),
+        }
+    }
+
     /// The admin port's, which the file has at `address`.
     pub(super) fn of_admin(address: SocketAddr, socket: &TcpListener) -> io::Result<Self> {
-        Ok(Socket { name: ADMIN.to_owned(), address, socket: socket.try_clone()? })
+        let socket = ListeningSocket::Tcp(socket.try_clone()?);
+        Ok(GivenSocket { name: ADMIN.to_owned(), address: address.into(), socket })
     }
 
     /// Another handle of it.
     pub(super) fn again(&self) -> io::Result<Self> {
-        let (name, address) = (self.name.clone(), self.address);
-        Ok(Socket { name, address, socket: self.socket.try_clone()? })
+        let (name, address) = (self.name.clone(), self.address.clone());
+        Ok(GivenSocket { name, address, socket: self.socket.again()? })
     }
 }
 
@@ -122,6 +144,8 @@ impl Socket {
 #[derive(Debug, Default)]
 pub struct Inherited {
     sockets: Vec<Given>,
+    /// The files of sockets of Unix that the other gateway leaves to this one, once it is ready.
+    files: Vec<Arc<SocketFile>>,
     /// The gateway whose place is taken waits there for a word.
     channel: Option<OwnedFd>,
 }
@@ -131,8 +155,8 @@ struct Given {
     /// Who listened on it before; systemd does not say.
     name: Option<String>,
     /// Where the file says it is.
-    address: SocketAddr,
-    socket: TcpListener,
+    address: ListenAddress,
+    socket: ListeningSocket,
 }
 
 impl Inherited {
@@ -149,48 +173,55 @@ impl Inherited {
 
     fn of_channel(channel: OwnedFd) -> io::Result<Self> {
         let mut sockets = Vec::new();
+        let invalid = |why| io::Error::new(io::ErrorKind::InvalidData, why);
         loop {
             match Message::receive(&channel)? {
-                Some((Message::Socket { name, address }, Some(socket))) => {
-                    let socket = TcpListener::from(socket);
+                Some((Message::Socket { name, address, is_made_here }, Some(socket))) => {
+                    let address = ListenAddress::read(&address);
+                    let address = address.map_err(|_| invalid("a socket is at no address"))?;
+                    let socket = ListeningSocket::given(&address, socket, is_made_here);
                     sockets.push(Given { name: Some(name), address, socket });
                 }
                 Some((Message::AllSockets, _)) => break,
-                Some(_) => {
-                    let why = "what comes on the channel is in no order";
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-                }
+                Some(_) => return Err(invalid("what comes on the channel is in no order")),
                 None => {
                     let why = "the gateway that started this one has gone";
                     return Err(io::Error::new(io::ErrorKind::ConnectionAborted, why));
                 }
             }
         }
-        Ok(Inherited { sockets, channel: Some(channel) })
+        let files = sockets.iter().filter_map(|given| given.socket.file().cloned()).collect();
+        Ok(Inherited { sockets, files, channel: Some(channel) })
     }
 
     fn of_systemd() -> io::Result<Self> {
         let mut given = listenfd::ListenFd::from_env();
         let mut sockets = Vec::new();
         for index in 0..given.len() {
-            match given.take_tcp_listener(index) {
-                Ok(Some(socket)) => {
-                    socket.set_nonblocking(true)?;
-                    let address = socket.local_addr()?;
-                    sockets.push(Given { name: None, address, socket });
-                }
-                Ok(None) => {}
-                Err(error) => warn!(index, %error, "systemd gave a socket that can't be used"),
-            }
+            let (address, socket) = match of_unix(&mut given, index) {
+                Some(found) => found,
+                None => match given.take_tcp_listener(index) {
+                    Ok(Some(socket)) => (socket.local_addr()?.into(), OwnedFd::from(socket)),
+                    Ok(None) => continue,
+                    Err(error) => {
+                        warn!(index, %error, "systemd gave a socket that can't be used");
+                        continue;
+                    }
+                },
+            };
+            SockRef::from(&socket).set_nonblocking(true)?;
+            let socket = ListeningSocket::given(&address, socket, false);
+            sockets.push(Given { name: None, address, socket });
         }
-        Ok(Inherited { sockets, channel: None })
+        Ok(Inherited { sockets, ..Inherited::default() })
     }
 
     /// The socket for the listener `name` at `address`, if it was given.
-    pub(super) fn take(&mut self, name: &str, address: SocketAddr) -> Option<TcpListener> {
+    pub(super) fn take(&mut self, name: &str, address: &ListenAddress) -> Option<ListeningSocket> {
         // A port that the system has chosen stays with its name.
         let is_its = |given: &Given| {
-            given.address == address && (address.port() != 0 || given.name.as_deref() == Some(name))
+            given.address == *address
+                && (!address.is_chosen_late() || given.name.as_deref() == Some(name))
         };
         let at = self.sockets.iter().position(is_its)?;
         Some(self.sockets.swap_remove(at).socket)
@@ -199,7 +230,7 @@ impl Inherited {
     /// Closes what nobody has taken.
     pub(super) fn close_others(&mut self) {
         for given in self.sockets.drain(..) {
-            let (name, address) = (given.name.as_deref(), given.address);
+            let (name, address) = (given.name.as_deref(), &given.address);
             match name {
                 Some(name) => info!(name, at = %address, "nobody listens there any more"),
                 None => warn!(
@@ -218,8 +249,12 @@ impl Inherited {
 
     /// Tells the gateway whose place is taken that this one is ready. An error means that it has
     /// gone.
-    pub fn tell_ready(&self) -> io::Result<()> {
-        self.channel.as_ref().map_or(Ok(()), |channel| Message::Ready.send(channel, None))
+    pub fn tell_ready(&mut self) -> io::Result<()> {
+        let Some(channel) = &self.channel else { return Ok(()) };
+        Message::Ready.send(channel, None)?;
+        // Those that no listener has go away with this.
+        self.files.drain(..).for_each(|file| file.take_over());
+        Ok(())
     }
 
     /// Tells it why this one can't start.
@@ -229,6 +264,13 @@ impl Inherited {
             let _ = Message::failed(why).send(channel, None);
         }
     }
+}
+
+/// The socket of Unix that systemd gave at this place, if it is one with a path.
+fn of_unix(given: &mut listenfd::ListenFd, index: usize) -> Option<(ListenAddress, OwnedFd)> {
+    let socket = given.take_unix_listener(index).ok()??;
+    let address = socket.local_addr().ok()?;
+    Some((ListenAddress::Unix(address.as_pathname()?.to_owned()), socket.into()))
 }
 
 #[cfg(test)]
@@ -245,15 +287,20 @@ mod tests {
     fn a_socket_comes_through_with_its_name() {
         let (old, new) = pair();
         let bound = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let (is, address) = (bound.local_addr().expect("it is bound"), ([127, 0, 0, 1], 0).into());
-        let message = Message::Socket { name: "edge".to_owned(), address };
+        let address = ListenAddress::from(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let is = ListenAddress::from(bound.local_addr().expect("it is bound"));
+        let message = Message::Socket {
+            name: "edge".to_owned(),
+            address: address.to_string(),
+            is_made_here: false,
+        };
         message.send(&old, Some(bound.as_fd())).expect("there is room");
         Message::AllSockets.send(&old, None).expect("there is room");
         drop(bound);
         let mut all = Inherited::of_channel(new).expect("they are in order");
-        assert!(all.take("other", address).is_none(), "its port was chosen for another name");
-        let taken = all.take("edge", address).expect("it was given");
-        assert_eq!(taken.local_addr().expect("it is bound"), is);
+        assert!(all.take("other", &address).is_none(), "its port was chosen for another name");
+        let taken = all.take("edge", &address).expect("it was given");
+        assert_eq!(taken.address().expect("it is bound"), is);
         all.tell_ready().expect("the old one is there");
         let (said, _) = Message::receive(&old).expect("it is a message").expect("it is there");
         assert_eq!(said, Message::Ready);
@@ -271,7 +318,7 @@ mod tests {
     fn a_long_reason_fits() {
         let (old, new) = pair();
         let why = "\u{1}".repeat(10 * MESSAGE_BYTES_MAX);
-        let one = Inherited { sockets: Vec::new(), channel: Some(new) };
+        let one = Inherited { channel: Some(new), ..Inherited::default() };
         one.tell_failed(&why);
         let (said, _) = Message::receive(&old).expect("it is a message").expect("it is there");
         assert!(matches!(said, Message::Failed(said) if !said.is_empty()));

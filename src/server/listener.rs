@@ -4,6 +4,8 @@
 //! This is where a listener's settings become Pingora's. What happens on an accepted connection,
 //! TLS included, is the edge's business.
 
+use super::bind;
+use super::socket::ListeningSocket;
 use super::worker::Job;
 use crate::edge::{Edge, InFlight, Listener, OpenConnections};
 use crate::gateway::Gateway;
@@ -16,10 +18,15 @@ use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::Fds;
 use pingora::server::configuration::ServerConf;
 use pingora::services::{Service as _, listening::Service};
+use socket2::SockRef;
+use std::fs;
+use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixDatagram;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use tokio::sync::watch;
 
 /// Unused connections to upstreams that are kept, per worker. Pingora's 128 are few for an edge:
@@ -41,20 +48,51 @@ pub(super) struct ListenerFactory {
 impl ListenerFactory {
     /// One worker's accept loop of `listener`, on its own handle of the socket. It ends when
     /// `stopped` turns true.
+    ///
+    /// Pingora looks for a socket under the name of its place, which is one of its own here: so no
+    /// worker waits for another. With a socket of Unix it changes the mode of the file at that
+    /// place, too, to one that lets everybody in; so it is shown a file that nobody sees.
     pub(super) fn job(
         &self,
         listener: &Arc<Listener>,
-        socket: &TcpListener,
+        socket: &ListeningSocket,
         stopped: &watch::Receiver<bool>,
     ) -> io::Result<Job> {
-        let address = socket.local_addr()?;
-        let mut service = self.service(listener, address);
-        let (fds, stopped) = (fds(address, socket.try_clone()?), stopped.clone());
-        Ok(Box::pin(async move { service.start_service(Some(fds), stopped, 1).await }))
+        let (accepting, socket) = (socket.again()?, socket.again()?);
+        let decoy = UnixDatagram::unbound()?;
+        let (place, endpoint) = match &accepting {
+            ListeningSocket::Tcp(_) => {
+                let place = format!("{} {}", accepting.address()?, accepting.as_fd().as_raw_fd());
+                (place.clone(), ListenerConfig::tcp(place))
+            }
+            ListeningSocket::Unix(..) => {
+                let place = format!("/proc/self/fd/{}", decoy.as_raw_fd());
+                // It is looked for here, where an error can be told.
+                fs::symlink_metadata(&place)?;
+                (place.clone(), ListenerConfig::uds(place))
+            }
+        };
+        let mut service = self.service(listener, endpoint);
+        let mut fds = Fds::new();
+        fds.add(place, accepting.into_raw_fd());
+        let (fds, stopped) = (Arc::new(Mutex::new(fds)), stopped.clone());
+        let backlog = bind::backlog(&listener.socket);
+        Ok(Box::pin(async move {
+            let _decoy = decoy;
+            let mut serving = pin!(service.start_service(Some(fds), stopped, 1));
+            // Pingora takes the socket in the first poll, and asks for a backlog of its own.
+            let is_over = poll_fn(|task| Poll::Ready(serving.as_mut().poll(task).is_ready())).await;
+            // What could be asked for when it was bound can be asked for again.
+            let _ = SockRef::from(&socket).listen(backlog);
+            drop(socket);
+            if !is_over {
+                serving.await;
+            }
+        }))
     }
 
-    /// The accept loop of `listener`, which is bound to `address`.
-    fn service(&self, listener: &Arc<Listener>, address: SocketAddr) -> Service<App> {
+    /// The accept loop of `listener` on this endpoint.
+    fn service(&self, listener: &Arc<Listener>, endpoint: ListenerConfig) -> Service<App> {
         let conf = Arc::new(ServerConf {
             threads: 1,
             upstream_keepalive_pool_size: UPSTREAM_POOL_PER_WORKER,
@@ -73,16 +111,9 @@ impl ListenerFactory {
         // their own anyway. This much lets the first byte and the rest of a head come in one call.
         // The write buffer stays: it joins a head and a small body in one packet.
         let buffer = L4BufferSettings::default().read(CONNECTION_READ_BYTES);
-        service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffer));
+        service.add_listener(endpoint.l4_buffer(buffer));
         service
     }
 }
 
 type App = Edge<HttpProxy<Proxy>>;
-
-/// Hands a bound socket to Pingora, which looks for it under its address.
-fn fds(address: SocketAddr, socket: TcpListener) -> Arc<Mutex<Fds>> {
-    let mut fds = Fds::new();
-    fds.add(address.to_string(), socket.into_raw_fd());
-    Arc::new(Mutex::new(fds))
-}

@@ -3,16 +3,17 @@
 
 use super::StartError;
 use super::bind;
-use super::inherited::{Inherited, Socket};
+use super::inherited::{GivenSocket, Inherited};
 use super::listener::ListenerFactory;
 use super::names::{self, Name};
+use super::socket::ListeningSocket;
 use super::worker::Workers;
 use crate::config::Loaded;
 use crate::edge::{Listener, TrustedPeers};
 use crate::resolve::Resolver;
-use crate::units::Fingerprint;
+use crate::units::{Fingerprint, ListenAddress};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::info;
@@ -29,7 +30,7 @@ pub(super) struct Listeners {
 struct Open {
     listener: Arc<Listener>,
     print: Fingerprint,
-    socket: TcpListener,
+    socket: ListeningSocket,
     /// Set to true: no new connections, and no further request on those that are open.
     stop: watch::Sender<bool>,
 }
@@ -102,7 +103,7 @@ impl Listeners {
         inherited: &mut Inherited,
     ) -> Result<Plan, StartError> {
         let config = &loaded.config;
-        let all = config.listeners.iter().map(|listener| listener.address.0);
+        let all = config.listeners.iter().filter_map(|listener| listener.address.inet());
         let all: Vec<SocketAddr> = all.chain([config.admin.address.0]).collect();
         // Names that it trusts are looked up by the resolver that there was when it was opened.
         let resolver = serde_json::to_vec(&config.resolver).expect("it is plain data");
@@ -121,19 +122,18 @@ impl Listeners {
             self.next_number += 1;
             // A port that the system has chosen stays with its name.
             let is_its = |open: &&Open| {
+                let is_chosen_late = listener.address.is_chosen_late();
                 open.listener.address == listener.address
-                    && (listener.address.port() != 0 || open.listener.name == listener.name)
+                    && (!is_chosen_late || open.listener.name == listener.name)
             };
-            let inherited = inherited.take(&listener.name, listener.address);
+            let (name, address) = (&*listener.name, &listener.address);
+            let inherited = inherited.take(name, address);
             let socket = match (self.open.iter().find(is_its), inherited) {
-                (Some(open), _) => bind::again(&listener.name, listener.address, &open.socket)?,
+                (Some(open), _) => bind::again(name, address, &open.socket)?,
                 (None, Some(socket)) => socket,
-                (None, None) => {
-                    bind::bind(&listener.name, listener.address, &all, &listener.socket)?
-                }
+                (None, None) => bind::bind(name, address, &all, &listener.socket)?,
             };
-            let (name, address) = (&listener.name, listener.address);
-            let socket = bind::set_options(name, address, socket, &listener.socket)?;
+            bind::set_options(name, address, &socket, &listener.socket)?;
             let (stop, _) = watch::channel(false);
             Ok(Step::Open(Open { listener, print, socket, stop }))
         });
@@ -177,16 +177,16 @@ impl Listeners {
     }
 
     /// Each listener's name and the address that it really has.
-    pub(super) fn addresses(&self) -> io::Result<Vec<(String, SocketAddr)>> {
-        let address = |open: &Open| Ok((open.listener.name.to_string(), open.socket.local_addr()?));
+    pub(super) fn addresses(&self) -> io::Result<Vec<(String, ListenAddress)>> {
+        let address = |open: &Open| Ok((open.listener.name.to_string(), open.socket.address()?));
         self.open.iter().map(address).collect()
     }
 
     /// Another handle of each socket, to be given away.
-    pub(super) fn sockets(&self) -> io::Result<Vec<Socket>> {
+    pub(super) fn sockets(&self) -> io::Result<Vec<GivenSocket>> {
         let socket = |open: &Open| {
-            let (name, address) = (open.listener.name.to_string(), open.listener.address);
-            Ok(Socket { name, address, socket: open.socket.try_clone()? })
+            let (name, address) = (open.listener.name.to_string(), open.listener.address.clone());
+            Ok(GivenSocket { name, address, socket: open.socket.again()? })
         };
         self.open.iter().map(socket).collect()
     }
@@ -214,7 +214,7 @@ impl Listeners {
 
 impl Open {
     fn tell(&self, what: &str) {
-        let address = self.socket.local_addr().unwrap_or(self.listener.address);
+        let address = self.socket.address().unwrap_or_else(|_| self.listener.address.clone());
         info!(listener = %self.listener.name, %address, "{what}");
     }
 

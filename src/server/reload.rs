@@ -14,7 +14,7 @@
 use super::StartError;
 use super::background::BackgroundTasks;
 use super::generations::Generations;
-use super::inherited::{Inherited, Socket};
+use super::inherited::{GivenSocket, Inherited};
 use super::listeners::{Listeners, Plan};
 use super::memory::MemoryBound;
 use super::names;
@@ -31,11 +31,10 @@ use crate::metrics::Metrics;
 use crate::observe::{Event, Observe};
 use crate::problem::{Problem, Report};
 use crate::session::KeySet;
-use crate::units::Fingerprint;
+use crate::units::{Fingerprint, ListenAddress};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +81,7 @@ pub(super) struct State {
     workers: Option<Workers>,
     drain: Drain,
     /// The admin port's socket, to be given away.
-    admin: Option<Socket>,
+    admin: Option<GivenSocket>,
     fixed: Fixed,
     /// The listeners are closed, because the gateway stops.
     is_closed: bool,
@@ -91,7 +90,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(
         config: &Config,
-        (listeners, admin): (Listeners, Socket),
+        (listeners, admin): (Listeners, GivenSocket),
         tasks: BackgroundTasks,
     ) -> Self {
         let (drain, fixed) = (config.drain, Fixed::of(config));
@@ -129,7 +128,7 @@ impl Reloader {
         gateway: &Arc<Gateway>,
         plan: Plan,
         workers: Workers,
-    ) -> io::Result<Vec<(String, SocketAddr)>> {
+    ) -> io::Result<Vec<(String, ListenAddress)>> {
         let mut state = self.state.lock();
         self.generations.enter(gateway);
         self.start_tasks(&mut state.tasks, gateway, &plan);
@@ -285,10 +284,10 @@ impl Reloader {
     }
 
     /// All listening sockets, to be given away; `None` once the gateway stops.
-    pub(super) fn sockets(&self) -> Option<io::Result<Vec<Socket>>> {
+    pub(super) fn sockets(&self) -> Option<io::Result<Vec<GivenSocket>>> {
         let state = self.state.lock();
         let all = || {
-            let admin = state.admin.as_ref().map(Socket::again).transpose()?;
+            let admin = state.admin.as_ref().map(GivenSocket::again).transpose()?;
             Ok(state.listeners.sockets()?.into_iter().chain(admin).collect())
         };
         (!state.is_closed).then(all)

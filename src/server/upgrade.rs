@@ -14,9 +14,10 @@
 //! socket that the new process connects to. Here the new one needs no path that it could find taken
 //! or be kept from, and what it says can't be said by anybody else.
 
-use super::inherited::{CHANNEL_VARIABLE, CHANNEL_VERSION, Message, Socket};
+use super::inherited::{CHANNEL_VARIABLE, CHANNEL_VERSION, GivenSocket, Message};
 use super::reload::Reloader;
 use super::service_manager;
+use super::socket_file::SocketFile;
 use crate::admin::{UpgradeOutcome, UpgradeRequest};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -152,8 +153,12 @@ impl Upgrader {
             Ok(sockets) => sockets,
             Err(error) => return UpgradeOutcome::Failed(format!("a socket: {error}")),
         };
+        let files = sockets.iter().filter_map(|given| given.socket.file().cloned());
+        let files: Vec<Arc<SocketFile>> = files.collect();
         match start(program, sockets).await {
             Ok(pid) => {
+                // The new process serves there, and takes them away when it is done.
+                files.iter().for_each(|file| file.leave());
                 service_manager::is_replaced_by(pid);
                 UpgradeOutcome::Done { pid }
             }
@@ -171,7 +176,7 @@ fn refusal(pid: u32) -> Option<&'static str> {
 }
 
 /// Starts the program and gives it the sockets. Returns its number once it is ready.
-async fn start(program: &Program, sockets: Vec<Socket>) -> Result<u32, String> {
+async fn start(program: &Program, sockets: Vec<GivenSocket>) -> Result<u32, String> {
     let path = program.path.display();
     let told = |error: io::Error| format!("`{path}` can't be started: {error}");
     let flags = SocketFlags::CLOEXEC;
@@ -204,7 +209,7 @@ fn late() -> String {
 }
 
 /// Gives the sockets away and waits for the word of who was started.
-fn talk(channel: &OwnedFd, sockets: &[Socket]) -> Result<(), String> {
+fn talk(channel: &OwnedFd, sockets: &[GivenSocket]) -> Result<(), String> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => late(),
         io::ErrorKind::BrokenPipe => ENDED.to_owned(),
@@ -214,9 +219,8 @@ fn talk(channel: &OwnedFd, sockets: &[Socket]) -> Result<(), String> {
         set_socket_timeout(channel, direction, Some(READY_WITHIN))
             .map_err(|error| failed(error.into()))?;
     }
-    for Socket { name, address, socket } in sockets {
-        let message = Message::Socket { name: name.clone(), address: *address };
-        message.send(channel, Some(socket.as_fd())).map_err(failed)?;
+    for given in sockets {
+        given.message().send(channel, Some(given.socket.as_fd())).map_err(failed)?;
     }
     Message::AllSockets.send(channel, None).map_err(failed)?;
     match Message::receive(channel).map_err(failed)? {

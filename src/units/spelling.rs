@@ -90,6 +90,18 @@ pub(super) fn address(text: &str) -> Option<String> {
     Some(help)
 }
 
+/// How an address of a listener is spelled here.
+pub(super) fn listen_address(text: &str) -> Option<String> {
+    match text.starts_with(['/', '.', '@']) || text.starts_with("unix") {
+        true => Some(
+            "a socket of Unix is written `unix:` and its whole path, of 107 bytes at most: \
+             `unix:/run/streamgate/http.sock`"
+                .to_owned(),
+        ),
+        false => address(text),
+    }
+}
+
 fn digits(text: &str) -> Option<&str> {
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then_some(text)
 }
@@ -169,5 +181,10 @@ mod tests {
         check(address("::1:80"), Some("put an IPv6 address in brackets: `[…]:80`"));
         check(address("example:80"), None);
         check(address("127.0.0.1:80800"), None);
+        check(listen_address("*:8080"), Some(everywhere));
+        for text in ["/run/a.sock", "unix:///run/a.sock", "unix:a.sock", "unix@/a", "@a", "./a"] {
+            let said = listen_address(text).unwrap_or_default();
+            assert!(said.contains("`unix:/run/streamgate/http.sock`"), "{text}: {said}");
+        }
     }
 }

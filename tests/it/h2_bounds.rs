@@ -6,7 +6,8 @@ use crate::h2_client::{
     request, whole,
 };
 use crate::harness::{Gateway, until};
-use crate::origin::{Origin, proxying_by, proxying_with, replica};
+use crate::origin::{Origin, answering, proxying_by, proxying_with, replica};
+use crate::raw_client::RawClient;
 use http::Request;
 use std::pin::pin;
 use std::time::Duration;
@@ -317,4 +318,91 @@ async fn windows_hold_what_may_come_before_it_is_read() {
     let gone = "streamgate_http2_streams_reset_total";
     let labels = "{by=\"gateway\",listener=\"edge\",reason=\"flow_control_error\"}";
     gateway.counts(&format!("{gone}{labels}"), 1.0).await;
+}
+
+#[tokio::test]
+async fn the_operators_own_sizes_of_a_head_rule() {
+    let own = ", http2: true, head: { target: 100, field: 200, fields: 500, field_count: 4 }";
+    let larger = ", http2: true, \
+        head: { target: 20KiB, field: 100KiB, fields: 100KiB, field_count: 200 }";
+    for (listener, target, bytes, fields, status) in [
+        (own, 100, 10, 1, 204),
+        (own, 101, 10, 1, 431),
+        (own, 30, 190, 1, 204),
+        (own, 30, 200, 1, 431),
+        (own, 30, 150, 3, 204),
+        (own, 30, 190, 3, 431),
+        (own, 30, 10, 3, 204),
+        (own, 30, 10, 4, 431),
+        (larger, 20 << 10, 10, 1, 204),
+        (larger, (20 << 10) + 1, 10, 1, 431),
+        (larger, 30, 90 << 10, 1, 204),
+        (larger, 30, 10, 150, 204),
+        (larger, 30, 10, 201, 431),
+    ] {
+        let origin = answering("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
+        let gateway = proxying_with(listener, &format!("endpoints: ['{origin}']"));
+        let target = format!("/faults/status/204?{}", "y".repeat(target - 19));
+        let field = |number: usize| (format!("x-{number}"), "y".repeat(bytes));
+        let mut request = Request::get(format!("https://tv.example{target}"));
+        let mut lines = String::new();
+        for (name, value) in (0..fields).map(field) {
+            lines += &format!("{name}: {value}\r\n");
+            request = request.header(name, value);
+        }
+        let what = format!("{} {bytes} in {fields} of {listener}", target.len());
+        let mut client = Http2Client::open(gateway.edge).await;
+        let (answer, _) = client.send(request.body(()).unwrap(), true).await;
+        assert_eq!(whole(answer).await.unwrap().status, status, "HTTP/2: {what}");
+        let mut raw = RawClient::open(gateway.edge).await;
+        let head = format!("GET {target} HTTP/1.1\r\nHost: tv.example\r\n{lines}\r\n");
+        assert_eq!(raw.ask(head).await.status, status, "HTTP/1.1: {what}");
+    }
+}
+
+/// The end of an answer comes after the connection was told goodbye.
+async fn is_finished(mut client: Http2Client, origin: &Origin, gateway: &Gateway, how: &str) {
+    let (answer, _) = client.send(get("/download"), true).await;
+    let mut upstream = origin.accept().await;
+    upstream.request().await;
+    upstream.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+    let mut body = crate::h2_client::head(answer).await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "hello");
+    let labels = format!("{{listener=\"edge\",reason=\"{how}\"}}");
+    gateway.counts(&format!("streamgate_connections_recycled_total{labels}"), 1.0).await;
+    until("no further request is taken", || async {
+        client.requests.clone().ready().await.is_err()
+    })
+    .await;
+    upstream.say("5\r\nworld\r\n0\r\n\r\n").await;
+    let mut rest = Vec::new();
+    while let Some(piece) = body.data().await {
+        rest.extend_from_slice(&piece.unwrap());
+    }
+    assert_eq!(rest, b"world", "the whole answer");
+    client.ended().await.expect("a gentle end");
+    ended(gateway, how).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_old_ends_gently_and_never_in_an_answer() {
+    let origin = Origin::listen().await;
+    let upstream = format!("endpoints: ['{}']", origin.address);
+    let gateway = proxying_with(", http2: true, max_age: 500ms", &upstream);
+    let client = Http2Client::open(gateway.edge).await;
+    is_finished(client, &origin, &gateway, "age").await;
+}
+
+#[tokio::test]
+async fn a_connection_carries_so_many_requests_and_the_last_is_answered() {
+    let origin = Origin::listen().await;
+    let upstream = format!("endpoints: ['{}']", origin.address);
+    let gateway = proxying_with(", http2: true, requests_per_connection: 3", &upstream);
+    let mut client = Http2Client::open(gateway.edge).await;
+    for _ in 0..2 {
+        let (answer, _) = client.send(get("/a"), true).await;
+        let sent = origin.answer_once("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+        assert_eq!(tokio::join!(whole(answer), sent).0.unwrap().status, 204);
+    }
+    is_finished(client, &origin, &gateway, "requests").await;
 }

@@ -109,7 +109,8 @@ impl Gateway {
     }
 
     fn of(running: Running) -> Self {
-        let (edge, admin) = (running.listeners[0].1, running.admin);
+        let edge = running.listeners[0].1.inet().expect("the first is of TCP");
+        let admin = running.admin;
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let client = client.timeout(DEADLINE).tls_certs_only([]).build().unwrap();
         Gateway { running: Some(running), edge, admin, client }

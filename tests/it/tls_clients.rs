@@ -3,6 +3,7 @@
 
 use crate::access::Logged;
 use crate::authority::{Authority, ask, connect, put, secure_shared};
+use crate::h2_client::{Http2Client, whole};
 use crate::harness::{DEADLINE, until};
 use crate::origin::{Origin, proxying_yaml, replica};
 use crate::process::Directory;
@@ -152,6 +153,35 @@ async fn a_request_for_a_host_of_other_terms_than_its_connection_is_misdirected(
     assert_eq!(answer(&mut stream, &get("a..example")).await.0, 400);
     let line = mixed.logged.lines(31 + 3).await.remove(3);
     assert_eq!((&line["status"], &line["code"]), (&421.into(), &"misdirected".into()), "{line}");
+}
+
+#[tokio::test]
+async fn over_http2_it_is_the_same_and_the_connection_goes_on() {
+    let mixed = Mixed::start().await;
+    let (clients, others) = (Some(&mixed.clients), Some(&mixed.others));
+    for (name, of, hosts) in [
+        ("tv.example", None, &[("a.tv.example", 421), ("maybe.example", 421)][..]),
+        ("tv.example", None, &[("api.tv.example", 204), ("others.example", 421)]),
+        ("maybe.example", clients, &[("a.tv.example", 421), ("tv.example", 421)]),
+        ("a.tv.example", clients, &[("b.tv.example", 204), ("others.example", 421)]),
+        ("others.example", others, &[("a.tv.example", 421), ("tv.example", 421)]),
+        ("127.0.0.1", None, &[("a.tv.example", 421), ("tv.example", 204)]),
+    ] {
+        let mut config = mixed.client(of);
+        config.dangerous().set_certificate_verifier(Arc::new(crate::tls::Anybody::of_all()));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = connect(mixed.edge(), config, name).await.unwrap();
+        let mut client = Http2Client::over(stream).await;
+        let own = if name == "127.0.0.1" { "tv.example" } else { name };
+        for &(host, status) in hosts.iter().chain([&(own, 204)]) {
+            let request = http::Request::get(format!("https://{host}/faults/status/204"));
+            let (answer, _) = client.send(request.body(()).unwrap(), true).await;
+            let answer = whole(answer).await.unwrap();
+            let code = if status == 421 { "misdirected" } else { "" };
+            let told = (answer.status, answer.code());
+            assert_eq!(told, (status, code.to_owned()), "{name} asked for {host}");
+        }
+    }
 }
 
 #[tokio::test]

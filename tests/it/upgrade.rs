@@ -20,14 +20,14 @@ const GET: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
 const GONE_ON: &str = "no other process has taken over, so this one goes on";
 
-fn yaml(origin: SocketAddr) -> String {
+pub(crate) fn yaml(origin: SocketAddr) -> String {
     let yaml = proxying_yaml("", &format!("endpoints: ['{origin}']"));
     let with_token = format!("admin: {{ address: \"127.0.0.1:0\", token: \"{TOKEN}\" }}");
     yaml.replace("admin: { address: \"127.0.0.1:0\" }", &with_token)
 }
 
 /// A gateway whose program is a link in its directory, so that another can be put there.
-async fn start(yaml: &str) -> Process {
+pub(crate) async fn start(yaml: &str) -> Process {
     let directory = Directory::new();
     let program = directory.file("streamgate");
     symlink(PROGRAM, &program).unwrap();
@@ -36,14 +36,14 @@ async fn start(yaml: &str) -> Process {
 }
 
 /// Puts another program in its place.
-fn replace(process: &Process, program: &str) {
+pub(crate) fn replace(process: &Process, program: &str) {
     let link = process.directory.file("next");
     symlink(program, &link).unwrap();
     fs::rename(&link, process.directory.file("streamgate")).unwrap();
 }
 
 /// A process that another one has started. It ends with the test.
-struct Successor(u32);
+pub(crate) struct Successor(pub(crate) u32);
 
 impl Successor {
     fn signal(&self, name: &str) {
@@ -52,7 +52,7 @@ impl Successor {
         let _ = std::process::Command::new("kill").args(["-s", name, &pid]).output();
     }
 
-    fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         fs::metadata(format!("/proc/{}", self.0)).is_ok()
     }
 }
@@ -74,7 +74,7 @@ async fn ask(admin: SocketAddr) -> (Option<i32>, Value, String) {
     (output.status.code(), data, said)
 }
 
-async fn upgraded(admin: SocketAddr) -> Successor {
+pub(crate) async fn upgraded(admin: SocketAddr) -> Successor {
     let (code, data, said) = ask(admin).await;
     assert_eq!(code, Some(0), "{said}");
     Successor(u32::try_from(data["pid"].as_u64().unwrap()).unwrap())

@@ -103,7 +103,7 @@ async fn auth_service(
 impl Demo {
     /// Where clients connect.
     pub fn edge(&self) -> SocketAddr {
-        self.gateway.listeners[0].1
+        self.gateway.listeners[0].1.inet().expect("its file says so")
     }
 
     /// Stops everything.

@@ -2,8 +2,10 @@ use super::*;
 use crate::edge::SocketConfig;
 use crate::edge::Underscores;
 use crate::edge::connections::Connections;
+use crate::edge::reader_pace::ReaderBounds;
 use crate::edge::{TrustedPeer, TrustedPeers};
-use crate::units::Count;
+use crate::request::head::HeadSizes;
+use crate::units::{Count, ListenAddress};
 use crate::yaml::Scalar;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -14,7 +16,7 @@ fn listener(trusted: &[&str], trusted_host: bool) -> Listener {
     Listener {
         number: 0,
         name: "edge".into(),
-        address: ([127, 0, 0, 1], 0).into(),
+        address: ListenAddress::Inet(([127, 0, 0, 1], 0).into()),
         trusted: TrustedPeers::new(&peers),
         trusted_host,
         underscores: Underscores::Drop,
@@ -29,7 +31,8 @@ fn listener(trusted: &[&str], trusted_host: bool) -> Listener {
         head_timeout: Duration::from_secs(15),
         idle_timeout: Duration::from_secs(75),
         body_timeout: Duration::from_secs(30),
-        write_timeout: Duration::from_secs(60),
+        head_sizes: HeadSizes::default(),
+        reader: ReaderBounds { timeout: Duration::from_secs(60), rate: 0 },
     }
 }
 

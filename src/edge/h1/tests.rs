@@ -68,7 +68,7 @@ impl Fixture {
         let listener = Arc::new(Listener {
             number: 0,
             name: "edge".into(),
-            address: ([127, 0, 0, 1], 0).into(),
+            address: std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into(),
             trusted: TrustedPeers::default(),
             trusted_host: false,
             underscores: Underscores::Drop,
@@ -83,7 +83,8 @@ impl Fixture {
             head_timeout: HEAD_TIMEOUT,
             idle_timeout: secs(75),
             body_timeout: secs(30),
-            write_timeout: secs(60),
+            head_sizes: crate::request::head::HeadSizes::default(),
+            reader: crate::edge::reader_pace::ReaderBounds { timeout: secs(60), rate: 0 },
         });
         let (answer, metrics) = (Arc::new(Notify::new()), Metrics::new());
         let in_flight = InFlight::new(10);

@@ -38,6 +38,8 @@ pub(super) struct Driver<'a, P> {
     /// The requests under way.
     exchanges: JoinSet<()>,
     requests: u32,
+    /// When it is as old as it may get.
+    old_at: Instant,
     /// No further request is taken: why, and whether those under way are cut.
     leaving: Option<(End, Manner)>,
     /// When it is over, if nothing is under way by then.
@@ -80,6 +82,7 @@ impl<'a, P: HttpServerApp + Send + Sync + 'static> Driver<'a, P> {
             shutdown: shutdown.clone(),
             exchanges: JoinSet::new(),
             requests: 0,
+            old_at: Instant::now() + http2.listener.age(),
             leaving: None,
             silent_until,
             deadline: Deadline::new(silent_until),
@@ -162,7 +165,8 @@ impl<'a, P: HttpServerApp + Send + Sync + 'static> Driver<'a, P> {
         let is_silent = self.is_cut() || self.exchanges.is_empty();
         let silent = is_silent.then_some(self.silent_until);
         let head = self.wire.head_since().map(|since| since + self.http2.listener.head_timeout);
-        silent.into_iter().chain(head.filter(|_| !self.is_cut())).min()
+        let old = self.leaving.is_none().then_some(self.old_at);
+        silent.into_iter().chain(head.filter(|_| !self.is_cut())).chain(old).min()
     }
 
     /// Something is late: the end of the connection, if that is what follows.
@@ -176,10 +180,14 @@ impl<'a, P: HttpServerApp + Send + Sync + 'static> Driver<'a, P> {
             self.cut(End::HeadTimeout);
             return None;
         }
+        if self.leaving.is_none() && self.old_at <= now {
+            self.recycle(End::Age);
+            return None;
+        }
         let sent_bytes = std::mem::replace(&mut self.sent_bytes, self.wire.sent_bytes());
         // All was answered, and what the library still holds goes out slowly.
         if !self.is_cut() && self.connection.has_streams() && sent_bytes != self.sent_bytes {
-            self.silent_until = now + self.http2.listener.write_timeout;
+            self.silent_until = now + self.http2.listener.write_timeout();
             return None;
         }
         match self.leaving {
@@ -188,6 +196,13 @@ impl<'a, P: HttpServerApp + Send + Sync + 'static> Driver<'a, P> {
             None => self.leave(End::Idle),
         }
         None
+    }
+
+    /// The same as `leave`, because the connection has served for long enough.
+    fn recycle(&mut self, why: End) {
+        let (listener, reason) = (&*self.http2.listener.name, why.name());
+        self.http2.observe.emit(&Event::ConnectionRecycled { listener, reason });
+        self.leave(why);
     }
 
     /// Takes no further request; those under way are answered.
@@ -208,8 +223,13 @@ impl<'a, P: HttpServerApp + Send + Sync + 'static> Driver<'a, P> {
         let listener = &*self.http2.listener.name;
         self.http2.tell(Http2Event::Request);
         self.requests += 1;
-        if self.requests == self.http2.listener.requests_per_connection && self.leaving.is_none() {
-            self.leave(End::Requests);
+        match () {
+            () if self.leaving.is_some() => {}
+            () if self.http2.listener.requests_per_connection <= self.requests => {
+                self.recycle(End::Requests);
+            }
+            () if self.http2.open.is_memory_short() => self.recycle(End::Memory),
+            () => {}
         }
         let (parts, body) = request.into_parts();
         let method = parts.method.clone();
@@ -222,8 +242,10 @@ impl<'a, P: HttpServerApp + Send + Sync + 'static> Driver<'a, P> {
             }
         };
         let Connected { peer, agreed, digest } = self.connected.clone();
+        let reader = self.http2.listener.reader;
         let state = ExchangeState { agreed, ..ExchangeState::default() };
-        let session = Http2Session::new(head, body, answer, state, digest);
+        let session =
+            Http2Session::new(head, body, answer, state, (digest, reader, self.wire.clone()));
         let (proxy, shutdown) = (Arc::clone(&self.http2.proxy), self.shutdown.clone());
         self.exchanges.spawn(exchange(proxy, session, peer, shutdown));
     }

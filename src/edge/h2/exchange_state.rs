@@ -2,11 +2,12 @@
 //! connection (`DownstreamStream`); here each request has its own, and its head carries it.
 
 use crate::edge::answer_clock::AnswerClock;
+use crate::edge::reader_pace::SlowClient;
 use crate::edge::tls::Credentials;
 use crate::edge::transport::Handshake;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session as Downstream;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// One request over HTTP/2.
 #[derive(Debug, Default)]
@@ -15,6 +16,8 @@ pub(in crate::edge) struct ExchangeState {
     pub(in crate::edge) answer_clock: AnswerClock,
     /// What client and gateway agreed on, where there is TLS.
     pub(super) agreed: Option<Arc<Agreed>>,
+    /// How the client was too slow to take its answer, if it was.
+    pub(super) slow: OnceLock<SlowClient>,
 }
 
 /// What `Handshake` tells, for as long as the connection lives.
@@ -38,6 +41,16 @@ impl ExchangeState {
     /// The state of a request that came by HTTP/2.
     pub(in crate::edge) fn of(downstream: &Downstream) -> Option<&Self> {
         downstream.req_header().extensions.get::<Arc<Self>>().map(|state| &**state)
+    }
+
+    pub(in crate::edge) fn slow_reader(&self) -> Option<SlowClient> {
+        self.slow.get().copied()
+    }
+
+    /// The client takes too little.
+    pub(super) fn is_slow(&self, slow: SlowClient) {
+        // It is found out once: the answer ends with it.
+        let _ = self.slow.set(slow);
     }
 
     pub(super) fn enter(self: Arc<Self>, head: &mut RequestHeader) {

@@ -7,7 +7,9 @@
 mod seam;
 
 use super::exchange_state::ExchangeState;
+use super::wire::Wire;
 use crate::edge::deadline::Deadline;
+use crate::edge::reader_pace::{ReaderBounds, ReaderPace, receipts};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
@@ -19,9 +21,9 @@ use pingora::protocols::http::date::get_cached_date;
 use pingora::{Error, ErrorType, OrErr, Result};
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// Fields that speak of a connection and have no place in HTTP/2 (RFC 9113 §8.2.2).
 const OF_CONNECTION: [HeaderName; 5] = [
@@ -48,6 +50,8 @@ pub(super) struct Http2Session {
     retry: Option<FixedBuffer>,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
+    pace: ReaderPace,
+    wire: Wire,
     drain_timeout: Option<Duration>,
     /// When the client must have sent more of the body, while it is waited for.
     read_until: Option<Instant>,
@@ -63,7 +67,7 @@ impl Http2Session {
         body: RecvStream,
         answer: SendResponse<Bytes>,
         state: ExchangeState,
-        digest: Arc<Digest>,
+        (digest, reader, wire): (Arc<Digest>, ReaderBounds, Wire),
     ) -> Self {
         let state = Arc::new(state);
         state.clone().enter(&mut head);
@@ -80,6 +84,8 @@ impl Http2Session {
             retry: None,
             read_timeout: None,
             write_timeout: None,
+            pace: ReaderPace::new(reader),
+            wire,
             drain_timeout: None,
             read_until: None,
             read_timer: None,
@@ -146,8 +152,6 @@ impl Http2Session {
     }
 
     async fn send(&mut self, mut data: Bytes, end: bool) -> Result<()> {
-        // A client that takes some bytes has this time again.
-        let within = self.write_timeout.unwrap_or(Duration::MAX);
         let Some(body) = self.answer_body.as_mut().filter(|_| !self.is_ended) else {
             return match self.is_ended {
                 true => Ok(()),
@@ -156,13 +160,30 @@ impl Http2Session {
         };
         while !data.is_empty() {
             body.reserve_capacity(data.len());
-            let granted = match timeout(within, poll_fn(|task| body.poll_capacity(task))).await {
+            let (pace, wire) = (&mut self.pace, &self.wire);
+            let socket = self.digest.socket_digest.as_deref();
+            let granted = poll_fn(|task| {
+                let capacity = body.poll_capacity(task);
+                let taken = match &capacity {
+                    Poll::Ready(Some(Ok(granted))) => Poll::Ready((*granted).min(data.len())),
+                    Poll::Ready(_) => Poll::Ready(0),
+                    Poll::Pending => Poll::Pending,
+                };
+                // Where the connection could be written to, the client gives this answer no room.
+                let ask = || wire.is_blocked().then(|| receipts(socket)).flatten();
+                match ready!(pace.poll(taken, ask, task)) {
+                    Ok(()) => capacity.map(Ok),
+                    Err(slow) => Poll::Ready(Err(slow)),
+                }
+            });
+            let granted = match granted.await {
                 Ok(Some(Ok(granted))) => granted.min(data.len()),
                 Ok(Some(Err(_)) | None) => {
                     return Error::e_explain(ErrorType::WriteError, "the client is gone");
                 }
-                Err(_) => {
-                    return Error::e_explain(ErrorType::WriteTimedout, "the client takes no bytes");
+                Err(slow) => {
+                    self.state.is_slow(slow);
+                    return Error::e_explain(ErrorType::WriteTimedout, "the client is too slow");
                 }
             };
             let piece = data.split_to(granted);

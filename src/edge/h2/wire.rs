@@ -77,6 +77,8 @@ struct State {
     /// Since when a head is under way, if one is.
     head_since: Option<Instant>,
     sent_bytes: u64,
+    /// The socket takes no bytes now.
+    is_blocked: bool,
     reset_by_client: Resets,
     reset_by_gateway: Resets,
 }
@@ -93,6 +95,7 @@ impl Wire {
             flood: None,
             head_since: None,
             sent_bytes: 0,
+            is_blocked: false,
             reset_by_client: Resets::default(),
             reset_by_gateway: Resets::default(),
         })))
@@ -106,6 +109,11 @@ impl Wire {
     /// Since when a head is under way that is not whole.
     pub(super) fn head_since(&self) -> Option<Instant> {
         self.0.lock().head_since
+    }
+
+    /// Whether the socket takes no bytes now.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.0.lock().is_blocked
     }
 
     /// How many bytes the client was sent so far.
@@ -228,7 +236,9 @@ impl AsyncWrite for Wire {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let state = &mut *self.0.lock();
-        let sent = ready!(Pin::new(&mut state.transport).poll_write(task, bytes))?;
+        let sent = Pin::new(&mut state.transport).poll_write(task, bytes);
+        state.is_blocked = sent.is_pending();
+        let sent = ready!(sent)?;
         state.note_sent(&bytes[..sent]);
         Poll::Ready(Ok(sent))
     }
@@ -239,7 +249,9 @@ impl AsyncWrite for Wire {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let state = &mut *self.0.lock();
-        let sent = ready!(Pin::new(&mut state.transport).poll_write_vectored(task, parts))?;
+        let sent = Pin::new(&mut state.transport).poll_write_vectored(task, parts);
+        state.is_blocked = sent.is_pending();
+        let sent = ready!(sent)?;
         let mut left = sent;
         for part in parts {
             let n = left.min(part.len());
