@@ -7,7 +7,7 @@
 //! look up new names, fetch new key sets: the first request must not meet an empty one
 //! open new listeners
 //! swap                      from here on new requests see the new configuration
-//! close old listeners
+//! close old listeners, and wait until no worker accepts for them any more
 //! start the tasks of what is new; those of what is gone end with the last request that uses it
 //! ```
 
@@ -46,6 +46,10 @@ const KEY_SETS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often it is looked for.
 const KEY_SETS_EVERY: Duration = Duration::from_millis(20);
+
+/// How long workers may take to see that a listener is closed. One that is kept busy for longer may
+/// give the next connection the old terms.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether an old configuration is in use.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -226,6 +230,12 @@ impl Reloader {
         self.generations.enter(&gateway);
         self.live.store(Arc::clone(&gateway));
         state.listeners.settle(opened);
+        if let Some(pulse) = state.workers.as_ref().map(Workers::pulse) {
+            self.runtimes.run(async move {
+                // Whoever connects once this is told meets the new terms.
+                let _ = tokio::time::timeout(CLOSED_WITHIN, pulse.all()).await;
+            });
+        }
         orders::attach(state.listeners.all(), &gateway.stores);
         self.admin.show_trusted(state.listeners.trusted());
         self.in_flight.set_max(config.in_flight.0);
