@@ -313,7 +313,7 @@ fn run(cli: &Cli, timeout: Option<Duration>) -> Result<(), Failure> {
 }
 
 fn start(cli: &Cli, inherited: &mut Inherited) -> Result<Running, Failure> {
-    let source = Source { file: cli.config.clone(), load: load_again(cli.config.clone()) };
+    let source = Source::new(cli.config.clone(), load_again(cli.config.clone()));
     let process = ProcessContext { program: Program::new(std::env::args_os()), inherited };
     server::start_process(load(cli)?, source, process).map_err(|error| match error {
         StartError::Config(report) => Failure::Config(report),

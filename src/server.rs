@@ -250,9 +250,9 @@ fn tasks_of_reloader(
     reloader: &Arc<Reloader>,
     (reloads, asked): (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
 ) -> Vec<Task> {
-    let file = reloader.source.as_ref().map(|source| source.file.clone());
+    let seen = reloader.source.as_ref().map(|source| source.seen.clone());
     let changed_file: Option<Task> =
-        file.map(|file| Box::pin(changed_file::follow(file, reloads)) as Task);
+        seen.map(|seen| Box::pin(changed_file::follow(seen, reloads)) as Task);
     let acts = (reloader.open.clone(), reloader.in_flight.clone());
     let observe = reloader.observe.clone();
     let tasks: [Task; 3] = [

@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 type Stamp = (u64, u64, u64, i64, i64);
 
 /// A configuration's file, and what it included when it was last another one.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Watched {
     file: PathBuf,
     stamp: Option<Stamp>,
@@ -30,12 +30,28 @@ struct Watched {
 /// All files with their stamps.
 type Look = Vec<(PathBuf, Option<Stamp>)>;
 
+/// The files of a configuration as they were at some moment.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    watched: Watched,
+    look: Option<Look>,
+}
+
+impl Seen {
+    /// The files as they are now.
+    pub(super) fn now(file: PathBuf) -> Self {
+        let mut watched = Watched { file, stamp: None, included: Vec::new() };
+        let look = watched.look();
+        Seen { watched, look }
+    }
+}
+
 /// Wishes for a reload when a file has changed and all are still the same at the next look: whoever
 /// writes them may not be done. A configuration that is missing is waited for.
-pub(super) async fn follow(file: PathBuf, reloads: mpsc::Sender<ReloadRequest>) {
+pub(super) async fn follow(seen: Seen, reloads: mpsc::Sender<ReloadRequest>) {
     let mut looks = tokio::time::interval(LOOK_EVERY);
-    let mut watched = Watched { file, stamp: None, included: Vec::new() };
-    let (mut known, mut changed) = (look(&mut watched).await, None);
+    let Seen { mut watched, look: mut known } = seen;
+    let mut changed = None;
     loop {
         looks.tick().await;
         let now = look(&mut watched).await;
@@ -83,4 +99,28 @@ impl Watched {
 fn stamp(file: &Path) -> Option<Stamp> {
     let found = fs::metadata(file).ok()?;
     Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_while_a_gateway_starts_is_noticed() {
+        let name = format!("streamgate-changed-{}.yaml", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        fs::write(&file, "routes: []\n").unwrap();
+        let seen = Seen::now(file.clone());
+        // It is read, and is another one before anybody follows it.
+        fs::write(&file, "routes: []\nlisteners: []\n").unwrap();
+        let (reloads, mut asked) = mpsc::channel(1);
+        let following = tokio::spawn(follow(seen, reloads));
+        let within = LOOK_EVERY * 10;
+        let wish = tokio::time::timeout(within, asked.recv()).await.expect("a wish").unwrap();
+        assert_eq!(wish.cause, "the file has changed");
+        // It is the same from now on.
+        assert!(tokio::time::timeout(within, asked.recv()).await.is_err());
+        following.abort();
+        fs::remove_file(file).unwrap();
+    }
 }

@@ -13,6 +13,7 @@
 
 use super::StartError;
 use super::background::BackgroundTasks;
+use super::changed_file::Seen;
 use super::generations::Generations;
 use super::inherited::{GivenSocket, Inherited};
 use super::listeners::{Listeners, Plan};
@@ -56,10 +57,17 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Where the configuration can be read again.
 pub struct Source {
-    /// The file that is watched.
-    pub file: PathBuf,
+    pub(super) seen: Seen,
     /// Reads it.
     pub load: Box<dyn Fn() -> Result<Loaded, Report> + Send + Sync>,
+}
+
+impl Source {
+    /// The configuration in `file`, which is watched and which `load` reads. Make this value before
+    /// the file is read for the first time: what is changed from now on is noticed.
+    pub fn new(file: PathBuf, load: Box<dyn Fn() -> Result<Loaded, Report> + Send + Sync>) -> Self {
+        Source { seen: Seen::now(file), load }
+    }
 }
 
 /// Takes configurations in place of the one that runs, one after another.

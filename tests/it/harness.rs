@@ -123,7 +123,7 @@ impl Gateway {
             let text = text.lock().unwrap().clone();
             config::read(Path::new("gateway.yaml"), text, &environment)
         });
-        let source = Source { file: "gateway.yaml".into(), load };
+        let source = Source::new("gateway.yaml".into(), load);
         let loaded = (source.load)().unwrap_or_else(|report| panic!("{report}"));
         Self::of(server::start(loaded, Some(source)).unwrap_or_else(|error| panic!("{error}")))
     }
